@@ -1,0 +1,153 @@
+"""Checkpoints: one file of plain data and dense tensors, whole or absent, from which a run can go on."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import torch
+from torch import Tensor
+
+from trainkit import atomic
+from trainkit.errors import CheckpointError, StorageError
+
+FORMAT = "trainkit-checkpoint"
+SCHEMA = 1
+KEYS = ("meta", "config", "spec", "data", "model", "optimizer", "scheduler", "scaler", "progress", "log")
+
+Payload = dict[str, Any]
+
+
+def save(directory: Path, payload: Payload, *, best: bool) -> None:
+    """Write `last.pt`, and `best.pt` before it when this is the best so far.
+
+    Best goes first: should the process die in between, the run resumes from the old `last.pt` and writes the same
+    best again.
+
+    Raises:
+        StorageError: the disk refuses; the files that were there are still whole.
+    """
+    content = plain({"format": FORMAT, "schema": SCHEMA, **payload}, "checkpoint")
+    if not directory.is_dir():
+        raise StorageError(f"{directory}: the run directory vanished")
+
+    def write(file: BinaryIO) -> None:
+        # Into memory first: given a file that fails, torch hides the cause in a RuntimeError.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        file.write(buffer.getbuffer())
+
+    atomic.replace(directory / "last.pt", write, link_first=directory / "best.pt" if best else None)
+
+
+def plain(value: object, where: str) -> Any:
+    """The same data in exact plain types: dict, list, tuple, str, numbers, None, dense CPU tensors.
+
+    Raises:
+        TypeError: something else is in it, which `weights_only=True` would refuse to load.
+    """
+    if isinstance(value, Tensor):
+        if value.layout != torch.strided:
+            raise TypeError(f"{where}: {value.layout} tensors cannot go into a checkpoint")
+        # The clone drops what a view would drag along: its whole storage.
+        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if isinstance(value, dict):
+        return {key: plain(item, f"{where}.{key}") for key, item in value.items()}
+    if type(value) in (list, tuple):
+        items = [plain(item, f"{where}[{n}]") for n, item in enumerate(cast(list[Any], value))]
+        return tuple(items) if type(value) is tuple else items
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    raise TypeError(f"{where}: {type(value).__name__} cannot go into a checkpoint")
+
+
+def load(path: Path) -> Payload:
+    """Read a checkpoint, on the CPU, executing nothing.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not a trainkit checkpoint, or of a newer schema.
+    """
+    try:
+        # Non-blocking, so that a FIFO does not hang the command.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        raise CheckpointError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise CheckpointError(f"{path}: is not a regular file")
+        _check_container(path, file)
+        payload = _load(path, file)
+    return _check_schema(path, payload)
+
+
+def _check_container(path: Path, file: BinaryIO) -> None:
+    begin = file.read(64)
+    if not begin.startswith(b"PK\x03\x04"):
+        shown = begin[:12].decode("ascii", "backslashreplace")
+        raise CheckpointError(
+            f"{path}: not a trainkit checkpoint ({f'begins with {shown!r}' if begin else 'the file is empty'})"
+        )
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except Exception:  # zipfile leaks many kinds on damaged files
+        damaged = "directory"
+    if damaged:
+        raise CheckpointError(f"{path}: truncated or damaged")
+    file.seek(0)
+
+
+def _load(path: Path, file: BinaryIO) -> object:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception:  # torch leaks many kinds, and its text advises an unsafe load
+        pass
+    try:
+        file.seek(0)
+        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(file)
+    except Exception:
+        unsafe = []
+    if unsafe:
+        raise CheckpointError(f"{path}: refused, it asks for {unsafe[0]!r}; nothing was executed")
+    raise CheckpointError(f"{path}: not a trainkit checkpoint, or damaged")
+
+
+def _check_schema(path: Path, payload: object) -> Payload:
+    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a trainkit checkpoint (a PyTorch file of something else)")
+    schema = payload.get("schema")
+    if schema != SCHEMA:
+        raise CheckpointError(f"{path}: written with schema {schema}, this trainkit reads {SCHEMA}")
+    if missing := [key for key in KEYS if key not in payload]:
+        raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
+    return cast(Payload, payload)
+
+
+def load_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor]) -> None:
+    """Put weights into a model, all or none.
+
+    Raises:
+        CheckpointError: keys or shapes differ; names the first five of each kind.
+    """
+    own = model.state_dict()
+    problems: list[str] = []
+    differences = {
+        "missing": [key for key in own if key not in state],
+        "unexpected": [key for key in state if key not in own],
+        "another shape": [
+            f"{key} (stored {tuple(state[key].shape)}, model {tuple(own[key].shape)})"
+            for key in own
+            if key in state and state[key].shape != own[key].shape
+        ],
+    }
+    for kind, keys in differences.items():
+        if keys:
+            more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+            problems.append(f"{path}: the weights do not fit the model: {kind}: {', '.join(keys[:5])}{more}")
+    if problems:
+        raise CheckpointError(*problems)
+    model.load_state_dict(state)

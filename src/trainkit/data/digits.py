@@ -1,0 +1,51 @@
+"""The 1,797 real scans of handwritten digits that ship inside scikit-learn: data that is always there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch.nn import functional
+
+from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource, split_off_val
+from trainkit.data.transforms import ImageDataConfig, statistics
+from trainkit.registry import register
+
+Side = Annotated[int, Field(ge=1, le=1024)]
+
+
+@register("data")
+class DigitsConfig(ImageDataConfig):
+    """Handwritten digits, 1,797 grey scans of 8 x 8, embedded (Alpaydin and Kaynak, 1998). A fifth is the test split."""
+
+    name: Literal["digits"] = "digits"
+    size: Side | tuple[Side, Side] = 8
+    """Height and width in pixels; the scans are enlarged to it, bilinearly."""
+    channels: int = Field(1, ge=1, le=16)
+    """The grey value is repeated over the channels."""
+
+    def spec(self) -> DataSpec:
+        mean, std = statistics(self.normalize, self.channels)
+        classes = TargetSpec(kind="class", size=10, names=tuple("0123456789"))
+        return DataSpec(shape=(self.channels, *self._height_width()), target=classes, image=True, mean=mean, std=std)
+
+    def _height_width(self) -> tuple[int, int]:
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+
+    def build(self, seed: int) -> Data:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
+        scans = load_digits()
+        images = torch.as_tensor(scans.images, dtype=torch.float32).unsqueeze(1) * (255 / 16)
+        if self._height_width() != (8, 8):
+            images = functional.interpolate(images, self._height_width(), mode="bilinear", antialias=False)
+        images = images.round().to(torch.uint8).expand(-1, self.channels, -1, -1).contiguous()
+        targets = torch.as_tensor(scans.target, dtype=torch.int64)
+        # The same test split whatever the seed, so that runs can be compared.
+        rest, test = train_test_split(range(len(targets)), test_size=0.2, random_state=0, stratify=scans.target)
+        train_source = TensorSource(images[sorted(rest)], targets[sorted(rest)])
+        test_source = TensorSource(images[sorted(test)], targets[sorted(test)])
+        train, val = split_off_val(train_source, self.val, seed)
+        return Data(self.spec(), train, val, Split(test_source, torch.arange(len(test_source))))

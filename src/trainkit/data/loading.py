@@ -1,0 +1,128 @@
+"""One DataLoader for everything: whole batches from memory, in an order that is a function of (seed, epoch)."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from trainkit.config import Config
+from trainkit.data.base import Batch, Split
+from trainkit.errors import DataError
+from trainkit.seeding import permutation
+
+BatchSize = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class LoaderConfig(Config):
+    """How samples become batches."""
+
+    batch_size: BatchSize = 64
+    """Training samples per batch."""
+    eval_batch_size: BatchSize = 1000
+    """Samples per batch in evaluation; no effect on the result."""
+    num_workers: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
+    """Worker processes. `auto`: none, because data in memory is handed out in whole batches without them."""
+    pin_memory: bool | Literal["auto"] = "auto"
+    """Page-locked memory for faster copies to a GPU. `auto`: with CUDA only."""
+    drop_last: bool = False
+    """Leave out the last training batch of an epoch when it is smaller than the others."""
+
+    def train_loader(self, split: Split, seed: int, device: torch.device) -> Loader:
+        """Shuffled batches.
+
+        Raises:
+            DataError: there would be no batch at all.
+        """
+        samples = len(split)
+        if samples < self.batch_size and self.drop_last:
+            raise DataError(
+                f"{samples} samples, batch_size {self.batch_size}, drop_last: 0 batches; "
+                f"use loader.batch_size={max(1, samples // 2)} or loader.drop_last=false"
+            )
+        return self._loader(split, EpochBatches(samples, self.batch_size, seed, self.drop_last), device)
+
+    def eval_loader(self, split: Split, device: torch.device) -> Loader:
+        """Every sample once, in order."""
+        return self._loader(split, EpochBatches(len(split), self.eval_batch_size, None, drop_last=False), device)
+
+    def _loader(self, split: Split, batches: EpochBatches, device: torch.device) -> Loader:
+        workers = 0 if self.num_workers == "auto" else self.num_workers
+        pin = device.type == "cuda" if self.pin_memory == "auto" else self.pin_memory
+        return Loader(split, batches, workers, pin)
+
+
+class EpochBatches(Sampler[Tensor]):
+    """The positions of each batch of an epoch, as index tensors cut from one permutation.
+
+    Set `epoch` and `start` (batches to leave out) before iterating: resuming costs no more than slicing.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int | None, drop_last: bool) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.count = samples // batch_size if drop_last else math.ceil(samples / batch_size)
+        self.epoch = 0
+        self.start = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def size(self, batch: int) -> int:
+        """Samples in the batch with that number."""
+        return min(self.batch_size, self.samples - batch * self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.seed is None:
+            order = torch.arange(self.samples)
+        else:
+            order = permutation(self.samples, self.seed, "order", self.epoch)
+        for batch in range(self.start, self.count):
+            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+class Loader:
+    """Batches of one split, epoch by epoch."""
+
+    def __init__(self, split: Split, batches: EpochBatches, num_workers: int, pin_memory: bool) -> None:
+        self.batches = batches
+        self.samples = sum(map(batches.size, range(len(batches))))
+        self._loader = DataLoader(
+            split,  # type: ignore[arg-type]  # __getitems__ is all that the fetcher calls
+            batch_sampler=batches,
+            collate_fn=_as_it_is,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            persistent_workers=num_workers > 0,
+            worker_init_fn=_leave_signals_to_parent if num_workers else None,
+            # Its own generator: otherwise every epoch would draw from the global stream.
+            generator=torch.Generator(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def sizes(self, start: int, count: int) -> list[int]:
+        """The sizes of the next `count` batches of an epoch, fewer at its end."""
+        return [self.batches.size(batch) for batch in range(start, min(start + count, len(self.batches)))]
+
+    def epoch(self, epoch: int = 0, *, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from batch number `start` on."""
+        self.batches.epoch, self.batches.start = epoch, start
+        return iter(self._loader)
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    """The source has already made the batch."""
+    return batch
+
+
+def _leave_signals_to_parent(worker_id: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,86 @@
+"""Where the arithmetic happens and in which precision."""
+
+from __future__ import annotations
+
+import platform
+import re
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainkit.errors import StorageError
+
+PrecisionName = Literal["fp32", "bf16", "fp16"]
+
+DEVICE_PATTERN = r"auto|cpu|cuda(:\d+)?|mps"
+
+
+def select(name: str) -> torch.device:
+    """The device of that name; `auto` is the first of cuda, mps and cpu that is there.
+
+    Raises:
+        StorageError: the machine has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not count:
+            raise StorageError(f"train.device: {name} asked for, no CUDA device found; use cpu or auto")
+        if (device.index or 0) >= count:
+            raise StorageError(f"train.device: {name} asked for, there are only cuda:0 to cuda:{count - 1}")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise StorageError("train.device: mps asked for, not available here; use cpu or auto")
+    return device
+
+
+def valid_name(name: str) -> bool:
+    """Whether a name can be given to `select`."""
+    return re.fullmatch(DEVICE_PATTERN, name) is not None
+
+
+def describe(device: torch.device) -> str:
+    """`cpu (2 threads)` or `cuda:0 (NVIDIA …)`."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else f"mps ({platform.machine()})"
+
+
+class Precision:
+    """Autocast for the forward pass, loss scaling for fp16, clipping, and the update."""
+
+    def __init__(self, name: PrecisionName, device: torch.device) -> None:
+        self.name = name
+        self.device = device
+        self._dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+        self.scaler = torch.amp.GradScaler(device.type) if name == "fp16" else None
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context for the forward pass and the loss."""
+        if self._dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self._dtype)
+
+    def backward(self, loss: Tensor) -> None:
+        (self.scaler.scale(loss) if self.scaler else loss).backward()
+
+    def update(self, optimizer: Optimizer, parameters: list[nn.Parameter], clip_norm: float | None) -> Tensor | None:
+        """One optimizer step on clipped gradients; gives the norm before clipping, shape (), when it was needed."""
+        if self.scaler:
+            self.scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(parameters, clip_norm) if clip_norm is not None else None
+        if self.scaler:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        else:
+            optimizer.step()
+        return norm
+
+
+def grad_norm(parameters: list[nn.Parameter]) -> Tensor:
+    """The L2 norm over all gradients, shape ()."""
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

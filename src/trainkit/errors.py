@@ -1,0 +1,92 @@
+"""What can go wrong, each kind with the exit code that the command ends with."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TrainkitError(Exception):
+    """A failure that the user can act on: shown as one `error:` line per problem, without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class ConfigError(TrainkitError):
+    """The command line or the YAML file is wrong."""
+
+    exit_code = 2
+
+
+class DataError(TrainkitError):
+    """The data is missing, damaged, or not what the config says."""
+
+    exit_code = 3
+
+
+class CheckpointError(TrainkitError):
+    """A checkpoint is missing, damaged, or belongs to something else."""
+
+    exit_code = 4
+
+
+class StorageError(TrainkitError):
+    """The disk, the device or another part of the machine refuses."""
+
+    exit_code = 5
+
+
+class BusyError(TrainkitError):
+    """Another process owns the run directory."""
+
+    exit_code = 6
+
+
+class DivergedError(TrainkitError):
+    """The loss is no longer a finite number."""
+
+    exit_code = 7
+
+
+class OutOfMemoryError(TrainkitError):
+    """The batch does not fit into memory."""
+
+    exit_code = 8
+
+
+class SweepError(TrainkitError):
+    """The sweep is finished, but some of its trials failed."""
+
+    exit_code = 9
+
+
+class WorkerError(TrainkitError):
+    """A data worker died."""
+
+    exit_code = 10
+
+
+class StoppedError(TrainkitError):
+    """A signal asked the run to stop; the exit code is 128 + the signal's number, as shells count."""
+
+    def __init__(self, signum: int, *problems: str) -> None:
+        super().__init__(*problems)
+        self.exit_code = 128 + signum
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """`; did you mean 'adam'?` when something known is near, else an empty string.
+
+    A key that ends in a known one (`learning_rate` and `lr` share no ending, `num_epochs` and `epochs` do) counts as
+    near, as do the abbreviations that beginners spell out.
+    """
+    known = list(known)
+    spelled_out = {"learning_rate": "lr", "wd": "weight_decay", "num_classes": "classes", "bs": "batch_size"}
+    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
+    near += [spelled_out[wrong]] if spelled_out.get(wrong) in known else []
+    near += [name for name in known if wrong.endswith(f"_{name}") or name.endswith(f"_{wrong}")]
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,263 @@
+"""The loop: `train_steps` makes optimizer updates, `fit` drains it and does what is due, `evaluate` measures."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainkit import seeding
+from trainkit.data.loading import Loader
+from trainkit.data.transforms import Prepare
+from trainkit.device import Precision, grad_norm
+from trainkit.errors import DivergedError
+from trainkit.losses import LossFn
+from trainkit.metrics import Metric
+from trainkit.progress import Losses, Progress
+from trainkit.records import EpochRecord, EvalRecord, Sink, TrainRecord
+from trainkit.schedulers import Scheduler
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalParts:
+    """What evaluation needs."""
+
+    model: nn.Module
+    loss_fn: LossFn
+    metrics: Mapping[str, Metric]
+    prepare: Prepare
+    precision: Precision
+    device: torch.device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts(EvalParts):
+    """What is trained, with what, on what."""
+
+    optimizer: Optimizer
+    scheduler: Scheduler
+    train: Loader
+    val: Loader | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every duration of a run, in steps."""
+
+    max_steps: int
+    batches_per_epoch: int
+    accumulate: int
+    clip_norm: float | None
+    log_every: int
+    eval_every: int
+    save_every: int
+    monitor: str
+    """A metric of the val split; the best checkpoint is the best by it."""
+    mode: Literal["min", "max"]
+    patience: int | None
+    """Evaluations without improvement after which training stops; None: never."""
+    min_delta: float
+    """What counts as an improvement for the patience."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.batches_per_epoch / self.accumulate)
+
+    def finished(self, progress: Progress) -> bool:
+        return progress.step >= self.max_steps or progress.stopped_early
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What one optimizer update did. The tensors are on the device; reading them waits for it."""
+
+    loss: Tensor
+    """Mean over the step's samples, before the update, shape ()."""
+    samples: int
+    grad_norm: Tensor | None
+    """L2 norm before clipping, shape (); None when nothing is clipped."""
+
+
+def due(step: int, *, every: int, last: bool) -> bool:
+    """Whether something that happens every so many steps happens after this one; the last step always counts."""
+    return step > 0 and (last or step % every == 0)
+
+
+def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOutput]:
+    """Make optimizer updates for as long as the caller asks, from where `progress` stands.
+
+    The gradients of a step stay in place until the next one begins.
+    """
+    parameters = [parameter for group in parts.optimizer.param_groups for parameter in group["params"]]
+    parts.model.train()
+    while True:
+        batches = parts.train.epoch(progress.epoch, start=progress.batch)
+        while True:
+            sizes = parts.train.sizes(progress.batch, plan.accumulate)
+            samples = sum(sizes)
+            # Dropout and its like draw from a stream of the step, so that a resumed run draws the same.
+            seeding.reseed(parts.device, parts.seed, "step", progress.step)
+            parts.optimizer.zero_grad(set_to_none=True)
+            losses: list[Tensor] = []
+            for batch in islice(batches, len(sizes)):
+                batch = parts.prepare(batch, progress.epoch)
+                with parts.precision.autocast():
+                    loss = parts.loss_fn(parts.model, batch).loss
+                # Weighted by its samples, a group of batches is one big batch, also when the last one is smaller.
+                loss = loss * (len(batch.index) / samples) if len(sizes) > 1 else loss
+                parts.precision.backward(loss)
+                losses.append(loss.detach())
+            norm = parts.precision.update(parts.optimizer, parameters, plan.clip_norm)
+            parts.scheduler.step()
+            progress.step += 1
+            progress.batch += len(sizes)
+            if epoch_ends := progress.batch == plan.batches_per_epoch:
+                progress.epoch, progress.batch = progress.epoch + 1, 0
+            yield StepOutput(losses[0] if len(losses) == 1 else torch.stack(losses).sum(), samples, norm)
+            if epoch_ends:
+                break
+
+
+def fit(
+    parts: Parts,
+    plan: Plan,
+    progress: Progress,
+    *,
+    sink: Sink,
+    save: Callable[[bool], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Train to the last step; report, evaluate and save when each is due.
+
+    Args:
+        save: writes a checkpoint; told whether it is the best so far.
+        stop: asked between steps; once true, the run is saved and the function returns.
+
+    Raises:
+        DivergedError: the loss is not finite. No such state is ever saved.
+    """
+    losses = Losses(progress)
+    steps = train_steps(parts, plan, progress)
+    saved = progress.step  # a resumed run stands at a checkpoint
+    train_s = window_s = 0.0
+    window_samples = epoch_samples = 0
+    while True:
+        # What is due at this step, which is also where a resumed run may have been interrupted.
+        finished, best = plan.finished(progress), False
+        if (
+            parts.val
+            and progress.evaluated < progress.step
+            and due(progress.step, every=plan.eval_every, last=finished)
+        ):
+            best = _validate(parts, plan, progress, sink, stop)
+            finished = plan.finished(progress)
+        is_due = due(progress.step, every=plan.save_every, last=finished)
+        if progress.step > saved and (best or is_due or stop()):
+            _read(losses, parts)
+            save(best)
+            saved = progress.step
+        if finished or stop():
+            return
+
+        started = time.perf_counter()
+        lr = parts.optimizer.param_groups[0]["lr"]
+        output = next(steps)
+        losses.add(output.loss, output.samples)
+        window_samples += output.samples
+        epoch_samples += output.samples
+        last, epoch_ends = plan.finished(progress), progress.batch == 0
+        if due(progress.step, every=plan.log_every, last=last or epoch_ends):
+            _read(losses, parts)
+            norm = output.grad_norm if output.grad_norm is not None else grad_norm(list(parts.model.parameters()))
+            window_s += time.perf_counter() - started
+            sink.write(
+                TrainRecord(
+                    step=progress.step,
+                    epoch=progress.epoch + progress.batch / plan.batches_per_epoch,
+                    loss=losses.take_window(),
+                    lr=lr,
+                    grad_norm=float(norm),
+                    samples_per_s=window_samples / window_s,
+                )
+            )
+            train_s, window_s, window_samples = train_s + window_s, 0.0, 0
+        else:
+            window_s += time.perf_counter() - started
+        if epoch_ends:
+            sink.write(
+                EpochRecord(progress.step, progress.epoch, losses.take_epoch(), epoch_samples / train_s, train_s)
+            )
+            train_s, epoch_samples = 0.0, 0
+
+
+def _read(losses: Losses, parts: Parts) -> None:
+    """Fetch the losses and refuse to go on from one that is not finite."""
+    if (step := losses.read()) is not None:
+        lr = parts.optimizer.param_groups[0]["lr"]
+        raise DivergedError(f"the loss is not a finite number since step {step} (learning rate {lr:g})")
+
+
+def _validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Callable[[], bool]) -> bool:
+    """Evaluate on the val split and remember what follows from it; gives whether this is the best so far."""
+    assert parts.val is not None
+    started = time.perf_counter()
+    metrics = evaluate(parts, parts.val, stop)
+    if metrics is None:
+        return False
+    value = metrics[plan.monitor]
+    sign = 1 if plan.mode == "max" else -1
+    best = math.isfinite(value) and (progress.best is None or sign * value > sign * progress.best)
+    enough = progress.best is None or sign * value > sign * progress.best + plan.min_delta
+    progress.bad_evals = 0 if best and enough else progress.bad_evals + 1
+    if best:
+        progress.best, progress.best_step = value, progress.step
+    progress.evaluated = progress.step
+    progress.stopped_early = plan.patience is not None and progress.bad_evals >= plan.patience
+    parts.scheduler.observe(value)
+    epoch = progress.epoch + progress.batch / plan.batches_per_epoch
+    sink.write(EvalRecord(progress.step, epoch, "val", metrics, best, time.perf_counter() - started))
+    return best
+
+
+def evaluate(parts: EvalParts, loader: Loader, stop: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
+    """`loss` and the metrics over all samples of a loader, each a sum over samples divided once.
+
+    Gives None when `stop` asks in between: nothing is half-counted.
+    """
+    for metric in parts.metrics.values():
+        metric.reset()
+    total = torch.zeros((), device=parts.device, dtype=torch.float32 if parts.device.type == "mps" else torch.float64)
+    samples = 0
+    with evaluating(parts.model), torch.inference_mode():
+        for batch in loader.epoch():
+            if stop():
+                return None
+            batch = parts.prepare(batch, None)
+            with parts.precision.autocast():
+                outcome = parts.loss_fn(parts.model, batch)
+            total += outcome.loss * len(batch.index)
+            samples += len(batch.index)
+            for metric in parts.metrics.values():
+                metric.update(outcome.outputs, batch.targets)
+        values = {name: float(metric.compute()) for name, metric in parts.metrics.items()}
+    return {"loss": float(total) / samples, **values}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the mode that it had afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

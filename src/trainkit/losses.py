@@ -1,0 +1,145 @@
+"""Losses: what turns a model and a batch into the number that is minimised."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainkit.config import Config
+from trainkit.data import Batch, TargetSpec
+from trainkit.errors import ConfigError
+from trainkit.registry import register
+
+
+class Outcome(NamedTuple):
+    """What a loss makes of one batch."""
+
+    loss: Tensor
+    """Mean over the batch, shape ()."""
+    outputs: Tensor
+    """What the model said, shape (batch, num_outputs)."""
+
+
+LossFn = Callable[[nn.Module, Batch], Outcome]
+
+
+class LossConfig(Config):
+    """Base of every loss."""
+
+    @abstractmethod
+    def num_outputs(self, target: TargetSpec) -> int:
+        """How many numbers per sample the model must give for such targets.
+
+        Raises:
+            ConfigError: the loss does not fit the kind of target.
+        """
+
+    @abstractmethod
+    def build(self, target: TargetSpec) -> LossFn:
+        """The function that the loop calls on every batch."""
+
+    def _misfit(self, target: TargetSpec, needs: str, instead: str) -> ConfigError:
+        kind = {"class": f"{target.size} classes", "multilabel": f"{target.size} labels that may all be true"}
+        got = kind.get(target.kind, f"{target.size} number{'s' * (target.size > 1)}")
+        return ConfigError(
+            f"loss: {self.name!r} needs {needs}, but each target of the data is one of {got}; "  # type: ignore[attr-defined]
+            f"use loss={instead}, or change data"
+        )
+
+
+def supervised(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
+    """The ordinary case: a function of the model's outputs and the targets."""
+
+    def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+        outputs = model(batch.inputs)
+        return Outcome(criterion(outputs, batch.targets), outputs)
+
+    return loss_fn
+
+
+@register("loss")
+class CrossEntropyConfig(LossConfig):
+    """Negative log-likelihood of the right class. The model gives logits: no softmax at its end."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target spread evenly over all classes (Szegedy et al., 2016, arXiv:1512.00567)."""
+
+    def num_outputs(self, target: TargetSpec) -> int:
+        if target.kind != "class":
+            instead = "bce_with_logits" if target.kind == "multilabel" else "mse"
+            raise self._misfit(target, "classes", instead)
+        return target.size
+
+    def build(self, target: TargetSpec) -> LossFn:
+        return supervised(nn.CrossEntropyLoss(label_smoothing=self.label_smoothing))
+
+
+@register("loss")
+class BceWithLogitsConfig(LossConfig):
+    """Binary cross-entropy for several labels that may all be true, or for two classes with a single output."""
+
+    name: Literal["bce_with_logits"] = "bce_with_logits"
+
+    def num_outputs(self, target: TargetSpec) -> int:
+        if target.kind == "multilabel":
+            return target.size
+        if target.kind == "class" and target.size == 2:
+            return 1
+        raise self._misfit(target, "labels or two classes", "cross_entropy" if target.kind == "class" else "mse")
+
+    def build(self, target: TargetSpec) -> LossFn:
+        if target.kind == "class":
+            return supervised(
+                lambda outputs, targets: functional.binary_cross_entropy_with_logits(
+                    outputs, targets.unsqueeze(1).to(outputs.dtype)
+                )
+            )
+        return supervised(functional.binary_cross_entropy_with_logits)
+
+
+class RegressionLossConfig(LossConfig):
+    """Base of the losses for numbers."""
+
+    def num_outputs(self, target: TargetSpec) -> int:
+        if target.kind != "number":
+            instead = "cross_entropy" if target.kind == "class" else "bce_with_logits"
+            raise self._misfit(target, "numbers", instead)
+        return target.size
+
+
+@register("loss")
+class MseConfig(RegressionLossConfig):
+    """Mean squared error."""
+
+    name: Literal["mse"] = "mse"
+
+    def build(self, target: TargetSpec) -> LossFn:
+        return supervised(functional.mse_loss)
+
+
+@register("loss")
+class L1Config(RegressionLossConfig):
+    """Mean absolute error: less moved by outliers."""
+
+    name: Literal["l1"] = "l1"
+
+    def build(self, target: TargetSpec) -> LossFn:
+        return supervised(functional.l1_loss)
+
+
+@register("loss")
+class SmoothL1Config(RegressionLossConfig):
+    """Squared error near zero, absolute error beyond `beta` (Girshick, 2015, arXiv:1504.08083)."""
+
+    name: Literal["smooth_l1"] = "smooth_l1"
+    beta: float = Field(1.0, gt=0)
+    """Where the two parts meet, in the targets' unit."""
+
+    def build(self, target: TargetSpec) -> LossFn:
+        return supervised(nn.SmoothL1Loss(beta=self.beta))

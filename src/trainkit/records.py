@@ -1,0 +1,120 @@
+"""What a run says, as plain values, and who hears it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecord:
+    """Said once, before the first step."""
+
+    facts: Mapping[str, str]
+    """Device, data, model, training, run directory: what the header shows, in its order."""
+    config: str
+    """The resolved config as YAML."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRecord:
+    """The steps since the last such record."""
+
+    step: int
+    epoch: float
+    """Epochs done, with the fraction of the current one."""
+    loss: float
+    """Mean over the samples."""
+    lr: float
+    """The rate that the last step used."""
+    grad_norm: float
+    """L2 norm over all gradients of the last step, before clipping."""
+    samples_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """A finished epoch."""
+
+    step: int
+    epoch: int
+    loss: float
+    """Mean over the samples of the epoch, while the weights changed."""
+    samples_per_s: float
+    elapsed_s: float
+    """Training time, without evaluation and saving."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRecord:
+    """One pass over a split without learning."""
+
+    step: int
+    epoch: float
+    split: Literal["train", "val", "test"]
+    metrics: Mapping[str, float]
+    """`loss` and the metrics, by their names without the split."""
+    best: bool
+    """Whether this is the best so far by the monitored metric."""
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecord:
+    """A checkpoint that is safely on the disk."""
+
+    step: int
+    path: Path
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRecord:
+    """Something a person should know."""
+
+    text: str
+    level: Literal["info", "warning"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class EndRecord:
+    """Said once, after the last step of a run that reached its end."""
+
+    headline: str
+    commands: Mapping[str, str]
+    """What a user would type next, by purpose."""
+
+
+Record = StartRecord | TrainRecord | EpochRecord | EvalRecord | CheckpointRecord | NoteRecord | EndRecord
+
+
+class Sink(Protocol):
+    """Hears every record; takes what it can use. It cannot reach the loop."""
+
+    def write(self, record: Record) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tee:
+    """Passes every record on to several sinks, in order."""
+
+    sinks: tuple[Sink, ...]
+
+    def write(self, record: Record) -> None:
+        for sink in self.sinks:
+            sink.write(record)
+
+
+def format_metric(name: str, value: float) -> str:
+    """`accuracy 98.70 %` for shares, four significant digits for everything else."""
+    share = any(word in name for word in ("accuracy", "precision", "recall", "f1"))
+    return f"{name} {value:.2%}".replace("%", " %") if share else f"{name} {value:.4g}"
+
+
+def format_duration(seconds: float) -> str:
+    """`0:07`, `12:30` or `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,197 @@
+"""The run directory: its name, the names inside it, its owner, and the story in `run.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TextIO
+
+from trainkit import atomic
+from trainkit.errors import BusyError, CheckpointError, StorageError
+
+
+@dataclass(slots=True)
+class RunDir:
+    """A directory that this process owns until it is closed. Everything in it is relative: it can be moved."""
+
+    path: Path
+    story: dict[str, Any] = field(default_factory=dict)
+    """What stands in `run.json`."""
+    _lock: TextIO | None = None
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "train.log"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tb"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        return self.checkpoints / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best.pt"
+
+    def tell(self, **news: Any) -> None:
+        """Add to `run.json`, atomically."""
+        self.story.update(news)
+        atomic.write_text(self.path / "run.json", json.dumps(self.story, indent=2, default=str) + "\n")
+
+    def close(self) -> None:
+        """Let another process own the directory."""
+        if self._lock:
+            self._lock.close()
+
+    def __enter__(self) -> RunDir:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def create(name: str, at: Path | None = None) -> RunDir:
+    """Make a new run directory: `at`, or below `runs/` (or TRAINKIT_RUNS_DIR) with a name that nobody else has.
+
+    Raises:
+        StorageError: it cannot be made, or `at` is there already.
+    """
+    path = at or _runs() / name / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()  # never an existing one, even when two runs begin in the same second
+        (path / "checkpoints").mkdir()
+    except FileExistsError as error:
+        raise StorageError(f"{error.filename}: is there already, and a run needs a directory of its own") from None
+    except OSError as error:
+        raise StorageError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from None
+    return _own(RunDir(path))
+
+
+def writable(name: str, at: Path | None = None) -> None:
+    """Raise StorageError when `create` could not make a directory, without making one."""
+    place = at.absolute().parent if at else (_runs() / name).absolute()
+    if at and at.exists():
+        raise StorageError(f"{at}: is there already, and a run needs a directory of its own")
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise StorageError(f"{place}: is a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise StorageError(f"{place}: permission denied")
+
+
+def _runs() -> Path:
+    return Path(os.environ.get("TRAINKIT_RUNS_DIR") or "runs")
+
+
+def locate(path: Path) -> tuple[Path, Path]:
+    """The run directory and the checkpoint that a user means by either of them.
+
+    Raises:
+        CheckpointError: there is no run, or none that has saved anything yet.
+    """
+    if path.is_file():
+        return path.parent.parent, path
+    if not (path / "run.json").is_file():
+        raise CheckpointError(f"{path}: no run here (expected a run directory or a checkpoint in one)")
+    last = path / "checkpoints" / "last.pt"
+    if not last.is_file():
+        raise CheckpointError(f"{path}: no checkpoint yet; start anew: trainkit train {path / 'config.yaml'}")
+    return path, last
+
+
+def reopen(path: Path) -> RunDir:
+    """Own a directory that is there.
+
+    Raises:
+        BusyError: another process owns it.
+    """
+    run_dir = _own(RunDir(path))
+    with suppress(OSError, ValueError):
+        run_dir.story = json.loads((path / "run.json").read_text())
+    for directory in (run_dir.path, run_dir.checkpoints):
+        atomic.sweep(directory)
+    return run_dir
+
+
+def _own(run_dir: RunDir) -> RunDir:
+    """Take the lock, which the kernel frees when its owner dies. lockf: a flock would live on in forked workers."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return run_dir
+    path = run_dir.path / ".lock"
+    try:
+        lock = open(path, "r+" if path.exists() else "w+")  # noqa: SIM115  # closed by RunDir.close
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BusyError(f"{run_dir.path}: run directory busy: {lock.read().strip() or 'owner unknown'}") from None
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()} on {platform.node()} since {datetime.now():%Y-%m-%d %H:%M:%S}\n")
+        lock.flush()
+    except OSError as error:
+        raise StorageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    run_dir._lock = lock
+    return run_dir
+
+
+def now() -> str:
+    """The time in UTC, for people."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, hardware and git state: what another person needs to see why their numbers differ."""
+    import torch
+
+    packages = {name: version(name) for name in ("trainkit", "torch", "torchvision", "numpy")}
+    return {
+        "python": platform.python_version(),
+        **packages,
+        "platform": platform.platform(),
+        "cpu": {"count": os.cpu_count(), "capability": torch.backends.cpu.get_cpu_capability()},
+        "threads": torch.get_num_threads(),
+        "git": _git(),
+        "command": " ".join(["trainkit", *sys.argv[1:]]),
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def write_config(run_dir: RunDir, text: str) -> None:
+    """Store the resolved config, which is itself a config that repeats the run."""
+    atomic.write_text(run_dir.config, f"# trainkit train {run_dir.config}\n{text}")

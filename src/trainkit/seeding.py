@@ -1,0 +1,66 @@
+"""Every random stream as a function of (seed, purpose, …), so that nothing has to be carried from run to run."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def derive(seed: int, *key: str | int) -> int:
+    """A 63-bit seed for one purpose. The keys are hashed with their types: sums and joins would collide."""
+    digest = hashlib.blake2b(repr((seed, *key)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator(seed: int, *key: str | int) -> torch.Generator:
+    """A CPU generator of its own for one purpose."""
+    return torch.Generator().manual_seed(derive(seed, *key))
+
+
+def permutation(length: int, seed: int, *key: str | int) -> Tensor:
+    """The numbers 0 … length - 1 in an order that depends on the key alone. Shape (length,), int64."""
+    return torch.randperm(length, generator=generator(seed, *key))
+
+
+def reseed(device: torch.device, seed: int, *key: str | int) -> None:
+    """Reseed the generators that layers such as dropout draw from.
+
+    Once per step, so that a resumed run draws what the uninterrupted one would have drawn. `torch.manual_seed` visits
+    every backend and costs a hundred times as much.
+    """
+    value = derive(seed, *key)
+    torch.default_generator.manual_seed(value)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(value)
+    elif device.type == "mps":
+        torch.mps.manual_seed(value)
+
+
+def uniform(index: Tensor, seed: int, *key: str | int) -> Tensor:
+    """A number in [0, 1) for every sample index, computed on the index's device without any generator state.
+
+    A finaliser of the splitmix64 kind (Steele, Lea and Flood, 2014) over index and key: the same draw for a sample
+    whatever the batch, the worker or the device.
+
+    Args:
+        index: shape (batch,), int64.
+
+    Returns:
+        Shape (batch,), float32.
+    """
+    bits = index * _signed(0x9E3779B97F4A7C15) + derive(seed, *key)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits = (bits ^ _logical_shift(bits, shift)) * _signed(factor)
+    bits = bits ^ _logical_shift(bits, 31)
+    return _logical_shift(bits, 40).to(torch.float32) / 2**24
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value
+
+
+def _logical_shift(bits: Tensor, by: int) -> Tensor:
+    """int64 shifts keep the sign; this one fills with zeros."""
+    return (bits >> by) & ((1 << (64 - by)) - 1)

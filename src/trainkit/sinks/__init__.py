@@ -1,0 +1,1 @@
+"""Who hears what a run says: console, metrics.jsonl and TensorBoard."""

@@ -1,0 +1,145 @@
+"""What a person sees: a progress bar on a terminal, calm lines elsewhere, the same text in `train.log`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress as RichProgress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from trainkit.progress import Progress
+from trainkit.records import (
+    CheckpointRecord,
+    EndRecord,
+    EpochRecord,
+    EvalRecord,
+    NoteRecord,
+    Record,
+    StartRecord,
+    TrainRecord,
+    format_duration,
+    format_metric,
+)
+
+CALM_S = 30.0
+"""Without a terminal, at most one line of training in so many seconds."""
+
+
+class ConsoleSink:
+    """Results to stdout, everything else to stderr. A stream that was closed is left alone; training goes on."""
+
+    def __init__(self, *, quiet: bool = False, log: Path | None = None) -> None:
+        self.quiet = quiet
+        self._log = open(log, "a", encoding="utf-8") if log else None  # noqa: SIM115
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: RichProgress | None = None
+        self._latest = ""
+        self._said_at = time.monotonic()
+
+    def show_progress(self, progress: Progress, *, max_steps: int, steps_per_epoch: int) -> None:
+        """Begin to draw a bar, if stderr is a terminal and nobody asked for quiet. It reads `progress` by itself."""
+        if self.quiet or not self._console.is_terminal or os.environ.get("CI"):
+            return
+        self._bar = RichProgress(
+            _Epoch(progress, max_steps, steps_per_epoch),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[latest]}", markup=False),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            refresh_per_second=4,
+            transient=True,
+        )
+        self._bar.add_task("train", total=max_steps, completed=progress.step, latest="")
+        self._bar.start()
+
+    def write(self, record: Record) -> None:
+        match record:
+            case StartRecord():
+                for name, text in record.facts.items():
+                    self._say(f"{name:<10} {text}")
+            case TrainRecord():
+                self._latest = f"loss {record.loss:.4f}  {record.samples_per_s:,.0f} samples/s"
+                self._redraw()
+                if not self._bar and time.monotonic() - self._said_at >= CALM_S:
+                    self._say(f"step {record.step}  epoch {record.epoch:.2f}  {self._latest}")
+            case EpochRecord():
+                self._say(
+                    f"epoch {record.epoch}  step {record.step}  train/loss {record.loss:.4f}  "
+                    f"{record.samples_per_s:,.0f} samples/s  {format_duration(record.elapsed_s)}"
+                )
+            case EvalRecord():
+                numbers = "  ".join(format_metric(f"{record.split}/{k}", v) for k, v in record.metrics.items())
+                self._say(f"  {numbers}{'  best so far' if record.best else ''}")
+            case NoteRecord():
+                self._say(f"warning: {record.text}" if record.level == "warning" else record.text, record.level)
+            case CheckpointRecord():
+                self._log_line(f"saved {record.path} at step {record.step}")
+            case EndRecord():
+                self._stop_bar()
+                self._result(record.headline)
+                for name, command in record.commands.items():
+                    self._result(f"{name:<10} {command}")
+
+    def close(self) -> None:
+        self._stop_bar()
+        if self._log:
+            self._log.close()
+
+    def _say(self, text: str, level: str = "info") -> None:
+        self._log_line(text)
+        self._said_at = time.monotonic()
+        if not self.quiet or level == "warning":
+            with suppress(OSError, ValueError):
+                self._console.print(text, style="yellow" if level == "warning" else None, markup=False)
+
+    def _result(self, text: str) -> None:
+        self._log_line(text)
+        print_line(text, sys.stdout)
+
+    def _log_line(self, text: str) -> None:
+        if self._log:
+            self._log.write(text + "\n")
+            self._log.flush()
+
+    def _redraw(self) -> None:
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], latest=self._latest)
+
+    def _stop_bar(self) -> None:
+        if self._bar:
+            with suppress(OSError, ValueError):
+                self._bar.stop()
+            self._bar = None
+
+
+def print_line(text: str, stream: TextIO) -> None:
+    """Print a line; a closed pipe is silent."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # What is still in the buffer would raise again at exit.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Epoch(ProgressColumn):
+    """`epoch 2/3`. Drawn four times a second from rich's own thread, so the loop spends nothing on it."""
+
+    max_refresh = None
+
+    def __init__(self, progress: Progress, max_steps: int, steps_per_epoch: int) -> None:
+        super().__init__()
+        self.progress = progress
+        self.epochs = -(-max_steps // steps_per_epoch)
+
+    def render(self, task: Task) -> Text:
+        task.completed = self.progress.step
+        epoch = min(self.progress.epoch + 1, self.epochs)
+        return Text(f"epoch {epoch}/{self.epochs}  step {self.progress.step}/{task.total:.0f}")

@@ -1,0 +1,73 @@
+"""Every number of a run, one JSON object a line: `metrics.jsonl`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from trainkit.records import EpochRecord, EvalRecord, Record, TrainRecord
+
+
+class JsonlSink:
+    """Writes the records of training and evaluation, and nothing that depends on how often a run was saved or resumed.
+
+    What depends on the clock stands under `wall`, so that two runs can be compared without it.
+    """
+
+    def __init__(self, path: Path, keep: int | None = None) -> None:
+        """Append to the file, after cutting it to its first `keep` bytes (what a checkpoint knows of)."""
+        self._file = open(path, "ab")  # noqa: SIM115
+        if keep is not None:
+            self._file.truncate(min(keep, path.stat().st_size))
+
+    def write(self, record: Record) -> None:
+        line: dict[str, Any]
+        match record:
+            case TrainRecord():
+                line = {
+                    "kind": "train",
+                    "step": record.step,
+                    "epoch": record.epoch,
+                    "loss": record.loss,
+                    "lr": record.lr,
+                    "grad_norm": record.grad_norm,
+                    "wall": {"samples_per_s": round(record.samples_per_s, 1)},
+                }
+            case EpochRecord():
+                wall = {"samples_per_s": round(record.samples_per_s, 1), "elapsed_s": round(record.elapsed_s, 3)}
+                line = {
+                    "kind": "epoch",
+                    "step": record.step,
+                    "epoch": record.epoch,
+                    "loss": record.loss,
+                    "wall": wall,
+                }
+            case EvalRecord():
+                line = {
+                    "kind": "eval",
+                    "split": record.split,
+                    "step": record.step,
+                    "epoch": record.epoch,
+                    **record.metrics,
+                    "best": record.best,
+                    "wall": {"elapsed_s": round(record.elapsed_s, 3)},
+                }
+            case _:
+                return
+        # NaN is not JSON
+        line = {key: None if isinstance(value, float) and not math.isfinite(value) else value
+                for key, value in line.items()}  # fmt: skip
+        self._file.write(json.dumps(line).encode() + b"\n")
+        self._file.flush()
+
+    def sync(self) -> int:
+        """Make everything written so far survive a power failure; gives the file's length in bytes."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return os.fstat(self._file.fileno()).st_size
+
+    def close(self) -> None:
+        self._file.close()
