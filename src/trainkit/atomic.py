@@ -49,8 +49,12 @@ def _link(written: Path, path: Path, write: Callable[[BinaryIO], None]) -> None:
     except OSError:  # a file system without hard links
         replace(path, write)
         return
-    os.replace(temporary, path)
-    sync_directory(path.parent)
+    try:
+        os.replace(temporary, path)
+        sync_directory(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -76,9 +77,10 @@ def load(path: Path) -> Payload:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise CheckpointError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CheckpointError(f"{path}: is not a regular file")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise CheckpointError(f"{path}: is not a regular file")
         _check_container(path, file)
         payload = _load(path, file)
     return _check_schema(path, payload)
@@ -87,10 +89,10 @@ def load(path: Path) -> Payload:
 def _check_container(path: Path, file: BinaryIO) -> None:
     begin = file.read(64)
     if not begin.startswith(b"PK\x03\x04"):
-        shown = begin[:12].decode("ascii", "backslashreplace")
-        raise CheckpointError(
-            f"{path}: not a trainkit checkpoint ({f'begins with {shown!r}' if begin else 'the file is empty'})"
-        )
+        start = begin[:12]
+        shown = repr(start.decode()) if start.isascii() else f"the bytes {start[:4].hex(' ')}"
+        what = f"begins with {shown}" if start else "the file is empty"
+        raise CheckpointError(f"{path}: not a trainkit checkpoint ({what})")
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
@@ -102,18 +104,15 @@ def _check_container(path: Path, file: BinaryIO) -> None:
 
 
 def _load(path: Path, file: BinaryIO) -> object:
+    problem = f"{path}: not a trainkit checkpoint, or damaged"
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception:  # torch leaks many kinds, and its text advises an unsafe load
-        pass
-    try:
-        file.seek(0)
-        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(file)
-    except Exception:
-        unsafe = []
-    if unsafe:
-        raise CheckpointError(f"{path}: refused, it asks for {unsafe[0]!r}; nothing was executed")
-    raise CheckpointError(f"{path}: not a trainkit checkpoint, or damaged")
+        with suppress(Exception):
+            file.seek(0)
+            if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(file):
+                problem = f"{path}: refused, it asks for {unsafe[0]!r}; nothing was executed"
+    raise CheckpointError(problem)
 
 
 def _check_schema(path: Path, payload: object) -> Payload:

@@ -158,7 +158,7 @@ def override(node: Node, assignments: Iterable[str]) -> Node:
             problems.append(f"command line: {key} given twice ({given[key]}, {text})")
         else:
             try:
-                node = _assign(node, key.split("."), _value(key, text))
+                node = assign(node, key.split("."), read_value(key, text))
             except ConfigError as error:
                 problems.extend(error.problems)
     if problems:
@@ -166,7 +166,8 @@ def override(node: Node, assignments: Iterable[str]) -> Node:
     return node
 
 
-def _value(key: str, text: str) -> Node:
+def read_value(key: str, text: str) -> Node:
+    """A value as written on the command line. Raises ConfigError where it cannot be read."""
     if not text.strip():
         raise ConfigError(f"command line: {key}: value is missing")
     try:
@@ -188,14 +189,14 @@ def _at_command_line(node: Node) -> Node:
     return Node(value, COMMAND_LINE, COMMAND_LINE, node.text)
 
 
-def _assign(node: Node, path: list[str], value: Node) -> Node:
+def assign(node: Node, path: list[str], value: Node) -> Node:
     """A copy of `node` with `value` at `path`; `loss.smoothing=0.1` over `loss: cross_entropy` keeps the name."""
     if not path:
         return merge(node, value)
     key, rest = path[0], path[1:]
     if isinstance(node.value, list) and key.isdecimal() and int(key) < len(node.value):
         items = list(node.value)
-        items[int(key)] = _assign(items[int(key)], rest, value)
+        items[int(key)] = assign(items[int(key)], rest, value)
         return Node(items, node.where, node.key_where)
     children = dict(node.value) if isinstance(node.value, dict) else {}
     if isinstance(node.value, str) and key != "name":
@@ -203,7 +204,7 @@ def _assign(node: Node, path: list[str], value: Node) -> Node:
     if key == "name" and children.get("name", value).value != value.value:
         return Node({"name": value}, node.where, node.key_where)
     fresh = Node({}, COMMAND_LINE, COMMAND_LINE)
-    children[key] = _assign(children.get(key, fresh), rest, value) if rest else merge(children.get(key, value), value)
+    children[key] = assign(children.get(key, fresh), rest, value) if rest else merge(children.get(key, value), value)
     return Node(children, node.where, node.key_where)
 
 

@@ -66,7 +66,7 @@ class Precision:
         return torch.autocast(self.device.type, dtype=self._dtype)
 
     def backward(self, loss: Tensor) -> None:
-        (self.scaler.scale(loss) if self.scaler else loss).backward()
+        (self.scaler.scale(loss) if self.scaler else loss).backward()  # type: ignore[no-untyped-call]
 
     def update(self, optimizer: Optimizer, parameters: list[nn.Parameter], clip_norm: float | None) -> Tensor | None:
         """One optimizer step on clipped gradients; gives the norm before clipping, shape (), when it was needed."""
@@ -81,6 +81,7 @@ class Precision:
         return norm
 
 
-def grad_norm(parameters: list[nn.Parameter]) -> Tensor:
-    """The L2 norm over all gradients, shape ()."""
-    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+def grad_norm(model: nn.Module) -> Tensor:
+    """The L2 norm over all gradients, shape (), float32."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    return nn.utils.get_total_norm(gradients).float()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -260,7 +259,7 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
     _check_outputs(model, spec, num_outputs)
     model = model.to(device)
     if spec.image:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
     augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
     return EvalParts(
         model=model,

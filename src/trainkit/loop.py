@@ -147,7 +147,7 @@ def fit(
     """
     losses = Losses(progress)
     steps = train_steps(parts, plan, progress)
-    saved = progress.step  # a resumed run stands at a checkpoint
+    saved = (progress.step, progress.evaluated)  # a resumed run stands at a checkpoint
     train_s = window_s = 0.0
     window_samples = epoch_samples = 0
     while True:
@@ -161,10 +161,10 @@ def fit(
             best = _validate(parts, plan, progress, sink, stop)
             finished = plan.finished(progress)
         is_due = due(progress.step, every=plan.save_every, last=finished)
-        if progress.step > saved and (best or is_due or stop()):
+        if (progress.step, progress.evaluated) != saved and (best or is_due or stop()):
             _read(losses, parts)
             save(best)
-            saved = progress.step
+            saved = (progress.step, progress.evaluated)
         if finished or stop():
             return
 
@@ -176,8 +176,9 @@ def fit(
         epoch_samples += output.samples
         last, epoch_ends = plan.finished(progress), progress.batch == 0
         if due(progress.step, every=plan.log_every, last=last or epoch_ends):
-            _read(losses, parts)
-            norm = output.grad_norm if output.grad_norm is not None else grad_norm(list(parts.model.parameters()))
+            # The gradients of the step are still there: the norm costs nothing in all other steps.
+            norm = grad_norm(parts.model) if output.grad_norm is None else output.grad_norm
+            [norm_value] = _read(losses, parts, norm)
             window_s += time.perf_counter() - started
             sink.write(
                 TrainRecord(
@@ -185,7 +186,7 @@ def fit(
                     epoch=progress.epoch + progress.batch / plan.batches_per_epoch,
                     loss=losses.take_window(),
                     lr=lr,
-                    grad_norm=float(norm),
+                    grad_norm=norm_value,
                     samples_per_s=window_samples / window_s,
                 )
             )
@@ -199,11 +200,13 @@ def fit(
             train_s, epoch_samples = 0.0, 0
 
 
-def _read(losses: Losses, parts: Parts) -> None:
-    """Fetch the losses and refuse to go on from one that is not finite."""
-    if (step := losses.read()) is not None:
+def _read(losses: Losses, parts: Parts, *also: Tensor) -> list[float]:
+    """Fetch the losses, and other scalars with them; refuse to go on from a loss that is not finite."""
+    bad_step, values = losses.read(*also)
+    if bad_step is not None:
         lr = parts.optimizer.param_groups[0]["lr"]
-        raise DivergedError(f"the loss is not a finite number since step {step} (learning rate {lr:g})")
+        raise DivergedError(f"the loss is not a finite number since step {bad_step} (learning rate {lr:g})")
+    return values
 
 
 def _validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Callable[[], bool]) -> bool:

@@ -57,19 +57,27 @@ class Losses:
         """Count a step in: its mean loss, shape (), and its samples. Does not wait for the device."""
         self._unread.append((loss, samples))
 
-    def read(self) -> int | None:
-        """Fetch what is unread: the one host sync of an interval. Gives the first step whose loss is not finite."""
-        if not self._unread:
-            return None
-        values: list[float] = stack([loss for loss, _ in self._unread]).tolist()
-        first = self.progress.step - len(values) + 1
-        for value, (_, samples) in zip(values, self._unread, strict=True):
+    def read(self, *also: Tensor) -> tuple[int | None, list[float]]:
+        """Fetch what is unread: the one host sync of an interval.
+
+        Returns:
+            The first step whose loss is not finite, and the values of the scalars in `also`.
+        """
+        if not self._unread and not also:
+            return None, []
+        values: list[float] = stack([*(loss for loss, _ in self._unread), *also]).tolist()
+        first, bad = self.progress.step - len(self._unread) + 1, None
+        for step, (_, samples) in enumerate(self._unread, first):
+            value = values[step - first]
+            if bad is None and not math.isfinite(value):
+                bad = step
             self.progress.window_loss += value * samples
             self.progress.window_samples += samples
             self.progress.epoch_loss += value * samples
             self.progress.epoch_samples += samples
+        also_values = values[len(self._unread) :]
         self._unread.clear()
-        return next((first + n for n, value in enumerate(values) if not math.isfinite(value)), None)
+        return bad, also_values
 
     def take_window(self) -> float:
         """The mean loss over the samples since the last record, which begins anew."""

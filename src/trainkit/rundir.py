@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from trainkit import atomic
 from trainkit.errors import BusyError, CheckpointError, StorageError
@@ -56,6 +56,15 @@ class RunDir:
     def best(self) -> Path:
         return self.checkpoints / "best.pt"
 
+    @property
+    def chosen(self) -> Path:
+        """The checkpoint to use: the best; without a val split, the last."""
+        return self.best if self.best.exists() else self.last
+
+    def write_config(self, text: str) -> None:
+        """Store the resolved config, which is itself a config that repeats the run."""
+        atomic.write_text(self.config, f"# trainkit train {self.config}\n{text}")
+
     def tell(self, **news: Any) -> None:
         """Add to `run.json`, atomically."""
         self.story.update(news)
@@ -73,17 +82,20 @@ class RunDir:
         self.close()
 
 
-def create(name: str, at: Path | None = None) -> RunDir:
+def create(name: str, at: Path | None = None, *, kind: Literal["run", "sweep"] = "run") -> RunDir:
     """Make a new run directory: `at`, or below `runs/` (or TRAINKIT_RUNS_DIR) with a name that nobody else has.
+
+    A sweep's has a name that ends in `-sweep`, and trials instead of checkpoints in it.
 
     Raises:
         StorageError: it cannot be made, or `at` is there already.
     """
-    path = at or _runs() / name / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    suffix, inner = ("-sweep", "trials") if kind == "sweep" else ("", "checkpoints")
+    path = at or _runs() / name / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}{suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()  # never an existing one, even when two runs begin in the same second
-        (path / "checkpoints").mkdir()
+        (path / inner).mkdir()
     except FileExistsError as error:
         raise StorageError(f"{error.filename}: is there already, and a run needs a directory of its own") from None
     except OSError as error:
@@ -91,7 +103,7 @@ def create(name: str, at: Path | None = None) -> RunDir:
     return _own(RunDir(path))
 
 
-def writable(name: str, at: Path | None = None) -> None:
+def check_writable(name: str, at: Path | None = None) -> None:
     """Raise StorageError when `create` could not make a directory, without making one."""
     place = at.absolute().parent if at else (_runs() / name).absolute()
     if at and at.exists():
@@ -146,16 +158,18 @@ def _own(run_dir: RunDir) -> RunDir:
         return run_dir
     path = run_dir.path / ".lock"
     try:
-        lock = open(path, "r+" if path.exists() else "w+")  # noqa: SIM115  # closed by RunDir.close
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BusyError(f"{run_dir.path}: run directory busy: {lock.read().strip() or 'owner unknown'}") from None
-        lock.truncate(0)
-        lock.write(f"pid {os.getpid()} on {platform.node()} since {datetime.now():%Y-%m-%d %H:%M:%S}\n")
-        lock.flush()
+        lock = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")  # noqa: SIM115  # closed by RunDir.close
     except OSError as error:
         raise StorageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = lock.read().strip() or "owner unknown"
+        lock.close()
+        raise BusyError(f"{run_dir.path}: run directory busy: {owner}") from None
+    lock.truncate(0)
+    lock.write(f"pid {os.getpid()} on {platform.node()} since {datetime.now():%Y-%m-%d %H:%M:%S}\n")
+    lock.flush()
     run_dir._lock = lock
     return run_dir
 
@@ -190,8 +204,3 @@ def _git() -> dict[str, Any] | None:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def write_config(run_dir: RunDir, text: str) -> None:
-    """Store the resolved config, which is itself a config that repeats the run."""
-    atomic.write_text(run_dir.config, f"# trainkit train {run_dir.config}\n{text}")

@@ -10,10 +10,15 @@ from typing import Annotated, Literal, NamedTuple, Protocol
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from trainkit.config import Config, show
 from trainkit.errors import DataError
 from trainkit.seeding import permutation
+
+
+Kind = Literal["class", "multilabel", "number"]
+"""What a target is: one class of several, any of several labels, or numbers."""
 
 
 class Batch(NamedTuple):
@@ -23,7 +28,7 @@ class Batch(NamedTuple):
     """Shape (batch, *spec.shape); uint8 for images that are not yet normalised, else float32."""
     targets: Tensor
     """Shape (batch,) int64 for classes; (batch, size) float32 for numbers and multi-label vectors."""
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which no one calls on a batch
     """Shape (batch,), int64: the samples' places in their source. Random transforms are functions of it."""
 
 
@@ -32,7 +37,9 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, index: Tensor) -> Batch: ...
+    def take(self, index: Tensor) -> Batch:
+        """The samples with these numbers, shape (batch,), int64."""
+        ...
 
     def digest(self) -> str:
         """A fingerprint of all samples, equal for equal data on any machine."""
@@ -61,7 +68,7 @@ class TensorSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class Split(Dataset[Batch]):
     """Some samples of a source, in the order of `index` (shape (n,), int64)."""
 
     source: Source
@@ -70,14 +77,15 @@ class Split:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitems__(self, positions: Tensor) -> Batch:
+    def __getitem__(self, positions: Tensor) -> Batch:
+        """The batch at these positions of `index`, shape (batch,), int64."""
         return self.source.take(self.index[positions])
 
 
 class TargetSpec(Config):
     """What is to be predicted."""
 
-    kind: Literal["class", "multilabel", "number"]
+    kind: Kind
     size: int = Field(ge=1)
     """How many classes, labels or numbers."""
     names: tuple[str, ...] = ()
@@ -135,8 +143,9 @@ class Data:
 class DataConfig(Config):
     """Base of every data source."""
 
+    name: str
     val: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Held out of the training samples for validation: a count, or a fraction. 0 for none."""
+    """Held out of the training samples for validation: a count, or a fraction (at least 1 sample). 0 for none."""
 
     @abstractmethod
     def spec(self) -> DataSpec:
@@ -159,10 +168,10 @@ def split_off_val(source: Source, val: float, seed: int) -> tuple[Split, Split |
     """Divide the training samples into train and val: disjoint, and a function of the seed.
 
     Raises:
-        DataError: fewer samples than `val` asks for.
+        DataError: `val` leaves no sample to train on.
     """
     total = len(source)
-    count = round(total * val) if isinstance(val, float) else val
+    count = max(1, round(total * val)) if isinstance(val, float) else val
     if count >= total:
         raise DataError(f"data.val: {show(val)}, but there are {total} training samples")
     if count == 0:

@@ -29,8 +29,8 @@ class LoaderConfig(Config):
     """Samples per batch in evaluation; no effect on the result."""
     num_workers: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
     """Worker processes. `auto`: none, because data in memory is handed out in whole batches without them."""
-    pin_memory: bool | Literal["auto"] = "auto"
-    """Page-locked memory for faster copies to a GPU. `auto`: with CUDA only."""
+    pin_memory: bool = True
+    """Page-locked memory for faster copies to a GPU; no effect without CUDA."""
     drop_last: bool = False
     """Leave out the last training batch of an epoch when it is smaller than the others."""
 
@@ -54,8 +54,8 @@ class LoaderConfig(Config):
 
     def _loader(self, split: Split, batches: EpochBatches, device: torch.device) -> Loader:
         workers = 0 if self.num_workers == "auto" else self.num_workers
-        pin = device.type == "cuda" if self.pin_memory == "auto" else self.pin_memory
-        return Loader(split, batches, workers, pin)
+        # Only then: elsewhere torch warns and does not pin.
+        return Loader(split, batches, num_workers=workers, pin_memory=self.pin_memory and device.type == "cuda")
 
 
 class EpochBatches(Sampler[Tensor]):
@@ -84,20 +84,21 @@ class EpochBatches(Sampler[Tensor]):
             order = torch.arange(self.samples)
         else:
             order = permutation(self.samples, self.seed, "order", self.epoch)
-        for batch in range(self.start, self.count):
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        # Not a generator function: that would read `epoch` and `start` only at the first batch, when they may have moved on.
+        return (
+            order[batch * self.batch_size : (batch + 1) * self.batch_size] for batch in range(self.start, self.count)
+        )
 
 
 class Loader:
     """Batches of one split, epoch by epoch."""
 
-    def __init__(self, split: Split, batches: EpochBatches, num_workers: int, pin_memory: bool) -> None:
+    def __init__(self, split: Split, batches: EpochBatches, *, num_workers: int, pin_memory: bool) -> None:
         self.batches = batches
-        self.samples = sum(map(batches.size, range(len(batches))))
-        self._loader = DataLoader(
-            split,  # type: ignore[arg-type]  # __getitems__ is all that the fetcher calls
-            batch_sampler=batches,
-            collate_fn=_as_it_is,
+        self._loader: DataLoader[Batch] = DataLoader(
+            split,
+            batch_size=None,  # a split makes whole batches, there is nothing to collate
+            sampler=batches,
             num_workers=num_workers,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
@@ -117,11 +118,6 @@ class Loader:
         """The batches of an epoch, from batch number `start` on."""
         self.batches.epoch, self.batches.start = epoch, start
         return iter(self._loader)
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    """The source has already made the batch."""
-    return batch
 
 
 def _leave_signals_to_parent(worker_id: int) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-from trainkit.data.base import Data, DataConfig, DataSpec, Split, TargetSpec, TensorSource, split_off_val
+from trainkit.data.base import Data, DataConfig, DataSpec, Kind, Split, TargetSpec, TensorSource, split_off_val
 from trainkit.registry import register
 from trainkit.seeding import generator
 
@@ -19,26 +19,34 @@ Size = Annotated[int, Field(ge=1, le=100_000)]
 
 @register("data")
 class SyntheticConfig(DataConfig):
-    """Hidden factors, mixed into smooth patterns under noise; the targets are the factors. The same for the same seed."""
+    """Smooth random patterns under noise; the targets say which were mixed in. The same for the same seed."""
 
     name: Literal["synthetic"] = "synthetic"
     shape: tuple[Size] | tuple[Size, Size] | tuple[Size, Size, Size] = (20,)
     """One sample: `[features]` a vector, `[length, features]` a sequence, `[channels, height, width]` a picture."""
-    target: Literal["class", "multilabel", "number"] = "class"
-    """`class`: which factor is the largest; `multilabel`: which are positive; `number`: their values."""
+    target: Kind = "class"
+    """`class`: a sample is one pattern, the target its number. Otherwise it is a sum of all patterns, each multiplied by
+    a normal random number: the targets are these (`number`), or which of them are positive (`multilabel`)."""
     size: int = Field(10, ge=1, le=10_000)
     """How many classes, labels or numbers."""
     samples: int = Field(2000, ge=1, le=10_000_000)
     """Training samples, before `val` is split off."""
     test_samples: int = Field(500, ge=1, le=10_000_000)
-    noise: float = Field(0.5, ge=0)
-    """Standard deviation of the noise; the patterns have about 1."""
+    """Samples of the test split."""
+    noise: float = Field(0.1, ge=0)
+    """Standard deviation of the noise on every input value; without it, they have about 1."""
     seed: int | None = Field(None, ge=0)
     """Makes other data with the same experiment seed; by default the data depends on the experiment's seed."""
 
+    @model_validator(mode="after")
+    def _more_than_one_class(self) -> Self:
+        if self.target == "class" and self.size == 1:
+            raise ValueError("size must be >= 2 for classes, got 1")
+        return self
+
     def spec(self) -> DataSpec:
-        size = max(self.size, 2) if self.target == "class" else self.size
-        return DataSpec(shape=self.shape, target=TargetSpec(kind=self.target, size=size), image=len(self.shape) == 3)
+        target = TargetSpec(kind=self.target, size=self.size)
+        return DataSpec(shape=self.shape, target=target, image=len(self.shape) == 3)
 
     def build(self, seed: int) -> Data:
         data_seed = seed if self.seed is None else self.seed
@@ -48,25 +56,24 @@ class SyntheticConfig(DataConfig):
         return Data(self.spec(), train, val, Split(test, torch.arange(len(test))))
 
     def _patterns(self, seed: int) -> Tensor:
-        """One pattern of unit variance per factor, smooth in space and time. Shape (size, *shape)."""
-        size = self.spec().target.size
-        noise = torch.randn(size, *self.shape, generator=generator(seed, "synthetic patterns"))
+        """One pattern per factor, smooth in space and time, of mean square 1 in all. Shape (size, values)."""
+        patterns = torch.randn(self.size, *self.shape, generator=generator(seed, "synthetic", "patterns"))
         if len(self.shape) == 2:  # smooth along the length, the last axis of avg_pool1d
-            noise = functional.avg_pool1d(noise.transpose(1, 2), 3, stride=1, padding=1).transpose(1, 2)
+            patterns = functional.avg_pool1d(patterns.transpose(1, 2), 3, stride=1, padding=1).transpose(1, 2)
         elif len(self.shape) == 3:
-            noise = functional.avg_pool2d(noise, 3, stride=1, padding=1)
-        flat = noise.flatten(1)
-        return (flat / flat.std(dim=1, keepdim=True, correction=0).clamp_min(1e-6)).view(size, *self.shape)
+            patterns = functional.avg_pool2d(patterns, 3, stride=1, padding=1)
+        return patterns.flatten(1) / patterns.square().mean().sqrt()
 
     def _draw(self, patterns: Tensor, count: int, seed: int, purpose: str) -> TensorSource:
+        """Mix the patterns, each weighted by its factor, so that the inputs have mean square 1 before the noise."""
         random = generator(seed, "synthetic", purpose)
-        size = len(patterns)
-        factors = torch.randn(count, size, generator=random)
-        targets = {"number": factors, "multilabel": (factors > 0).float()}.get(self.target, factors)
         if self.target == "class":
-            targets = torch.randint(size, (count,), generator=random)
-            factors = functional.one_hot(targets, size) * math.sqrt(size) + factors * 0.1
-        inputs = (factors / math.sqrt(size)) @ patterns.flatten(1)
+            targets = torch.randint(self.size, (count,), generator=random)
+            inputs = patterns[targets]
+        else:
+            factors = torch.randn(count, self.size, generator=random)
+            targets = factors if self.target == "number" else (factors > 0).float()
+            inputs = factors @ patterns / math.sqrt(self.size)
         inputs = (inputs + self.noise * torch.randn(inputs.shape, generator=random)).view(count, *self.shape)
         if len(self.shape) == 3:
             inputs = (inputs * 48 + 128).round().clamp(0, 255).to(torch.uint8)

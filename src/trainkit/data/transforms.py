@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field
@@ -67,6 +67,8 @@ def statistics(normalize: Preset | Normalize, channels: int) -> tuple[tuple[floa
 class TransformConfig(Config):
     """Base of every random transform: used for training only, with a draw of its own for every sample."""
 
+    name: str
+
     @abstractmethod
     def check(self, spec: DataSpec) -> None:
         """Raise DataError where the transform does not fit the data."""
@@ -84,9 +86,15 @@ class RandomCrop(TransformConfig):
     padding: int = Field(4, ge=1)
     """Pixels added on each side."""
 
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {"size": "the window has the images' own size"}
+
     def check(self, spec: DataSpec) -> None:
-        if self.padding > min(spec.shape[-2:]):
-            raise DataError(f"data.augment: padding {self.padding} exceeds the image ({spec.shape[-2:]})")
+        height, width = spec.shape[-2:]
+        if self.padding >= min(height, width):
+            raise DataError(
+                f"data.augment: random_crop: padding {self.padding} must be less than the images' sides "
+                f"({height}x{width}), or some windows would be black"
+            )
 
     def apply(self, inputs: Tensor, index: Tensor, seed: int, epoch: int) -> Tensor:
         height, width = inputs.shape[-2:]
@@ -118,9 +126,7 @@ Prepare = Callable[[Batch, int | None], Batch]
 """Makes a loader's batch ready for the model. The epoch is given when training and None in evaluation."""
 
 
-def preparation(
-    spec: DataSpec, augment: tuple[TransformConfig, ...], seed: int, device: torch.device
-) -> Callable[[Batch, int | None], Batch]:
+def preparation(spec: DataSpec, augment: tuple[TransformConfig, ...], seed: int, device: torch.device) -> Prepare:
     """Build the `Prepare` of an experiment: move, augment, scale and normalise, all on the device.
 
     Raises:
@@ -128,13 +134,13 @@ def preparation(
     """
     for transform in augment:
         if not spec.image:
-            raise DataError(f"data.augment: {transform.name} is for images")  # type: ignore[attr-defined]
+            raise DataError(f"data.augment: {transform.name} is for images, the data has none")
         transform.check(spec)
     channels = spec.shape[0] if spec.image else 0
-    mean = torch.tensor(spec.mean or (0.0,) * channels).view(1, -1, 1, 1)
-    std = torch.tensor(spec.std or (1.0,) * channels).view(1, -1, 1, 1)
+    mean = torch.tensor(spec.mean or (0.0,) * channels, dtype=torch.float64).view(1, -1, 1, 1)
+    std = torch.tensor(spec.std or (1.0,) * channels, dtype=torch.float64).view(1, -1, 1, 1)
     # (x / 255 - mean) / std as one multiply-add
-    scale, shift = (1 / (255 * std)).to(device), (-mean / std).to(device)
+    scale, shift = (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
 
     def prepare(batch: Batch, epoch: int | None) -> Batch:
         batch = Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))

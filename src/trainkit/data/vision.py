@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
-from abc import abstractmethod
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -26,13 +28,14 @@ DOWNLOAD_TIMEOUT_S = 5.0
 class TorchvisionConfig(ImageDataConfig):
     """Base of the data sets that torchvision reads into memory."""
 
+    reader: ClassVar[str]
+    """The class in `torchvision.datasets`."""
+    folder: ClassVar[str]
+    """Where the files lie below `root`."""
     shape: ClassVar[tuple[int, int, int]]
     """(channels, height, width)"""
     train_samples: ClassVar[int]
-    folder: ClassVar[str]
-    """Where the files lie below `root`."""
-    num_classes: ClassVar[int] = 10
-    class_names: ClassVar[tuple[str, ...]] = ()
+    class_names: ClassVar[tuple[str, ...]]
 
     root: str = Field(default_factory=lambda: os.environ.get("TRAINKIT_DATA_DIR", "data"))
     """Folder of all data sets, relative to the directory in which the command runs; `~` is expanded."""
@@ -42,80 +45,112 @@ class TorchvisionConfig(ImageDataConfig):
     """What to train on when the files are missing and cannot be fetched. Never silent: the run says and records it."""
 
     @property
-    @abstractmethod
-    def reader(self) -> Any:
-        """torchvision's class; imported only when data is read."""
-
-    @property
     def place(self) -> Path:
         """The folder in which the files are expected."""
-        return Path(self.root).expanduser() / self.folder
+        return (Path(self.root).expanduser() / self.folder).absolute()
 
     def spec(self) -> DataSpec:
         mean, std = statistics(self.normalize, self.shape[0])
-        classes = TargetSpec(kind="class", size=self.num_classes, names=self.class_names)
+        classes = TargetSpec(kind="class", size=len(self.class_names), names=self.class_names)
         return DataSpec(shape=self.shape, target=classes, image=True, mean=mean, std=std)
 
     def stand_in(self) -> DigitsConfig | None:
         if self.fallback is None:
             return None
-        channels, *size = self.shape
-        # `val` was a count of samples that are not there; as a fraction it means the same.
-        val = self.val / self.train_samples if isinstance(self.val, int) and self.val else self.val
+        channels, height, width = self.shape
+        # A count is of samples that are not there; as a fraction it means the same.
+        count = isinstance(self.val, int) and 0 < self.val < self.train_samples
         return DigitsConfig(
-            size=(size[0], size[1]), channels=channels, val=val, normalize=self.normalize, augment=self.augment
+            size=(height, width),
+            channels=channels,
+            val=self.val / self.train_samples if count else self.val,
+            normalize=self.normalize,
+            augment=self.augment,
         )
 
     def build(self, seed: int) -> Data:
+        spec = self.spec()
+        if not self._has_files():
+            self._download()
         train, val = split_off_val(self._read(train=True), self.val, seed)
         test = self._read(train=False)
-        return Data(self.spec(), train, val, Split(test, torch.arange(len(test))))
+        return Data(spec, train, val, Split(test, torch.arange(len(test))))
 
-    def _read(self, train: bool) -> TensorSource:
-        root = Path(self.root).expanduser()
+    def _has_files(self) -> bool:
+        return self.place.is_dir() and any(self.place.iterdir())
+
+    def _read(self, *, train: bool) -> TensorSource:
         try:
-            dataset = self.reader(root, train=train)
-        except RuntimeError:  # torchvision's word for files that are missing or incomplete
-            dataset = self._download(root, train)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{self.place}: damaged: {error}") from None
+            dataset = self._dataset(Path(self.root).expanduser(), train=train, download=False)
+        except OSError as error:
+            raise DataError(f"{self.place}: {self.name} cannot be read ({error.strerror})") from None
+        # What torchvision raises for missing files, wrong checksums, and bytes that make no sense to it.
+        except (AssertionError, KeyError, RuntimeError, TypeError, ValueError):
+            raise DataError(self._damaged("files are missing or cut short")) from None
         images = torch.as_tensor(np.asarray(dataset.data))
         # (n, height, width) or (n, height, width, channels) as torchvision has it
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-        return TensorSource(images, torch.as_tensor(np.asarray(dataset.targets), dtype=torch.int64))
+        targets = torch.as_tensor(np.asarray(dataset.targets), dtype=torch.int64)
+        if images.shape[1:] != self.shape or images.dtype != torch.uint8 or len(images) != len(targets):
+            raise DataError(self._damaged(f"{len(images)} images {tuple(images.shape[1:])}, {len(targets)} labels"))
+        if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < len(self.class_names):
+            raise DataError(self._damaged(f"labels outside 0 … {len(self.class_names) - 1}"))
+        return TensorSource(images, targets)
 
-    def _download(self, root: Path, train: bool) -> Any:
+    def _damaged(self, what: str) -> str:
+        return f"{self.place}: {self.name} is damaged ({what}); move the folder away and run again with data.download=true"
+
+    def _download(self) -> None:
+        """Fetch the files into a folder of our own and move it into place: they are there as a whole or not at all.
+
+        Raises:
+            DataError: it is not allowed, or it failed.
+        """
         if not self.download:
             raise DataError(self._missing("set data.download=true to fetch them"))
         if offline():
             raise DataError(self._missing("TRAINKIT_OFFLINE=1 forbids the download"))
-        existed = [parent for parent in (self.place, *self.place.parents) if parent.exists()]
-        before = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
+        if "$" in self.root:
+            raise DataError(self._missing("variables in data.root are not expanded"))
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to results
-                return self.reader(root, train=train, download=True)
-        except (OSError, RuntimeError, EOFError) as error:
-            self._remove_empty(existed[0])
-            reason = str(getattr(error, "reason", error)).strip().splitlines()[-1]
+            there = next(folder for folder in self.place.parents if folder.exists())
+            with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as part, _network():
+                self._dataset(Path(part), train=True, download=True)
+                self.place.parent.mkdir(parents=True, exist_ok=True)
+                if not self._has_files():  # else another process was faster
+                    (Path(part) / self.folder).rename(self.place)
+        except (OSError, RuntimeError, EOFError, HTTPException) as error:
+            lines = str(getattr(error, "reason", error)).strip().splitlines() or [type(error).__name__]
+            reason = lines[-1].removeprefix("<urlopen error ").removesuffix(">")
             raise DataError(self._missing(f"the download failed ({reason})")) from None
-        finally:
-            socket.setdefaulttimeout(before)
-
-    def _remove_empty(self, existed: Path) -> None:
-        """Take back the folders that torchvision made for a download that brought nothing."""
-        folder = self.place
-        while folder != existed:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-            folder = folder.parent
 
     def _missing(self, why: str) -> str:
-        return f"{self.place.absolute()}: no {self.name} files here; {why}, or put them there by hand"  # type: ignore[attr-defined]
+        return f"{self.place}: no {self.name} files here; {why}, or put them there unpacked"
+
+    def _dataset(self, root: Path, *, train: bool, download: bool) -> Any:
+        import torchvision.datasets  # seconds, so only when data is read
+
+        return getattr(torchvision.datasets, self.reader)(root, train=train, download=download)
+
+
+@contextmanager
+def _network() -> Iterator[None]:
+    """No connection waits for long, and nothing is said on stdout, which belongs to results."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def offline() -> bool:
-    """Whether TRAINKIT_OFFLINE forbids any download."""
+    """Whether TRAINKIT_OFFLINE forbids any download.
+
+    Raises:
+        ConfigError: it is neither 0 nor 1.
+    """
     value = os.environ.get("TRAINKIT_OFFLINE", "0")
     if value not in ("", "0", "1"):
         raise ConfigError(f"environment: TRAINKIT_OFFLINE: expected 0 or 1, got {value!r}")
@@ -128,16 +163,11 @@ class MnistConfig(TorchvisionConfig):
 
     name: Literal["mnist"] = "mnist"
     normalize: Preset | Normalize = "mnist"
+    reader: ClassVar[str] = "MNIST"
+    folder: ClassVar[str] = "MNIST/raw"
     shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
     train_samples: ClassVar[int] = 60_000
-    folder: ClassVar[str] = "MNIST/raw"
     class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
-
-    @property
-    def reader(self) -> Any:
-        from torchvision.datasets import MNIST
-
-        return MNIST
 
 
 @register("data")
@@ -146,18 +176,13 @@ class FashionMnistConfig(TorchvisionConfig):
 
     name: Literal["fashion_mnist"] = "fashion_mnist"
     normalize: Preset | Normalize = "fashion_mnist"
+    reader: ClassVar[str] = "FashionMNIST"
+    folder: ClassVar[str] = "FashionMNIST/raw"
     shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
     train_samples: ClassVar[int] = 60_000
-    folder: ClassVar[str] = "FashionMNIST/raw"
     class_names: ClassVar[tuple[str, ...]] = (
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
     )  # fmt: skip
-
-    @property
-    def reader(self) -> Any:
-        from torchvision.datasets import FashionMNIST
-
-        return FashionMNIST
 
 
 @register("data")
@@ -166,18 +191,13 @@ class Cifar10Config(TorchvisionConfig):
 
     name: Literal["cifar10"] = "cifar10"
     normalize: Preset | Normalize = "cifar10"
+    reader: ClassVar[str] = "CIFAR10"
+    folder: ClassVar[str] = "cifar-10-batches-py"
     shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
     train_samples: ClassVar[int] = 50_000
-    folder: ClassVar[str] = "cifar-10-batches-py"
     class_names: ClassVar[tuple[str, ...]] = (
         "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
     )  # fmt: skip
-
-    @property
-    def reader(self) -> Any:
-        from torchvision.datasets import CIFAR10
-
-        return CIFAR10
 
 
 @register("data")
@@ -186,13 +206,16 @@ class Cifar100Config(TorchvisionConfig):
 
     name: Literal["cifar100"] = "cifar100"
     normalize: Preset | Normalize = "cifar100"
+    reader: ClassVar[str] = "CIFAR100"
+    folder: ClassVar[str] = "cifar-100-python"
     shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
     train_samples: ClassVar[int] = 50_000
-    folder: ClassVar[str] = "cifar-100-python"
-    num_classes: ClassVar[int] = 100
-
-    @property
-    def reader(self) -> Any:
-        from torchvision.datasets import CIFAR100
-
-        return CIFAR100
+    class_names: ClassVar[tuple[str, ...]] = tuple(
+        "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle "
+        "caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant "
+        "flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man "
+        "maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree "
+        "plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper "
+        "snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train "
+        "trout tulip turtle wardrobe whale willow_tree wolf woman worm".split()
+    )

@@ -37,7 +37,7 @@ class ConsoleSink:
     def __init__(self, *, quiet: bool = False, log: Path | None = None) -> None:
         self.quiet = quiet
         self._log = open(log, "a", encoding="utf-8") if log else None  # noqa: SIM115
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = _PatientConsole(stderr=True, highlight=False, soft_wrap=True)
         self._bar: RichProgress | None = None
         self._latest = ""
         self._said_at = time.monotonic()
@@ -96,8 +96,7 @@ class ConsoleSink:
         self._log_line(text)
         self._said_at = time.monotonic()
         if not self.quiet or level == "warning":
-            with suppress(OSError, ValueError):
-                self._console.print(text, style="yellow" if level == "warning" else None, markup=False)
+            self._console.print(text, style="yellow" if level == "warning" else None, markup=False)
 
     def _result(self, text: str) -> None:
         self._log_line(text)
@@ -114,8 +113,7 @@ class ConsoleSink:
 
     def _stop_bar(self) -> None:
         if self._bar:
-            with suppress(OSError, ValueError):
-                self._bar.stop()
+            self._bar.stop()
             self._bar = None
 
 
@@ -124,9 +122,21 @@ def print_line(text: str, stream: TextIO) -> None:
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:
-        # What is still in the buffer would raise again at exit.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    """Let nobody read a stream whose reader is gone: what is still in its buffer would raise again at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _PatientConsole(Console):
+    """A console whose reader may go away; rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _silence(sys.stderr)
 
 
 class _Epoch(ProgressColumn):

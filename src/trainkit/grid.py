@@ -1,0 +1,211 @@
+"""The grid of a sweep: from its axes to one validated experiment for every combination of their values."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from trainkit import config, yamlfile
+from trainkit.config import Config
+from trainkit.errors import ConfigError
+from trainkit.experiment import ExperimentConfig, SweepConfig, monitored, parse
+from trainkit.yamlfile import Node
+
+MAX_TRIALS = 10_000
+FIXED = ("name", "imports", "extends", "sweep")
+"""Sections that are one for all trials."""
+
+_COMMA = re.compile(r",(?![^\[]*\])")  # not inside a list
+T = TypeVar("T")
+_Axes = dict[str, list[Node]]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What is to be tried."""
+
+    base: dict[str, Any]
+    """The config that all trials share, with the axes under `sweep`: itself a config to sweep."""
+    points: list[dict[str, Any]]
+    """For every trial the values of the axes, by key."""
+    experiments: list[ExperimentConfig]
+    """For every trial what will be run."""
+    monitor: str
+    """What ranks the trials, such as `val/accuracy`."""
+    mode: Literal["min", "max"]
+    warnings: list[str]
+
+
+class _SweepSection(Config):
+    sweep: SweepConfig = SweepConfig()
+
+
+def read(path: Path, assignments: Iterable[str]) -> Grid:
+    """Read a config and what to vary in it, and validate every combination.
+
+    Args:
+        assignments: `key=v1,v2` is an axis, `key=value` holds for every trial; without any axis, those of the file.
+
+    Raises:
+        ConfigError: with every problem found, and the values of the trials that have it.
+    """
+    axes, overrides = _from_command_line(assignments)
+    base = config.override(config.read(path), overrides)
+    assert isinstance(base.value, dict)
+    axes = axes or _from_file(base)
+    # What is set below a component that changes belongs to each trial: with its name, the old one's keys go.
+    changing = tuple(f"{key.removesuffix('.name')}." for key in axes)
+    for key, _, text in (override.partition("=") for override in overrides if override.startswith(changing)):
+        axes.setdefault(key, [config.read_value(key, text)])
+    warnings = _check(axes)
+    shared = Node({key: node for key, node in base.value.items() if key != "sweep"}, base.where)
+    points = points_of(axes)
+    experiments = _validate(shared, points, path.parent)
+    monitor, mode = _ranking(experiments, points)
+    return Grid(
+        base=shared.plain() | {"sweep": {"axes": {key: [node.plain() for node in axes[key]] for key in axes}}},
+        points=[_plain(point) for point in points],
+        experiments=experiments,
+        monitor=f"val/{monitor}",
+        mode=mode,
+        warnings=warnings,
+    )
+
+
+def points_of(axes: Mapping[str, Sequence[T]]) -> list[dict[str, T]]:
+    """All combinations, the last axis varying fastest."""
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def show(value: Any) -> str:
+    """A value of an axis as the user would write it; equal texts are equal values."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def label(point: dict[str, Any]) -> str:
+    """`optimizer.lr=0.1 seed=0`."""
+    return " ".join(f"{key}={show(value)}" for key, value in point.items())
+
+
+def _plain(point: dict[str, Node]) -> dict[str, Any]:
+    return {key: node.plain() for key, node in point.items()}
+
+
+def _from_command_line(assignments: Iterable[str]) -> tuple[_Axes, list[str]]:
+    axes: _Axes = {}
+    overrides: list[str] = []
+    problems: list[str] = []
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        pieces = [piece.strip() for piece in _COMMA.split(text)]
+        if equals and pieces == [""]:
+            problems.append(f"command line: {key}: empty axis")
+        elif "" in pieces and equals:
+            problems.append(f"command line: {key}: empty value at place {pieces.index('') + 1}")
+        elif len(pieces) == 1:
+            overrides.append(assignment)
+        elif not all(key.split(".")):
+            problems.append(f"command line: empty key in {assignment!r}")
+        else:
+            try:
+                values = config.read_value(key, f"[{text}]").value
+            except ConfigError as error:
+                problems += error.problems
+                continue
+            assert isinstance(values, list)
+            if len(values) == 1:  # a comma inside quotes or braces
+                overrides.append(assignment)
+            elif key in axes:
+                problems.append(f"command line: {key} given twice")
+            else:
+                axes[key] = values
+    given = {override.partition("=")[0] for override in overrides}
+    problems += [f"command line: {key} given twice" for key in axes if key in given]
+    if problems:
+        raise ConfigError(*problems)
+    return axes, overrides
+
+
+def _from_file(base: Node) -> _Axes:
+    section = base.child("sweep")
+    default = config.validate(_SweepSection, Node({"sweep": section} if section else {}, base.where)).sweep.axes
+    node = (section and section.child("axes")) or yamlfile.from_plain(default, base.where)
+    assert isinstance(node.value, dict)
+    axes = {key: axis.value for key, axis in node.value.items() if isinstance(axis.value, list)}
+    if not all(axes.values()) or not axes:
+        empty = [f"{axis.where}: {key}: empty axis" for key, axis in node.value.items() if not axis.value]
+        raise ConfigError(*(empty or [f"{node.where}: sweep.axes: no axis"]))
+    return axes
+
+
+def _check(axes: _Axes) -> list[str]:
+    """Refuse what cannot be an axis and drop values given twice; gives what to warn of."""
+    problems = [f"{axes[key][0].where}: {key}: may not be swept" for key in axes if key.split(".")[0] in FIXED]
+    if (count := math.prod(map(len, axes.values()))) > MAX_TRIALS:
+        problems.append(f"{next(iter(axes.values()))[0].where.source}: {count} trials (limit {MAX_TRIALS})")
+    if problems:
+        raise ConfigError(*problems)
+    warnings: list[str] = []
+    for key, nodes in axes.items():
+        kept: list[Any] = []
+        for node in list(nodes):
+            if isinstance(node.value, dict):
+                problems.append(f"{node.where}: {key}: a mapping is no value of an axis; sweep {key}.name and its keys")
+            elif (value := node.plain()) in kept:
+                nodes.remove(node)
+                warnings.append(f"{node.where}: {key}: {show(value)} is given twice and tried once")
+            else:
+                kept.append(value)
+    if problems:
+        raise ConfigError(*problems)
+    return warnings
+
+
+def _validate(shared: Node, points: list[dict[str, Node]], beside: Path) -> list[ExperimentConfig]:
+    experiments: list[ExperimentConfig] = []
+    broken: dict[str, list[str]] = {}
+    for point in points:
+        try:
+            experiments.append(_experiment(shared, point, beside))
+        except ConfigError as error:
+            for problem in error.problems:
+                broken.setdefault(problem, []).append(label(_plain(point)))
+    if broken:
+        raise ConfigError(
+            *(
+                f"{problem} (trial {trials[0]}{f' and {len(trials) - 1} more' if len(trials) > 1 else ''})"
+                for problem, trials in broken.items()
+            )
+        )
+    return experiments
+
+
+def _experiment(shared: Node, point: dict[str, Node], beside: Path) -> ExperimentConfig:
+    node = shared
+    # Components before their keys, whatever the order of the axes.
+    for key in sorted(point, key=lambda key: key.removesuffix(".name").count(".")):
+        node = config.assign(node, key.split("."), point[key])
+    experiment = parse(node, beside=beside)
+    if experiment.data.val == 0:
+        val = (node.child("data") or node).child("val") or node
+        raise ConfigError(f"{val.where}: data.val: a sweep ranks its trials by the val split, got 0")
+    return experiment
+
+
+def _ranking(
+    experiments: list[ExperimentConfig], points: list[dict[str, Node]]
+) -> tuple[str, Literal["min", "max"]]:
+    """The metric by which all trials can be compared."""
+    found: dict[tuple[str, Literal["min", "max"]], dict[str, Node]] = {}
+    for experiment, point in zip(experiments, points, strict=True):
+        found.setdefault(monitored(experiment, experiment.data.spec()), point)
+    if len(found) > 1:
+        by = ", ".join(f"{mode} val/{name} (trial {label(_plain(point))})" for (name, mode), point in found.items())
+        raise ConfigError(f"checkpoint.monitor: trials that are ranked by different metrics: {by}")
+    return next(iter(found))

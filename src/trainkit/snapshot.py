@@ -1,0 +1,99 @@
+"""A run's state as the content of a checkpoint, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import trainkit
+from trainkit import checkpoint, yamlfile
+from trainkit.checkpoint import Payload
+from trainkit.data import Data
+from trainkit.errors import CheckpointError, ConfigError, DataError
+from trainkit.experiment import ExperimentConfig, parse
+from trainkit.loop import Parts
+from trainkit.progress import Progress
+from trainkit.yamlfile import Node, Where
+
+
+def take(experiment: ExperimentConfig, data: Data, parts: Parts, progress: Progress, log_bytes: int) -> Payload:
+    """Everything from which a run can go on. `log_bytes` is the length of its metrics.jsonl."""
+    scaler = parts.precision.scaler
+    return {
+        "meta": {
+            "trainkit": trainkit.__version__,
+            **_machine(parts.device),
+            "optimizer": type(parts.optimizer).__name__,
+            "parameters": _trainable_names(parts.model),
+        },
+        "config": experiment.to_plain(),
+        "spec": data.spec.to_plain(),
+        "data": data.digests(),
+        "model": parts.model.state_dict(),
+        "optimizer": parts.optimizer.state_dict(),
+        "scheduler": parts.scheduler.state_dict(),
+        "scaler": scaler.state_dict() if scaler else None,
+        "progress": progress.state_dict(),
+        "log": {"bytes": log_bytes},
+    }
+
+
+def restore(path: Path, payload: Payload, data: Data, parts: Parts) -> list[str]:
+    """Put a checkpoint's state into freshly built parts.
+
+    Returns:
+        What is not as it was, so that the result may differ in the last bits.
+
+    Raises:
+        CheckpointError: the state is of another model or optimizer.
+        DataError: the run was trained on other data.
+    """
+    digests = data.digests()
+    if differing := [name for name in digests if payload["data"].get(name) != digests[name]]:
+        raise DataError(f"{path}: the run was trained on other data: {', '.join(differing)} differs")
+    meta, kind, names = payload["meta"], type(parts.optimizer).__name__, _trainable_names(parts.model)
+    # torch matches optimizer state by position alone and says nothing when the parameters are others
+    if meta["optimizer"] != kind or meta["parameters"] != names:
+        raise CheckpointError(
+            f"{path}: the optimizer's state is of {meta['optimizer']} with {len(meta['parameters'])} parameters, "
+            f"the config builds {kind} with {len(names)}"
+        )
+    checkpoint.load_weights(path, parts.model, payload["model"])
+    parts.optimizer.load_state_dict(payload["optimizer"])
+    parts.scheduler.load_state_dict(payload["scheduler"])
+    if parts.precision.scaler and payload["scaler"]:
+        parts.precision.scaler.load_state_dict(payload["scaler"])
+    here = _machine(parts.device)
+    return [
+        f"resumed with {key} {here[key]} instead of {meta[key]}: the result will not be the same to the last bit"
+        for key in here
+        if meta[key] != here[key]
+    ]
+
+
+def config_node(path: Path, payload: Payload) -> Node:
+    """The config inside a checkpoint, for overrides."""
+    return yamlfile.from_plain(payload["config"], Where(str(path)))
+
+
+def experiment_of(path: Path, payload: Payload) -> ExperimentConfig:
+    """The experiment inside a checkpoint. It never imports modules from beside the file.
+
+    Raises:
+        CheckpointError: this trainkit does not accept it.
+    """
+    try:
+        return parse(config_node(path, payload), beside=None)
+    except ConfigError as error:
+        raise CheckpointError(*error.problems) from None
+
+
+def _trainable_names(model: nn.Module) -> list[str]:
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def _machine(device: torch.device) -> dict[str, str | int]:
+    """What the last bit of a result depends on."""
+    return {"torch": str(torch.__version__), "device": str(device), "threads": torch.get_num_threads()}

@@ -1,0 +1,64 @@
+"""What several tests need: tiny experiments, and a place of their own to run in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainkit.experiment import ExperimentConfig
+
+
+@pytest.fixture(autouse=True)
+def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test runs in an empty directory, and no variable of the machine reaches it."""
+    for variable in ("TRAINKIT_DATA_DIR", "TRAINKIT_RUNS_DIR", "TRAINKIT_OFFLINE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    yield
+
+
+MakeExperiment = Callable[..., ExperimentConfig]
+
+
+@pytest.fixture
+def make() -> MakeExperiment:
+    """Make a tiny experiment: 8x8 pictures, 128 training samples, 8 steps an epoch; sections may be replaced."""
+
+    def experiment(**sections: Any) -> ExperimentConfig:
+        plain: dict[str, Any] = {
+            "name": "tiny",
+            "data": {"name": "synthetic", "shape": [1, 8, 8], "size": 4, "samples": 160, "val": 32, "test_samples": 32},
+            "loader": {"batch_size": 16},
+            "model": {"name": "cnn", "channels": [4], "hidden": [8], "dropout": 0.2},
+            "optimizer": {"name": "adam", "lr": 0.01},
+            "train": {"epochs": 2},
+            "log": {"every": 3, "tensorboard": False},
+        }
+        for section, value in sections.items():
+            merge = isinstance(value, dict) and "name" not in value and isinstance(plain.get(section), dict)
+            plain[section] = {**plain[section], **value} if merge else value
+        return ExperimentConfig.from_plain(plain)
+
+    return experiment
+
+
+def records(run_dir: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without what depends on the clock."""
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "wall"} for line in lines]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """The model's state in a checkpoint, loaded as anybody without trainkit would."""
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["model"]
+    return state
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether two state dicts are the same to the last bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)

@@ -1,0 +1,396 @@
+"""Whole runs: what they leave, that they repeat, and that a stopped one goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import MakeExperiment, equal, records, weights
+from trainkit import checkpoint, run
+from trainkit import experiment as experiments
+from trainkit.errors import (
+    BusyError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    StorageError,
+    TrainkitError,
+)
+from trainkit.loop import StepOutput
+from trainkit.run import evaluate_checkpoint, resume, train
+
+FULL: dict[str, Any] = {
+    "train": {"epochs": 3, "accumulate": 3, "clip_norm": 1.0, "early_stopping": {"patience": 50}},
+    "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9},
+    "scheduler": {"name": "step", "step_size": 1, "gamma": 0.5, "warmup_steps": 2},
+    "checkpoint": {"every": 2},
+}
+"""State in every place: momentum, schedule, accumulation with a short last group, dropout, early stopping."""
+
+
+def stop_at(step: int, signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send this process a signal in the middle of a step, as a user would."""
+    original = run.fit
+
+    def fit(*arguments: Any, **keywords: Any) -> None:
+        parts, _, progress = arguments
+        update = parts.precision.update
+
+        def updating(*inner: Any) -> Any:
+            if progress.step + 1 == step:
+                os.kill(os.getpid(), signum)
+            return update(*inner)
+
+        parts.precision.update = updating
+        original(*arguments, **keywords)
+
+    monkeypatch.setattr(run, "fit", fit)
+
+
+def stopped(experiment: Any, step: int, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(step, signal.SIGTERM, patch)
+        with pytest.raises(TrainkitError) as error:
+            train(experiment, run_dir=run_dir)
+    assert error.value.exit_code == 143
+    assert error.value.problems == (
+        f"stopped by SIGTERM at step {step}, saved; go on with: trainkit train --resume {run_dir}",
+    )
+
+
+def test_a_run_leaves_what_a_user_needs(make: MakeExperiment, capsys: pytest.CaptureFixture[str]) -> None:
+    result = train(make(log={"tensorboard": True}))
+    directory = result.run_dir
+    assert directory.parent == Path("runs/tiny")
+    assert {path.name for path in directory.iterdir()} == {
+        ".lock", "checkpoints", "config.yaml", "metrics.jsonl", "run.json", "split.json", "tb", "train.log",
+    }  # fmt: skip
+    assert {path.name for path in (directory / "checkpoints").iterdir()} == {"last.pt", "best.pt"}
+    story = json.loads((directory / "run.json").read_text())
+    assert story["status"] == "finished"
+    assert story["exit_code"] == 0
+    assert story["metrics"] == result.metrics
+    assert set(result.metrics) == {"val/accuracy", "test/loss", "test/accuracy"}
+    out, err = capsys.readouterr()
+    assert f"evaluate   trainkit eval --ckpt {result.checkpoint}" in out
+    assert "tiny" in err.splitlines()[0]
+    assert "\r" not in err
+    assert "\x1b" not in err
+    log = (directory / "train.log").read_text()
+    assert all(line in log for line in (out + err).splitlines())
+
+
+def test_the_records_add_up(make: MakeExperiment) -> None:
+    directory = train(make()).run_dir
+    train_records = [record for record in records(directory) if record["kind"] == "train"]
+    # every 3 steps and at the end of each epoch of 8
+    assert [record["step"] for record in train_records] == [3, 6, 8, 9, 12, 15, 16]
+    epochs = [record for record in records(directory) if record["kind"] == "epoch"]
+    first = [record for record in train_records if record["step"] <= 8]
+    samples = [48, 48, 32]
+    mean = sum(record["loss"] * count for record, count in zip(first, samples, strict=True)) / 128
+    assert epochs[0]["loss"] == pytest.approx(mean, rel=1e-6)
+    evaluated = [(record["split"], record["step"]) for record in records(directory) if record["kind"] == "eval"]
+    assert evaluated[:2] == [("val", 8), ("val", 16)]
+    assert [split for split, _ in evaluated].count("test") == 1
+    assert all(torch.isfinite(torch.tensor(record["grad_norm"])) for record in train_records)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(make: MakeExperiment) -> None:
+    one, two, other = train(make()), train(make()), train(make(seed=7))
+    assert records(one.run_dir) == records(two.run_dir)
+    assert equal(weights(one.checkpoint), weights(two.checkpoint))
+    assert not equal(weights(one.checkpoint), weights(other.checkpoint))
+
+
+def test_how_often_a_run_logs_saves_and_evaluates_does_not_change_it(make: MakeExperiment) -> None:
+    quiet = train(make(log={"every": 1000}, checkpoint={"monitor": "val/loss"}))
+    chatty = train(
+        make(log={"every": 1}, checkpoint={"every": 1}, train={"eval_every": 3}, loader={"eval_batch_size": 7})
+    )
+    last = [weights(result.run_dir / "checkpoints/last.pt") for result in (quiet, chatty)]
+    assert equal(*last)
+    losses = [
+        [record["loss"] for record in records(result.run_dir) if record["kind"] == "epoch"]
+        for result in (quiet, chatty)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_the_resolved_config_repeats_the_run(make: MakeExperiment) -> None:
+    first = train(make())
+    again = train(experiments.load(first.run_dir / "config.yaml"))
+    assert records(first.run_dir) == records(again.run_dir)
+    assert (first.run_dir / "config.yaml").read_text().splitlines()[1:] == (
+        again.run_dir / "config.yaml"
+    ).read_text().splitlines()[1:]
+
+
+# The first and the last step of an epoch of 3 steps (8 batches in groups of 3), the middle, later epochs.
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 8])
+def test_stop_and_resume_equals_no_stop(make: MakeExperiment, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = make(**FULL)
+    whole = train(experiment, run_dir=Path("whole"))
+    stopped(experiment, step, Path("parts"), monkeypatch)
+    story = json.loads(Path("parts/run.json").read_text())
+    assert (story["status"], story["step"]) == ("stopped", step)
+    moved = Path("parts").rename("moved")
+    again = resume(moved)
+    assert records(again.run_dir) == records(whole.run_dir)
+    for name in ("last.pt", "best.pt"):
+        one, other = (checkpoint.load(path / "checkpoints" / name) for path in (again.run_dir, whole.run_dir))
+        assert equal(one["model"], other["model"])
+        assert one["optimizer"]["state"].keys() == other["optimizer"]["state"].keys()
+        for key, state in one["optimizer"]["state"].items():
+            assert equal(state, other["optimizer"]["state"][key])
+        assert one["progress"] == other["progress"]
+    assert again.metrics == whole.metrics
+
+
+def test_several_stops_in_one_epoch(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = make(train={"epochs": 1}, loader={"num_workers": 0})
+    whole = train(experiment, run_dir=Path("whole"))
+    stopped(experiment, 2, Path("parts"), monkeypatch)
+    for step in (3, 5, 7):
+        with monkeypatch.context() as patch:
+            stop_at(step, signal.SIGINT, patch)
+            with pytest.raises(TrainkitError) as error:
+                resume(Path("parts"))
+        assert error.value.exit_code == 130
+    resume(Path("parts"))
+    assert records(Path("parts")) == records(whole.run_dir)
+    assert equal(weights(Path("parts/checkpoints/last.pt")), weights(Path("whole/checkpoints/last.pt")))
+
+
+def test_a_stop_during_evaluation_counts_nothing_half(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = make(loader={"eval_batch_size": 8})
+    train(experiment, run_dir=Path("whole"))
+    from trainkit.metrics import Mean
+
+    original = Mean.update
+
+    def update(self: Mean, *arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Mean, "update", update)
+        with pytest.raises(TrainkitError):
+            train(experiment, run_dir=Path("parts"))
+    assert not any(record["kind"] == "eval" for record in records(Path("parts")))
+    resume(Path("parts"))
+    assert records(Path("parts")) == records(Path("whole"))
+
+
+def test_more_epochs_equal_one_long_run(make: MakeExperiment) -> None:
+    train(make(train={"epochs": 5}), run_dir=Path("long"))
+    train(make(train={"epochs": 3}), run_dir=Path("short"))
+    resume(Path("short"), ["train.epochs=5"])
+    assert equal(weights(Path("short/checkpoints/last.pt")), weights(Path("long/checkpoints/last.pt")))
+    assert "epochs: 5" in Path("short/config.yaml").read_text()
+
+
+def test_a_finished_run_says_so(make: MakeExperiment, capsys: pytest.CaptureFixture[str]) -> None:
+    first = train(make(train={"epochs": 1}))
+    before = (first.run_dir / "metrics.jsonl").read_bytes()
+    capsys.readouterr()
+    again = resume(first.run_dir)
+    assert "already complete" in capsys.readouterr().out
+    assert again.metrics == first.metrics
+    assert (first.run_dir / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lr=1", "command line: optimizer.lr differs (stored 0.01, given 1); start a new run"),
+        ("seed=1", "command line: seed differs (stored 42, given 1); start a new run"),
+    ],
+)
+def test_resume_refuses_another_experiment(make: MakeExperiment, override: str, message: str) -> None:
+    directory = train(make(train={"epochs": 1})).run_dir
+    with pytest.raises(ConfigError) as error:
+        resume(directory, [override])
+    assert error.value.problems == (message,)
+
+
+def test_a_curve_over_the_whole_run_cannot_be_extended(make: MakeExperiment) -> None:
+    directory = train(make(train={"epochs": 1}, scheduler={"name": "cosine"})).run_dir
+    with pytest.raises(ConfigError, match=r"train\.epochs: the whole curve of this scheduler depends on it"):
+        resume(directory, ["train.epochs=2"])
+
+
+def test_nothing_to_resume() -> None:
+    with pytest.raises(CheckpointError, match="no run here"):
+        resume(Path("nowhere"))
+    Path("empty/checkpoints").mkdir(parents=True)
+    Path("empty/run.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"no checkpoint yet; start anew: trainkit train empty/config\.yaml"):
+        resume(Path("empty"))
+
+
+def test_resume_refuses_other_data(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped(make(), 3, Path("parts"), monkeypatch)
+    from trainkit.data.synthetic import SyntheticConfig
+
+    original = SyntheticConfig.build
+    monkeypatch.setattr(SyntheticConfig, "build", lambda self, seed: original(self, seed + 1))
+    with pytest.raises(DataError, match="the run was trained on other data: train, val, test differs"):
+        resume(Path("parts"))
+
+
+def test_one_owner(make: MakeExperiment) -> None:
+    directory = train(make(train={"epochs": 1})).run_dir
+    # A lock belongs to a process: another one must try.
+    import subprocess
+    import sys
+
+    holder = (
+        "import sys, time; from pathlib import Path; from trainkit import rundir\n"
+        "owned = rundir.reopen(Path(sys.argv[1])); print('mine', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", holder, directory], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(BusyError, match=rf"run directory busy: pid {other.pid} on "):
+            resume(directory)
+        other.kill()
+    resume(directory)  # the kernel has freed the lock
+
+
+def test_divergence_ends_the_run_and_names_the_last_good_checkpoint(make: MakeExperiment) -> None:
+    with pytest.raises(DivergedError) as error:
+        train(make(optimizer={"name": "sgd", "lr": 1e30}), run_dir=Path("bad"))
+    assert "bad: the loss is not a finite number since step" in str(error.value)
+    assert "nothing was saved yet; start a new run with a lower rate, such as optimizer.lr=1e+29" in str(error.value)
+    assert not list(Path("bad/checkpoints").iterdir())
+    assert json.loads(Path("bad/run.json").read_text())["status"] == "diverged"
+
+
+def test_no_bad_state_is_ever_saved(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = run.fit
+
+    def fit(parts: Any, plan: Any, progress: Any, **keywords: Any) -> None:
+        loss_fn = parts.loss_fn
+
+        def poisoned(model: Any, batch: Any) -> Any:
+            outcome = loss_fn(model, batch)
+            return outcome._replace(loss=outcome.loss * float("nan")) if progress.step == 10 else outcome
+
+        object.__setattr__(parts, "loss_fn", poisoned)
+        original(parts, plan, progress, **keywords)
+
+    monkeypatch.setattr(run, "fit", fit)
+    with pytest.raises(DivergedError, match=r"since step 11 .* last good checkpoint: bad/checkpoints/last\.pt"):
+        train(make(checkpoint={"every": 1}, log={"every": 1000}), run_dir=Path("bad"))
+    last = checkpoint.load(Path("bad/checkpoints/last.pt"))
+    assert last["progress"]["step"] == 10
+    assert all(torch.isfinite(tensor).all() for tensor in last["model"].values())
+
+
+def test_early_stopping(make: MakeExperiment) -> None:
+    experiment = make(
+        train={"epochs": 50, "early_stopping": {"patience": 2}}, checkpoint={"monitor": "val/loss"},
+        optimizer={"name": "sgd", "lr": 1e-20},
+    )  # fmt: skip
+    result = train(experiment)
+    evaluated = [record for record in records(result.run_dir) if record["kind"] == "eval" and record["split"] == "val"]
+    assert [record["best"] for record in evaluated] == [True, False, False]
+
+
+def test_without_val_the_last_checkpoint_counts(make: MakeExperiment) -> None:
+    result = train(make(data={"val": 0}))
+    assert result.checkpoint.name == "last.pt"
+    assert not (result.run_dir / "checkpoints/best.pt").exists()
+    assert set(result.metrics) == {"test/loss", "test/accuracy"}
+
+
+def test_max_steps_ends_in_the_middle_of_an_epoch(make: MakeExperiment) -> None:
+    result = train(make(train={"epochs": 2, "max_steps": 11}))
+    assert checkpoint.load(result.run_dir / "checkpoints/last.pt")["progress"]["step"] == 11
+    val = [
+        record["step"] for record in records(result.run_dir) if record["kind"] == "eval" and record["split"] == "val"
+    ]
+    assert val == [8, 11]
+
+
+def test_eval_gives_what_training_logged(make: MakeExperiment) -> None:
+    result = train(make(metrics=["accuracy", "f1"]))
+    [best] = [r for r in records(result.run_dir) if r["kind"] == "eval" and r["split"] == "val" and r["best"]][-1:]
+    metrics, notes = evaluate_checkpoint(result.checkpoint, "val", device="cpu")
+    assert notes == []
+    assert metrics == {name: best[name] for name in ("loss", "accuracy", "f1")}
+    tested, _ = evaluate_checkpoint(result.checkpoint)
+    assert {f"test/{name}": value for name, value in tested.items()}.items() <= dict(result.metrics).items()
+
+
+def test_eval_needs_only_the_checkpoint(make: MakeExperiment) -> None:
+    result = train(make(train={"epochs": 1}))
+    alone = result.checkpoint.rename("alone.pt")
+    metrics, _ = evaluate_checkpoint(alone, "test", overrides=["loader.eval_batch_size=5"])
+    assert metrics["accuracy"] == result.metrics["test/accuracy"]
+    with pytest.raises(ConfigError, match="only data and loader can change"):
+        evaluate_checkpoint(alone, overrides=["model.hidden=[3]"])
+
+
+def test_other_samples_are_named(make: MakeExperiment) -> None:
+    result = train(make(train={"epochs": 1}))
+    _, notes = evaluate_checkpoint(result.checkpoint, "test", overrides=["data.test_samples=16"])
+    assert notes == ["these test samples are not the ones of the training run"]
+
+
+def test_nothing_is_written_when_the_run_cannot_begin(make: MakeExperiment) -> None:
+    with pytest.raises(ConfigError):
+        train(make(model={"name": "cnn", "channels": [4, 4, 4, 4, 4]}))
+    with pytest.raises(DataError):
+        train(make(data={"val": 160}))
+    with pytest.raises(StorageError, match="no CUDA device found|there are only"):
+        train(make(train={"device": "cuda:99"}))
+    assert list(Path().iterdir()) == []
+    Path("runs").write_text("")
+    with pytest.raises(StorageError, match="runs: is a file"):
+        train(make())
+
+
+def test_a_directory_is_never_used_twice(make: MakeExperiment) -> None:
+    train(make(train={"epochs": 1}), run_dir=Path("here"))
+    with pytest.raises(StorageError, match="here: is there already"):
+        train(make(), run_dir=Path("here"))
+
+
+def test_the_stand_in_is_loud_and_recorded(
+    make: MakeExperiment, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRAINKIT_OFFLINE", "1")
+    data = {"name": "mnist", "fallback": "digits", "val": 5000}
+    result = train(make(data=data, train={"epochs": 1, "max_steps": 2}))
+    out, err = capsys.readouterr()
+    assert "TRAINING ON DIGITS, NOT ON MNIST" in err
+    assert "on digits, not on mnist" in out
+    story = json.loads((result.run_dir / "run.json").read_text())
+    assert (story["fallback"]["asked"], story["fallback"]["used"]) == ("mnist", "digits")
+    assert "name: digits" in (result.run_dir / "config.yaml").read_text()
+    evaluate_checkpoint(result.checkpoint)
+    with pytest.raises(DataError, match="TRAINKIT_OFFLINE=1 forbids the download"):
+        train(make(data={"name": "mnist"}))
+
+
+def test_step_outputs_stay_on_the_device(make: MakeExperiment) -> None:
+    """The generator can be driven by a user's own loop."""
+    from trainkit.loop import train_steps
+    from trainkit.progress import Progress
+
+    experiment = make()
+    _, data, _ = experiments.open_data(experiment)
+    parts, plan = experiments.build(experiment, data, torch.device("cpu"))
+    steps = train_steps(parts, plan, Progress())
+    outputs: list[StepOutput] = [next(steps) for _ in range(10)]
+    assert all(output.loss.grad_fn is None for output in outputs)
+    assert {output.samples for output in outputs} == {16}

@@ -1,0 +1,120 @@
+"""What people and machines read: the console, metrics.jsonl and TensorBoard."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.conftest import MakeExperiment, records
+from trainkit.records import EvalRecord, TrainRecord, format_duration, format_metric
+from trainkit.run import resume, train
+from trainkit.sinks.jsonl import JsonlSink
+
+STEP = TrainRecord(step=3, epoch=0.5, loss=1.5, lr=0.1, grad_norm=2.0, samples_per_s=100.0)
+
+
+def test_jsonl_is_cut_to_what_the_checkpoint_knows() -> None:
+    path = Path("metrics.jsonl")
+    sink = JsonlSink(path)
+    sink.write(STEP)
+    known = sink.sync()
+    sink.write(STEP)
+    sink.close()
+    with path.open("ab") as file:
+        file.write(b'{"kind": "tr')  # a line torn by a kill
+    again = JsonlSink(path, keep=known)
+    again.write(EvalRecord(4, 1.0, "val", {"loss": float("nan")}, False, 0.1))
+    again.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["train", "eval"]
+    assert lines[1]["loss"] is None
+
+
+def scalars(directory: Path) -> EventAccumulator:
+    board = EventAccumulator(str(directory))
+    board.Reload()
+    return board
+
+
+def test_tensorboard_has_the_curves(make: MakeExperiment) -> None:
+    result = train(make(log={"tensorboard": True, "every": 3}))
+    board = scalars(result.run_dir / "tb")
+    assert set(board.Tags()["scalars"]) == {
+        "train/loss", "train/grad_norm", "train/samples_per_s", "lr", "train/epoch_loss", "val/loss", "val/accuracy",
+        "test/loss", "test/accuracy",
+    }  # fmt: skip
+    logged = {record["step"]: record["loss"] for record in records(result.run_dir) if record["kind"] == "train"}
+    seen = {event.step: event.value for event in board.Scalars("train/loss")}
+    assert seen == pytest.approx(logged, rel=1e-6)
+    text = board.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "name: tiny" in text
+    resume(result.run_dir, ["train.epochs=3"])
+    steps = [event.step for event in scalars(result.run_dir / "tb").Scalars("train/loss")]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 24
+
+
+def test_formats() -> None:
+    assert format_metric("test/accuracy", 0.98765) == "test/accuracy 98.77 %"
+    assert format_metric("val/loss", 0.0123456) == "val/loss 0.01235"
+    assert [format_duration(s) for s in (7, 750, 3723)] == ["0:07", "12:30", "1:02:03"]
+
+
+COMMAND = """
+import sys; sys.path.insert(0, sys.argv[1])
+from trainkit.experiment import ExperimentConfig; from trainkit.run import train
+train(ExperimentConfig.from_plain({
+    "name": "t", "data": {"name": "synthetic"}, "model": "mlp", "train": {"epochs": 60}, "log": {"every": 5},
+}))
+"""
+
+
+def test_a_terminal_gets_a_bar_and_the_log_stays_plain() -> None:
+    parent, child = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    environment.pop("CI", None)
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(Path(__file__).parent.parent)],
+        stdout=subprocess.PIPE, stderr=child, env=environment, text=True,
+    ) as process:  # fmt: skip
+        os.close(child)
+        screen = io.BytesIO()
+        while True:
+            try:
+                if not (part := os.read(parent, 65536)):
+                    break
+            except OSError:  # the other side has closed
+                break
+            screen.write(part)
+        out, _ = process.communicate()
+    os.close(parent)
+    assert process.returncode == 0
+    shown = screen.getvalue().decode()
+    assert "epoch" in shown
+    assert "/60" in shown
+    assert "samples/s" in shown
+    assert "\x1b[" in shown
+    assert "\x1b" not in out
+    [run_dir] = Path("runs/t").iterdir()
+    assert "\x1b" not in (run_dir / "train.log").read_text()
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_training() -> None:
+    command = [sys.executable, "-c", COMMAND, str(Path(__file__).parent.parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        process.stderr.readline()
+        process.stderr.close()
+        process.stdout.close()
+        assert process.wait() == 0
+    [run_dir] = Path("runs/t").iterdir()
+    assert json.loads((run_dir / "run.json").read_text())["status"] == "finished"
