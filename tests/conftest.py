@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,11 @@ from trainkit.experiment import ExperimentConfig
 
 
 @pytest.fixture(autouse=True)
-def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs in an empty directory, and no variable of the machine reaches it."""
     for variable in ("TRAINKIT_DATA_DIR", "TRAINKIT_RUNS_DIR", "TRAINKIT_OFFLINE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
-    yield
 
 
 MakeExperiment = Callable[..., ExperimentConfig]

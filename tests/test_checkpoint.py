@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainkit import atomic, checkpoint
+from trainkit import checkpoint
 from trainkit.errors import CheckpointError, StorageError
 
 PAYLOAD: dict[str, Any] = {
@@ -80,7 +80,7 @@ def test_whatever_fails_the_old_files_are_whole(operation: str, nth: int, monkey
         return original(*arguments, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(atomic.os, operation, failing)
+        patch.setattr(os, operation, failing)
         try:
             checkpoint.save(Path(), {**PAYLOAD, "progress": {"step": 4}}, best=True)
         except StorageError as error:

@@ -33,7 +33,7 @@ def replace(path: Path, write: Callable[[BinaryIO], None], *, link_first: Path |
             os.fsync(file.fileno())
         if link_first:
             _link(temporary, link_first, write)
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
         raise StorageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
@@ -45,12 +45,12 @@ def replace(path: Path, write: Callable[[BinaryIO], None], *, link_first: Path |
 def _link(written: Path, path: Path, write: Callable[[BinaryIO], None]) -> None:
     temporary = _temporary(path)
     try:
-        os.link(written, temporary)
+        temporary.hardlink_to(written)
     except OSError:  # a file system without hard links
         replace(path, write)
         return
     try:
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync_directory(path.parent)
     finally:
         with suppress(OSError):

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
+import sysconfig
 import traceback
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from trainkit.errors import CheckpointError, ConfigError, TrainkitError, did_you_mean
 
+if TYPE_CHECKING:
+    from trainkit.experiment import ExperimentConfig
+
 # Typer exports only this one of click's errors; its base is UsageError, whichever click Typer brings along.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def _examples(*commands: str) -> str:
+    """The end of a help text; \b keeps the lines apart."""
+    return "\n".join(("\b", "Examples:", *(f"  trainkit {command}" for command in commands)))
+
 
 app = typer.Typer(
     name="trainkit",
     help="Train PyTorch models from a YAML file: one file describes an experiment, one command runs it.",
-    epilog="Begin with: trainkit train configs/digits_cnn.yaml",
-    no_args_is_help=True,
+    epilog=_examples("train configs/digits_cnn.yaml", "train --help", "list models"),
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -51,9 +61,11 @@ def _version(
 
 
 @app.command(
-    epilog="Examples: trainkit train configs/mnist_cnn.yaml   |   "
-    "trainkit train configs/mnist_cnn.yaml optimizer.lr=3e-4 train.epochs=1   |   "
-    "trainkit train --resume runs/mnist_cnn/20260102-030405-a1b2"
+    epilog=_examples(
+        "train configs/mnist_cnn.yaml",
+        "train configs/mnist_cnn.yaml optimizer.lr=3e-4 train.epochs=1",
+        "train --resume runs/mnist_cnn/20260102-030405-a1b2",
+    )
 )
 def train(
     arguments: Annotated[
@@ -91,8 +103,11 @@ def train(
 
 @app.command(
     name="eval",
-    epilog="Examples: trainkit eval --ckpt runs/…/checkpoints/best.pt   |   "
-    "trainkit eval --ckpt best.pt --split val --json   |   trainkit eval --ckpt best.pt data.root=/elsewhere",
+    epilog=_examples(
+        "eval --ckpt runs/mnist_cnn/20260102-030405-a1b2/checkpoints/best.pt",
+        "eval --ckpt best.pt --split val --json",
+        "eval --ckpt best.pt data.root=/elsewhere",
+    ),
 )
 def evaluate(
     overrides: Annotated[
@@ -106,7 +121,8 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint: loss and metrics on a split of its data."""
     if ckpt is None:
-        raise ConfigError("command line: --ckpt FILE is missing")
+        stray = next((word for word in overrides or [] if "=" not in word), "best.pt")
+        raise ConfigError(f"command line: --ckpt FILE is missing; write --ckpt {stray}")
     if split not in SplitName.__members__:
         raise ConfigError(
             f"command line: unknown split {split!r}{did_you_mean(split, SplitName)}; available: {', '.join(SplitName)}"
@@ -126,9 +142,11 @@ def evaluate(
 
 
 @app.command(
-    epilog="Examples: trainkit sweep configs/mnist_cnn.yaml   |   "
-    "trainkit sweep configs/digits_cnn.yaml optimizer.lr=3e-4,1e-3,3e-3 seed=0,1 --jobs 2   |   "
-    "trainkit sweep --resume runs/mnist_cnn/20260102-030405-a1b2-sweep"
+    epilog=_examples(
+        "sweep configs/mnist_cnn.yaml",
+        "sweep configs/digits_cnn.yaml optimizer.lr=3e-4,1e-3,3e-3 seed=0,1 --jobs 2",
+        "sweep --resume runs/mnist_cnn/20260102-030405-a1b2-sweep",
+    )
 )
 def sweep(
     arguments: Annotated[
@@ -169,7 +187,7 @@ class Family(StrEnum):
     transforms = "transforms"
 
 
-@app.command(name="list", epilog="Examples: trainkit list   |   trainkit list optimizers")
+@app.command(name="list", epilog=_examples("list", "list optimizers"))
 def list_components(
     family: Annotated[Family | None, typer.Argument(help="Only this family, with all options.")] = None,
     debug: Debug = False,
@@ -181,7 +199,7 @@ def list_components(
         print(line)
 
 
-@app.command(epilog="Example: trainkit schema > configs/trainkit.schema.json")
+@app.command(epilog=_examples("schema > configs/trainkit.schema.json"))
 def schema(debug: Debug = False) -> None:
     """Print the JSON Schema of a config, with which editors complete keys and show mistakes."""
     from trainkit.experiment import ExperimentConfig
@@ -190,11 +208,15 @@ def schema(debug: Debug = False) -> None:
 
 
 def _config_and_overrides(words: list[str]) -> tuple[Path, list[str]]:
-    if not words or "=" in words[0]:
+    """The one word that is no key=value, wherever it stands. A path may contain a `=`, a key no `/`."""
+    overrides = [word for word in words if re.match(r"[^/]*=", word)]
+    configs = [word for word in words if word not in overrides]
+    if not configs:
         raise ConfigError("command line: CONFIG is missing; usage: trainkit train CONFIG [KEY=VALUE]...")
-    if stray := [word for word in words[1:] if "=" not in word and word.endswith((".yaml", ".yml"))]:
-        raise ConfigError(f"command line: one config, got two; {stray[0]!r} is no key=value")
-    return Path(words[0]), words[1:]
+    if len(configs) > 1:
+        problem = "one config, got two" if Path(configs[1]).suffix else "expected key=value"
+        raise ConfigError(*(f"command line: {problem}; {word!r} is no key=value" for word in configs[1:]))
+    return Path(configs[0]), overrides
 
 
 def _check_yaml(path: Path) -> None:
@@ -204,32 +226,38 @@ def _check_yaml(path: Path) -> None:
     read(path)
 
 
-def _load(path: Path, overrides: list[str]) -> Any:
+def _load(path: Path, overrides: list[str]) -> ExperimentConfig:
     from trainkit.config import override, read
 
-    override(read(path), overrides)
-    from trainkit.experiment import load
+    node = override(read(path), overrides)  # before torch, which takes seconds to import
+    from trainkit.experiment import parse
 
-    return load(path, overrides)
+    return parse(node, beside=path.parent)
 
 
 def main() -> NoReturn:
     """The console script: run a command and exit with its code."""
-    debug = "--debug" in sys.argv
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code)
     except TrainkitError as error:
-        _fail(error.exit_code, error.problems, debug)
+        _fail(error.exit_code, *error.problems)
     except (KeyboardInterrupt, typer.Abort):
-        _fail(130, ("interrupted",), debug)
+        _fail(130, "interrupted")
     except UsageError as error:
-        _fail(2, (_usage_problem(error),), debug)
-    except Exception:
-        _fail(1, (_unexpected(),), debug=True)
+        _fail(2, _usage_problem(error))
+    except BrokenPipeError:  # the reader of `trainkit list | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        print(_user_frames(error), end="", file=sys.stderr)
+        message = str(error).partition("\n")[0]
+        _fail(1, f"unexpected {type(error).__name__}: {message}; --debug shows the whole traceback")
 
 
-def _fail(code: int, problems: tuple[str, ...], debug: bool) -> NoReturn:
-    if debug and sys.exc_info()[0] is not None:
+def _fail(code: int, *problems: str) -> NoReturn:
+    if "--debug" in sys.argv:
         traceback.print_exc()
     for problem in problems:
         printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in problem)
@@ -237,20 +265,23 @@ def _fail(code: int, problems: tuple[str, ...], debug: bool) -> NoReturn:
     sys.exit(code)
 
 
+def _user_frames(error: Exception) -> str:
+    """The traceback through the user's own files; empty when there is none of them in it."""
+    trace = traceback.TracebackException.from_exception(error)
+    others = (str(Path(__file__).parent), "<frozen", *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
+    trace.stack = traceback.StackSummary.from_list(
+        [frame for frame in trace.stack if not frame.filename.startswith(others)]
+    )
+    return "".join(trace.format(chain=False)) if trace.stack or isinstance(error, SyntaxError) else ""
+
+
 def _usage_problem(error: Exception) -> str:
-    option = getattr(error, "option_name", None)
-    if option and "No such option" in str(error):
-        return f"command line: no option {option!r}; overrides are written optimizer.lr=1e-3"
     words = str(error).removesuffix(".")
+    if option := getattr(error, "option_name", None) if words.startswith("No such option") else None:
+        near = getattr(error, "possibilities", None) or []
+        return f"command line: no option {option!r}{did_you_mean(option, near) or '; overrides are written optimizer.lr=1e-3'}"
     if words.startswith("No such command"):
         wrong = words.split("'")[1]
-        commands = [
-            command.name or command.callback.__name__ for command in app.registered_commands if command.callback
-        ]
-        return f"command line: unknown command {wrong!r}{did_you_mean(wrong, commands) or '; see trainkit --help'}"
+        known = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+        return f"command line: unknown command {wrong!r}{did_you_mean(wrong, known) or '; see trainkit --help'}"
     return f"command line: {words[:1].lower()}{words[1:]}"
-
-
-def _unexpected() -> str:
-    kind, error, _ = sys.exc_info()
-    return f"unexpected {kind.__name__ if kind else 'failure'}: {str(error).splitlines()[0] if str(error) else ''}"

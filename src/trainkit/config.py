@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from itertools import groupby
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, ErrorDetails, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from trainkit import registry, yamlfile
 from trainkit.errors import ConfigError, did_you_mean
@@ -18,12 +19,14 @@ from trainkit.yamlfile import Node, Where
 
 COMMAND_LINE = Where("command line")
 
+Place = tuple[str | int, ...]
+
 
 class Config(BaseModel):
     """Base of every config: frozen, unknown keys refused, no type coerced, documented field by field.
 
-    Plain data is always read in pydantic's JSON mode (YAML's values are JSON's): strict about scalars, and a list becomes
-    the tuple that a frozen value needs.
+    Plain data is always read in pydantic's JSON mode (YAML's values are JSON's): strict about scalars, and a list
+    becomes the tuple that a frozen value needs.
     """
 
     model_config = ConfigDict(
@@ -43,18 +46,20 @@ class Config(BaseModel):
         return cls.model_validate_json(json.dumps(data))
 
     def to_plain(self) -> dict[str, Any]:
-        """Dicts, lists and scalars from which `from_plain` makes an equal config."""
-        return self.model_dump(mode="json")
+        """Dicts, lists and scalars from which `from_plain` makes an equal config; the name comes first."""
+        plain = self.model_dump(mode="json")
+        return {key: plain[key] for key in sorted(plain, key=lambda key: key != "name")}
 
 
 class Component:
     """Marks a field that holds a registered config of one family: `Annotated[LossConfig, Component("loss")]`.
 
-    In plain data it is a mapping with a `name`, or just the name.
+    In plain data it is a mapping with a `name`, or just the name. Without a name the default counts, if there is one.
     """
 
-    def __init__(self, family: str) -> None:
+    def __init__(self, family: str, default: type[Config] | None = None) -> None:
         self.family = family
+        self.default = default
 
     def parse(self, value: object) -> Config:
         if isinstance(value, Config):
@@ -63,17 +68,19 @@ class Component:
 
     def config_class(self, value: object) -> type[Config]:
         """The class that a value in plain data asks for. Raises ValueError when it names none."""
+        if not isinstance(value, Mapping | str):
+            raise PydanticCustomError("component", "a mapping or a name")
         name = value.get("name") if isinstance(value, Mapping) else value
-        if value is None or not isinstance(value, Mapping | str):
-            raise ValueError(f"expected a mapping or a name, got {show(value)}")
-        if name is None:
-            raise ComponentNameError(f"name is missing; known: {', '.join(registry.names(self.family))}")
-        if not isinstance(name, str):
-            raise ComponentNameError(f"name: expected text, got {show(name)}")
+        if name is None and self.default:
+            return self.default
         try:
+            if name is None:
+                raise ConfigError(f"value is missing; known: {', '.join(registry.names(self.family))}")
+            if not isinstance(name, str):
+                raise ConfigError(f"expected text, got {show(name)}")
             found = registry.find(self.family, name)
         except ConfigError as error:
-            raise ComponentNameError(f"name: {error}") from None
+            raise PydanticCustomError("component_name", "{problem}", {"problem": str(error)}) from None
         assert issubclass(found, Config)
         return found
 
@@ -86,11 +93,8 @@ class Component:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         names = registry.names(self.family)
         members = [handler(registry.find(self.family, name).__pydantic_core_schema__) for name in names]
-        return {"anyOf": [{"enum": names}, *members]}
-
-
-class ComponentNameError(ValueError):
-    """The problem lies in a component's `name`, not in the component as a whole."""
+        required = {} if self.default else {"required": ["name"]}
+        return {"anyOf": [{"enum": names}, *({**member, **required} for member in members)]}
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -106,38 +110,49 @@ def read(path: Path) -> Node:
 
 
 def _read(path: Path, children: tuple[Path, ...]) -> Node:
+    node = yamlfile.read_file(path)
     if path.resolve() in [child.resolve() for child in children]:
-        raise ConfigError(f"extends: circle: {' -> '.join(str(file) for file in (*children, path))}")
-    try:
-        node = yamlfile.read_file(path)
-    except ConfigError as error:
-        extended_by = f" (extended by {children[-1]})" if children else ""
-        raise ConfigError(*(problem + extended_by for problem in error.problems)) from None
-    assert isinstance(node.value, dict)
-    parent = node.value.pop("extends", None)
-    if parent is None or parent.value is None:
+        raise ConfigError(f"{path}: extends: circle: {' -> '.join(map(str, (*children, path)))}")
+    parent = node.child("extends")
+    if parent is None:
         return node
     if not isinstance(parent.value, str):
         raise ConfigError(f"{parent.where}: extends: expected one path")
-    return merge(_read(path.parent / parent.value, (*children, path)), node)
+    assert isinstance(node.value, dict)
+    own = replace(node, value={key: value for key, value in node.value.items() if key != "extends"})
+    try:
+        return merge(_read(path.parent / parent.value, (*children, path)), own, whole=True)
+    except ConfigError as error:
+        raise ConfigError(*(f"{problem} (extended by {parent.where})" for problem in error.problems)) from None
 
 
-def merge(base: Node, top: Node) -> Node:
+def merge(base: Node, top: Node, *, whole: bool = False) -> Node:
     """`top` over `base`: mappings merge key by key, everything else is replaced.
 
-    A mapping whose `name` changes starts afresh, so that no key of the old component leaks into the new one. A bare
-    name over a mapping that has a name is such a change, too.
+    A mapping whose `name` changes starts afresh, so that no key of the old component leaks into the new one; a bare
+    name is short for a mapping with nothing else. A mapping of numbers over a list replaces the items of those numbers.
+    The name of a `whole` config is no component's.
     """
-    if isinstance(base.value, dict) and isinstance(top.value, str) and "name" in base.value:
+    if isinstance(top.value, str) and isinstance(base.value, dict) and "name" in base.value:
         return base if base.value["name"].value == top.value else top
-    if not isinstance(base.value, dict) or not isinstance(top.value, dict):
+    if not isinstance(top.value, dict):
         return top
-    if "name" in top.value and "name" in base.value and top.value["name"].value != base.value["name"].value:
+    # The place of a section is in the file, even when the command line changes something in it.
+    where, key_where = (base.where, base.key_where) if top.where == COMMAND_LINE else (top.where, top.key_where)
+    if isinstance(base.value, list) and top.value.keys() <= set(map(str, range(len(base.value)))):
+        items = [merge(item, top.value.get(str(number), item)) for number, item in enumerate(base.value)]
+        return Node(items, where, key_where)
+    if isinstance(base.value, str):
+        base = Node({"name": replace(base, key_where=None)}, base.where)
+    if not isinstance(base.value, dict):
+        return top
+    renamed = "name" in top.value and "name" in base.value and top.value["name"].value != base.value["name"].value
+    if renamed and not whole:
         return top
     merged = dict(base.value)
     for key, node in top.value.items():
         merged[key] = merge(merged[key], node) if key in merged else node
-    return Node(merged, top.where, top.key_where)
+    return Node(merged, where, key_where)
 
 
 def override(node: Node, assignments: Iterable[str]) -> Node:
@@ -148,64 +163,41 @@ def override(node: Node, assignments: Iterable[str]) -> Node:
     """
     problems: list[str] = []
     given: dict[str, str] = {}
+    overrides: list[tuple[list[str], Node]] = []
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
+        path = re.sub(r"\[([0-9]+)\]", r".\1", key).split(".")
         if not equals:
             problems.append(f"command line: expected key=value, got {assignment!r}")
-        elif not all(key.split(".")):
+        elif not all(path):
             problems.append(f"command line: empty key in {assignment!r}")
+        elif len(path) > yamlfile.MAX_DEPTH:
+            problems.append(f"command line: nested deeper than {yamlfile.MAX_DEPTH}")
         elif given.setdefault(key, text) != text:
             problems.append(f"command line: {key} given twice ({given[key]}, {text})")
         else:
             try:
-                node = assign(node, key.split("."), read_value(key, text))
+                overrides.append((path, _value(key, text)))
             except ConfigError as error:
                 problems.extend(error.problems)
     if problems:
         raise ConfigError(*problems)
+    # What names a component goes first: in whichever order they come, `optimizer=sgd` keeps `optimizer.lr=0.1`.
+    for path, value in sorted(overrides, key=lambda item: len(item[0]) - (item[0][-1] == "name")):
+        for key in reversed(path):
+            value = Node({key: value}, COMMAND_LINE, COMMAND_LINE)
+        node = merge(node, value, whole=True)
     return node
 
 
-def read_value(key: str, text: str) -> Node:
-    """A value as written on the command line. Raises ConfigError where it cannot be read."""
+def _value(key: str, text: str) -> Node:
     if not text.strip():
         raise ConfigError(f"command line: {key}: value is missing")
     try:
-        node = yamlfile.parse(text, source="command line")
+        node = yamlfile.parse(text.strip(), COMMAND_LINE)
     except ConfigError as error:
-        reason = error.problems[0].split(": ", 1)[1]
-        raise ConfigError(f"command line: {key}: {reason}") from None
-    if node is None or (isinstance(node.value, str) and "," in text and node.text == text):
-        node = Node(None if node is None else node.value, COMMAND_LINE, COMMAND_LINE, text)
-    return _at_command_line(node)
-
-
-def _at_command_line(node: Node) -> Node:
-    value = node.value
-    if isinstance(value, dict):
-        value = {key: _at_command_line(child) for key, child in value.items()}
-    elif isinstance(value, list):
-        value = [_at_command_line(child) for child in value]
-    return Node(value, COMMAND_LINE, COMMAND_LINE, node.text)
-
-
-def assign(node: Node, path: list[str], value: Node) -> Node:
-    """A copy of `node` with `value` at `path`; `loss.smoothing=0.1` over `loss: cross_entropy` keeps the name."""
-    if not path:
-        return merge(node, value)
-    key, rest = path[0], path[1:]
-    if isinstance(node.value, list) and key.isdecimal() and int(key) < len(node.value):
-        items = list(node.value)
-        items[int(key)] = assign(items[int(key)], rest, value)
-        return Node(items, node.where, node.key_where)
-    children = dict(node.value) if isinstance(node.value, dict) else {}
-    if isinstance(node.value, str) and key != "name":
-        children["name"] = node
-    if key == "name" and children.get("name", value).value != value.value:
-        return Node({"name": value}, node.where, node.key_where)
-    fresh = Node({}, COMMAND_LINE, COMMAND_LINE)
-    children[key] = assign(children.get(key, fresh), rest, value) if rest else merge(children.get(key, value), value)
-    return Node(children, node.where, node.key_where)
+        raise ConfigError(*(problem.replace(":", f": {key}:", 1) for problem in error.problems)) from None
+    return Node(text, COMMAND_LINE, COMMAND_LINE, text) if node is None else replace(node, key_where=COMMAND_LINE)
 
 
 def validate(config_class: type[ConfigT], node: Node) -> ConfigT:
@@ -217,183 +209,201 @@ def validate(config_class: type[ConfigT], node: Node) -> ConfigT:
     try:
         return config_class.from_plain(node.plain())
     except ValidationError as error:
+        fitted = _fit(error, node)
+        if fitted is not node:
+            return validate(config_class, fitted)
         raise ConfigError(*explain(error, config_class, node)) from None
 
 
-def explain(error: ValidationError, config_class: type[Config], node: Node) -> list[str]:
-    """pydantic's errors as `where: key.path: what is wrong` lines, one per place in the file."""
-    found: list[tuple[tuple[int, int, int], str]] = []
-    details = error.errors(include_url=False)
-    for path, group in groupby(details, key=lambda detail: _real_path(detail, node)):
-        where, message = _problem(list(group), path, config_class, node)
-        label = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-        found.append(((where is COMMAND_LINE, where.line, where.column), f"{where}: {label}{message}"))
-    return [line for _, line in sorted(found, key=lambda item: item[0])]
+def _fit(error: ValidationError, node: Node) -> Node:
+    """Read bare words as the schema wants them: `name: 2024` is text, and the word under `normalize.mean` no name."""
+    for detail in error.errors(include_url=False):
+        path = _path(detail, node)
+        *_, here = _along(path, node)
+        if detail["type"] == "string_type" and isinstance(here.value, bool | int | float):
+            node = _put(node, path, replace(here, value=here.text))
+        elif detail["type"] == "extra_forbidden" and path[-1] == "name" and here.key_where is None:
+            node = _put(node, path, None)
+    return node
 
 
-def _real_path(detail: ErrorDetails, node: Node) -> tuple[str | int, ...]:
-    """The error's location without the union tags that pydantic puts into it."""
-    path: list[str | int] = []
-    here: Node | None = node
-    for part in detail["loc"]:
-        below = here.child(part) if here is not None else None
-        if below is None and not (detail["type"] == "missing" and part == detail["loc"][-1]):
-            break
-        path.append(part)
-        here = below
-    return tuple(path)
+def _put(node: Node, path: Place, value: Node | None) -> Node:
+    """A copy of a tree with another node at a path, or with none."""
+    children: Any = node.value.copy() if isinstance(node.value, dict | list) else {}
+    if len(path) > 1:
+        children[path[0]] = _put(children[path[0]], path[1:], value)
+    elif value is None:
+        del children[path[0]]
+    else:
+        children[path[0]] = value
+    return replace(node, value=children)
 
 
-def _problem(
-    details: list[ErrorDetails], path: tuple[str | int, ...], config_class: type[Config], root: Node
-) -> tuple[Where, str]:
-    node, parent = root, root
+def _along(path: Place, node: Node) -> Iterator[Node]:
+    """The nodes along a path, as far as there are any; the root is the first."""
+    yield node
     for part in path:
-        below = node.child(part)
-        parent, node = node, below if below is not None else node
-    detail = details[0]
-    kind, context = detail["type"], detail.get("ctx", {})
-    key = str(path[-1]) if path else ""
-    label = ": " if path else ""
-    if kind == "extra_forbidden":
-        owner = class_at(config_class, path[:-1], root)
-        if owner is None or not owner.model_fields:
-            return node.key_where or node.where, f"{label}unknown key"
-        if len(path) == 1:
-            return (
-                node.key_where or node.where,
-                f"{label}unknown section {key!r}{did_you_mean(key, owner.model_fields)}",
-            )
-        return node.key_where or node.where, f"{label}{_unknown_key(key, owner)}"
-    if kind == "missing":
-        if len(path) == 1:
-            return Where(root.where.source), f"{label}section {key!r} is missing"
-        if isinstance(path[-1], int):
-            return parent.where, f"{label}value is missing; only {path[-1]} given"
-        return parent.where, f"{label}value is missing"
+        if (below := node.child(part)) is None:
+            return
+        yield (node := below)
+
+
+def _path(detail: ErrorDetails, root: Node) -> Place:
+    """The place of an error: without the names that pydantic gives to the members of a union."""
+    path: Place = ()
+    for part in detail["loc"]:
+        if root.child(part) or (detail["type"] == "missing" and isinstance(part, str) and part == detail["loc"][-1]):
+            path += (part,)
+            root = root.child(part) or root
+    return (*path, "name") if detail["type"] == "component_name" else path
+
+
+def explain(error: ValidationError, config_class: type[Config], node: Node) -> list[str]:
+    """pydantic's errors as `where: key.path: what is wrong` lines: as the file has them, then the command line's."""
+    groups: dict[Place, list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False):
+        groups.setdefault(_path(detail, node), []).append(detail)
+    problems: list[tuple[tuple[bool, bool, str, int, int], str]] = []
+    for path, details in groups.items():
+        # Of a union's members, the one that got furthest is the one that was meant.
+        if len(path) < len(details[0]["loc"]) and any(path == other[: len(path)] != other for other in groups):
+            continue
+        where, message = _problem(path, details, config_class, node)
+        label = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+        foreign = where.source not in (node.where.source, COMMAND_LINE.source)
+        order = (where == COMMAND_LINE, foreign, where.source, where.line, where.column)
+        extended_by = f" (extended by {node.where.source})" if foreign else ""
+        problems.append((order, ": ".join(filter(None, (str(where), label, message))) + extended_by))
+    return [problem for _, problem in sorted(problems, key=lambda item: item[0])]
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dict_type": "a mapping",
+    "component": "a mapping or a name",
+    "literal_error": "{expected}",
+    "too_short": "{min_length} or more values",
+    "too_long": "{max_length} or fewer values",
+}
+_BOUNDS = {
+    "greater_than": "> {gt}",
+    "greater_than_equal": ">= {ge}",
+    "less_than": "< {lt}",
+    "less_than_equal": "<= {le}",
+}
+
+
+def _problem(path: Place, details: list[ErrorDetails], config_class: type[Config], root: Node) -> tuple[Where, str]:
+    *_, node = _along(path, root)
+    kinds = [detail["type"] for detail in details]
+    if "extra_forbidden" in kinds:
+        return node.key_where or node.where, _unknown_key(path, config_class, root)
+    if kinds == ["missing"] and details[0]["loc"][-1] == path[-1]:
+        return (Where(root.where.source), "section is missing") if len(path) == 1 else (node.where, "value is missing")
+    for detail in details:
+        if detail["type"] == "component_name":
+            return node.where, detail["msg"] + _advice(node, "a mapping")
+        if raised := detail.get("ctx", {}).get("error"):
+            return node.where, str(raised) + _advice(node, "")
     if node.value is None and not node.text:
-        return node.key_where or node.where, f"{label}value is missing"
-    if isinstance(cause := context.get("error"), ComponentNameError):
-        named = node.child("name") if isinstance(node.value, dict) else None
-        return (named or node).where, f".{cause}" if path else f": {cause}"
-    if kind == "value_error":
-        return node.where, f"{label}{cause}"
-    if isinstance(node.value, str) and details[0]["input"] == node.value and _wants_number(details):
-        if "," in node.text and node.where is COMMAND_LINE:
-            return node.where, f"{label}a list of values is a sweep axis: trainkit sweep … {key}={node.text}"
-        if better := yamlfile.why_not_a_number(node.value):
-            return node.where, f"{label}{better}"
-        if yamlfile.resolve(node.value) != node.value:
-            expected = _expected(details)
-            return node.where, f'{label}expected {expected}, got the text "{node.value}"; drop the quotes'
-    return node.where, f"{label}{_constraint(detail) or f'expected {_expected(details)}, got {_got(node)}'}"
+        return node.key_where or node.where, "value is missing"
+    if kinds[-1] == "missing":  # of the items of a list the last, which tells the length
+        details = details[-1:]
+    if bounds := [detail for detail in details if detail["type"] in _BOUNDS]:
+        details = bounds[:1] + [detail for detail in details if detail["type"] in ("int_from_float", "literal_error")]
+    expected = " or ".join(dict.fromkeys(map(_expected, details)))
+    message = f"{'must be' if bounds else 'expected'} {expected}, got {_got(node, expected)}"
+    return node.where, message + _advice(node, expected)
 
 
-def _got(node: Node) -> str:
-    if isinstance(node.value, dict | list):
-        return yamlfile.type_names[type(node.value)]
-    return repr(node.value) if isinstance(node.value, str) else node.text or show(node.value)
+def _expected(detail: ErrorDetails) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "missing":
+        return f"{int(detail['loc'][-1]) + 1} values"
+    if template := (_EXPECTED | _BOUNDS).get(kind):
+        shown = {key: value if isinstance(value, str) else show(value) for key, value in context.items()}
+        return template.format(**shown).replace("'", "")
+    return re.sub(r"^\w+ should (be |have )?", "", detail["msg"])
 
 
-def _unknown_key(key: str, owner: type[Config]) -> str:
-    known = [field for field in owner.model_fields if field != "name"]
-    name_field = owner.model_fields.get("name")
-    name = name_field.default if name_field and isinstance(name_field.default, str) else None
-    message = f"unknown key for {name!r}" if name else "unknown key"
+def _got(node: Node, expected: str) -> str:
+    if isinstance(node.value, list) and expected.endswith("values"):
+        return str(len(node.value))
+    if isinstance(node.value, str):
+        shown = node.value if len(node.value) <= 60 else f"{node.value[:60]}…"
+        return f'the text "{shown}"' if _quoted(node.value, expected) else repr(shown)
+    return show(node.value) if isinstance(node.value, dict | list) else node.text
+
+
+def _quoted(text: str, expected: str) -> bool:
+    """Whether only the quotes keep a text from being what was expected."""
+    return isinstance(yamlfile.resolve(text), bool | int | float) and bool(re.search("number|true", expected))
+
+
+def _advice(node: Node, expected: str) -> str:
+    """What to do about a wrong value; empty where there is no more to say."""
+    text = node.value if isinstance(node.value, str) else node.text
+    if not text or (not isinstance(node.value, str) and expected != "a list"):
+        return ""
+    if node.where == COMMAND_LINE and "," in text and "a list" not in expected:
+        return "; several values are for trainkit sweep"
+    if expected == "a list":
+        return f"; write [{text}]"
+    if "a mapping" in expected and re.fullmatch(r"\w+:\S+", text):
+        return "; a space is missing after ':'"
+    if _quoted(text, expected):
+        return "; drop the quotes"
+    if "number" in expected and (hint := yamlfile.number_hint(text)):
+        return hint
+    return did_you_mean(text, re.split(", | or ", expected)) if expected else ""
+
+
+def _unknown_key(path: Place, config_class: type[Config], root: Node) -> str:
+    key, owner = str(path[-1]), _owner(config_class, path, root)
+    tag = owner.model_fields["name"].default if len(path) > 1 and "name" in owner.model_fields else None
+    message = "unknown section" if len(path) == 1 else f"unknown key for {tag!r}" if tag else "unknown key"
     if key in owner.unknown_key_hints:
         return f"{message}; {owner.unknown_key_hints[key]}"
     if key in ("_target_", "class_path", "_component_"):
         return f"{message}; own code comes in through imports"
-    return message + (did_you_mean(key, known) or f"; its keys: {', '.join(known)}")
+    known = [name for name in owner.model_fields if not (tag and name == "name")]
+    elsewhere = [
+        f"{section}.{key}"
+        for section, field in config_class.model_fields.items()
+        if isinstance(field.default, Config) and key in type(field.default).model_fields
+    ]
+    return message + (did_you_mean(key, known + elsewhere) or f"; known: {', '.join(known)}")
 
 
-def class_at(config_class: type[Config], path: tuple[str | int, ...], node: Node) -> type[Config] | None:
-    """The config class whose keys stand at a path of the file, or None where the path leads into something else."""
-    current: type[Config] | None = config_class
-    metadata: tuple[Any, ...] = ()
-    for part in path:
-        below = node.child(part)
-        if below is None or current is None:
-            return None
-        node = below
-        if isinstance(part, str):
-            field = current.model_fields.get(part)
-            if field is None:
-                return None
-            metadata = (*field.metadata, *_arguments(field.annotation))
-        component = next((item for item in metadata if isinstance(item, Component)), None)
-        nested = [item for item in metadata if isinstance(item, type) and issubclass(item, Config)]
-        if isinstance(node.value, list):
-            continue
-        try:
-            current = component.config_class(node.plain()) if component else nested[0] if nested else None
-        except ValueError:
-            return None
-    return current
+def _owner(config_class: type[Config], path: Place, node: Node) -> type[Config]:
+    """The config class in which the last key of a path was looked for."""
+    inside: tuple[Any, ...] = ()
+    for part, here in zip(path[:-1], list(_along(path, node))[1:], strict=False):
+        if field := config_class.model_fields.get(str(part)):
+            inside = (*field.metadata, *_inside(field.annotation))
+        if isinstance(here.value, list):
+            continue  # the class is that of its items
+        configs = [item for item in inside if isinstance(item, type) and issubclass(item, Config)]
+        components = [item.config_class(here.plain()) for item in inside if isinstance(item, Component)]
+        config_class = next(iter(components + configs), config_class)
+    return config_class
 
 
-def _arguments(annotation: Any) -> tuple[Any, ...]:
+def _inside(annotation: Any) -> tuple[Any, ...]:
     """Everything inside an annotation: its members, their members, and what Annotated says of them."""
-    inner: tuple[Any, ...] = (annotation, *getattr(annotation, "__metadata__", ()))
+    inner: tuple[Any, ...] = (annotation,)
     for argument in get_args(annotation):
-        inner += _arguments(argument)
+        inner += _inside(argument)
     return inner
-
-
-def _wants_number(details: list[ErrorDetails]) -> bool:
-    return any(detail["type"] in ("int_type", "float_type", "int_parsing", "float_parsing") for detail in details)
-
-
-def _expected(details: list[ErrorDetails]) -> str:
-    """What would have been right; several alternatives when the field is a union."""
-    wanted = {
-        "int_type": "a whole number",
-        "int_parsing": "a whole number",
-        "int_from_float": "a whole number",
-        "float_type": "a number",
-        "float_parsing": "a number",
-        "bool_type": "true or false",
-        "string_type": "text",
-        "tuple_type": "a list",
-        "list_type": "a list",
-        "model_type": "a mapping",
-        "dict_type": "a mapping",
-        "model_attributes_type": "a mapping",
-    }
-    alternatives: list[str] = []
-    for detail in details:
-        context = detail.get("ctx", {})
-        text = wanted.get(detail["type"]) or context.get("expected") or detail["msg"]
-        text = text.replace("'", "") if detail["type"] == "literal_error" else text
-        if text not in alternatives:
-            alternatives.append(text)
-    return " or ".join(alternatives)
-
-
-def _constraint(detail: ErrorDetails) -> str | None:
-    """Messages for a value of the right type that is out of range; None for all others."""
-    context = detail.get("ctx", {})
-    value = show(detail["input"])
-    signs = {"greater_than": (">", "gt"), "greater_than_equal": (">=", "ge"), "less_than": ("<", "lt")}
-    signs["less_than_equal"] = ("<=", "le")
-    match detail["type"]:
-        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal" as kind:
-            sign, name = signs[kind]
-            return f"must be {sign} {show(context[name])}, got {value}"
-        case "finite_number":
-            return f"must be finite, got {value}"
-        case "too_short" | "too_long" as kind:
-            bound = context["min_length"] if kind == "too_short" else context["max_length"]
-            at = "at least" if kind == "too_short" else "at most"
-            return f"expected {at} {bound} value{'s' * (bound != 1)}, got {context['actual_length']}"
-        case "string_pattern_mismatch":
-            return f"got {value}, which does not match {context['pattern']}"
-        case "literal_error":
-            options = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            hint = did_you_mean(detail["input"], options) if isinstance(detail["input"], str) else ""
-            return f"expected {context['expected'].replace(chr(39), '')}, got {value}{hint}"
-        case _:
-            return None
 
 
 def show(value: object) -> str:

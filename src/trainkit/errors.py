@@ -78,15 +78,20 @@ class StoppedError(TrainkitError):
         self.exit_code = 128 + signum
 
 
+# What beginners spell out, or shorten.
+_SYNONYMS = {"learning_rate": "lr", "wd": "weight_decay", "bs": "batch_size"}
+
+
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """`; did you mean 'adam'?` when something known is near, else an empty string.
 
-    A key that ends in a known one (`learning_rate` and `lr` share no ending, `num_epochs` and `epochs` do) counts as
-    near, as do the abbreviations that beginners spell out.
+    Near is what is spelled alike, what begins with the word (`acc` and `accuracy`), and what ends in the same whole
+    words (`num_epochs` and `epochs`, `epochs` and `train.epochs`).
     """
-    known = list(known)
-    spelled_out = {"learning_rate": "lr", "wd": "weight_decay", "num_classes": "classes", "bs": "batch_size"}
-    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
-    near += [spelled_out[wrong]] if spelled_out.get(wrong) in known else []
-    near += [name for name in known if wrong.endswith(f"_{name}") or name.endswith(f"_{wrong}")]
-    return f"; did you mean {near[0]!r}?" if near else ""
+    word = wrong.lower().replace("-", "_")
+    names = {name.lower(): name for name in known}
+    near = [name for name in names if name == _SYNONYMS.get(word)]
+    near += difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near += [name for name in names if word.endswith(f"_{name}") or name.endswith((f"_{word}", f".{word}", f"/{word}"))]
+    near += [name for name in names if len(word) > 2 and name.startswith(word)]
+    return f"; did you mean {names[near[0]]!r}?" if near else ""

@@ -102,7 +102,7 @@ AxisValue = Scalar | tuple[Scalar, ...]
 class SweepConfig(Config):
     """What `trainkit sweep` varies; `trainkit train` ignores it."""
 
-    axes: dict[str, tuple[AxisValue, ...]] = Field(default_factory=lambda: {"optimizer.lr": (1e-1, 1e-2, 1e-3, 1e-4)})
+    axes: dict[str, tuple[AxisValue, ...]] = {"optimizer.lr": (1e-1, 1e-2, 1e-3, 1e-4)}
     """Keys with the values to try; all combinations are run."""
 
 
@@ -121,13 +121,13 @@ class ExperimentConfig(Config):
     """How samples become batches."""
     model: Annotated[ModelConfig, Component("model")]
     """What is trained."""
-    loss: Annotated[LossConfig, Component("loss")] = CrossEntropyConfig()
+    loss: Annotated[LossConfig, Component("loss", CrossEntropyConfig)] = CrossEntropyConfig()
     """What is minimised."""
     metrics: tuple[Annotated[MetricConfig, Component("metric")], ...] = ()
     """What is measured besides the loss; by default what suits the kind of target."""
-    optimizer: Annotated[OptimizerConfig, Component("optimizer")] = AdamConfig()
+    optimizer: Annotated[OptimizerConfig, Component("optimizer", AdamConfig)] = AdamConfig()
     """How the weights are updated."""
-    scheduler: Annotated[SchedulerConfig, Component("scheduler")] = ConstantConfig()
+    scheduler: Annotated[SchedulerConfig, Component("scheduler", ConstantConfig)] = ConstantConfig()
     """How the learning rate moves."""
     train: TrainConfig = TrainConfig()
     """How long and how to train."""
@@ -151,17 +151,19 @@ def load(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
 def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
     """Validate a tree of nodes. `beside` is where modules named in `imports` may lie, besides what is installed."""
     imports = node.child("imports")
-    for module in imports.value if imports is not None and isinstance(imports.value, list) else []:
-        if isinstance(module.value, str):
-            try:
-                registry.load_module(module.value, beside)
-            except ConfigError as error:
-                raise ConfigError(*(f"{module.where}: {problem}" for problem in error.problems)) from None
+    problems: list[str] = []
+    for module in imports.value if imports and isinstance(imports.value, list) else []:
+        try:
+            registry.load_module(module.text, beside)
+        except ConfigError as error:
+            problems += [f"{module.where}: {problem}" for problem in error.problems]
+    if problems:
+        raise ConfigError(*problems)
     experiment = config_module.validate(ExperimentConfig, node)
     try:
         check(experiment)
-    except ConfigError as error:
-        raise ConfigError(*(_with_position(problem, node) for problem in error.problems)) from None
+    except (ConfigError, DataError) as error:
+        raise type(error)(*(_with_position(problem, node) for problem in error.problems)) from None
     return experiment
 
 

@@ -7,12 +7,12 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from trainkit import config, yamlfile
-from trainkit.config import Config
+from trainkit.config import COMMAND_LINE, Config
 from trainkit.errors import ConfigError
 from trainkit.experiment import ExperimentConfig, SweepConfig, monitored, parse
 from trainkit.yamlfile import Node
@@ -62,7 +62,7 @@ def read(path: Path, assignments: Iterable[str]) -> Grid:
     # What is set below a component that changes belongs to each trial: with its name, the old one's keys go.
     changing = tuple(f"{key.removesuffix('.name')}." for key in axes)
     for key, _, text in (override.partition("=") for override in overrides if override.startswith(changing)):
-        axes.setdefault(key, [config.read_value(key, text)])
+        axes.setdefault(key, _values(key, text))
     warnings = _check(axes)
     shared = Node({key: node for key, node in base.value.items() if key != "sweep"}, base.where)
     points = points_of(axes)
@@ -98,38 +98,44 @@ def _plain(point: dict[str, Node]) -> dict[str, Any]:
 
 
 def _from_command_line(assignments: Iterable[str]) -> tuple[_Axes, list[str]]:
+    """The assignments of several values, and the others as they were."""
     axes: _Axes = {}
     overrides: list[str] = []
     problems: list[str] = []
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         pieces = [piece.strip() for piece in _COMMA.split(text)]
+        try:
+            values = _values(key, text) if len(pieces) > 1 and "" not in pieces else []
+        except ConfigError as error:
+            problems += error.problems
+            continue
         if equals and pieces == [""]:
             problems.append(f"command line: {key}: empty axis")
-        elif "" in pieces and equals:
+        elif equals and "" in pieces:
             problems.append(f"command line: {key}: empty value at place {pieces.index('') + 1}")
-        elif len(pieces) == 1:
+        elif len(values) <= 1:
             overrides.append(assignment)
-        elif not all(key.split(".")):
-            problems.append(f"command line: empty key in {assignment!r}")
+        elif key in axes:
+            problems.append(f"command line: {key} given twice")
         else:
-            try:
-                values = config.read_value(key, f"[{text}]").value
-            except ConfigError as error:
-                problems += error.problems
-                continue
-            assert isinstance(values, list)
-            if len(values) == 1:  # a comma inside quotes or braces
-                overrides.append(assignment)
-            elif key in axes:
-                problems.append(f"command line: {key} given twice")
-            else:
-                axes[key] = values
-    given = {override.partition("=")[0] for override in overrides}
+            axes[key] = values
+    given = [override.partition("=")[0] for override in overrides]
     problems += [f"command line: {key} given twice" for key in axes if key in given]
+    problems += [f"command line: empty key in {key!r}" for key in axes if not all(key.split("."))]
     if problems:
         raise ConfigError(*problems)
     return axes, overrides
+
+
+def _values(key: str, text: str) -> list[Node]:
+    try:
+        node = yamlfile.parse(f"[{text}]", COMMAND_LINE)
+    except ConfigError as error:
+        raise ConfigError(*(problem.replace(":", f": {key}:", 1) for problem in error.problems)) from None
+    assert node is not None
+    assert isinstance(node.value, list)
+    return [replace(value, key_where=COMMAND_LINE) for value in node.value]
 
 
 def _from_file(base: Node) -> _Axes:
@@ -137,7 +143,11 @@ def _from_file(base: Node) -> _Axes:
     default = config.validate(_SweepSection, Node({"sweep": section} if section else {}, base.where)).sweep.axes
     node = (section and section.child("axes")) or yamlfile.from_plain(default, base.where)
     assert isinstance(node.value, dict)
-    axes = {key: axis.value for key, axis in node.value.items() if isinstance(axis.value, list)}
+    axes = {
+        key: [replace(value, key_where=axis.key_where) for value in axis.value]
+        for key, axis in node.value.items()
+        if isinstance(axis.value, list)
+    }
     if not all(axes.values()) or not axes:
         empty = [f"{axis.where}: {key}: empty axis" for key, axis in node.value.items() if not axis.value]
         raise ConfigError(*(empty or [f"{node.where}: sweep.axes: no axis"]))
@@ -179,7 +189,7 @@ def _validate(shared: Node, points: list[dict[str, Node]], beside: Path) -> list
     if broken:
         raise ConfigError(
             *(
-                f"{problem} (trial {trials[0]}{f' and {len(trials) - 1} more' if len(trials) > 1 else ''})"
+                f"{problem} (trial {trials[0]}{f' and {len(trials) - 1} more' if trials[1:] else ''})"
                 for problem, trials in broken.items()
             )
         )
@@ -190,7 +200,10 @@ def _experiment(shared: Node, point: dict[str, Node], beside: Path) -> Experimen
     node = shared
     # Components before their keys, whatever the order of the axes.
     for key in sorted(point, key=lambda key: key.removesuffix(".name").count(".")):
-        node = config.assign(node, key.split("."), point[key])
+        value = point[key]
+        for part in reversed(key.split(".")):
+            value = Node({part: value}, COMMAND_LINE, COMMAND_LINE)
+        node = config.merge(node, value, whole=True)
     experiment = parse(node, beside=beside)
     if experiment.data.val == 0:
         val = (node.child("data") or node).child("val") or node
@@ -198,9 +211,7 @@ def _experiment(shared: Node, point: dict[str, Node], beside: Path) -> Experimen
     return experiment
 
 
-def _ranking(
-    experiments: list[ExperimentConfig], points: list[dict[str, Node]]
-) -> tuple[str, Literal["min", "max"]]:
+def _ranking(experiments: list[ExperimentConfig], points: list[dict[str, Node]]) -> tuple[str, Literal["min", "max"]]:
     """The metric by which all trials can be compared."""
     found: dict[tuple[str, Literal["min", "max"]], dict[str, Node]] = {}
     for experiment, point in zip(experiments, points, strict=True):

@@ -18,11 +18,11 @@ from trainkit import seeding
 from trainkit.data.loading import Loader
 from trainkit.data.transforms import Prepare
 from trainkit.device import Precision, grad_norm
-from trainkit.errors import DivergedError
 from trainkit.losses import LossFn
+from trainkit.meter import Meter
 from trainkit.metrics import Metric
-from trainkit.progress import Losses, Progress
-from trainkit.records import EpochRecord, EvalRecord, Sink, TrainRecord
+from trainkit.progress import Progress
+from trainkit.records import EvalRecord, Sink
 from trainkit.schedulers import Scheduler
 
 
@@ -143,13 +143,11 @@ def fit(
         stop: asked between steps; once true, the run is saved and the function returns.
 
     Raises:
-        DivergedError: the loss is not finite. No such state is ever saved.
+        DivergedError: the loss or the gradient is not finite. No such state is ever saved.
     """
-    losses = Losses(progress)
+    meter = Meter(progress, plan.batches_per_epoch)
     steps = train_steps(parts, plan, progress)
     saved = (progress.step, progress.evaluated)  # a resumed run stands at a checkpoint
-    train_s = window_s = 0.0
-    window_samples = epoch_samples = 0
     while True:
         # What is due at this step, which is also where a resumed run may have been interrupted.
         finished, best = plan.finished(progress), False
@@ -162,51 +160,28 @@ def fit(
             finished = plan.finished(progress)
         is_due = due(progress.step, every=plan.save_every, last=finished)
         if (progress.step, progress.evaluated) != saved and (best or is_due or stop()):
-            _read(losses, parts)
+            _read(meter, parts)
             save(best)
             saved = (progress.step, progress.evaluated)
         if finished or stop():
             return
 
-        started = time.perf_counter()
+        meter.start()
         lr = parts.optimizer.param_groups[0]["lr"]
         output = next(steps)
-        losses.add(output.loss, output.samples)
-        window_samples += output.samples
-        epoch_samples += output.samples
-        last, epoch_ends = plan.finished(progress), progress.batch == 0
-        if due(progress.step, every=plan.log_every, last=last or epoch_ends):
-            # The gradients of the step are still there: the norm costs nothing in all other steps.
-            norm = grad_norm(parts.model) if output.grad_norm is None else output.grad_norm
-            [norm_value] = _read(losses, parts, norm)
-            window_s += time.perf_counter() - started
-            sink.write(
-                TrainRecord(
-                    step=progress.step,
-                    epoch=progress.epoch + progress.batch / plan.batches_per_epoch,
-                    loss=losses.take_window(),
-                    lr=lr,
-                    grad_norm=norm_value,
-                    samples_per_s=window_samples / window_s,
-                )
-            )
-            train_s, window_s, window_samples = train_s + window_s, 0.0, 0
-        else:
-            window_s += time.perf_counter() - started
+        meter.add(output.loss, output.samples, lr)
+        epoch_ends = progress.batch == 0
+        if due(progress.step, every=plan.log_every, last=epoch_ends or plan.finished(progress)):
+            norm = _read(meter, parts, output.grad_norm)
+            sink.write(meter.train_record(norm))
         if epoch_ends:
-            sink.write(
-                EpochRecord(progress.step, progress.epoch, losses.take_epoch(), epoch_samples / train_s, train_s)
-            )
-            train_s, epoch_samples = 0.0, 0
+            sink.write(meter.epoch_record())
 
 
-def _read(losses: Losses, parts: Parts, *also: Tensor) -> list[float]:
-    """Fetch the losses, and other scalars with them; refuse to go on from a loss that is not finite."""
-    bad_step, values = losses.read(*also)
-    if bad_step is not None:
-        lr = parts.optimizer.param_groups[0]["lr"]
-        raise DivergedError(f"the loss is not a finite number since step {bad_step} (learning rate {lr:g})")
-    return values
+def _read(meter: Meter, parts: Parts, norm: Tensor | None = None) -> float:
+    """Let the meter read. Where nothing is clipped, the norm is taken only now: the gradients are still there."""
+    norm = grad_norm(parts.model) if norm is None else norm
+    return meter.read(norm, may_overflow=parts.precision.scaler is not None)
 
 
 def _validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Callable[[], bool]) -> bool:

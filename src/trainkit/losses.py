@@ -8,11 +8,10 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from trainkit.config import Config
 from trainkit.data import Batch, TargetSpec
-from trainkit.errors import ConfigError
+from trainkit.errors import ConfigError, DataError
 from trainkit.registry import register
 
 
@@ -31,6 +30,8 @@ LossFn = Callable[[nn.Module, Batch], Outcome]
 class LossConfig(Config):
     """Base of every loss."""
 
+    name: str
+
     @abstractmethod
     def num_outputs(self, target: TargetSpec) -> int:
         """How many numbers per sample the model must give for such targets.
@@ -44,10 +45,9 @@ class LossConfig(Config):
         """The function that the loop calls on every batch."""
 
     def _misfit(self, target: TargetSpec, needs: str, instead: str) -> ConfigError:
-        kind = {"class": f"{target.size} classes", "multilabel": f"{target.size} labels that may all be true"}
-        got = kind.get(target.kind, f"{target.size} number{'s' * (target.size > 1)}")
+        kind = {"class": "classes", "multilabel": "labels, any of them true", "number": "numbers"}[target.kind]
         return ConfigError(
-            f"loss: {self.name!r} needs {needs}, but each target of the data is one of {got}; "  # type: ignore[attr-defined]
+            f"loss: {self.name!r} needs {needs}, the targets of the data are {kind} ({target.size}); "
             f"use loss={instead}, or change data"
         )
 
@@ -60,6 +60,24 @@ def supervised(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
         return Outcome(criterion(outputs, batch.targets), outputs)
 
     return loss_fn
+
+
+def elementwise(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
+    """A comparison number by number: outputs and targets of the same shape (batch, size).
+
+    Raises:
+        DataError: the shapes differ. Torch would broadcast (n,) against (n, 1) to (n, n) and learn nonsense.
+    """
+
+    def compare(outputs: Tensor, targets: Tensor) -> Tensor:
+        if outputs.shape != targets.shape:
+            raise DataError(
+                f"data: targets of shape {tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}; "
+                "the source must give (batch, size)"
+            )
+        return criterion(outputs, targets.float())
+
+    return supervised(compare)
 
 
 @register("loss")
@@ -94,13 +112,10 @@ class BceWithLogitsConfig(LossConfig):
         raise self._misfit(target, "labels or two classes", "cross_entropy" if target.kind == "class" else "mse")
 
     def build(self, target: TargetSpec) -> LossFn:
+        criterion = nn.BCEWithLogitsLoss()
         if target.kind == "class":
-            return supervised(
-                lambda outputs, targets: functional.binary_cross_entropy_with_logits(
-                    outputs, targets.unsqueeze(1).to(outputs.dtype)
-                )
-            )
-        return supervised(functional.binary_cross_entropy_with_logits)
+            return supervised(lambda outputs, targets: criterion(outputs, targets.unsqueeze(1).float()))
+        return elementwise(criterion)
 
 
 class RegressionLossConfig(LossConfig):
@@ -120,7 +135,7 @@ class MseConfig(RegressionLossConfig):
     name: Literal["mse"] = "mse"
 
     def build(self, target: TargetSpec) -> LossFn:
-        return supervised(functional.mse_loss)
+        return elementwise(nn.MSELoss())
 
 
 @register("loss")
@@ -130,7 +145,7 @@ class L1Config(RegressionLossConfig):
     name: Literal["l1"] = "l1"
 
     def build(self, target: TargetSpec) -> LossFn:
-        return supervised(functional.l1_loss)
+        return elementwise(nn.L1Loss())
 
 
 @register("loss")
@@ -142,4 +157,4 @@ class SmoothL1Config(RegressionLossConfig):
     """Where the two parts meet, in the targets' unit."""
 
     def build(self, target: TargetSpec) -> LossFn:
-        return supervised(nn.SmoothL1Loss(beta=self.beta))
+        return elementwise(nn.SmoothL1Loss(beta=self.beta))

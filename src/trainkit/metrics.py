@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from collections.abc import Callable
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from trainkit.config import Config
-from trainkit.data import TargetSpec
+from trainkit.data import Kind, TargetSpec
 from trainkit.errors import ConfigError
 from trainkit.registry import register
-
-Kind = Literal["class", "multilabel", "number"]
 
 
 class Metric(Protocol):
@@ -34,6 +33,8 @@ class Metric(Protocol):
 class MetricConfig(Config):
     """Base of every metric."""
 
+    name: str
+
     kinds: ClassVar[tuple[Kind, ...]] = ()
     """The kinds of target that it is defined for."""
     mode: ClassVar[Literal["min", "max"]] = "max"
@@ -42,10 +43,14 @@ class MetricConfig(Config):
     @property
     def label(self) -> str:
         """The name under which values are recorded."""
-        return str(self.name)  # type: ignore[attr-defined]
+        return self.name
 
     def check(self, target: TargetSpec) -> None:
-        """Raise ConfigError where the metric does not fit the data."""
+        """Compare with the data.
+
+        Raises:
+            ConfigError: the metric is not defined for such targets.
+        """
         if target.kind not in self.kinds:
             raise ConfigError(f"metrics: {self.label!r} is for {' or '.join(self.kinds)} targets, not {target.kind}")
 
@@ -55,9 +60,13 @@ class MetricConfig(Config):
 
 
 class Mean:
-    """A mean over samples: the per-sample scores of all batches, summed up and divided once."""
+    """A mean over samples: the scores of all batches, summed up and divided once.
 
-    def __init__(self, score: Any, device: torch.device) -> None:
+    Args:
+        score: gives one number per sample, shape (batch,), of outputs and targets.
+    """
+
+    def __init__(self, score: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> None:
         self.score = score
         self.total = torch.zeros((), device=device, dtype=torch.float32 if device.type == "mps" else torch.float64)
         self.count = 0
@@ -76,7 +85,7 @@ class Mean:
 
 @register("metric")
 class AccuracyConfig(MetricConfig):
-    """Share of the samples whose class (among the `top_k` most likely) is right; of the labels, for multi-label data."""
+    """Share of samples whose class is right (among the `top_k` most likely); of labels, for multi-label data."""
 
     # Our own sum: torchmetrics takes 4 s to import, as long as an epoch of MNIST.
     name: Literal["accuracy"] = "accuracy"
@@ -91,8 +100,11 @@ class AccuracyConfig(MetricConfig):
 
     def check(self, target: TargetSpec) -> None:
         super().check(target)
-        if self.top_k > target.size:
-            raise ConfigError(f"metrics: top_k {self.top_k} exceeds the {target.size} classes")
+        if self.top_k > 1 and (target.kind != "class" or self.top_k >= target.size):
+            raise ConfigError(
+                f"metrics: top_k {self.top_k} needs more than {self.top_k} classes, "
+                f"the targets of the data are {target.size} {'classes' if target.kind == 'class' else 'labels'}"
+            )
 
     def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
         if target.kind == "multilabel":

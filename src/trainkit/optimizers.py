@@ -22,6 +22,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class OptimizerConfig(Config):
     """Base of every optimizer."""
 
+    name: str
     lr: Rate = 1e-3
     """Learning rate, before the scheduler scales it."""
     weight_decay: Decay = 0.0
@@ -45,7 +46,7 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
 
 
 def fused(device: torch.device) -> bool:
-    """Whether torch has one kernel for the whole update on this device: 2-5 times as fast."""
+    """Whether torch's SGD, Adam, AdamW and Adagrad have one kernel for the whole update on this device."""
     return device.type in ("cpu", "cuda")
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 import sys
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,15 +15,21 @@ from trainkit.errors import ConfigError, did_you_mean
 
 C = TypeVar("C", bound=type[BaseModel])
 
-_families: dict[str, dict[str, type[BaseModel]]] = defaultdict(dict)
+FAMILIES = ("data", "model", "loss", "metric", "optimizer", "scheduler", "transform")
+
+_families: dict[str, dict[str, type[BaseModel]]] = {family: {} for family in FAMILIES}
+_loaded: set[str] = set()
 
 
 def register(family: str) -> Callable[[C], C]:
     """Class decorator: make a config class known under the default of its `name` field.
 
     Raises:
-        ConfigError: the class has no `name` with a default, or another class of the family has that name.
+        ConfigError: there is no such family, the class has no `name` with a default, or another one has that name.
     """
+
+    if family not in FAMILIES:
+        raise ConfigError(f"unknown family {family!r}{did_you_mean(family, FAMILIES)}; known: {', '.join(FAMILIES)}")
 
     def add(config_class: C) -> C:
         field = config_class.model_fields.get("name")
@@ -34,15 +38,18 @@ def register(family: str) -> Callable[[C], C]:
                 f'{config_class.__qualname__}: needs a field such as name: Literal["my_{family}"] = "my_{family}"'
             )
         known = _families[family].setdefault(field.default, config_class)
-        if (known.__module__, known.__qualname__) != (config_class.__module__, config_class.__qualname__):
+        if _full_name(known) != _full_name(config_class):
             raise ConfigError(
-                f"{family} {field.default!r} is registered twice: by {known.__module__}.{known.__qualname__} "
-                f"and {config_class.__module__}.{config_class.__qualname__}"
+                f"{family} {field.default!r} is registered twice: by {_full_name(known)} and {_full_name(config_class)}"
             )
-        _families[family][field.default] = config_class
+        _families[family][field.default] = config_class  # a module that is run again brings its classes again
         return config_class
 
     return add
+
+
+def _full_name(config_class: type[BaseModel]) -> str:
+    return f"{config_class.__module__}.{config_class.__qualname__}"
 
 
 def names(family: str) -> list[str]:
@@ -72,20 +79,27 @@ def load_module(name: str, beside: Path | None) -> None:
     """
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
         raise ConfigError(f"imports: expected a module name, got {name!r}")
-    places = [str(place.resolve()) for place in (beside, Path()) if place is not None]
-    before = sys.path.copy()
-    sys.path[:0] = [place for place in places if place not in sys.path]
+    if name in _loaded:
+        return
+    places = list(dict.fromkeys(str(place.resolve()) for place in (beside, Path()) if place is not None))
+    before, known = sys.path.copy(), len(list(_registered()))
+    sys.path[:0] = places
     try:
-        if name not in sys.modules:
-            count = sum(map(len, _families.values()))
-            if importlib.util.find_spec(name.split(".")[0]) is None:
-                raise ConfigError(f"imports: no module {name!r} (looked in {', '.join(places)} and what is installed)")
-            importlib.import_module(name)
-            if sum(map(len, _families.values())) == count:
-                raise ConfigError(f"imports: {name!r} registers no config")
+        importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name and name.startswith(error.name):
-            raise ConfigError(f"imports: no module {name!r} (looked in {', '.join(places)})") from None
-        raise
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, but imports one that is not
+        raise ConfigError(
+            f"imports: no module {name!r} (looked in {', '.join(places)} and what is installed)"
+        ) from None
     finally:
-        sys.path[:] = before
+        # For what the module imports later. At the end, since a neighbour called random.py must not take random's place.
+        sys.path[:] = before + [place for place in places if place not in before]
+    modules = {config_class.__module__ for config_class in _registered()}
+    if len(list(_registered())) == known and not any(f"{module}.".startswith(f"{name}.") for module in modules):
+        raise ConfigError(f"imports: {name!r} registers no config")
+    _loaded.add(name)
+
+
+def _registered() -> Iterator[type[BaseModel]]:
+    return (config_class for family in _families.values() for config_class in family.values())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch.optim import Optimizer
@@ -25,63 +24,58 @@ class Scheduler:
     """What the loop steps: a curve over the steps, and for `plateau` a reaction to evaluations."""
 
     curve: LambdaLR | None = None
-    plateau: ReduceLROnPlateau | None = None
     curve_steps: int | None = None
     """After so many steps the curve lets go of the learning rate; None: never."""
+    plateau: ReduceLROnPlateau | None = None
 
     def step(self) -> None:
         """After every optimizer step."""
-        if self.curve and (self.curve_steps is None or self.curve.last_epoch < self.curve_steps):
+        if self.curve and self._curve_rules():
             self.curve.step()
 
     def observe(self, value: float) -> None:
-        """After every evaluation, with the monitored metric."""
-        if self.plateau:
+        """After every evaluation, with the monitored metric. A warm-up is not disturbed."""
+        if self.plateau and not self._curve_rules():
             self.plateau.step(value)
 
+    def _curve_rules(self) -> bool:
+        return self.curve is not None and (self.curve_steps is None or self.curve.last_epoch < self.curve_steps)
+
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers; the curve itself is rebuilt from the config."""
-        state: dict[str, Any] = {}
-        if self.curve:
-            state["curve"] = {"last_epoch": self.curve.last_epoch, "last_lr": self.curve.get_last_lr()}
-        if self.plateau:
-            keys = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")
-            state["plateau"] = {key: getattr(self.plateau, key) for key in keys}
-        return state
+        """Plain values. The learning rate itself is part of the optimizer's state."""
+        parts = {"curve": self.curve, "plateau": self.plateau}
+        return {key: part.state_dict() for key, part in parts.items() if part}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`. The learning rate itself is part of the optimizer's state."""
+        """The inverse of `state_dict`, for a scheduler built from the same config."""
         if self.curve:
-            self.curve.last_epoch = state["curve"]["last_epoch"]
-            self.curve._step_count = self.curve.last_epoch + 1
-            self.curve._last_lr = state["curve"]["last_lr"]
+            self.curve.load_state_dict(state["curve"])
         if self.plateau:
-            self.plateau.__dict__.update(state["plateau"])
+            self.plateau.load_state_dict(state["plateau"])
 
 
 class SchedulerConfig(Config):
     """Base of every scheduler."""
 
+    name: str
     warmup_steps: int = Field(0, ge=0)
     """The learning rate first rises in a straight line over so many steps."""
 
-    @abstractmethod
+    depends_on_total: ClassVar[bool] = False
+    """Whether a longer run would have had another curve from the beginning."""
+
     def curve(self, *, max_steps: int, steps_per_epoch: int) -> Curve | None:
         """The factor as a function of the steps done, not counting the warm-up; None: constant."""
-
-    @property
-    def depends_on_total(self) -> bool:
-        """Whether a longer run would have had another curve from the beginning."""
-        return False
+        return None
 
     def lr_factor(self, *, max_steps: int, steps_per_epoch: int) -> Curve:
         """Warm-up and curve in one.
 
         Raises:
-            ConfigError: the warm-up is longer than the run.
+            ConfigError: the warm-up is as long as the run.
         """
         if self.warmup_steps and self.warmup_steps >= max_steps:
-            raise ConfigError(f"scheduler.warmup_steps: {self.warmup_steps} exceeds the total of {max_steps} steps")
+            raise ConfigError(f"scheduler.warmup_steps: must be < the run's {max_steps} steps, got {self.warmup_steps}")
         after = self.curve(max_steps=max_steps - self.warmup_steps, steps_per_epoch=steps_per_epoch)
 
         def factor(step: int) -> float:
@@ -91,10 +85,18 @@ class SchedulerConfig(Config):
 
         return factor
 
-    def build(self, optimizer: Optimizer, *, max_steps: int, steps_per_epoch: int, mode: str) -> Scheduler:
-        """Build the scheduler. `mode` says whether the monitored metric should fall (`min`) or rise (`max`)."""
+    def build(
+        self, optimizer: Optimizer, *, max_steps: int, steps_per_epoch: int, mode: Literal["min", "max"]
+    ) -> Scheduler:
+        """Build the scheduler. `mode` says whether the monitored metric should fall (`min`) or rise (`max`).
+
+        Raises:
+            ConfigError: the warm-up is as long as the run.
+        """
         factor = self.lr_factor(max_steps=max_steps, steps_per_epoch=steps_per_epoch)
-        return Scheduler(LambdaLR(optimizer, factor))
+        if self.curve(max_steps=max_steps, steps_per_epoch=steps_per_epoch):
+            return Scheduler(LambdaLR(optimizer, factor))
+        return Scheduler(LambdaLR(optimizer, factor), self.warmup_steps) if self.warmup_steps else Scheduler()
 
 
 @register("scheduler")
@@ -102,14 +104,6 @@ class ConstantConfig(SchedulerConfig):
     """The learning rate stays as it is, after a warm-up on request."""
 
     name: Literal["constant"] = "constant"
-
-    def curve(self, *, max_steps: int, steps_per_epoch: int) -> Curve | None:
-        return None
-
-    def build(self, optimizer: Optimizer, *, max_steps: int, steps_per_epoch: int, mode: str) -> Scheduler:
-        if not self.warmup_steps:
-            return Scheduler()
-        return super().build(optimizer, max_steps=max_steps, steps_per_epoch=steps_per_epoch, mode=mode)
 
 
 @register("scheduler")
@@ -137,9 +131,11 @@ class CosineConfig(SchedulerConfig):
     min_factor: float = Field(0.0, ge=0, lt=1)
     """What is left of the learning rate at the end, as a share."""
 
-    @property
-    def depends_on_total(self) -> bool:
-        return True
+    depends_on_total: ClassVar[bool] = True
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        "eta_min": "min_factor is the end as a share of lr",
+        "T_max": "the curve always spans the run",
+    }
 
     def curve(self, *, max_steps: int, steps_per_epoch: int) -> Curve:
         def factor(step: int) -> float:
@@ -161,17 +157,11 @@ class PlateauConfig(SchedulerConfig):
     min_lr: float = Field(0.0, ge=0)
     """The learning rate never falls below it."""
 
-    def curve(self, *, max_steps: int, steps_per_epoch: int) -> Curve | None:
-        return None
-
-    def build(self, optimizer: Optimizer, *, max_steps: int, steps_per_epoch: int, mode: str) -> Scheduler:
-        factor = self.lr_factor(max_steps=max_steps, steps_per_epoch=steps_per_epoch)
-        warmup = LambdaLR(optimizer, factor) if self.warmup_steps else None
+    def build(
+        self, optimizer: Optimizer, *, max_steps: int, steps_per_epoch: int, mode: Literal["min", "max"]
+    ) -> Scheduler:
+        warmup = super().build(optimizer, max_steps=max_steps, steps_per_epoch=steps_per_epoch, mode=mode)
         plateau = ReduceLROnPlateau(
-            optimizer,
-            mode="min" if mode == "min" else "max",
-            factor=self.factor,
-            patience=self.patience,
-            min_lr=self.min_lr,
+            optimizer, mode=mode, factor=self.factor, patience=self.patience, min_lr=self.min_lr
         )
-        return Scheduler(warmup, plateau, self.warmup_steps)
+        return replace(warmup, plateau=plateau)

@@ -35,7 +35,7 @@ def stop_on_signal() -> Iterator[Stop]:
     stop = Stop()
     before = {signum: signal.getsignal(signum) for signum in _signals()}
 
-    def ask(signum: int, frame: FrameType | None) -> None:
+    def ask(signum: int, _frame: FrameType | None) -> None:
         # SIGHUP is a lost terminal: for the outside world a termination.
         stop.signum = signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM
         for each, handler in before.items():

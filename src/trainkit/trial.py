@@ -23,7 +23,7 @@ Status = Literal["waiting", "interrupted", "running", "finished", "diverged", "f
 TAIL_BYTES = 16 * 1024
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Trial:
     """Its run directory is the truth about it; the fields are what was last read there."""
 
@@ -59,9 +59,11 @@ class Trial:
         story: dict[str, Any] = {}
         with suppress(OSError, ValueError):
             story = json.loads((self.run.path / "run.json").read_text())
-        status = story.get("status")
-        begun = "interrupted" if self.run.path.exists() else "waiting"
-        self.status = status if status in ("finished", "diverged", "failed") else begun
+        match story.get("status"):
+            case "finished" | "diverged" | "failed" as status:
+                self.status = status
+            case _:
+                self.status = "interrupted" if self.run.path.exists() else "waiting"
         self.reason = str(story.get("reason") or "").partition("\n")[0]
         if self.status == "finished":
             self.metrics = {key: float(value) for key, value in story["metrics"].items() if value is not None}
@@ -98,7 +100,7 @@ class Trial:
 
     def _own_log(self) -> BinaryIO:
         """Open the log and lock it. The process inherits the lock, and holds it until it ends, whoever else dies."""
-        log = open(self.log, "ab")
+        log = open(self.log, "ab")  # noqa: SIM115  # handed to the caller
         try:
             import fcntl
         except ImportError:  # Windows
@@ -131,6 +133,13 @@ class Trial:
         if self._process:
             self._process.terminate()
 
+    def wait(self) -> None:
+        """Until the process has ended; the fields say how far it came."""
+        if self._process:
+            self._process.wait()
+            self._process = None
+            self.look()
+
     def kill(self) -> None:
         """Leave nothing running."""
         if self._process:
@@ -157,5 +166,5 @@ class Trial:
 
 def set_aside(path: Path) -> Path:
     """Rename something to the first free `….old1`, `….old2`, …; gives its new place."""
-    aside = next(path.with_name(f"{path.name}.old{n}") for n in count(1) if not path.with_name(f"{path.name}.old{n}").exists())
-    return path.rename(aside)
+    names = (path.with_name(f"{path.name}.old{n}") for n in count(1))
+    return path.rename(next(name for name in names if not name.exists()))

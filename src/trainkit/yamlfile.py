@@ -6,6 +6,7 @@ are the only booleans; `1e-3` is a number; `no`, `010` and `1:30` are text. A YA
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import stat
@@ -16,13 +17,13 @@ from typing import Any
 
 import yaml
 
-from trainkit.errors import ConfigError
-
-type_names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+from trainkit.errors import ConfigError, did_you_mean
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
-MAX_DIGITS = 18  # what fits a signed 64-bit integer
+MAX_DIGITS = 20  # those of 2**64: what is larger than a field allows is then told so by its bound
+
+type_names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
 
 _INT = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -33,7 +34,7 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A place that a user can go to: a file's line and column, or the command line."""
+    """A place that a user can go to: a file's line and column, or (without a line) a whole file or the command line."""
 
     source: str
     line: int = 0
@@ -41,6 +42,10 @@ class Where:
 
     def __str__(self) -> str:
         return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+    def at(self, line: int, column: int) -> Where:
+        """The place in a text that begins here; both count from 0, as PyYAML does."""
+        return Where(self.source, line + 1, column + 1) if self.line else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ def from_plain(value: Any, where: Where) -> Node:
         return Node({str(key): from_plain(item, where) for key, item in value.items()}, where, where)
     if isinstance(value, list | tuple):
         return Node([from_plain(item, where) for item in value], where, where)
-    return Node(value, where, where, str(value))
+    return Node(value, where, where, value if isinstance(value, str) else json.dumps(value))
 
 
 def read_file(path: Path) -> Node:
@@ -86,19 +91,23 @@ def read_file(path: Path) -> Node:
         ConfigError: the file is missing, unreadable, not UTF-8, or not the YAML described above.
     """
     try:
+        # Asked before opening: a FIFO or an endless device would block.
         if not stat.S_ISREG(path.stat().st_mode):
-            kind = "is a directory" if path.is_dir() else "is not a regular file"
-            raise ConfigError(f"{path}: {kind}")
+            raise ConfigError(f"{path}: {'is a directory' if path.is_dir() else 'is not a regular file'}")
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_BYTES // 1024} KB")
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file{_elsewhere(path)}") from None
+        shipped = [str(file) for folder in (path.parent, Path("configs")) for file in sorted(folder.glob("*.y*ml"))]
+        hint = did_you_mean(str(path if path.suffix else path.with_suffix(".yaml")), shipped)
+        raise ConfigError(f"{path}: no such file{hint}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start} (0x{error.object[error.start]:02x})") from None
     except OSError as error:
         raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    node = parse(text, source=str(path))
+    except ValueError as error:  # a path that no system call takes
+        raise ConfigError(f"{str(path)!r}: {error}") from None
+    node = parse(text, Where(str(path), 1, 1))
     if node is None:
         raise ConfigError(f"{path}: the file is empty")
     if not isinstance(node.value, dict):
@@ -106,28 +115,24 @@ def read_file(path: Path) -> Node:
     return node
 
 
-def _elsewhere(path: Path) -> str:
-    names = [path.name] if path.suffix else [f"{path.name}.yaml"]
-    found = [near for name in names for near in (path.with_name(name), Path("configs", name)) if near.is_file()]
-    return f"; did you mean {found[0]}?" if found else ""
-
-
-def parse(text: str, *, source: str) -> Node | None:
-    """Parse one YAML document; None when it is empty.
+def parse(text: str, start: Where) -> Node | None:
+    """Parse one YAML document that begins at `start`; None when it is empty.
 
     Raises:
-        ConfigError: with the position, for everything that this module does not accept.
+        ConfigError: with the positions, for everything that this module does not accept.
     """
+    reader = _Reader(text, start)
     try:
-        return _Reader(text, source).document()
+        node = reader.document()
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(_syntax_problem(error, text, source)) from None
+        reader.problems.append(_syntax_problem(error, text, start))
     except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        line, column = before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1
-        raise ConfigError(
-            f"{Where(source, line, column)}: control character {ord(str(error.character)):#04x}"
-        ) from None
+        before = text[: error.position].split("\n")
+        where = start.at(len(before) - 1, len(before[-1]))
+        reader.problems.append(f"{where}: control character {error.character:#04x}")
+    if reader.problems:
+        raise ConfigError(*reader.problems)
+    return node
 
 
 def resolve(text: str) -> Scalar:
@@ -144,17 +149,20 @@ def resolve(text: str) -> Scalar:
     return text
 
 
-def why_not_a_number(text: str) -> str | None:
-    """What to say of a text that stands where a number belongs, where there is more to say than `got 'text'`."""
-    if re.fullmatch(r"[+-]?[0-9]+,[0-9]+", text):
-        return f"expected a number, got {text!r}; use a decimal point"
+def number_hint(text: str) -> str:
+    """What to do about a text that stands where a number belongs; empty where there is no more to say."""
+    digits = text.lstrip("+-")
+    if re.fullmatch(r"[0-9]+,[0-9]+", digits):
+        return "; use a decimal point"
     if _LEADING_ZERO.fullmatch(text):
-        return f"leading zero: write {int(text)}, got {text!r}"
-    if _INT.fullmatch(text) and len(text.lstrip("+-")) > MAX_DIGITS:
-        return f"number has {len(text.lstrip('+-'))} digits (limit {MAX_DIGITS})"
-    if re.fullmatch(r"[+-]?\.?(inf|nan)(inity)?", text, re.IGNORECASE) or _FLOAT.fullmatch(text):
-        return f"must be finite, got {text!r}"
-    return None
+        return f"; leading zero: write {text.removesuffix(digits)}{digits.lstrip('0') or 0}"
+    if _INT.fullmatch(text) and len(digits) > MAX_DIGITS:
+        return f"; it has {len(digits)} digits (limit {MAX_DIGITS})"
+    if _FLOAT.fullmatch(text) or re.fullmatch(r"\.?(inf|nan|infinity)", digits, re.IGNORECASE):
+        return "; it must be finite"
+    if re.fullmatch(r"[\d_]+|0[xob]\w+|\d+(:\d+)+", digits):
+        return "; write decimal digits only"
+    return ""
 
 
 def dump(value: Any) -> str:
@@ -163,8 +171,11 @@ def dump(value: Any) -> str:
 
 
 class _Reader:
-    def __init__(self, text: str, source: str) -> None:
-        self.source = source
+    """Builds nodes from the event stream, and goes on after a problem, so that all are told at once."""
+
+    def __init__(self, text: str, start: Where) -> None:
+        self.start = start
+        self.problems: list[str] = []
         # The pure-Python loader: the C one overflows its stack on deep nesting.
         self.events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
 
@@ -176,48 +187,57 @@ class _Reader:
         next(self.events)  # document end
         extra = next(self.events)
         if not isinstance(extra, yaml.StreamEndEvent):
-            raise ConfigError(f"{self.where(extra)}: only one YAML document is allowed")
+            self.problems.append(f"{self.where(extra)}: only one YAML document is allowed")
         return None if node.value is None and not node.text else node
 
     def where(self, event: yaml.Event) -> Where:
-        mark = event.start_mark
-        return Where(self.source, mark.line + 1, mark.column + 1)
+        assert event.start_mark is not None
+        return self.start.at(event.start_mark.line, event.start_mark.column)
 
     def node(self, event: yaml.Event, depth: int, key: Where | None = None) -> Node:
         where = self.where(event)
         if depth > MAX_DEPTH:
-            raise ConfigError(f"{where}: nested deeper than {MAX_DEPTH}")
+            raise ConfigError(*self.problems, f"{where}: nested deeper than {MAX_DEPTH}")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise ConfigError(f"{where}: anchors and aliases are not supported; use extends")
+            self.problems.append(f"{where}: anchors and aliases are not supported; use extends")
         if tag := getattr(event, "tag", None):
-            raise ConfigError(f"{where}: YAML tags are not allowed ({tag.replace('tag:yaml.org,2002:', '!!')})")
+            self.problems.append(f"{where}: YAML tags are not allowed ({tag.replace('tag:yaml.org,2002:', '!!')})")
         if isinstance(event, yaml.ScalarEvent):
-            value = resolve(event.value) if event.style is None else event.value
-            return Node(value, where, key, event.value)
+            return Node(resolve(event.value) if event.style is None else event.value, where, key, event.value)
         if isinstance(event, yaml.SequenceStartEvent):
             items: list[Node] = []
             while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
                 items.append(self.node(event, depth + 1))
             return Node(items, where, key)
-        return Node(self.mapping(depth), where, key)
+        if isinstance(event, yaml.MappingStartEvent):
+            return Node(self.mapping(depth), where, key)
+        return Node(None, where, key, "an alias")
 
     def mapping(self, depth: int) -> dict[str, Node]:
         entries: dict[str, Node] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             key = self.node(event, depth + 1)
+            value = self.node(next(self.events), depth + 1, key.where)
+            plain = isinstance(event, yaml.ScalarEvent) and event.style is None
             if not isinstance(event, yaml.ScalarEvent):
-                raise ConfigError(f"{key.where}: keys must be plain text")
-            if key.text == "<<":
-                raise ConfigError(f"{key.where}: merge keys (<<) are not supported; use extends")
-            if first := entries.get(key.text):
-                line = first.key_where.line if first.key_where else first.where.line
-                raise ConfigError(f"{key.where}: duplicate key {key.text!r} (first at line {line})")
-            entries[key.text] = self.node(next(self.events), depth + 1, key.where)
+                self.problems.append(f"{key.where}: keys must be plain text")
+            elif plain and key.text == "<<":
+                self.problems.append(f"{key.where}: merge keys (<<) are not supported; use extends")
+            elif plain and ":" in key.text and value.value is None and not value.text:
+                self.problems.append(f"{key.where}: a space is missing after ':'")
+            elif first := entries.get(key.text):
+                line = first.key_where.line if first.key_where else 0
+                self.problems.append(f"{key.where}: duplicate key {key.text!r} (first at line {line})")
+            else:
+                entries[key.text] = value
         return entries
 
 
 class _Dumper(yaml.SafeDumper):
     """Quotes the texts that `resolve` would take for something else (`1e-3` is text to YAML 1.1)."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -228,26 +248,37 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 _Dumper.add_representer(str, _represent_text)
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, text: str, source: str) -> str:
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str, start: Where) -> str:
     """PyYAML's complaint in a beginner's words, at the place where the mistake is rather than where it was noticed."""
     mark = error.problem_mark or error.context_mark
     assert mark is not None
-    lines = text.splitlines()
-    where = Where(source, mark.line + 1, mark.column + 1)
-    problem = error.problem or "not valid YAML"
-    tab = next((n for n, line in enumerate(lines, 1) if re.match(r" *\t", line)), None)
-    if "\\t" in problem or (tab and tab - 1 <= mark.line):
-        return f"{Where(source, tab or where.line, 1)}: tab in the indentation; use spaces"
+    problem, context, opened = error.problem or "not valid YAML", error.context or "", error.context_mark or mark
+    lines = [*text.split("\n"), ""]
+    where = start.at(mark.line, mark.column)
+    above = next((n for n in range(mark.line - 1, -1, -1) if lines[n].strip() and lines[n].lstrip()[0] != "#"), 0)
+    for number in (above, mark.line):
+        if re.match(r" *\t", lines[number]):
+            return f"{start.at(number, 0)}: tab in the indentation; use spaces"
     if "mapping values are not allowed" in problem:
-        return f"{where}: ':' inside a value; quote it"
+        if ":" in lines[mark.line][: mark.column] or mark.line == above:
+            return f"{where}: ':' inside a value; quote it"
+        return _no_key(lines[above], start.at(above, len(lines[above]) - len(lines[above].lstrip())))
+    if "could not find expected ':'" in problem:
+        return _no_key(lines[opened.line], start.at(opened.line, opened.column))
     if "unknown escape character" in problem:
-        return f"{where}: unknown escape \\{problem.split(chr(39))[1]} in double quotes; use single quotes"
-    opened = error.context_mark
-    if opened and (error.context or "").startswith(("while parsing a flow", "while scanning a quoted")):
-        kind = "list" if "sequence" in error.context else "mapping" if "mapping" in error.context else "quote"
+        return f"{where}: unknown escape \\{lines[mark.line][mark.column]} in double quotes; use single quotes"
+    if context.startswith(("while parsing a flow", "while scanning a quoted")):
+        kind = "list" if "sequence" in context else "mapping" if "mapping" in context else "quote"
         return f"{where}: {kind} opened at {opened.line + 1}:{opened.column + 1} is not closed"
-    if "could not find expected ':'" in problem and opened:
-        begin = Where(source, opened.line + 1, opened.column + 1)
-        hint = "a space is missing after ':'" if ":" in lines[opened.line] else "expected 'key: value'"
-        return f"{begin}: {hint}"
-    return f"{where}: {problem}"
+    if problem.startswith("expected <block end>"):
+        return f"{where}: does not fit in here; is the indentation that of the lines above?"
+    return f"{where}: {problem}{'; quote it' if 'cannot start any token' in problem else ''}"
+
+
+def _no_key(line: str, where: Where) -> str:
+    """What is wrong with a line that should begin with a key, or that is followed by deeper keys."""
+    if re.search(r"\w:\S", line):
+        return f"{where}: a space is missing after ':'"
+    if ": " in line:
+        return f"{where}: has a value, so that the next line may not be indented deeper"
+    return f"{where}: expected 'key: value'"

@@ -1,13 +1,14 @@
 """Where samples come from. Importing this registers every source and transform that trainkit ships."""
 
 from trainkit.data import digits, synthetic, transforms, vision
-from trainkit.data.base import Batch, Data, DataConfig, DataSpec, Source, Split, TargetSpec, TensorSource
+from trainkit.data.base import Batch, Data, DataConfig, DataSpec, Kind, Source, Split, TargetSpec, TensorSource
 
 __all__ = [
     "Batch",
     "Data",
     "DataConfig",
     "DataSpec",
+    "Kind",
     "Source",
     "Split",
     "TargetSpec",

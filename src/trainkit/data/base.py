@@ -16,7 +16,6 @@ from trainkit.config import Config, show
 from trainkit.errors import DataError
 from trainkit.seeding import permutation
 
-
 Kind = Literal["class", "multilabel", "number"]
 """What a target is: one class of several, any of several labels, or numbers."""
 

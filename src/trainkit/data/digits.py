@@ -17,7 +17,7 @@ Side = Annotated[int, Field(ge=1, le=1024)]
 
 @register("data")
 class DigitsConfig(ImageDataConfig):
-    """Handwritten digits, 1,797 grey scans of 8 x 8, embedded (Alpaydin and Kaynak, 1998). A fifth is the test split."""
+    """Handwritten digits, 1,797 grey scans of 8 x 8 (Alpaydin and Kaynak, 1998). A fifth is the test split."""
 
     name: Literal["digits"] = "digits"
     size: Side | tuple[Side, Side] = 8

@@ -84,7 +84,7 @@ class EpochBatches(Sampler[Tensor]):
             order = torch.arange(self.samples)
         else:
             order = permutation(self.samples, self.seed, "order", self.epoch)
-        # Not a generator function: that would read `epoch` and `start` only at the first batch, when they may have moved on.
+        # Not a generator function: that would read `epoch` and `start` at the first batch, when they may have moved on.
         return (
             order[batch * self.batch_size : (batch + 1) * self.batch_size] for batch in range(self.start, self.count)
         )
@@ -120,5 +120,5 @@ class Loader:
         return iter(self._loader)
 
 
-def _leave_signals_to_parent(worker_id: int) -> None:
+def _leave_signals_to_parent(_worker_id: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -19,14 +19,14 @@ Size = Annotated[int, Field(ge=1, le=100_000)]
 
 @register("data")
 class SyntheticConfig(DataConfig):
-    """Smooth random patterns under noise; the targets say which were mixed in. The same for the same seed."""
+    """Smooth random patterns under noise; the targets say what was mixed in. The same for the same seed."""
 
     name: Literal["synthetic"] = "synthetic"
     shape: tuple[Size] | tuple[Size, Size] | tuple[Size, Size, Size] = (20,)
     """One sample: `[features]` a vector, `[length, features]` a sequence, `[channels, height, width]` a picture."""
     target: Kind = "class"
-    """`class`: a sample is one pattern, the target its number. Otherwise it is a sum of all patterns, each multiplied by
-    a normal random number: the targets are these (`number`), or which of them are positive (`multilabel`)."""
+    """`class`: a sample is one pattern, the target its number. Otherwise it is a sum of all patterns, each
+    multiplied by a normal random number: the targets are these (`number`), or which are positive (`multilabel`)."""
     size: int = Field(10, ge=1, le=10_000)
     """How many classes, labels or numbers."""
     samples: int = Field(2000, ge=1, le=10_000_000)

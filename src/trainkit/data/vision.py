@@ -77,7 +77,7 @@ class TorchvisionConfig(ImageDataConfig):
         return Data(spec, train, val, Split(test, torch.arange(len(test))))
 
     def _has_files(self) -> bool:
-        return self.place.is_dir() and any(self.place.iterdir())
+        return any(self.place.glob("*"))
 
     def _read(self, *, train: bool) -> TensorSource:
         try:
@@ -86,7 +86,7 @@ class TorchvisionConfig(ImageDataConfig):
             raise DataError(f"{self.place}: {self.name} cannot be read ({error.strerror})") from None
         # What torchvision raises for missing files, wrong checksums, and bytes that make no sense to it.
         except (AssertionError, KeyError, RuntimeError, TypeError, ValueError):
-            raise DataError(self._damaged("files are missing or cut short")) from None
+            raise DataError(self._damaged("files are missing, packed or cut short")) from None
         images = torch.as_tensor(np.asarray(dataset.data))
         # (n, height, width) or (n, height, width, channels) as torchvision has it
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
@@ -98,7 +98,9 @@ class TorchvisionConfig(ImageDataConfig):
         return TensorSource(images, targets)
 
     def _damaged(self, what: str) -> str:
-        return f"{self.place}: {self.name} is damaged ({what}); move the folder away and run again with data.download=true"
+        return (
+            f"{self.place}: {self.name} is damaged ({what}); move the folder away and run again with data.download=true"
+        )
 
     def _download(self) -> None:
         """Fetch the files into a folder of our own and move it into place: they are there as a whole or not at all.
@@ -172,7 +174,7 @@ class MnistConfig(TorchvisionConfig):
 
 @register("data")
 class FashionMnistConfig(TorchvisionConfig):
-    """Pictures of clothes, 60,000 + 10,000 grey images of 28 x 28 (Xiao, Rasul and Vollgraf, 2017, arXiv:1708.07747)."""
+    """Pictures of clothes, 60,000 + 10,000 grey images of 28 x 28 (Xiao et al., 2017, arXiv:1708.07747)."""
 
     name: Literal["fashion_mnist"] = "fashion_mnist"
     normalize: Preset | Normalize = "fashion_mnist"
@@ -210,12 +212,15 @@ class Cifar100Config(TorchvisionConfig):
     folder: ClassVar[str] = "cifar-100-python"
     shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
     train_samples: ClassVar[int] = 50_000
-    class_names: ClassVar[tuple[str, ...]] = tuple(
-        "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle "
-        "caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant "
-        "flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man "
-        "maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree "
-        "plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper "
-        "snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train "
-        "trout tulip turtle wardrobe whale willow_tree wolf woman worm".split()
-    )
+    class_names: ClassVar[tuple[str, ...]] = (
+        "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
+        "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee", "clock",
+        "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish",
+        "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion",
+        "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange",
+        "orchid", "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate", "poppy", "porcupine",
+        "possum", "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk",
+        "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank",
+        "telephone", "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale",
+        "willow_tree", "wolf", "woman", "worm",
+    )  # fmt: skip

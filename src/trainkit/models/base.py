@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
-from pydantic import Field, PydanticSchemaGenerationError, create_model
+from pydantic import Field, PydanticUserError, create_model
 from torch import nn
 
 from trainkit.config import Config
@@ -36,6 +37,8 @@ M = TypeVar("M", bound=type[nn.Module])
 class ModelConfig(Config):
     """Base of every model: what the data gives (sizes, channels, classes) is never written into the config."""
 
+    name: str
+
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
         "num_classes": "the number of classes comes from the data",
         "in_channels": "the number of channels comes from the data",
@@ -52,22 +55,15 @@ class ModelConfig(Config):
         """
 
 
-def facts(spec: DataSpec, num_outputs: int) -> dict[str, Any]:
-    """What the data supplies to a constructor that names one of these as an argument."""
-    in_features = 1
-    for size in spec.shape:
-        in_features *= size
-    return {
-        "num_outputs": num_outputs,
-        "num_classes": num_outputs,
-        "out_features": num_outputs,
-        "input_shape": spec.shape,
-        "in_channels": spec.shape[0],
-        "in_features": in_features,
-    }
-
-
-SUPPLIED = ("num_outputs", "num_classes", "out_features", "input_shape", "in_channels", "in_features")
+SUPPLIED: dict[str, Callable[[DataSpec, int], Any]] = {
+    "num_outputs": lambda spec, num_outputs: num_outputs,
+    "num_classes": lambda spec, num_outputs: num_outputs,
+    "out_features": lambda spec, num_outputs: num_outputs,
+    "input_shape": lambda spec, num_outputs: spec.shape,
+    "in_channels": lambda spec, num_outputs: spec.shape[0],
+    "in_features": lambda spec, num_outputs: math.prod(spec.shape),
+}
+"""What the data supplies to a constructor that names one of these as an argument."""
 
 
 def register_model(name: str) -> Callable[[M], M]:
@@ -77,45 +73,61 @@ def register_model(name: str) -> Callable[[M], M]:
     `num_outputs`, `out_features`, `in_channels`, `in_features`, `input_shape`) are supplied and are no config keys.
 
     Raises:
-        ConfigError: an argument has no type, or one that a YAML file cannot express.
+        ConfigError: the class has no forward method, or an argument has no type, or one that a YAML file cannot
+            express, or a name that configs need for themselves.
     """
 
     def add(module_class: M) -> M:
+        title = module_class.__qualname__
         if module_class.forward is nn.Module.forward:
-            raise ConfigError(f"{module_class.__qualname__}: has no forward method")
-        supplied = [key for key in inspect.signature(module_class).parameters if key in SUPPLIED]
-        fields = _fields(module_class)
+            raise ConfigError(f"{title}: has no forward method")
+        arguments = _arguments(module_class)
+        fields = {key: field for key, field in arguments.items() if key not in SUPPLIED}
+        tag: Any = (Literal[name], name)
 
         class DerivedConfig(ModelConfig):
             def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
-                known = facts(spec, num_outputs)
-                arguments = {key: getattr(self, key) for key in fields} | {key: known[key] for key in supplied}
-                return module_class(**arguments)
+                given = {key: getattr(self, key) for key in fields}
+                supplied = {key: SUPPLIED[key](spec, num_outputs) for key in arguments if key in SUPPLIED}
+                try:
+                    return module_class(**given, **supplied)
+                except AttributeError as error:
+                    if "Module.__init__() call" in str(error):  # torch's words for an attribute that came too early
+                        raise ConfigError(f"model: {title}.__init__ must begin with super().__init__()") from None
+                    raise
 
         try:
-            config_class = create_model(
+            config_class: type[ModelConfig] = create_model(
                 f"{module_class.__name__}Config",
                 __base__=DerivedConfig,
-                __doc__=inspect.getdoc(module_class) or f"The user's {module_class.__qualname__}.",
+                __doc__=inspect.getdoc(module_class) or f"The user's {title}.",
                 __module__=module_class.__module__,
-                name=(Literal[name], name),
-                **fields,
+                **{"name": tag, **fields},
             )
-        except PydanticSchemaGenerationError as error:
-            raise ConfigError(f"{module_class.__qualname__}: {error.message.splitlines()[0]}") from None
+            config_class.model_json_schema()  # what JSON cannot express, YAML cannot
+        except PydanticUserError as error:
+            raise ConfigError(f"{title}: {error.message.splitlines()[0]}") from None
         register("model")(config_class)
         return module_class
 
     return add
 
 
-def _fields(module_class: type[nn.Module]) -> dict[str, Any]:
+def _arguments(module_class: type[nn.Module]) -> dict[str, Any]:
+    """Type and default of every argument of the constructor, as pydantic takes them."""
+    if module_class.__init__ is nn.Module.__init__:
+        return {}
     hints = get_type_hints(module_class.__init__)
-    fields: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for key, parameter in inspect.signature(module_class).parameters.items():
-        if key in SUPPLIED:
-            continue
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or key not in hints:
-            raise ConfigError(f"{module_class.__qualname__}: argument {key!r} needs a type, such as {key}: int = 64")
-        fields[key] = (hints[key], ... if parameter.default is parameter.empty else parameter.default)
-    return fields
+        title = f"{module_class.__qualname__}: argument {key!r}"
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise ConfigError(f"{title}: a config can only give single arguments by name")
+        if key not in hints and key not in SUPPLIED:
+            raise ConfigError(f"{title} needs a type, such as {key}: int = 64")
+        if key == "name" or key.startswith("_") or key in dir(ModelConfig):
+            raise ConfigError(f"{title} needs another name: configs use this one themselves")
+        hint, default = hints.get(key, Any), parameter.default
+        # `width: int = None` means `int | None`.
+        arguments[key] = (hint | None if default is None else hint, ... if default is parameter.empty else default)
+    return arguments

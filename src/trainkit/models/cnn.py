@@ -20,7 +20,7 @@ def _odd(size: int) -> int:
     return size
 
 
-# max(f(x)) = f(max(x)) for these: they may run after the pooling, on a quarter of the values, with equal gradients.
+# max(f(x)) = f(max(x)) for these: they may run after the pooling, on a quarter of the values.
 MONOTONIC = ("relu", "leaky_relu", "elu", "tanh", "sigmoid", "none")
 
 

@@ -1,0 +1,73 @@
+"""The README's commands do what it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trainkit import cli
+from trainkit.experiment import load
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def command(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", line.split())
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return int(end.value.code or 0)
+
+
+def test_the_commands_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every `trainkit train`, `eval` and `list` of the README, in its order, on the embedded digits."""
+    monkeypatch.setenv("TRAINKIT_OFFLINE", "1")
+    shutil.copytree(ROOT / "configs", "configs")
+    lines = [line.split("  ")[0] for block in blocks("sh") for line in block.splitlines()]
+    lines = [line for line in lines if line.startswith(("trainkit train", "trainkit eval", "trainkit list"))]
+    assert len(lines) >= 6
+    for line in lines:
+        runs = sorted(Path("runs/mnist_cnn").glob("*"))
+        assert command(line.replace("RUN", str(runs[0]) if runs else "RUN"), monkeypatch) == 0, line
+    assert "TRAINING ON DIGITS, NOT ON MNIST" in capsys.readouterr().err
+
+
+def test_the_model_of_the_readme_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    [module] = blocks("python")
+    Path("my_models.py").write_text(module)
+    config = next(block for block in blocks("yaml") if "imports" in block)
+    Path("my.yaml").write_text(config)
+    assert command("trainkit train my.yaml train.epochs=1", monkeypatch) == 0
+
+
+def test_the_config_of_the_readme_is_the_shipped_one() -> None:
+    shown = next(block for block in blocks("yaml") if "mnist_cnn" in block)
+    assert yaml.safe_load(shown) == yaml.safe_load((ROOT / "configs/mnist_cnn.yaml").read_text())
+
+
+def test_the_errors_of_the_readme_are_real(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("configs").mkdir()
+    lines = (ROOT / "configs/mnist_cnn.yaml").read_text().splitlines()
+    Path("configs/my.yaml").write_text("\n".join(lines))
+    shown = re.findall(r"^error: (.*)$", README, re.MULTILINE)
+    text = "data: digits\n" + "\n" * 7 + "model:  {name: cn}\n" + "\n" * 3 + "optimizer:\n  learning_rate: 1e-3\n"
+    Path("configs/my.yaml").write_text(text.replace("model:  {name: cn}", "model: {name: cn}"))
+    assert command("trainkit train configs/my.yaml", monkeypatch) == 2
+    given = re.findall(r"^error: (.*)$", capsys.readouterr().err, re.MULTILINE)
+    assert [re.sub(r":\d+:\d+:", ":", line) for line in given] == [re.sub(r":\d+:\d+:", ":", line) for line in shown]
+
+
+def test_every_shipped_config_opens_with_the_command_that_runs_it() -> None:
+    for path in (ROOT / "configs").glob("*.yaml"):
+        first = path.read_text().splitlines()[0]
+        assert re.fullmatch(rf"# trainkit (train|sweep) configs/{path.name}", first), path
+        load(path)

@@ -1,0 +1,50 @@
+"""Run directories: where they are, whose they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trainkit import rundir
+from trainkit.errors import StorageError
+
+
+def test_runs_that_begin_together_do_not_collide() -> None:
+    directories = [rundir.create("a") for _ in range(20)]
+    assert len({directory.path for directory in directories}) == 20
+    for directory in directories:
+        directory.close()
+
+
+def test_runs_dir(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINKIT_RUNS_DIR", "elsewhere")
+    with rundir.create("a") as directory:
+        assert directory.path.parent == Path("elsewhere/a")
+
+
+def test_the_check_makes_nothing() -> None:
+    rundir.check_writable("a")
+    rundir.check_writable("a", Path("b/c"))
+    assert not list(Path().iterdir())
+    Path("file").write_text("")
+    with pytest.raises(StorageError, match="file: is a file"):
+        rundir.check_writable("a", Path("file/run"))
+
+
+def test_the_story_is_kept_over_a_resume() -> None:
+    with rundir.create("a", Path("run")) as directory:
+        directory.tell(status="running")
+        Path("run/.tmp-last.pt-1-ab").write_bytes(b"torn")
+    with rundir.reopen(Path("run")) as again:
+        again.tell(more=1)
+    assert json.loads(Path("run/run.json").read_text()) == {"status": "running", "more": 1}
+    assert not Path("run/.tmp-last.pt-1-ab").exists()
+
+
+def test_the_environment_holds_no_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_SECRET_TOKEN", "canary-4711")
+    told = json.dumps(rundir.environment())
+    assert "canary-4711" not in told
+    assert '"torch"' in told
