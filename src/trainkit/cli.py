@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import sysconfig
 import traceback
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -43,16 +41,15 @@ Device = Annotated[
 ]
 
 
-class SplitName(StrEnum):
-    test = "test"
-    val = "val"
-    train = "train"
+Config = Annotated[str | None, typer.Argument(metavar="CONFIG", help="The YAML file.", show_default=False)]
+
+
+SPLITS = ("test", "val", "train")
+FAMILIES = ("data", "models", "losses", "metrics", "optimizers", "schedulers", "transforms", "sections")
 
 
 @app.callback(invoke_without_command=True)
-def _version(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False
-) -> None:
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
     if version:
         from trainkit import __version__
 
@@ -68,9 +65,9 @@ def _version(
     )
 )
 def train(
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="CONFIG [KEY=VALUE]...", help="The YAML file, then values that replace those in it."),
+    config: Config = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those in the file.")
     ] = None,
     resume: Annotated[
         Path | None,
@@ -84,7 +81,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train the experiment that a YAML file describes."""
-    words = arguments or []
+    words = [config, *(overrides or [])] if config else []
     if resume is not None:
         if words and "=" not in words[0]:
             raise ConfigError(f"command line: --resume goes on with the stored config; {words[0]!r} is no key=value")
@@ -94,8 +91,8 @@ def train(
 
         go_on(resume, words, device=device, quiet=quiet)
         return
-    config, overrides = _config_and_overrides(words)
-    experiment = _load(config, [*overrides, *([f"train.device={device}"] if device else [])])
+    path, values = _config_and_overrides(words)
+    experiment = _load(path, [*values, *([f"train.device={device}"] if device else [])])
     from trainkit.run import train as begin
 
     begin(experiment, run_dir=run_dir, quiet=quiet)
@@ -111,10 +108,12 @@ def train(
 )
 def evaluate(
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values of data or loader, such as data.root.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values of data or loader, such as data.root.")
     ] = None,
     ckpt: Annotated[Path | None, typer.Option(metavar="FILE", help="The checkpoint; it is all that is needed.")] = None,
-    split: Annotated[str, typer.Option(metavar="NAME", help="test, val or train.")] = "test",
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="test, val or train.", autocompletion=lambda: SPLITS)
+    ] = "test",
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
     debug: Debug = False,
@@ -123,10 +122,7 @@ def evaluate(
     if ckpt is None:
         stray = next((word for word in overrides or [] if "=" not in word), "best.pt")
         raise ConfigError(f"command line: --ckpt FILE is missing; write --ckpt {stray}")
-    if split not in SplitName.__members__:
-        raise ConfigError(
-            f"command line: unknown split {split!r}{did_you_mean(split, SplitName)}; available: {', '.join(SplitName)}"
-        )
+    _check_choice("split", split, SPLITS)
     if not ckpt.exists():
         raise CheckpointError(f"{ckpt}: no such file")
     from trainkit.records import format_metric
@@ -149,11 +145,9 @@ def evaluate(
     )
 )
 def sweep(
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="CONFIG [KEY=V1,V2,...]...", help="The YAML file, then the values to try (one value: an override)."
-        ),
+    config: Config = None,
+    assignments: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=V1,V2,...", help="Values to try; a single one holds for all.")
     ] = None,
     resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Finish what is missing of this sweep.")] = None,
     jobs: Annotated[int, typer.Option(metavar="N", help="Trials at a time.")] = 1,
@@ -161,61 +155,66 @@ def sweep(
     debug: Debug = False,
 ) -> None:
     """Train every combination of some values (by default learning rates 1e-1 to 1e-4) and rank them."""
-    words = arguments or []
+    words = [config, *(assignments or [])] if config else []
     if jobs < 1:
         raise ConfigError(f"command line: --jobs: must be >= 1, got {jobs}")
     if resume is not None and words:
         raise ConfigError(f"command line: --resume finishes the stored sweep; {words[0]!r} is not needed")
     if resume is None:
-        config, assignments = _config_and_overrides(words)
-        _check_yaml(config)
+        path, values = _config_and_overrides(words)
+        _check_yaml(path)
     from trainkit import sweep as sweeps
 
     if resume is not None:
         sweeps.resume(resume, jobs=jobs, quiet=quiet)
     else:
-        sweeps.sweep(config, assignments, jobs=jobs, quiet=quiet)
-
-
-class Family(StrEnum):
-    data = "data"
-    models = "models"
-    losses = "losses"
-    metrics = "metrics"
-    optimizers = "optimizers"
-    schedulers = "schedulers"
-    transforms = "transforms"
+        sweeps.sweep(path, values, jobs=jobs, quiet=quiet)
 
 
 @app.command(name="list", epilog=_examples("list", "list optimizers"))
 def list_components(
-    family: Annotated[Family | None, typer.Argument(help="Only this family, with all options.")] = None,
+    family: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FAMILY",
+            help=f"Only this one, with explanations: {', '.join(FAMILIES)}.",
+            autocompletion=lambda: FAMILIES,
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Name every component with its options, their types and defaults."""
+    """Name every component and section with its options, their types and defaults."""
+    if family is not None:
+        _check_choice("family", family, FAMILIES)
     from trainkit import listing
 
-    for line in listing.lines([family] if family else list(Family), brief=family is None):
+    for line in listing.lines([family] if family else FAMILIES, brief=family is None):
         print(line)
 
 
 @app.command(epilog=_examples("schema > configs/trainkit.schema.json"))
 def schema(debug: Debug = False) -> None:
     """Print the JSON Schema of a config, with which editors complete keys and show mistakes."""
-    from trainkit.experiment import ExperimentConfig
+    from trainkit import listing
 
-    print(json.dumps(ExperimentConfig.model_json_schema(), indent=1))
+    print(json.dumps(listing.schema(), indent=1))
+
+
+def _check_choice(kind: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        hint = did_you_mean(word, known)
+        raise ConfigError(f"command line: unknown {kind} {word!r}{hint}; available: {', '.join(known)}")
 
 
 def _config_and_overrides(words: list[str]) -> tuple[Path, list[str]]:
-    """The one word that is no key=value, wherever it stands. A path may contain a `=`, a key no `/`."""
-    overrides = [word for word in words if re.match(r"[^/]*=", word)]
-    configs = [word for word in words if word not in overrides]
+    """The config is the first word that is no key=value. A path may contain a `=`, a key no `/`."""
+    configs = [word for word in words if not re.match(r"[^/]*=", word)]
     if not configs:
         raise ConfigError("command line: CONFIG is missing; usage: trainkit train CONFIG [KEY=VALUE]...")
-    if len(configs) > 1:
-        problem = "one config, got two" if Path(configs[1]).suffix else "expected key=value"
-        raise ConfigError(*(f"command line: {problem}; {word!r} is no key=value" for word in configs[1:]))
+    if more := [word for word in configs[1:] if word.endswith((".yaml", ".yml"))]:
+        raise ConfigError(f"command line: one config, got two; {more[0]!r} is no key=value")
+    overrides = words.copy()
+    overrides.remove(configs[0])
     return Path(configs[0]), overrides
 
 
@@ -238,18 +237,13 @@ def _load(path: Path, overrides: list[str]) -> ExperimentConfig:
 def main() -> NoReturn:
     """The console script: run a command and exit with its code."""
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
-        sys.stdout.flush()
-        sys.exit(code)
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except TrainkitError as error:
         _fail(error.exit_code, *error.problems)
     except (KeyboardInterrupt, typer.Abort):
         _fail(130, "interrupted")
     except UsageError as error:
         _fail(2, _usage_problem(error))
-    except BrokenPipeError:  # the reader of `trainkit list | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         print(_user_frames(error), end="", file=sys.stderr)
         message = str(error).partition("\n")[0]
@@ -277,11 +271,14 @@ def _user_frames(error: Exception) -> str:
 
 def _usage_problem(error: Exception) -> str:
     words = str(error).removesuffix(".")
-    if option := getattr(error, "option_name", None) if words.startswith("No such option") else None:
-        near = getattr(error, "possibilities", None) or []
-        return f"command line: no option {option!r}{did_you_mean(option, near) or '; overrides are written optimizer.lr=1e-3'}"
+    if words.startswith("No such option"):
+        wrong = getattr(error, "option_name", "")
+        hint = did_you_mean(wrong, getattr(error, "possibilities", None) or [])
+        return f"command line: no option {wrong!r}{hint or '; overrides are written optimizer.lr=1e-3'}"
     if words.startswith("No such command"):
         wrong = words.split("'")[1]
         known = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
         return f"command line: unknown command {wrong!r}{did_you_mean(wrong, known) or '; see trainkit --help'}"
-    return f"command line: {words[:1].lower()}{words[1:]}"
+    option = getattr(error, "param", None)
+    label = f"{option.opts[0]}: " if option else ""
+    return f"command line: {label}{words[:1].lower()}{words[1:]}"

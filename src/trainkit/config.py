@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, get_args
 
@@ -106,24 +107,25 @@ def read(path: Path) -> Node:
     Raises:
         ConfigError: a file is missing or not acceptable YAML, or the parents form a circle.
     """
-    return _read(path, children=())
-
-
-def _read(path: Path, children: tuple[Path, ...]) -> Node:
-    node = yamlfile.read_file(path)
-    if path.resolve() in [child.resolve() for child in children]:
-        raise ConfigError(f"{path}: extends: circle: {' -> '.join(map(str, (*children, path)))}")
-    parent = node.child("extends")
-    if parent is None:
-        return node
-    if not isinstance(parent.value, str):
-        raise ConfigError(f"{parent.where}: extends: expected one path")
-    assert isinstance(node.value, dict)
-    own = replace(node, value={key: value for key, value in node.value.items() if key != "extends"})
-    try:
-        return merge(_read(path.parent / parent.value, (*children, path)), own, whole=True)
-    except ConfigError as error:
-        raise ConfigError(*(f"{problem} (extended by {parent.where})" for problem in error.problems)) from None
+    nodes: list[Node] = []
+    files: list[Path] = []
+    parent: Node | None = None
+    while not nodes or parent:
+        try:
+            node = yamlfile.read_file(path)
+        except ConfigError as error:
+            extended_by = f" (extended by {parent.where})" if parent else ""
+            raise ConfigError(*(problem + extended_by for problem in error.problems)) from None
+        if parent and path.resolve() in [file.resolve() for file in files]:
+            raise ConfigError(f"{parent.where}: extends: circle: {' -> '.join(map(str, (*files, path)))}")
+        assert isinstance(node.value, dict)
+        nodes.append(replace(node, value={key: value for key, value in node.value.items() if key != "extends"}))
+        files.append(path)
+        if parent := node.child("extends"):
+            if not isinstance(parent.value, str):
+                raise ConfigError(f"{parent.where}: extends: expected one path")
+            path = path.parent / parent.value
+    return reduce(lambda base, top: merge(base, top, whole=True), reversed(nodes))
 
 
 def merge(base: Node, top: Node, *, whole: bool = False) -> Node:
@@ -163,29 +165,37 @@ def override(node: Node, assignments: Iterable[str]) -> Node:
     """
     problems: list[str] = []
     given: dict[str, str] = {}
-    overrides: list[tuple[list[str], Node]] = []
+    values: dict[str, Node] = {}
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        path = re.sub(r"\[([0-9]+)\]", r".\1", key).split(".")
+        written, equals, text = assignment.partition("=")
+        key = re.sub(r"\[([0-9]+)\]", r".\1", written)
         if not equals:
             problems.append(f"command line: expected key=value, got {assignment!r}")
-        elif not all(path):
+        elif not all(key.split(".")):
             problems.append(f"command line: empty key in {assignment!r}")
-        elif len(path) > yamlfile.MAX_DEPTH:
+        elif key.count(".") >= yamlfile.MAX_DEPTH:
             problems.append(f"command line: nested deeper than {yamlfile.MAX_DEPTH}")
         elif given.setdefault(key, text) != text:
-            problems.append(f"command line: {key} given twice ({given[key]}, {text})")
+            problems.append(f"command line: {written} given twice ({given[key]}, {text})")
         else:
             try:
-                overrides.append((path, _value(key, text)))
+                values[key] = _value(key, text)
             except ConfigError as error:
                 problems.extend(error.problems)
     if problems:
         raise ConfigError(*problems)
-    # What names a component goes first: in whichever order they come, `optimizer=sgd` keeps `optimizer.lr=0.1`.
-    for path, value in sorted(overrides, key=lambda item: len(item[0]) - (item[0][-1] == "name")):
-        for key in reversed(path):
-            value = Node({key: value}, COMMAND_LINE, COMMAND_LINE)
+    return assign(node, values)
+
+
+def assign(node: Node, values: Mapping[str, Node]) -> Node:
+    """A copy of a config with values at `key.paths`.
+
+    What names a component goes first: in whichever order they come, `optimizer=sgd` keeps `optimizer.lr=0.1`.
+    """
+    for key in sorted(values, key=lambda key: key.removesuffix(".name").count(".")):
+        value = values[key]
+        for part in reversed(key.split(".")):
+            value = Node({part: value}, COMMAND_LINE, COMMAND_LINE)
         node = merge(node, value, whole=True)
     return node
 

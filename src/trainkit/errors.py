@@ -83,15 +83,25 @@ _SYNONYMS = {"learning_rate": "lr", "wd": "weight_decay", "bs": "batch_size"}
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """`; did you mean 'adam'?` when something known is near, else an empty string.
+    """`; did you mean 'adam'?` when something known is near, else an empty string."""
+    near = nearest(wrong, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
+    """What a wrong word may have meant.
 
     Near is what is spelled alike, what begins with the word (`acc` and `accuracy`), and what ends in the same whole
     words (`num_epochs` and `epochs`, `epochs` and `train.epochs`).
     """
-    word = wrong.lower().replace("-", "_")
-    names = {name.lower(): name for name in known}
+    names = {_plain(name): name for name in known}
+    word = _plain(wrong)
     near = [name for name in names if name == _SYNONYMS.get(word)]
     near += difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    near += [name for name in names if word.endswith(f"_{name}") or name.endswith((f"_{word}", f".{word}", f"/{word}"))]
+    near += [name for name in names if word.endswith(f"_{name}") or name.endswith((f"_{word}", f".{word}"))]
     near += [name for name in names if len(word) > 2 and name.startswith(word)]
-    return f"; did you mean {names[near[0]]!r}?" if near else ""
+    return names[near[0]] if near else None
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "_")

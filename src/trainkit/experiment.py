@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +21,7 @@ from trainkit.data.loading import LoaderConfig
 from trainkit.data.transforms import ImageDataConfig, preparation
 from trainkit.device import Precision, PrecisionName
 from trainkit.errors import ConfigError, DataError, did_you_mean
-from trainkit.loop import EvalParts, Parts, Plan
+from trainkit.loop import EvalParts, Parts, Plan, evaluating
 from trainkit.losses import CrossEntropyConfig, LossConfig
 from trainkit.metrics import DEFAULT, MetricConfig
 from trainkit.models import ModelConfig
@@ -156,7 +157,7 @@ def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
         try:
             registry.load_module(module.text, beside)
         except ConfigError as error:
-            problems += [f"{module.where}: {problem}" for problem in error.problems]
+            problems += [f"{module.where}: imports: {problem}" for problem in error.problems]
     if problems:
         raise ConfigError(*problems)
     experiment = config_module.validate(ExperimentConfig, node)
@@ -181,28 +182,34 @@ def check(experiment: ExperimentConfig) -> None:
     Raises:
         ConfigError: with every rule that is broken.
     """
-    problems: list[str] = []
     spec = experiment.data.spec()
-    try:
-        experiment.loss.num_outputs(spec.target)
-    except ConfigError as error:
-        problems += error.problems
-    for metric in experiment.metrics:
+    rules: list[Callable[[], object]] = [
+        lambda: experiment.loss.num_outputs(spec.target),
+        *(partial(metric.check, spec.target) for metric in experiment.metrics),
+        lambda: monitored(experiment, spec),
+        lambda: _check_val(experiment),
+    ]
+    problems: list[str] = []
+    for rule in rules:
         try:
-            metric.check(spec.target)
+            rule()
         except ConfigError as error:
             problems += error.problems
-    try:
-        monitored(experiment, spec)
-    except ConfigError as error:
-        problems += error.problems
-    if experiment.data.val == 0:
-        if experiment.train.early_stopping:
-            problems.append("train.early_stopping: needs validation samples, but data.val is 0")
-        if isinstance(experiment.scheduler, PlateauConfig):
-            problems.append("scheduler: plateau needs validation samples, but data.val is 0")
     if problems:
         raise ConfigError(*problems)
+
+
+def _check_val(experiment: ExperimentConfig) -> None:
+    needed_by = {
+        "train.early_stopping: early stopping": experiment.train.early_stopping is not None,
+        "scheduler: plateau": isinstance(experiment.scheduler, PlateauConfig),
+    }
+    if experiment.data.val == 0:
+        problems = [
+            f"{what} needs validation samples, but data.val is 0" for what, needed in needed_by.items() if needed
+        ]
+        if problems:
+            raise ConfigError(*problems)
 
 
 def metrics_of(experiment: ExperimentConfig, spec: DataSpec) -> tuple[MetricConfig, ...]:
@@ -343,11 +350,12 @@ def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int) -> None:
     Raises:
         ConfigError: what comes out is not one row of `num_outputs` numbers per sample.
     """
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        outputs = model(torch.zeros(2, *spec.shape))
-    model.train(was_training)
+    with evaluating(model), torch.inference_mode():
+        try:
+            outputs = model(torch.zeros(2, *spec.shape))
+        except RuntimeError as error:  # torch's kind for sizes that do not fit
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"model: inputs of shape {(2, *spec.shape)} do not pass through it: {reason}") from error
     if not isinstance(outputs, torch.Tensor):
         raise ConfigError(f"model: gives a {type(outputs).__name__}, expected a tensor")
     if tuple(outputs.shape) != (2, num_outputs):

@@ -132,7 +132,8 @@ def _values(key: str, text: str) -> list[Node]:
     try:
         node = yamlfile.parse(f"[{text}]", COMMAND_LINE)
     except ConfigError as error:
-        raise ConfigError(*(problem.replace(":", f": {key}:", 1) for problem in error.problems)) from None
+        problems = [re.sub(r" opened at \d+:\d+", "", problem) for problem in error.problems]
+        raise ConfigError(*(problem.replace(":", f": {key}:", 1) for problem in problems)) from None
     assert node is not None
     assert isinstance(node.value, list)
     return [replace(value, key_where=COMMAND_LINE) for value in node.value]
@@ -197,13 +198,7 @@ def _validate(shared: Node, points: list[dict[str, Node]], beside: Path) -> list
 
 
 def _experiment(shared: Node, point: dict[str, Node], beside: Path) -> ExperimentConfig:
-    node = shared
-    # Components before their keys, whatever the order of the axes.
-    for key in sorted(point, key=lambda key: key.removesuffix(".name").count(".")):
-        value = point[key]
-        for part in reversed(key.split(".")):
-            value = Node({part: value}, COMMAND_LINE, COMMAND_LINE)
-        node = config.merge(node, value, whole=True)
+    node = config.assign(shared, point)
     experiment = parse(node, beside=beside)
     if experiment.data.val == 0:
         val = (node.child("data") or node).child("val") or node

@@ -29,7 +29,8 @@ def register(family: str) -> Callable[[C], C]:
     """
 
     if family not in FAMILIES:
-        raise ConfigError(f"unknown family {family!r}{did_you_mean(family, FAMILIES)}; known: {', '.join(FAMILIES)}")
+        hint = did_you_mean(family, FAMILIES) or f"; known: {', '.join(FAMILIES)}"
+        raise ConfigError(f"unknown family {family!r}{hint}")
 
     def add(config_class: C) -> C:
         field = config_class.model_fields.get("name")
@@ -78,7 +79,7 @@ def load_module(name: str, beside: Path | None) -> None:
         ConfigError: the name is not a module name, the module is not found, or it registers nothing.
     """
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
-        raise ConfigError(f"imports: expected a module name, got {name!r}")
+        raise ConfigError(f"expected a module name, got {name!r}")
     if name in _loaded:
         return
     places = list(dict.fromkeys(str(place.resolve()) for place in (beside, Path()) if place is not None))
@@ -89,15 +90,13 @@ def load_module(name: str, beside: Path | None) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the module is there, but imports one that is not
-        raise ConfigError(
-            f"imports: no module {name!r} (looked in {', '.join(places)} and what is installed)"
-        ) from None
+        raise ConfigError(f"no module {name!r} (looked in {', '.join(places)} and what is installed)") from None
     finally:
-        # For what the module imports later. At the end, since a neighbour called random.py must not take random's place.
+        # At the end, for what the module imports later: a neighbour called random.py must not take random's place.
         sys.path[:] = before + [place for place in places if place not in before]
     modules = {config_class.__module__ for config_class in _registered()}
     if len(list(_registered())) == known and not any(f"{module}.".startswith(f"{name}.") for module in modules):
-        raise ConfigError(f"imports: {name!r} registers no config")
+        raise ConfigError(f"{name!r} registers no config")
     _loaded.add(name)
 
 

@@ -169,6 +169,8 @@ def _run(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int, quiet:
             view.refresh()
             time.sleep(POLL_S)
         if stop.signum is not None and (waiting or running):
+            if running and not quiet:
+                print_line("stopping: the running trials save and end", sys.stderr)
             for trial, _ in running:
                 trial.ask_to_stop()
             for trial, _ in running:

@@ -67,6 +67,7 @@ class Trial:
         self.reason = str(story.get("reason") or "").partition("\n")[0]
         if self.status == "finished":
             self.metrics = {key: float(value) for key, value in story["metrics"].items() if value is not None}
+        if self.status not in ("interrupted", "waiting"):
             began, ended = (datetime.fromisoformat(story[key]) for key in ("started_at", "ended_at"))
             self.seconds = (ended - began).total_seconds()
 
@@ -91,7 +92,7 @@ class Trial:
                 env=environment,
                 start_new_session=True,
             )
-        self.status, self._began = "running", time.monotonic()
+        self.status, self.reason, self.seconds, self._began = "running", "", None, time.monotonic()
 
     def check_idle(self) -> None:
         """Raise BusyError while a process that an earlier driver left behind is still at work."""

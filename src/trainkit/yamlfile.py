@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from trainkit.errors import ConfigError, did_you_mean
+from trainkit.errors import ConfigError, nearest
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
@@ -98,9 +98,9 @@ def read_file(path: Path) -> Node:
             raise ConfigError(f"{path}: larger than {MAX_BYTES // 1024} KB")
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        shipped = [str(file) for folder in (path.parent, Path("configs")) for file in sorted(folder.glob("*.y*ml"))]
-        hint = did_you_mean(str(path if path.suffix else path.with_suffix(".yaml")), shipped)
-        raise ConfigError(f"{path}: no such file{hint}") from None
+        there = {file.stem: file for folder in (Path("configs"), path.parent) for file in folder.glob("*.y*ml")}
+        near = there.get(path.stem) or there.get(nearest(path.stem, there) or "")
+        raise ConfigError(f"{path}: no such file{f'; did you mean {near}?' if near else ''}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start} (0x{error.object[error.start]:02x})") from None
     except OSError as error:
@@ -125,7 +125,7 @@ def parse(text: str, start: Where) -> Node | None:
     try:
         node = reader.document()
     except yaml.MarkedYAMLError as error:
-        reader.problems.append(_syntax_problem(error, text, start))
+        reader.problems.append(_syntax_problem(error, text, reader))
     except yaml.reader.ReaderError as error:
         before = text[: error.position].split("\n")
         where = start.at(len(before) - 1, len(before[-1]))
@@ -176,6 +176,8 @@ class _Reader:
     def __init__(self, text: str, start: Where) -> None:
         self.start = start
         self.problems: list[str] = []
+        self.open: list[str] = []
+        """What is around the event at hand; empty texts for what needs no closing."""
         # The pure-Python loader: the C one overflows its stack on deep nesting.
         self.events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
 
@@ -204,14 +206,19 @@ class _Reader:
             self.problems.append(f"{where}: YAML tags are not allowed ({tag.replace('tag:yaml.org,2002:', '!!')})")
         if isinstance(event, yaml.ScalarEvent):
             return Node(resolve(event.value) if event.style is None else event.value, where, key, event.value)
-        if isinstance(event, yaml.SequenceStartEvent):
-            items: list[Node] = []
-            while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-                items.append(self.node(event, depth + 1))
-            return Node(items, where, key)
-        if isinstance(event, yaml.MappingStartEvent):
-            return Node(self.mapping(depth), where, key)
+        if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
+            kind = "list" if isinstance(event, yaml.SequenceStartEvent) else "mapping"
+            self.open.append(f"{kind} opened at {where.line}:{where.column}" if event.flow_style else "")
+            value = self.sequence(depth) if kind == "list" else self.mapping(depth)
+            self.open.pop()
+            return Node(value, where, key)
         return Node(None, where, key, "an alias")
+
+    def sequence(self, depth: int) -> list[Node]:
+        items: list[Node] = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            items.append(self.node(event, depth + 1))
+        return items
 
     def mapping(self, depth: int) -> dict[str, Node]:
         entries: dict[str, Node] = {}
@@ -241,43 +248,45 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    quoted = not isinstance(resolve(text), str) or "\n" in text
+    quoted = not isinstance(resolve(text), str) or not text.isprintable()
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quoted else None)
 
 
 _Dumper.add_representer(str, _represent_text)
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, text: str, start: Where) -> str:
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str, reader: _Reader) -> str:
     """PyYAML's complaint in a beginner's words, at the place where the mistake is rather than where it was noticed."""
     mark = error.problem_mark or error.context_mark
     assert mark is not None
-    problem, context, opened = error.problem or "not valid YAML", error.context or "", error.context_mark or mark
-    lines = [*text.split("\n"), ""]
-    where = start.at(mark.line, mark.column)
-    above = next((n for n in range(mark.line - 1, -1, -1) if lines[n].strip() and lines[n].lstrip()[0] != "#"), 0)
+    problem, begin = (error.problem or "not valid YAML").replace(r"'\x00'", "the end"), error.context_mark or mark
+    lines = [*re.split("\r\n|[\r\n\x85\u2028\u2029]", text), ""]
+    where = reader.start.at(mark.line, mark.column)
+    above = next((n for n in range(mark.line - 1, -1, -1) if re.match(r"\s*[^\s#]", lines[n])), mark.line)
     for number in (above, mark.line):
         if re.match(r" *\t", lines[number]):
-            return f"{start.at(number, 0)}: tab in the indentation; use spaces"
-    if "mapping values are not allowed" in problem:
-        if ":" in lines[mark.line][: mark.column] or mark.line == above:
-            return f"{where}: ':' inside a value; quote it"
-        return _no_key(lines[above], start.at(above, len(lines[above]) - len(lines[above].lstrip())))
+            return f"{reader.start.at(number, 0)}: tab in the indentation; use spaces"
     if "could not find expected ':'" in problem:
-        return _no_key(lines[opened.line], start.at(opened.line, opened.column))
+        return _no_key(lines[begin.line], reader.start.at(begin.line, begin.column))
+    if "mapping values are not allowed" in problem and above < mark.line and ":" not in lines[mark.line][: mark.column]:
+        return _no_key(lines[above], reader.start.at(above, len(lines[above]) - len(lines[above].lstrip())))
+    if "mapping values are not allowed" in problem or ("got ':'" in problem and begin.line == mark.line):
+        return f"{where}: ':' inside a value; quote it"
     if "unknown escape character" in problem:
-        return f"{where}: unknown escape \\{lines[mark.line][mark.column]} in double quotes; use single quotes"
-    if context.startswith(("while parsing a flow", "while scanning a quoted")):
-        kind = "list" if "sequence" in context else "mapping" if "mapping" in context else "quote"
-        return f"{where}: {kind} opened at {opened.line + 1}:{opened.column + 1} is not closed"
+        letter = lines[mark.line][mark.column : mark.column + 1]
+        return f"{where}: unknown escape \\{letter} in double quotes; use single quotes"
+    if (error.context or "").startswith("while scanning a quoted"):
+        return f"{where}: quote opened at {begin.line + 1}:{begin.column + 1} is not closed"
+    if reader.open and reader.open[-1] and problem.startswith("expected"):
+        return f"{where}: {reader.open[-1]} is not closed"
     if problem.startswith("expected <block end>"):
-        return f"{where}: does not fit in here; is the indentation that of the lines above?"
+        return f"{where}: does not fit in here; check the indentation, and the quotes and brackets before"
     return f"{where}: {problem}{'; quote it' if 'cannot start any token' in problem else ''}"
 
 
 def _no_key(line: str, where: Where) -> str:
     """What is wrong with a line that should begin with a key, or that is followed by deeper keys."""
-    if re.search(r"\w:\S", line):
+    if re.match(r"[^:]+:\S", line):
         return f"{where}: a space is missing after ':'"
     if ": " in line:
         return f"{where}: has a value, so that the next line may not be indented deeper"

@@ -98,9 +98,7 @@ class TorchvisionConfig(ImageDataConfig):
         return TensorSource(images, targets)
 
     def _damaged(self, what: str) -> str:
-        return (
-            f"{self.place}: {self.name} is damaged ({what}); move the folder away and run again with data.download=true"
-        )
+        return f"{self.place}: {self.name} is damaged ({what}); move the folder away, then use data.download=true"
 
     def _download(self) -> None:
         """Fetch the files into a folder of our own and move it into place: they are there as a whole or not at all.

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
-from rich.text import Text
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
 from trainkit.progress import Progress
 from trainkit.records import (
@@ -39,7 +39,7 @@ class ConsoleSink:
         self.quiet = quiet
         self._log = open(log, "a", encoding="utf-8") if log else None  # noqa: SIM115
         self._console = _PatientConsole(stderr=True, highlight=False, soft_wrap=True)
-        self._bar: RichProgress | None = None
+        self._bar: _Bar | None = None
         self._latest = ""
         self._said_at = time.monotonic()
 
@@ -47,18 +47,8 @@ class ConsoleSink:
         """Begin to draw a bar, if stderr is a terminal and nobody asked for quiet. It reads `progress` by itself."""
         if self.quiet or not self._console.is_terminal or os.environ.get("CI"):
             return
-        self._bar = RichProgress(
-            _Epoch(progress, max_steps, steps_per_epoch),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[latest]}", markup=False),
-            TextColumn("left"),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
-            refresh_per_second=4,
-            transient=True,
-        )
-        self._bar.add_task("train", total=max_steps, completed=progress.step, latest="")
-        self._bar.start()
+        self._bar = _Bar(self._console, progress, max_steps, steps_per_epoch)
+        self._bar.live.start()
 
     def write(self, record: Record) -> None:
         match record:
@@ -67,8 +57,9 @@ class ConsoleSink:
                     self._say(f"{name:<10} {text}")
             case TrainRecord():
                 self._latest = f"loss {record.loss:.4f}  {record.samples_per_s:,.0f} samples/s"
-                self._redraw()
-                if not self._bar and time.monotonic() - self._said_at >= CALM_S:
+                if self._bar:
+                    self._bar.latest = self._latest
+                elif time.monotonic() - self._said_at >= CALM_S:
                     self._say(f"step {record.step}  epoch {record.epoch:.2f}  {self._latest}")
             case EpochRecord():
                 self._say(
@@ -108,13 +99,9 @@ class ConsoleSink:
             self._log.write(text + "\n")
             self._log.flush()
 
-    def _redraw(self) -> None:
-        if self._bar:
-            self._bar.update(self._bar.task_ids[0], latest=self._latest)
-
     def _stop_bar(self) -> None:
         if self._bar:
-            self._bar.stop()
+            self._bar.live.stop()
             self._bar = None
 
 
@@ -140,17 +127,33 @@ class _PatientConsole(Console):
         _silence(sys.stderr)
 
 
-class _Epoch(ProgressColumn):
-    """`epoch 2/3`. Drawn four times a second from rich's own thread, so the loop spends nothing on it."""
+class _Bar:
+    """One line, drawn four times a second from rich's own thread: it reads `progress`, the loop spends nothing."""
 
-    max_refresh = None
-
-    def __init__(self, progress: Progress, max_steps: int, steps_per_epoch: int) -> None:
-        super().__init__()
+    def __init__(self, console: Console, progress: Progress, max_steps: int, steps_per_epoch: int) -> None:
         self.progress = progress
-        self.epochs = -(-max_steps // steps_per_epoch)
+        self.max_steps = max_steps
+        self.steps_per_epoch = steps_per_epoch
+        # Room for the `^C` that a terminal echoes: a line that wraps could not be erased.
+        self.width = console.width - 3
+        self.latest = ""
+        self._began = (time.monotonic(), progress.step)
+        self.live = Live(get_renderable=self._line, console=console, refresh_per_second=4, transient=True)
 
-    def render(self, task: Task) -> Text:
-        task.completed = self.progress.step
-        epoch = min(self.progress.epoch + 1, self.epochs)
-        return Text(f"epoch {epoch}/{self.epochs}  step {self.progress.step}/{task.total:.0f}")
+    def _line(self) -> Table:
+        step = self.progress.step
+        epochs = -(-self.max_steps // self.steps_per_epoch)
+        began_at, began_step = self._began
+        done = step - began_step
+        left = (self.max_steps - step) * (time.monotonic() - began_at) / done if done else None
+        line = Table.grid(padding=(0, 1))
+        line.width = self.width
+        line.add_column(no_wrap=True)
+        line.add_column(ratio=1)
+        line.add_column(no_wrap=True)
+        line.add_row(
+            f"epoch {min(self.progress.epoch + 1, epochs)}/{epochs}  step {step}/{self.max_steps}",
+            ProgressBar(total=self.max_steps, completed=step),
+            f"{self.latest}  {format_duration(left)} left" if left is not None else self.latest,
+        )
+        return line

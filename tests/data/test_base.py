@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import hashlib
+import struct
+
+import pytest
+import torch
+
+from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource
+from trainkit.data.base import split_off_val
+from trainkit.errors import DataError
+
+
+def source(samples: int) -> TensorSource:
+    return TensorSource(torch.arange(samples, dtype=torch.float32).unsqueeze(1), torch.arange(samples) % 3)
+
+
+def data(samples: int = 20, val: float = 4, seed: int = 0) -> Data:
+    train, held_out = split_off_val(source(samples), val, seed)
+    spec = DataSpec(shape=(1,), target=TargetSpec(kind="class", size=3))
+    return Data(spec, train, held_out, Split(source(5), torch.arange(5)))
+
+
+@pytest.mark.parametrize(("val", "count"), [(5000, 5000), (0.1, 6000), (0.25, 15_000), (1e-9, 1)])
+def test_val_is_disjoint_and_complete(val: float, count: int) -> None:
+    train, held_out = split_off_val(source(60_000), val, seed=42)
+    assert held_out is not None
+    assert len(held_out) == count
+    both = torch.cat([train.index, held_out.index])
+    assert torch.equal(both.sort().values, torch.arange(60_000))
+
+
+def test_val_depends_on_seed_count_and_fraction_alone() -> None:
+    def held_out(val: float, seed: int, samples: int = 100) -> list[int]:
+        split = split_off_val(source(samples), val, seed)[1]
+        assert split is not None
+        return list(split.index.tolist())
+
+    assert held_out(10, 1) == held_out(10, 1) == held_out(0.1, 1)
+    assert held_out(10, 1) != held_out(10, 2)
+    assert set(held_out(10, 1)) < set(held_out(20, 1))
+
+
+def test_val_0_keeps_everything_in_place() -> None:
+    train, held_out = split_off_val(source(7), 0, seed=1)
+    assert held_out is None
+    assert train.index.tolist() == [*range(7)]
+
+
+def test_val_must_leave_something() -> None:
+    for val in (60_000, 70_000):
+        with pytest.raises(DataError, match=f"^data.val: {val}, but there are 60000 training samples$"):
+            split_off_val(source(60_000), val, seed=0)
+    with pytest.raises(DataError, match="but there are 1 training samples"):
+        split_off_val(source(1), 0.1, seed=0)
+
+
+def test_a_split_takes_from_its_own_samples_only() -> None:
+    split = Split(source(10), torch.tensor([3, 5, 8]))
+    batch = split[torch.tensor([2, 0])]
+    assert batch.index.tolist() == [8, 3]
+    assert batch.inputs.tolist() == [[8.0], [3.0]]
+    assert batch.targets.tolist() == [2, 0]
+
+
+def test_splits_by_name() -> None:
+    assert len(data().split("val")) == 4
+    with pytest.raises(DataError, match=r"^unknown split 'val'; available: train, test$"):
+        data(val=0).split("val")
+
+
+def test_digests_change_with_samples_and_split() -> None:
+    first = data().digests()
+    assert first == data().digests()
+    assert set(first) == {"train", "val", "test"}
+    assert len(set(first.values())) == 3
+
+    other_split = data(seed=1).digests()
+    assert (other_split["train"] != first["train"], other_split["val"] != first["val"]) == (True, True)
+    assert other_split["test"] == first["test"]
+
+    changed = source(20)
+    changed.inputs[7] += 1
+    assert changed.digest() != source(20).digest()
+    assert TensorSource(changed.targets, changed.inputs).digest() != changed.digest()
+
+
+def test_digest_sees_shape_and_type_and_not_memory_layout() -> None:
+    numbers, targets = torch.arange(12.0), torch.arange(3)
+    digest = TensorSource(numbers.view(3, 4), targets).digest()
+    assert TensorSource(numbers.view(3, 2, 2), targets).digest() != digest
+    assert TensorSource(numbers.view(3, 4), targets.int()).digest() != digest
+    assert TensorSource(numbers.view(3, 4).t().contiguous().t(), targets).digest() == digest
+
+
+def test_digest_is_the_same_on_every_machine() -> None:
+    content = b"torch.float32 (2, 1)" + struct.pack("<2f", 1.5, -2.0) + b"torch.int64 (2,)" + struct.pack("<2q", 0, 1)
+    ours = TensorSource(torch.tensor([[1.5], [-2.0]]), torch.tensor([0, 1]))
+    assert ours.digest() == hashlib.sha256(content).hexdigest()

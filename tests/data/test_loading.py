@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainkit.data import Batch, Split, TensorSource
+from trainkit.data.loading import Loader, LoaderConfig
+from trainkit.errors import DataError
+
+CPU = torch.device("cpu")
+
+# Torch's remark about two workers on a machine with one core.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+
+
+class CountingSource:
+    """Remembers how it was asked."""
+
+    def __init__(self, samples: int) -> None:
+        self.source = TensorSource(torch.arange(samples).unsqueeze(1).float(), torch.arange(samples))
+        self.taken: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def take(self, index: Tensor) -> Batch:
+        self.taken.append(len(index))
+        return self.source.take(index)
+
+    def digest(self) -> str:
+        return self.source.digest()
+
+
+def split(samples: int) -> Split:
+    return Split(CountingSource(samples), torch.arange(samples))
+
+
+def loader(samples: int, batch_size: int, seed: int = 0, **options: Any) -> Loader:
+    return LoaderConfig(batch_size=batch_size, **options).train_loader(split(samples), seed, CPU)
+
+
+def flat(batches: list[list[int]]) -> list[int]:
+    return [index for batch in batches for index in batch]
+
+
+def indices(batches: Iterator[Batch]) -> list[list[int]]:
+    return [batch.index.tolist() for batch in batches]
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "count", "last"),
+    [
+        (1000, 32, 32, 8),
+        (60_000, 64, 938, 32),
+        (60_000, 32, 1875, 32),
+        (55_000, 64, 860, 24),
+        (55_000, 32, 1719, 24),
+        (50_000, 64, 782, 16),
+        (45_000, 64, 704, 8),
+        (10_000, 64, 157, 16),
+        (10_000, 1000, 10, 1000),
+        (10_000, 4, 2500, 4),
+        (10_000, 1, 10_000, 1),
+        (3, 2, 2, 1),
+        (3, 5, 1, 3),
+    ],
+)
+def test_batches_per_epoch(samples: int, batch_size: int, count: int, last: int) -> None:
+    batches = loader(samples, batch_size)
+    assert len(batches) == count
+    sizes = batches.sizes(0, count)
+    assert sizes == [batch_size] * (count - 1) + [last]
+    assert batches.sizes(count - 1, 5) == [last]
+    assert batches.sizes(count, 5) == []
+
+
+def test_an_epoch_is_every_sample_once_in_whole_batches() -> None:
+    samples = split(1000)
+    batches = list(LoaderConfig(batch_size=32).train_loader(samples, 0, CPU).epoch())
+    assert isinstance(samples.source, CountingSource)
+    assert samples.source.taken == [32] * 31 + [8]  # the source is asked once per batch, not once per sample
+    assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == [*range(1000)]
+    for batch in batches:
+        assert torch.equal(batch.targets, batch.index)
+        assert torch.equal(batch.inputs[:, 0], batch.index.float())
+
+
+def test_index_is_the_place_in_the_source() -> None:
+    part = Split(CountingSource(100), torch.arange(40, 60))
+    batches = list(LoaderConfig(batch_size=8).train_loader(part, 0, CPU).epoch())
+    assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == [*range(40, 60)]
+    assert all(torch.equal(batch.targets, batch.index) for batch in batches)
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    batches = loader(100, 16)
+    first = indices(batches.epoch(0))
+    second = indices(batches.epoch(1))
+    assert first != second
+    assert indices(batches.epoch(0)) == first
+    assert indices(loader(100, 16).epoch(1)) == second
+    assert indices(loader(100, 16, seed=1).epoch(0)) != first
+    # Another batch size cuts the same order elsewhere.
+    assert flat(indices(loader(100, 7).epoch(0))) == flat(first)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_start_equals_skipping(workers: int) -> None:
+    batches = loader(100, 16, num_workers=workers)
+    whole = indices(batches.epoch(3))
+    for start in (0, 1, 6, 7):
+        assert indices(batches.epoch(3, start=start)) == whole[start:]
+
+
+def test_a_later_epoch_does_not_disturb_an_earlier_one() -> None:
+    batches = loader(100, 16)
+    expected = indices(batches.epoch(0))
+    earlier, later = batches.epoch(0), batches.epoch(1, start=2)
+    assert indices(earlier) == expected
+    assert len(indices(later)) == 5
+
+
+def test_workers_change_nothing() -> None:
+    alone, helped = loader(50, 8), loader(50, 8, num_workers=2)
+    for epoch in range(2):
+        pairs = list(zip(alone.epoch(epoch), helped.epoch(epoch), strict=True))
+        assert len(pairs) == 7
+        assert all(torch.equal(a, b) for pair in pairs for a, b in zip(*pair, strict=True))
+
+
+def test_an_epoch_may_be_abandoned() -> None:
+    batches = loader(100, 16, num_workers=2)
+    whole = indices(batches.epoch(0))
+    next(batches.epoch(0))
+    assert indices(batches.epoch(0)) == whole
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_global_random_stream_is_untouched(workers: int) -> None:
+    batches = loader(100, 16, num_workers=workers)
+    state = torch.get_rng_state()
+    list(batches.epoch(0))
+    list(batches.epoch(1))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_drop_last() -> None:
+    batches = loader(100, 16, drop_last=True)
+    assert len(batches) == 6
+    assert batches.sizes(0, 100) == [16] * 6
+    assert [len(batch) for batch in indices(batches.epoch())] == [16] * 6
+    with pytest.raises(DataError, match=r"10 samples, batch_size 64, drop_last: 0 batches; use loader\.batch_size=5"):
+        loader(10, 64, drop_last=True)
+
+
+def test_evaluation_is_in_order_and_complete() -> None:
+    batches = LoaderConfig(eval_batch_size=30, drop_last=True).eval_loader(split(100), CPU)
+    assert flat(indices(batches.epoch())) == [*range(100)]
+    assert batches.sizes(0, 9) == [30, 30, 30, 10]
+
+
+def test_pinning_asked_for_without_cuda_is_silent() -> None:
+    assert len(list(loader(10, 5, pin_memory=True).epoch())) == 2  # torch's warning would be an error here

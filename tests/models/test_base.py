@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from tests.models.test_mlp import CIFAR
+from trainkit import registry
+from trainkit.errors import ConfigError
+from trainkit.models import ModelConfig, register_model
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = {family: dict(classes) for family, classes in registry._families.items()}
+    monkeypatch.setattr(registry, "_families", defaultdict(dict, copies))
+
+
+class Net(nn.Module):
+    """A test model."""
+
+    def __init__(
+        self,
+        width: int,
+        in_channels: int,
+        num_classes: int,
+        scale: float = 1,
+        kind: Literal["a", "b"] = "a",
+        sizes: tuple[int, ...] = (1, 2),
+        depth: int = None,  # type: ignore[assignment]  # noqa: RUF013
+    ) -> None:
+        super().__init__()
+        self.arguments: tuple[object, ...] = (width, in_channels, num_classes, scale, kind, sizes, depth)
+        self.layer = nn.Conv2d(in_channels, num_classes, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(inputs).mean((2, 3))
+        return outputs
+
+
+def registered(module_class: type[nn.Module]) -> type[ModelConfig]:
+    assert register_model("mine")(module_class) is module_class
+    config_class = registry.find("model", "mine")
+    assert issubclass(config_class, ModelConfig)
+    return config_class
+
+
+def test_config_is_derived_from_the_constructor() -> None:
+    config_class = registered(Net)
+    assert list(config_class.model_fields) == ["name", "width", "scale", "kind", "sizes", "depth"]
+    assert config_class.__doc__ == "A test model."
+    config = config_class.from_plain({"name": "mine", "width": 5, "sizes": [3]})
+    model = config.build(CIFAR, 10)
+    assert isinstance(model, Net)
+    assert model.arguments == (5, 3, 10, 1, "a", (3,), None)
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    assert config_class.from_plain(config.to_plain()) == config
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"width": "5"}, {"width": 5, "kind": "c"}, {"width": 5, "num_classes": 3}, {"width": 5, "wdith": 5}]
+)
+def test_derived_config_is_strict(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        registered(Net).from_plain(wrong)
+
+
+def test_every_supplied_fact() -> None:
+    class Greedy(nn.Module):
+        def __init__(self, num_outputs, num_classes, out_features, in_channels, in_features, input_shape) -> None:  # type: ignore[no-untyped-def]
+            super().__init__()
+            self.facts = (num_outputs, num_classes, out_features, in_channels, in_features, input_shape)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return inputs
+
+    model = registered(Greedy)().build(CIFAR, 7)  # type: ignore[call-arg]
+    assert isinstance(model, Greedy)
+    assert model.facts == (7, 7, 7, 3, 3072, (3, 32, 32))
+
+
+def test_a_model_without_a_constructor() -> None:
+    class PlusOne(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return inputs + 1
+
+    model = registered(PlusOne).from_plain({"name": "mine"}).build(CIFAR, 10)
+    assert model(torch.tensor([1.0])).tolist() == [2.0]
+
+
+def forward(self: nn.Module, inputs: Tensor) -> Tensor:
+    return inputs
+
+
+def module_class(constructor: Callable[..., None], **attributes: Any) -> type[nn.Module]:
+    return type("Mine", (nn.Module,), {"__init__": constructor, "forward": forward, **attributes})
+
+
+def test_constructors_that_a_config_cannot_call() -> None:
+    def untyped(self: Any, width=3) -> None: ...  # type: ignore[no-untyped-def]
+    def starred(self: Any, *widths: int) -> None: ...
+    def keywords(self: Any, **options: int) -> None: ...
+    def unsupported(self: Any, activation: nn.Module) -> None: ...
+    def function(self: Any, activation: Callable[[Tensor], Tensor]) -> None: ...
+    def named(self: Any, name: str) -> None: ...
+    def clashing(self: Any, build: int) -> None: ...
+
+    messages: dict[Callable[..., None], str] = {
+        untyped: "Mine: argument 'width' needs a type, such as width: int = 64",
+        starred: "Mine: argument 'widths': a config can only give single arguments by name",
+        keywords: "Mine: argument 'options': a config can only give single arguments by name",
+        unsupported: "Mine: Unable to generate pydantic-core schema for <class 'torch.nn.modules.module.Module'>",
+        function: "Mine: Cannot generate a JsonSchema for core_schema.CallableSchema",
+        named: "Mine: argument 'name' needs another name: configs use this one themselves",
+        clashing: "Mine: argument 'build' needs another name: configs use this one themselves",
+    }
+    for constructor, message in messages.items():
+        with pytest.raises(ConfigError) as caught:
+            register_model("mine")(module_class(constructor))
+        assert str(caught.value).startswith(message)
+        assert "mine" not in registry.names("model")
+
+
+def test_no_forward() -> None:
+    class Silent(nn.Module):
+        pass
+
+    with pytest.raises(ConfigError, match=r"Silent: has no forward method$"):
+        register_model("mine")(Silent)
+
+
+def test_super_init_forgotten() -> None:
+    def forgetful(self: Any, width: int = 3) -> None:
+        self.layer = nn.Linear(width, width)
+
+    config = registered(module_class(forgetful)).from_plain({})
+    with pytest.raises(ConfigError, match=r"^model: Mine.__init__ must begin with super\(\).__init__\(\)$"):
+        config.build(CIFAR, 10)
+
+
+def test_a_users_own_attribute_error_is_not_explained_away() -> None:
+    def buggy(self: Any) -> None:
+        nn.Module.__init__(self)
+        self.nothing.layer  # noqa: B018
+
+    with pytest.raises(AttributeError, match="nothing"):
+        registered(module_class(buggy)).from_plain({}).build(CIFAR, 10)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainkit.data import Batch, TargetSpec
+from trainkit.errors import ConfigError, DataError
+from trainkit.losses import (
+    BceWithLogitsConfig,
+    CrossEntropyConfig,
+    L1Config,
+    LossConfig,
+    MseConfig,
+    SmoothL1Config,
+)
+
+CLASSES = TargetSpec(kind="class", size=10)
+BINARY = TargetSpec(kind="class", size=2)
+LABELS = TargetSpec(kind="multilabel", size=3)
+NUMBER = TargetSpec(kind="number", size=1)
+
+
+def loss_of(config: LossConfig, target: TargetSpec, outputs: Any, targets: Any) -> float:
+    outputs, targets = torch.tensor(outputs), torch.tensor(targets)
+    batch = Batch(outputs, targets, torch.arange(len(outputs)))
+    outcome = config.build(target)(nn.Identity(), batch)
+    assert torch.equal(outcome.outputs, outputs)
+    assert outcome.loss.shape == ()
+    return outcome.loss.item()
+
+
+def test_cross_entropy() -> None:
+    config, three = CrossEntropyConfig(), TargetSpec(kind="class", size=3)
+    assert loss_of(config, three, [[0.1, 0.2, 0.3]], [1]) == pytest.approx(1.1019, abs=5e-5)
+    assert loss_of(config, CLASSES, [[0.0] * 10] * 4, [0, 3, 5, 9]) == pytest.approx(math.log(10))
+    smooth = CrossEntropyConfig(label_smoothing=0.3)
+    logits = torch.tensor([0.1, 0.2, 0.3])
+    expected = -(torch.tensor([0.1, 0.8, 0.1]) * logits.log_softmax(0)).sum().item()
+    assert loss_of(smooth, three, [logits.tolist()], [1]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [(MseConfig(), 4 / 3), (L1Config(), 2 / 3), (SmoothL1Config(), 0.5), (SmoothL1Config(beta=4.0), 0.5 * 4 / 4 / 3)],
+)
+def test_regression(config: LossConfig, expected: float) -> None:
+    assert loss_of(config, NUMBER, [[1.0], [2.0], [3.0]], [[1.0], [2.0], [5.0]]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("config", [MseConfig(), L1Config(), SmoothL1Config()])
+def test_broadcasting_is_refused(config: LossConfig) -> None:
+    with pytest.raises(DataError) as caught:
+        loss_of(config, NUMBER, [[1.0], [2.0], [3.0]], [1.0, 2.0, 5.0])
+    assert str(caught.value) == (
+        "data: targets of shape (3,) for outputs of shape (3, 1); the source must give (batch, size)"
+    )
+
+
+def test_binary_with_one_output() -> None:
+    outputs, targets = [[0.3], [-1.2], [2.0]], [1, 0, 0]
+    chances = torch.sigmoid(torch.tensor([0.3, -1.2, 2.0]))
+    expected = -(chances[0].log() + (1 - chances[1]).log() + (1 - chances[2]).log()) / 3
+    assert loss_of(BceWithLogitsConfig(), BINARY, outputs, targets) == pytest.approx(expected.item())
+
+
+def test_multilabel() -> None:
+    outputs = [[0.3, -1.0, 0.0], [2.0, 0.5, -0.5]]
+    targets = [[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
+    expected = nn.functional.binary_cross_entropy(torch.sigmoid(torch.tensor(outputs)), torch.tensor(targets)).item()
+    assert loss_of(BceWithLogitsConfig(), LABELS, outputs, targets) == pytest.approx(expected)
+    whole = [[int(value) for value in row] for row in targets]
+    assert loss_of(BceWithLogitsConfig(), LABELS, outputs, whole) == pytest.approx(expected)
+    with pytest.raises(DataError, match=r"targets of shape \(2,\) for outputs of shape \(2, 3\)"):
+        loss_of(BceWithLogitsConfig(), LABELS, outputs, [1.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("config", "target", "num_outputs"),
+    [
+        (CrossEntropyConfig(), CLASSES, 10),
+        (CrossEntropyConfig(), BINARY, 2),
+        (BceWithLogitsConfig(), BINARY, 1),
+        (BceWithLogitsConfig(), LABELS, 3),
+        (MseConfig(), TargetSpec(kind="number", size=4), 4),
+        (L1Config(), NUMBER, 1),
+    ],
+)
+def test_outputs_follow_from_the_targets(config: LossConfig, target: TargetSpec, num_outputs: int) -> None:
+    assert config.num_outputs(target) == num_outputs
+    outputs = torch.randn(4, num_outputs, requires_grad=True)
+    targets: Tensor = torch.zeros(4, dtype=torch.int64) if target.kind == "class" else torch.zeros(4, target.size)
+    outcome = config.build(target)(nn.Identity(), Batch(outputs, targets, torch.arange(4)))
+    outcome.loss.backward()  # type: ignore[no-untyped-call]
+    assert outputs.grad is not None
+    assert outputs.grad.shape == (4, num_outputs)
+
+
+@pytest.mark.parametrize(
+    ("config", "target", "message"),
+    [
+        (
+            MseConfig(),
+            CLASSES,
+            (
+                "loss: 'mse' needs numbers, the targets of the data are classes (10); "
+                "use loss=cross_entropy, or change data"
+            ),
+        ),
+        (
+            CrossEntropyConfig(),
+            NUMBER,
+            (
+                "loss: 'cross_entropy' needs classes, the targets of the data are numbers (1); "
+                "use loss=mse, or change data"
+            ),
+        ),
+        (
+            CrossEntropyConfig(),
+            LABELS,
+            (
+                "loss: 'cross_entropy' needs classes, the targets of the data are labels, any of them true (3); "
+                "use loss=bce_with_logits, or change data"
+            ),
+        ),
+        (
+            BceWithLogitsConfig(),
+            CLASSES,
+            (
+                "loss: 'bce_with_logits' needs labels or two classes, the targets of the data are classes (10); "
+                "use loss=cross_entropy, or change data"
+            ),
+        ),
+        (
+            BceWithLogitsConfig(),
+            NUMBER,
+            (
+                "loss: 'bce_with_logits' needs labels or two classes, the targets of the data are numbers (1); "
+                "use loss=mse, or change data"
+            ),
+        ),
+        (
+            SmoothL1Config(),
+            LABELS,
+            (
+                "loss: 'smooth_l1' needs numbers, the targets of the data are labels, any of them true (3); "
+                "use loss=bce_with_logits, or change data"
+            ),
+        ),
+    ],
+)
+def test_misfits_name_loss_data_and_way_out(config: LossConfig, target: TargetSpec, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.num_outputs(target)
+    assert str(caught.value) == message
