@@ -4,7 +4,7 @@
 
 Both train the same network (421,642 parameters) on the same 60,000 images with batch 64, Adam and fp32, in this process
 and with torch's own number of threads. The tutorial loop is the usual one: torchvision's data set with ToTensor and
-Normalize for every sample, a DataLoader without workers, `loss.item()` in every step. trainkit's is `fit` with all of its
+Normalize for every sample, a DataLoader without workers, `loss.item()` in every step. trainkit's is `fit` with all its
 records. Reading the data is left out on both sides; each side has a warm-up of 50 steps that is not timed.
 """
 

@@ -78,7 +78,7 @@ def test_lower_precision_learns_and_keeps_fp32_weights(make: MakeExperiment, pre
         assert parts.precision.scaler.get_scale() > 1
 
 
-class Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Reads(TorchDispatchMode):
     """Counts what makes the host wait for the device."""
 
     def __init__(self) -> None:

@@ -55,7 +55,7 @@ def test_first_steps(config: OptimizerConfig, first: float, second: float) -> No
     optimizer = config.build(model, CPU)
     for expected in (first, second):
         optimizer.zero_grad()
-        model.w.square().backward()  # type: ignore[no-untyped-call]
+        model.w.square().backward()
         optimizer.step()
         assert model.w.item() == pytest.approx(expected, abs=1e-6)
 
@@ -65,7 +65,7 @@ def trained(model: nn.Module, optimizer: Optimizer) -> list[torch.Tensor]:
     inputs, targets = torch.randn(32, 6), torch.randn(32, 2)
     for _ in range(20):
         optimizer.zero_grad()
-        nn.functional.mse_loss(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
+        nn.functional.mse_loss(model(inputs), targets).backward()
         optimizer.step()
     return list(model.parameters())
 

@@ -69,5 +69,5 @@ def test_the_errors_of_the_readme_are_real(monkeypatch: pytest.MonkeyPatch, caps
 def test_every_shipped_config_opens_with_the_command_that_runs_it() -> None:
     for path in (ROOT / "configs").glob("*.yaml"):
         first = path.read_text().splitlines()[0]
-        assert re.fullmatch(rf"# trainkit (train|sweep) configs/{path.name}", first), path
+        assert re.fullmatch(rf"# trainkit (train|sweep) configs/{path.name}( --jobs 2)?", first), path
         load(path)

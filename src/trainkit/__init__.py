@@ -12,18 +12,29 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from trainkit.config import Config
-    from trainkit.data import Batch, Data, DataConfig, DataSpec, Split, TargetSpec, TensorSource
-    from trainkit.errors import TrainkitError
-    from trainkit.experiment import ExperimentConfig, load
-    from trainkit.loop import fit, train_steps
-    from trainkit.losses import LossConfig
-    from trainkit.metrics import MetricConfig
-    from trainkit.models import ModelConfig, register_model
-    from trainkit.optimizers import OptimizerConfig
-    from trainkit.registry import register
-    from trainkit.run import evaluate_checkpoint, resume, train
-    from trainkit.schedulers import SchedulerConfig
+    from trainkit.config import Config as Config
+    from trainkit.data import Batch as Batch
+    from trainkit.data import Data as Data
+    from trainkit.data import DataConfig as DataConfig
+    from trainkit.data import DataSpec as DataSpec
+    from trainkit.data import Split as Split
+    from trainkit.data import TargetSpec as TargetSpec
+    from trainkit.data import TensorSource as TensorSource
+    from trainkit.errors import TrainkitError as TrainkitError
+    from trainkit.experiment import ExperimentConfig as ExperimentConfig
+    from trainkit.experiment import load as load
+    from trainkit.loop import fit as fit
+    from trainkit.loop import train_steps as train_steps
+    from trainkit.losses import LossConfig as LossConfig
+    from trainkit.metrics import MetricConfig as MetricConfig
+    from trainkit.models import ModelConfig as ModelConfig
+    from trainkit.models import register_model as register_model
+    from trainkit.optimizers import OptimizerConfig as OptimizerConfig
+    from trainkit.registry import register as register
+    from trainkit.run import evaluate_checkpoint as evaluate_checkpoint
+    from trainkit.run import resume as resume
+    from trainkit.run import train as train
+    from trainkit.schedulers import SchedulerConfig as SchedulerConfig
 
 _homes = {
     "Batch": "data",

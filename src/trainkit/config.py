@@ -141,7 +141,7 @@ def merge(base: Node, top: Node, *, whole: bool = False) -> Node:
         return top
     # The place of a section is in the file, even when the command line changes something in it.
     where, key_where = (base.where, base.key_where) if top.where == COMMAND_LINE else (top.where, top.key_where)
-    if isinstance(base.value, list) and top.value.keys() <= set(map(str, range(len(base.value)))):
+    if isinstance(base.value, list) and top.value and top.value.keys() <= set(map(str, range(len(base.value)))):
         items = [merge(item, top.value.get(str(number), item)) for number, item in enumerate(base.value)]
         return Node(items, where, key_where)
     if isinstance(base.value, str):
@@ -289,7 +289,6 @@ def explain(error: ValidationError, config_class: type[Config], node: Node) -> l
 
 _EXPECTED = {
     "int_type": "a whole number",
-    "int_from_float": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
@@ -326,10 +325,10 @@ def _problem(path: Place, details: list[ErrorDetails], config_class: type[Config
             return node.where, str(raised) + _advice(node, "")
     if node.value is None and not node.text:
         return node.key_where or node.where, "value is missing"
-    if kinds[-1] == "missing":  # of the items of a list the last, which tells the length
-        details = details[-1:]
+    # Of the missing items of a list only the last: it tells the length.
+    details = [detail for detail in details if detail["type"] == "missing"][-1:] or details
     if bounds := [detail for detail in details if detail["type"] in _BOUNDS]:
-        details = bounds[:1] + [detail for detail in details if detail["type"] in ("int_from_float", "literal_error")]
+        details = bounds[:1] + [detail for detail in details if detail["type"] == "literal_error"]
     expected = " or ".join(dict.fromkeys(map(_expected, details)))
     message = f"{'must be' if bounds else 'expected'} {expected}, got {_got(node, expected)}"
     return node.where, message + _advice(node, expected)

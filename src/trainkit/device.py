@@ -66,7 +66,7 @@ class Precision:
         return torch.autocast(self.device.type, dtype=self._dtype)
 
     def backward(self, loss: Tensor) -> None:
-        (self.scaler.scale(loss) if self.scaler else loss).backward()  # type: ignore[no-untyped-call]
+        (self.scaler.scale(loss) if self.scaler else loss).backward()
 
     def update(self, optimizer: Optimizer, parameters: list[nn.Parameter], clip_norm: float | None) -> Tensor | None:
         """One optimizer step on clipped gradients; gives the norm before clipping, shape (), when it was needed."""

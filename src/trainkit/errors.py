@@ -104,4 +104,4 @@ def nearest(wrong: str, known: Iterable[str]) -> str | None:
 
 
 def _plain(word: str) -> str:
-    return word.lower().replace("-", "_")
+    return word.lower().lstrip("-").replace("-", "_")

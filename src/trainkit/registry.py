@@ -33,20 +33,24 @@ def register(family: str) -> Callable[[C], C]:
         raise ConfigError(f"unknown family {family!r}{hint}")
 
     def add(config_class: C) -> C:
-        field = config_class.model_fields.get("name")
-        if field is None or not isinstance(field.default, str):
-            raise ConfigError(
-                f'{config_class.__qualname__}: needs a field such as name: Literal["my_{family}"] = "my_{family}"'
-            )
-        known = _families[family].setdefault(field.default, config_class)
-        if _full_name(known) != _full_name(config_class):
-            raise ConfigError(
-                f"{family} {field.default!r} is registered twice: by {_full_name(known)} and {_full_name(config_class)}"
-            )
-        _families[family][field.default] = config_class  # a module that is run again brings its classes again
+        _add(family, config_class)
         return config_class
 
     return add
+
+
+def _add(family: str, config_class: type[BaseModel]) -> None:
+    field = config_class.model_fields.get("name")
+    if field is None or not isinstance(field.default, str):
+        raise ConfigError(
+            f'{config_class.__qualname__}: needs a field such as name: Literal["my_{family}"] = "my_{family}"'
+        )
+    known = _families[family].setdefault(field.default, config_class)
+    if _full_name(known) != _full_name(config_class):
+        raise ConfigError(
+            f"{family} {field.default!r} is registered twice: by {_full_name(known)} and {_full_name(config_class)}"
+        )
+    _families[family][field.default] = config_class  # a module that is run again brings its classes again
 
 
 def _full_name(config_class: type[BaseModel]) -> str:

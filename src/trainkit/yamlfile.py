@@ -208,7 +208,9 @@ class _Reader:
             return Node(resolve(event.value) if event.style is None else event.value, where, key, event.value)
         if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
             kind = "list" if isinstance(event, yaml.SequenceStartEvent) else "mapping"
-            self.open.append(f"{kind} opened at {where.line}:{where.column}" if event.flow_style else "")
+            mark = event.start_mark
+            assert mark is not None
+            self.open.append(f"{kind} opened at {mark.line + 1}:{mark.column + 1}" if event.flow_style else "")
             value = self.sequence(depth) if kind == "list" else self.mapping(depth)
             self.open.pop()
             return Node(value, where, key)
