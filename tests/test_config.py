@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from trainkit import config, yamlfile
+from trainkit import yamlfile
 from trainkit.config import Config
 from trainkit.errors import ConfigError, TrainkitError, did_you_mean
 from trainkit.experiment import ExperimentConfig, load, parse
@@ -381,7 +381,7 @@ def test_only_trainkit_errors_leave_the_overrides(overrides: list[str]) -> None:
     base = yamlfile.parse(BARE, Where("cfg.yaml", 1, 1))
     assert base is not None
     try:
-        experiment = parse(config.override(base, overrides), beside=None)
+        experiment = parse(merging.override(base, overrides), beside=None)
     except TrainkitError:
         return
     assert ExperimentConfig.from_plain(experiment.to_plain()) == experiment
@@ -420,7 +420,7 @@ def test_configs_of_other_shapes(text: str, expected: str) -> None:
     node = yamlfile.parse(text, Where("cfg.yaml", 1, 1))
     assert node is not None
     with pytest.raises(ConfigError) as caught:
-        config.validate(Outer, node)
+        validation.validate(Outer, node)
     assert caught.value.problems == (f"cfg.yaml:{expected}",)
 
 

@@ -220,13 +220,13 @@ def _config_and_overrides(words: list[str]) -> tuple[Path, list[str]]:
 
 def _check_yaml(path: Path) -> None:
     """Judge what can be judged before torch is imported, which takes seconds."""
-    from trainkit.config import read
+    from trainkit.merging import read
 
     read(path)
 
 
 def _load(path: Path, overrides: list[str]) -> ExperimentConfig:
-    from trainkit.config import override, read
+    from trainkit.merging import override, read
 
     node = override(read(path), overrides)  # before torch, which takes seconds to import
     from trainkit.experiment import parse

@@ -12,9 +12,8 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import nn
 
-from trainkit import config as config_module
 from trainkit import device as devices
-from trainkit import registry, seeding
+from trainkit import merging, registry, seeding, validation
 from trainkit.config import Component, Config
 from trainkit.data import Data, DataConfig, DataSpec
 from trainkit.data.loading import LoaderConfig
@@ -146,7 +145,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
     Raises:
         ConfigError: with every problem found.
     """
-    return parse(config_module.override(config_module.read(path), overrides), beside=path.parent)
+    return parse(merging.override(merging.read(path), overrides), beside=path.parent)
 
 
 def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
@@ -160,7 +159,7 @@ def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
             problems += [f"{module.where}: imports: {problem}" for problem in error.problems]
     if problems:
         raise ConfigError(*problems)
-    experiment = config_module.validate(ExperimentConfig, node)
+    experiment = validation.validate(ExperimentConfig, node)
     try:
         check(experiment)
     except (ConfigError, DataError) as error:

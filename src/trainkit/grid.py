@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from trainkit import config, yamlfile
-from trainkit.config import COMMAND_LINE, Config
+from trainkit import merging, validation, yamlfile
+from trainkit.config import Config
 from trainkit.errors import ConfigError
 from trainkit.experiment import ExperimentConfig, SweepConfig, monitored, parse
-from trainkit.yamlfile import Node
+from trainkit.yamlfile import COMMAND_LINE, Node
 
 MAX_TRIALS = 10_000
 FIXED = ("name", "imports", "extends", "sweep")
@@ -56,7 +56,7 @@ def read(path: Path, assignments: Iterable[str]) -> Grid:
         ConfigError: with every problem found, and the values of the trials that have it.
     """
     axes, overrides = _from_command_line(assignments)
-    base = config.override(config.read(path), overrides)
+    base = merging.override(merging.read(path), overrides)
     assert isinstance(base.value, dict)
     axes = axes or _from_file(base)
     # What is set below a component that changes belongs to each trial: with its name, the old one's keys go.
@@ -141,7 +141,7 @@ def _values(key: str, text: str) -> list[Node]:
 
 def _from_file(base: Node) -> _Axes:
     section = base.child("sweep")
-    default = config.validate(_SweepSection, Node({"sweep": section} if section else {}, base.where)).sweep.axes
+    default = validation.validate(_SweepSection, Node({"sweep": section} if section else {}, base.where)).sweep.axes
     node = (section and section.child("axes")) or yamlfile.from_plain(default, base.where)
     assert isinstance(node.value, dict)
     axes = {
@@ -198,7 +198,7 @@ def _validate(shared: Node, points: list[dict[str, Node]], beside: Path) -> list
 
 
 def _experiment(shared: Node, point: dict[str, Node], beside: Path) -> ExperimentConfig:
-    node = config.assign(shared, point)
+    node = merging.assign(shared, point)
     experiment = parse(node, beside=beside)
     if experiment.data.val == 0:
         val = (node.child("data") or node).child("val") or node

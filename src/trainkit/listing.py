@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from trainkit import registry
-from trainkit.config import Config, show
+from trainkit.config import Config
 from trainkit.experiment import ExperimentConfig
+from trainkit.yamlfile import show
 
 FAMILIES = {
     "data": "data",

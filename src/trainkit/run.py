@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from trainkit import atomic, checkpoint, config, rundir, snapshot, yamlfile
+from trainkit import atomic, checkpoint, merging, rundir, snapshot, yamlfile
 from trainkit import device as devices
 from trainkit.checkpoint import Payload
 from trainkit.data import Data, DataSpec
@@ -139,12 +139,12 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
 
 def _extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentConfig:
     """The stored config with overrides that only extend it."""
-    node = yamlfile.from_plain(stored.to_plain(), config.COMMAND_LINE)
-    given = parse(config.override(node, overrides), beside=None)
+    node = yamlfile.from_plain(stored.to_plain(), yamlfile.COMMAND_LINE)
+    given = parse(merging.override(node, overrides), beside=None)
     before, after = dict(_leaves(stored.to_plain())), dict(_leaves(given.to_plain()))
     differing = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     if refused := [key for key in differing if key not in EXTENDABLE]:
-        show = config.show
+        show = yamlfile.show
         raise ConfigError(
             *(
                 f"command line: {key} differs (stored {show(before.get(key))}, given {show(after.get(key))}); "
@@ -330,7 +330,7 @@ def evaluate_checkpoint(
         )
     payload = checkpoint.load(path)
     snapshot.experiment_of(path, payload)
-    experiment = parse(config.override(snapshot.config_node(path, payload), overrides), beside=None)
+    experiment = parse(merging.override(snapshot.config_node(path, payload), overrides), beside=None)
     chosen = devices.select(device)
     _, data, missing = open_data(experiment)
     if missing:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 import trainkit
-from trainkit import atomic, config, grid, rundir, sweep_report, yamlfile
+from trainkit import atomic, grid, merging, rundir, sweep_report, yamlfile
 from trainkit.errors import CheckpointError, ConfigError, StoppedError, StorageError, SweepError
 from trainkit.records import format_metric
 from trainkit.rundir import RunDir
@@ -115,7 +115,7 @@ def resume(directory: Path, *, jobs: int = 1, quiet: bool = False) -> Path:
             raise CheckpointError(f"{directory / 'sweep.json'}: missing or damaged; {anew}") from None
         if _digest(source.read_text(encoding="utf-8", errors="replace")) != plan.digest:
             raise ConfigError(f"{source}: was changed since the sweep began; {anew}")
-        axes = config.read(source).plain()["sweep"]["axes"]
+        axes = merging.read(source).plain()["sweep"]["axes"]
         trials = _trials(directory, grid.points_of(axes))
         for trial in trials:
             trial.check_idle()

@@ -121,7 +121,8 @@ class Trial:
             return False
         self._process = None
         self.look()
-        self.seconds = self.seconds or time.monotonic() - self._began
+        if self.seconds is None:
+            self.seconds = time.monotonic() - self._began
         if self.status not in ("finished", "diverged"):
             said = re.findall(r"^error: (.*)", self.log.read_bytes()[self._log_begin :].decode(errors="replace"), re.M)
             killed = f"killed by {signal.Signals(-code).name}" if code < 0 else ""

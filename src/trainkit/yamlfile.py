@@ -48,6 +48,9 @@ class Where:
         return Where(self.source, line + 1, column + 1) if self.line else self
 
 
+COMMAND_LINE = Where("command line")
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One value of the file; `key_where` is the place of the key that it stands under."""
@@ -293,3 +296,14 @@ def _no_key(line: str, where: Where) -> str:
     if ": " in line:
         return f"{where}: has a value, so that the next line may not be indented deeper"
     return f"{where}: expected 'key: value'"
+
+
+def show(value: object) -> str:
+    """A value as the user would write it."""
+    if isinstance(value, dict | list | tuple):
+        return type_names[list if isinstance(value, tuple) else type(value)]
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "nothing"}[value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return repr(value)

@@ -12,9 +12,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from trainkit.config import Config, show
+from trainkit.config import Config
 from trainkit.errors import DataError
 from trainkit.seeding import permutation
+from trainkit.yamlfile import show
 
 Kind = Literal["class", "multilabel", "number"]
 """What a target is: one class of several, any of several labels, or numbers."""
