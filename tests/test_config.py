@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from trainkit import yamlfile
+from trainkit import merging, validation, yamlfile
 from trainkit.config import Config
 from trainkit.errors import ConfigError, TrainkitError, did_you_mean
 from trainkit.experiment import ExperimentConfig, load, parse
