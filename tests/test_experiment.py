@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +117,10 @@ def test_statistics_that_do_not_fit_the_pictures_are_an_error_of_the_data() -> N
         experiment("data: {name: digits, normalize: {mean: [1, 2, 3], std: 1}}\nmodel: mlp\n")
     expected = "cfg.yaml:1:33: data.normalize: mean has 3 values, the images have 1 channel"
     assert caught.value.problems == (expected,)
+
+
+def test_the_shipped_schema_is_the_one_of_the_code() -> None:
+    shipped = json.loads((CONFIGS[0].parent / "trainkit.schema.json").read_text())
+    command = [sys.executable, "-m", "trainkit", "schema"]
+    printed = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert shipped == printed, "write it anew: trainkit schema > configs/trainkit.schema.json"

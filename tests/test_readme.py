@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainkit import cli
+from trainkit import cli, registry
 from trainkit.experiment import load
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +46,13 @@ def test_the_model_of_the_readme_trains(monkeypatch: pytest.MonkeyPatch) -> None
     Path("my_models.py").write_text(module)
     config = next(block for block in blocks("yaml") if "imports" in block)
     Path("my.yaml").write_text(config)
+    # What it registers must not be there for other tests.
+    families = {family: known.copy() for family, known in registry._families.items()}
+    monkeypatch.setattr(registry, "_families", families)
+    monkeypatch.setattr(registry, "_loaded", set())
+    monkeypatch.setattr(sys, "path", sys.path.copy())
     assert command("trainkit train my.yaml train.epochs=1", monkeypatch) == 0
+    del sys.modules["my_models"]
 
 
 def test_the_config_of_the_readme_is_the_shipped_one() -> None:
