@@ -93,6 +93,7 @@ def test_models_of_ones_own_lie_beside_the_file(model: str, key: str, value: obj
     built = experiment("[my_models]", model, my_models=USER_CODE)
     assert built.model.to_plain()[key] == value
     spec = built.data.spec()
+    assert spec is not None
     assert sum(parameter.numel() for parameter in built.model.build(spec, 10).parameters()) > 0
 
 
@@ -142,7 +143,9 @@ def test_a_module_may_import_its_neighbours_later() -> None:
         "        return nn.Sequential", "        import neighbour\n        return nn.Sequential", 1
     )
     built = experiment("[my_models]", "user_linear", my_models=late, neighbour="", random="1 / 0\n")
-    built.model.build(built.data.spec(), 10)
+    spec = built.data.spec()
+    assert spec is not None
+    built.model.build(spec, 10)
     assert "neighbour" in sys.modules
     assert sys.path[-2:] == [str(Path("experiments").resolve()), str(Path.cwd())]
 

@@ -161,7 +161,8 @@ def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
         raise ConfigError(*problems)
     experiment = validation.validate(ExperimentConfig, node)
     try:
-        check(experiment)
+        if spec := experiment.data.spec():
+            check(experiment, spec)
     except (ConfigError, DataError) as error:
         raise type(error)(*(_with_position(problem, node) for problem in error.problems)) from None
     return experiment
@@ -175,13 +176,12 @@ def _with_position(problem: str, node: Node) -> str:
     return f"{here.where if here is not node else node.where.source}: {problem}"
 
 
-def check(experiment: ExperimentConfig) -> None:
-    """The rules between sections that can be judged without reading any data.
+def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
+    """The rules between sections, given what the data is.
 
     Raises:
         ConfigError: with every rule that is broken.
     """
-    spec = experiment.data.spec()
     rules: list[Callable[[], object]] = [
         lambda: experiment.loss.num_outputs(spec.target),
         *(partial(metric.check, spec.target) for metric in experiment.metrics),
@@ -287,6 +287,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     Raises:
         ConfigError, DataError: parts do not fit each other.
     """
+    check(experiment, data.spec)
     common = build_eval(experiment, data.spec, device)
     loader, train = experiment.loader, experiment.train
     train_loader = loader.train_loader(data.train, experiment.seed, device)

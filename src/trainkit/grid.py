@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from trainkit import merging, validation, yamlfile
 from trainkit.config import Config
 from trainkit.errors import ConfigError
-from trainkit.experiment import ExperimentConfig, SweepConfig, monitored, parse
+from trainkit.experiment import ExperimentConfig, SweepConfig, monitored, open_data, parse
 from trainkit.yamlfile import COMMAND_LINE, Node
 
 MAX_TRIALS = 10_000
@@ -210,7 +210,8 @@ def _ranking(experiments: list[ExperimentConfig], points: list[dict[str, Node]])
     """The metric by which all trials can be compared."""
     found: dict[tuple[str, Literal["min", "max"]], dict[str, Node]] = {}
     for experiment, point in zip(experiments, points, strict=True):
-        found.setdefault(monitored(experiment, experiment.data.spec()), point)
+        spec = experiment.data.spec() or open_data(experiment)[1].spec
+        found.setdefault(monitored(experiment, spec), point)
     if len(found) > 1:
         by = ", ".join(f"{mode} val/{name} (trial {label(_plain(point))})" for (name, mode), point in found.items())
         raise ConfigError(f"checkpoint.monitor: trials that are ranked by different metrics: {by}")

@@ -193,9 +193,10 @@ def _validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Ca
         return False
     value = metrics[plan.monitor]
     sign = 1 if plan.mode == "max" else -1
-    best = math.isfinite(value) and (progress.best is None or sign * value > sign * progress.best)
-    enough = progress.best is None or sign * value > sign * progress.best + plan.min_delta
-    progress.bad_evals = 0 if best and enough else progress.bad_evals + 1
+    # As good counts as best: on a small val split accuracy is soon the same, and the later weights have seen more.
+    best = math.isfinite(value) and (progress.best is None or sign * value >= sign * progress.best)
+    better = best and (progress.best is None or sign * value > sign * progress.best + plan.min_delta)
+    progress.bad_evals = 0 if better else progress.bad_evals + 1
     if best:
         progress.best, progress.best_step = value, progress.step
     progress.evaluated = progress.step

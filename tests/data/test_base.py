@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource
-from trainkit.data.base import split_off_val
+from trainkit.data.synthetic import SyntheticConfig
 from trainkit.errors import DataError
 
 
@@ -15,15 +15,19 @@ def source(samples: int) -> TensorSource:
     return TensorSource(torch.arange(samples, dtype=torch.float32).unsqueeze(1), torch.arange(samples) % 3)
 
 
+def divide(samples: TensorSource, val: float, seed: int) -> tuple[Split, Split | None]:
+    return SyntheticConfig(val=val).divide(samples, samples.targets, seed)
+
+
 def data(samples: int = 20, val: float = 4, seed: int = 0) -> Data:
-    train, held_out = split_off_val(source(samples), val, seed)
+    train, held_out = divide(source(samples), val, seed)
     spec = DataSpec(shape=(1,), target=TargetSpec(kind="class", size=3))
     return Data(spec, train, held_out, Split(source(5), torch.arange(5)))
 
 
 @pytest.mark.parametrize(("val", "count"), [(5000, 5000), (0.1, 6000), (0.25, 15_000), (1e-9, 1)])
 def test_val_is_disjoint_and_complete(val: float, count: int) -> None:
-    train, held_out = split_off_val(source(60_000), val, seed=42)
+    train, held_out = divide(source(60_000), val, seed=42)
     assert held_out is not None
     assert len(held_out) == count
     both = torch.cat([train.index, held_out.index])
@@ -32,7 +36,7 @@ def test_val_is_disjoint_and_complete(val: float, count: int) -> None:
 
 def test_val_depends_on_seed_count_and_fraction_alone() -> None:
     def held_out(val: float, seed: int, samples: int = 100) -> list[int]:
-        split = split_off_val(source(samples), val, seed)[1]
+        split = divide(source(samples), val, seed)[1]
         assert split is not None
         return list(split.index.tolist())
 
@@ -42,7 +46,7 @@ def test_val_depends_on_seed_count_and_fraction_alone() -> None:
 
 
 def test_val_0_keeps_everything_in_place() -> None:
-    train, held_out = split_off_val(source(7), 0, seed=1)
+    train, held_out = divide(source(7), 0, seed=1)
     assert held_out is None
     assert train.index.tolist() == [*range(7)]
 
@@ -50,9 +54,9 @@ def test_val_0_keeps_everything_in_place() -> None:
 def test_val_must_leave_something() -> None:
     for val in (60_000, 70_000):
         with pytest.raises(DataError, match=f"^data.val: {val}, but there are 60000 training samples$"):
-            split_off_val(source(60_000), val, seed=0)
+            divide(source(60_000), val, seed=0)
     with pytest.raises(DataError, match="but there are 1 training samples"):
-        split_off_val(source(1), 0.1, seed=0)
+        divide(source(1), 0.1, seed=0)
 
 
 def test_a_split_takes_from_its_own_samples_only() -> None:
@@ -97,3 +101,28 @@ def test_digest_is_the_same_on_every_machine() -> None:
     content = b"torch.float32 (2, 1)" + struct.pack("<2f", 1.5, -2.0) + b"torch.int64 (2,)" + struct.pack("<2q", 0, 1)
     ours = TensorSource(torch.tensor([[1.5], [-2.0]]), torch.tensor([0, 1]))
     assert ours.digest() == hashlib.sha256(content).hexdigest()
+
+
+def test_stratified_parts_keep_the_proportions() -> None:
+    targets = torch.tensor([0] * 80 + [1] * 16 + [2] * 4)
+    samples = TensorSource(torch.zeros(100, 1), targets)
+    train, val = SyntheticConfig(val=0.25, stratify=True, subset=50).divide(samples, targets, seed=3)
+    assert val is not None
+    assert targets[val.index].bincount().tolist() == [20, 4, 1]
+    assert [abs(count - share) <= 1 for count, share in zip(targets[train.index].bincount(), (40, 8, 2), strict=True)]
+    assert not set(train.index.tolist()) & set(val.index.tolist())
+    with pytest.raises(DataError, match=r"data\.stratify: the targets are no classes"):
+        SyntheticConfig(stratify=True).divide(samples, torch.zeros(100, 2), seed=3)
+
+
+def test_a_subset_is_of_the_training_samples_and_leaves_val_alone() -> None:
+    samples = source(100)
+    whole = SyntheticConfig(val=20).divide(samples, samples.targets, seed=3)
+    train, val = SyntheticConfig(val=20, subset=0.1).divide(samples, samples.targets, seed=3)
+    assert val is not None
+    assert whole[1] is not None
+    assert torch.equal(val.index, whole[1].index)
+    assert len(train) == 8
+    assert set(train.index.tolist()) < set(whole[0].index.tolist())
+    with pytest.raises(DataError, match=r"data\.subset: 81, but there are 80 training samples"):
+        SyntheticConfig(val=20, subset=81).divide(samples, samples.targets, seed=3)

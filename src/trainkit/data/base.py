@@ -101,7 +101,7 @@ class DataSpec(Config):
     image: bool = False
     """Whether inputs are uint8 pictures, to be scaled to 0 … 1 and normalised on the device."""
     mean: tuple[float, ...] = ()
-    """Per channel, in units of 0 … 1; empty: no normalisation beyond the scaling."""
+    """Per channel of a picture, in units of 0 … 1, or per feature; empty: nothing is subtracted or divided."""
     std: tuple[float, ...] = ()
 
 
@@ -147,9 +147,14 @@ class DataConfig(Config):
     val: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Held out of the training samples for validation: a count, or a fraction (at least 1 sample). 0 for none."""
 
+    stratify: bool = False
+    """Take `val` and `subset` so that the classes keep their proportions."""
+    subset: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = None
+    """For quick tries: train on so many of the training samples, or on this fraction of them."""
+
     @abstractmethod
-    def spec(self) -> DataSpec:
-        """What this config alone tells of the data, without reading it."""
+    def spec(self) -> DataSpec | None:
+        """What this config alone tells of the data; None where only the data itself can tell."""
 
     def stand_in(self) -> DataConfig | None:
         """What to use instead when the data is missing; None, unless the config says otherwise."""
@@ -163,19 +168,45 @@ class DataConfig(Config):
             DataError: the data is missing or damaged.
         """
 
+    def divide(self, source: Source, targets: Tensor, seed: int) -> tuple[Split, Split | None]:
+        """Divide the training samples into train and val: disjoint, and a function of the seed.
 
-def split_off_val(source: Source, val: float, seed: int) -> tuple[Split, Split | None]:
-    """Divide the training samples into train and val: disjoint, and a function of the seed.
+        Args:
+            targets: of all samples of the source, in its order; shape (n, …).
 
-    Raises:
-        DataError: `val` leaves no sample to train on.
-    """
-    total = len(source)
-    count = max(1, round(total * val)) if isinstance(val, float) else val
-    if count >= total:
-        raise DataError(f"data.val: {show(val)}, but there are {total} training samples")
-    if count == 0:
-        return Split(source, torch.arange(total)), None
-    order = permutation(total, seed, "split")
-    # Sorted, so that reading the samples in order is reading memory in order.
-    return Split(source, order[count:].sort().values), Split(source, order[:count].sort().values)
+        Raises:
+            DataError: there are not so many samples, or the targets are no classes to stratify by.
+        """
+        total = len(source)
+        held_out = _count(self.val, total)
+        if held_out >= total:
+            raise DataError(f"data.val: {show(self.val)}, but there are {total} training samples")
+        order = permutation(total, seed, "split")
+        if self.stratify:
+            if targets.ndim != 1 or targets.is_floating_point():
+                raise DataError("data.stratify: the targets are no classes")
+            order = _stratified(order, targets)
+        left = total - held_out
+        kept = left if self.subset is None else _count(self.subset, left)
+        if kept > left:
+            raise DataError(f"data.subset: {show(self.subset)}, but there are {left} training samples")
+        # Sorted, so that reading the samples in order is reading memory in order.
+        train, val = order[held_out : held_out + kept].sort().values, order[:held_out].sort().values
+        return Split(source, train), Split(source, val) if held_out else None
+
+
+def _count(amount: float, total: int) -> int:
+    """A count, or a fraction of a total: at least 1."""
+    return max(1, round(total * amount)) if isinstance(amount, float) else amount
+
+
+def _stratified(order: Tensor, targets: Tensor) -> Tensor:
+    """The same order, rearranged so that every beginning of it has the classes in their proportions."""
+    labels = targets[order]
+    # A sample's place among those of its class, as a share of them: 0.5/n, 1.5/n, …
+    share = torch.empty(len(order), dtype=torch.float64)
+    for label in labels.unique():
+        of_label = labels == label
+        size = int(of_label.sum())
+        share[of_label] = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    return order[share.argsort(stable=True)]

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource, split_off_val
+from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.transforms import ImageDataConfig, statistics
 from trainkit.registry import register
 
@@ -47,5 +47,5 @@ class DigitsConfig(ImageDataConfig):
         rest, test = train_test_split(range(len(targets)), test_size=0.2, random_state=0, stratify=scans.target)
         train_source = TensorSource(images[sorted(rest)], targets[sorted(rest)])
         test_source = TensorSource(images[sorted(test)], targets[sorted(test)])
-        train, val = split_off_val(train_source, self.val, seed)
+        train, val = self.divide(train_source, train_source.targets, seed)
         return Data(self.spec(), train, val, Split(test_source, torch.arange(len(test_source))))

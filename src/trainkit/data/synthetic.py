@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-from trainkit.data.base import Data, DataConfig, DataSpec, Kind, Split, TargetSpec, TensorSource, split_off_val
+from trainkit.data.base import Data, DataConfig, DataSpec, Kind, Split, TargetSpec, TensorSource
 from trainkit.registry import register
 from trainkit.seeding import generator
 
@@ -52,7 +52,8 @@ class SyntheticConfig(DataConfig):
         data_seed = seed if self.seed is None else self.seed
         patterns = self._patterns(data_seed)
         test = self._draw(patterns, self.test_samples, data_seed, "test")
-        train, val = split_off_val(self._draw(patterns, self.samples, data_seed, "train"), self.val, seed)
+        samples = self._draw(patterns, self.samples, data_seed, "train")
+        train, val = self.divide(samples, samples.targets, seed)
         return Data(self.spec(), train, val, Split(test, torch.arange(len(test))))
 
     def _patterns(self, seed: int) -> Tensor:

@@ -136,17 +136,18 @@ def preparation(spec: DataSpec, augment: tuple[TransformConfig, ...], seed: int,
         if not spec.image:
             raise DataError(f"data.augment: {transform.name} is for images, the data has none")
         transform.check(spec)
-    channels = spec.shape[0] if spec.image else 0
-    mean = torch.tensor(spec.mean or (0.0,) * channels, dtype=torch.float64).view(1, -1, 1, 1)
-    std = torch.tensor(spec.std or (1.0,) * channels, dtype=torch.float64).view(1, -1, 1, 1)
-    # (x / 255 - mean) / std as one multiply-add
-    scale, shift = (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
+    per_value = (1, -1, 1, 1) if spec.image else (1, -1)
+    mean = torch.tensor(spec.mean or (0.0,), dtype=torch.float64).view(per_value)
+    std = torch.tensor(spec.std or (1.0,), dtype=torch.float64).view(per_value)
+    # (x / 255 - mean) / std, and without the 255 for numbers, as one multiply-add
+    scale = (1 / (std * 255 if spec.image else std)).float().to(device)
+    shift = (-mean / std).float().to(device)
 
     def prepare(batch: Batch, epoch: int | None) -> Batch:
         batch = Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
-        if not spec.image:
-            return batch
         inputs = batch.inputs
+        if not spec.image:
+            return batch._replace(inputs=torch.addcmul(shift, inputs, scale)) if spec.mean else batch
         if epoch is not None:
             for transform in augment:
                 inputs = transform.apply(inputs, batch.index, seed, epoch)

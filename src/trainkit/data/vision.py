@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource, split_off_val
+from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.digits import DigitsConfig
 from trainkit.data.transforms import ImageDataConfig, Normalize, Preset, statistics
 from trainkit.errors import ConfigError, DataError
@@ -58,12 +58,18 @@ class TorchvisionConfig(ImageDataConfig):
         if self.fallback is None:
             return None
         channels, height, width = self.shape
-        # A count is of samples that are not there; as a fraction it means the same.
-        count = isinstance(self.val, int) and 0 < self.val < self.train_samples
+
+        def fraction(amount: float) -> float:
+            """A count is of samples that are not there; as a fraction it means the same."""
+            is_count = isinstance(amount, int) and 0 < amount < self.train_samples
+            return amount / self.train_samples if is_count else amount
+
         return DigitsConfig(
             size=(height, width),
             channels=channels,
-            val=self.val / self.train_samples if count else self.val,
+            val=fraction(self.val),
+            subset=None if self.subset is None else fraction(self.subset),
+            stratify=self.stratify,
             normalize=self.normalize,
             augment=self.augment,
         )
@@ -72,7 +78,8 @@ class TorchvisionConfig(ImageDataConfig):
         spec = self.spec()
         if not self._has_files():
             self._download()
-        train, val = split_off_val(self._read(train=True), self.val, seed)
+        samples = self._read(train=True)
+        train, val = self.divide(samples, samples.targets, seed)
         test = self._read(train=False)
         return Data(spec, train, val, Split(test, torch.arange(len(test))))
 
