@@ -295,7 +295,7 @@ def _facts(job: Job) -> dict[str, str]:
 
 
 def _end(result: Result, how: str, experiment: ExperimentConfig, directory: RunDir) -> EndRecord:
-    numbers = "  ".join(format_metric(name, value) for name, value in result.metrics.items())
+    numbers = "  ".join(format_metric(name, value) for name, value in result.metrics.items()) or "done"
     fallback = directory.story.get("fallback")
     instead = f"; on {fallback['used']}, not on {fallback['asked']}" if fallback else ""
     return EndRecord(

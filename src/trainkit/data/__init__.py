@@ -1,6 +1,6 @@
 """Where samples come from. Importing this registers every source and transform that trainkit ships."""
 
-from trainkit.data import digits, synthetic, tables, transforms, vision
+from trainkit.data import digits, synthetic, tables, tensors, transforms, vision
 from trainkit.data.base import Batch, Data, DataConfig, DataSpec, Kind, Source, Split, TargetSpec, TensorSource
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "digits",
     "synthetic",
     "tables",
+    "tensors",
     "transforms",
     "vision",
 ]
