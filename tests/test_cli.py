@@ -109,7 +109,7 @@ def test_the_real_command_leaves_nothing_behind_when_the_config_is_wrong() -> No
         ("eval --ckpt cfg.yaml", 4, "cfg.yaml: not a trainkit checkpoint (begins with 'data: digits')"),
         ("sweep cfg.yaml --jobs 0", 2, "command line: --jobs: must be >= 1, got 0"),
         ("sweep cfg.yaml --resume x", 2, "command line: --resume finishes the stored sweep; 'cfg.yaml' is not needed"),
-        ("list optimizer", 2, "command line: unknown family 'optimizer'; did you mean 'optimizers'?; available: data, models, losses, metrics, optimizers, schedulers, transforms, sections"),
+        ("list optimizer", 2, "command line: unknown family 'optimizer'; did you mean 'optimizers'?; available: data, models, layers, losses, metrics, optimizers, schedulers, transforms, sections"),
     ],
 )  # fmt: skip
 def test_wrong_commands(run: Run, words: str, code: int, expected: str) -> None:

@@ -31,8 +31,8 @@ def plain(text: str, *overrides: str) -> dict[str, Any]:
     return load(Path("cfg.yaml"), overrides).to_plain()
 
 
-ADAM = "known: lr, weight_decay, betas, eps, amsgrad"
-OPTIMIZERS = "known: sgd, adam, adamw, rmsprop, adagrad, adadelta"
+ADAM = "known: lr, weight_decay, decay_bias_and_norm, betas, eps, amsgrad"
+OPTIMIZERS = "known: sgd, adam, adamw, nadam, radam, adamax, rmsprop, adagrad, adadelta, muon"
 SECTIONS = "known: name, seed, imports, data, loader, model, loss, metrics, optimizer, scheduler, train, log, checkpoint, sweep"
 PRESETS = "mnist, fashion_mnist, cifar10, cifar100, imagenet, half or none or a mapping"
 NAME = "name: only letters, digits, . _ - (at most 100), got"
@@ -263,8 +263,9 @@ optimizer: {name: adam, lr: 0.5, betas: [0.8, 0.9]}
 loss: cross_entropy
 train: {early_stopping: {patience: 3}, max_steps: 7}
 """
-ADAM_PLAIN = {"name": "adam", "lr": 0.5, "weight_decay": 0.0, "betas": [0.8, 0.9], "eps": 1e-8, "amsgrad": False}
-SGD_PLAIN = {"name": "sgd", "lr": 0.01, "weight_decay": 0.0, "momentum": 0.0, "nesterov": False}
+DECAY_PLAIN = {"weight_decay": 0.0, "decay_bias_and_norm": True}
+ADAM_PLAIN = {"name": "adam", "lr": 0.5, **DECAY_PLAIN, "betas": [0.8, 0.9], "eps": 1e-8, "amsgrad": False}
+SGD_PLAIN = {"name": "sgd", "lr": 0.01, **DECAY_PLAIN, "momentum": 0.0, "nesterov": False}
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ SGD_PLAIN = {"name": "sgd", "lr": 0.01, "weight_decay": 0.0, "momentum": 0.0, "n
         (["optimizer=adam"], "optimizer", ADAM_PLAIN),
         (["optimizer={lr: 1.0}"], "optimizer", ADAM_PLAIN | {"lr": 1.0}),
         # A name is short for a mapping with nothing else.
-        (["loss.label_smoothing=0.1"], "loss", {"name": "cross_entropy", "label_smoothing": 0.1}),
+        (["loss.label_smoothing=0.1"], "loss", {"name": "cross_entropy", "label_smoothing": 0.1, "weight": None}),
         (["metrics=[accuracy,f1]"], "metrics.1.name", "f1"),
         (["metrics=[{name: accuracy, top_k: 2}]", "metrics.0.top_k=3"], "metrics.0.top_k", 3),
         (["data.augment.0.padding=2"], "data.augment.0.padding", 2),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from trainkit.data import Batch, TargetSpec
@@ -12,6 +13,7 @@ from trainkit.errors import ConfigError, DataError
 from trainkit.losses import (
     BceWithLogitsConfig,
     CrossEntropyConfig,
+    HuberConfig,
     L1Config,
     LossConfig,
     MseConfig,
@@ -45,13 +47,73 @@ def test_cross_entropy() -> None:
 
 @pytest.mark.parametrize(
     ("config", "expected"),
-    [(MseConfig(), 4 / 3), (L1Config(), 2 / 3), (SmoothL1Config(), 0.5), (SmoothL1Config(beta=4.0), 0.5 * 4 / 4 / 3)],
+    [
+        (MseConfig(), 4 / 3),
+        (L1Config(), 2 / 3),
+        (SmoothL1Config(), 0.5),
+        (SmoothL1Config(beta=4.0), 0.5 * 4 / 4 / 3),
+        (HuberConfig(), 0.5),
+        (HuberConfig(delta=0.5), 0.5 * (2 - 0.25) / 3),
+        (HuberConfig(delta=4.0), 0.5 * 4 / 3),
+    ],
 )
 def test_regression(config: LossConfig, expected: float) -> None:
     assert loss_of(config, NUMBER, [[1.0], [2.0], [3.0]], [[1.0], [2.0], [5.0]]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("config", [MseConfig(), L1Config(), SmoothL1Config()])
+def test_class_weights() -> None:
+    config, two = CrossEntropyConfig(weight=(1.0, 4.0)), TargetSpec(kind="class", size=2)
+    # Equal logits cost log 2 each; the mean is over samples, not over the weights.
+    assert loss_of(config, two, [[0.0, 0.0]] * 4, [0, 0, 0, 1]) == pytest.approx((3 + 4) / 4 * math.log(2))
+    outputs, targets = torch.randn(7, 3), torch.tensor([0, 2, 1, 0, 0, 2, 1])
+    weight, smoothing = (0.5, 1.0, 2.5), 0.2
+    torchs = nn.functional.cross_entropy(outputs, targets, torch.tensor(weight), label_smoothing=smoothing)
+    ours = loss_of(
+        CrossEntropyConfig(weight=weight, label_smoothing=smoothing),
+        TargetSpec(kind="class", size=3),
+        outputs.tolist(),
+        targets.tolist(),
+    )
+    assert ours * 7 / torch.tensor(weight)[targets].sum().item() == pytest.approx(torchs.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "target"),
+    [
+        (CrossEntropyConfig(weight=(1.0, 9.0, 0.1)), TargetSpec(kind="class", size=3)),
+        (BceWithLogitsConfig(pos_weight=(1.0, 9.0, 0.1)), LABELS),
+    ],
+)
+def test_parts_of_a_batch_weighted_by_their_samples_are_the_batch(config: LossConfig, target: TargetSpec) -> None:
+    torch.manual_seed(0)
+    outputs = torch.randn(8, 3)
+    targets = torch.randint(3, (8,)) if target.kind == "class" else torch.randint(2, (8, 3)).float()
+    parts = [
+        len(part) * loss_of(config, target, outputs[part].tolist(), targets[part].tolist())
+        for part in (torch.arange(5), torch.arange(5, 8))
+    ]
+    assert sum(parts) / 8 == pytest.approx(loss_of(config, target, outputs.tolist(), targets.tolist()), rel=1e-5)
+
+
+def test_pos_weight() -> None:
+    config = BceWithLogitsConfig(pos_weight=(3.0,))
+    assert loss_of(config, BINARY, [[0.0], [0.0]], [1, 0]) == pytest.approx((3 + 1) / 2 * math.log(2))
+    config = BceWithLogitsConfig(pos_weight=(3.0, 1.0, 5.0))
+    ours = loss_of(config, LABELS, [[0.0, 0.0, 0.0]], [[1.0, 1.0, 0.0]])
+    assert ours == pytest.approx((3 + 1 + 1) / 3 * math.log(2))
+
+
+@pytest.mark.parametrize(
+    ("config", "target"),
+    [(CrossEntropyConfig(weight=(1.0, 2.0)), BINARY), (BceWithLogitsConfig(pos_weight=(2.0,)), BINARY)],
+)
+def test_weights_go_where_the_outputs_are(config: LossConfig, target: TargetSpec) -> None:
+    outputs = torch.zeros(4, config.num_outputs(target), device="meta")
+    batch = Batch(outputs, torch.zeros(4, dtype=torch.int64, device="meta"), torch.arange(4))
+    assert config.build(target)(nn.Identity(), batch).loss.device.type == "meta"
+
+
+@pytest.mark.parametrize("config", [MseConfig(), L1Config(), SmoothL1Config(), HuberConfig()])
 def test_broadcasting_is_refused(config: LossConfig) -> None:
     with pytest.raises(DataError) as caught:
         loss_of(config, NUMBER, [[1.0], [2.0], [3.0]], [1.0, 2.0, 5.0])
@@ -143,6 +205,21 @@ def test_outputs_follow_from_the_targets(config: LossConfig, target: TargetSpec,
             ),
         ),
         (
+            CrossEntropyConfig(weight=(1.0, 2.0)),
+            CLASSES,
+            "loss.weight: expected 10 values, one for each class, got 2",
+        ),
+        (
+            BceWithLogitsConfig(pos_weight=(1.0,)),
+            LABELS,
+            "loss.pos_weight: expected 3 values, one for each label, got 1",
+        ),
+        (
+            BceWithLogitsConfig(pos_weight=(1.0, 2.0)),
+            BINARY,
+            "loss.pos_weight: expected 1 value, one for each output, got 2",
+        ),
+        (
             SmoothL1Config(),
             LABELS,
             (
@@ -156,3 +233,19 @@ def test_misfits_name_loss_data_and_way_out(config: LossConfig, target: TargetSp
     with pytest.raises(ConfigError) as caught:
         config.num_outputs(target)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("config_class", "fields", "problem"),
+    [
+        (CrossEntropyConfig, {"weight": []}, "at least 1 item"),
+        (CrossEntropyConfig, {"weight": [1, -1]}, "greater than or equal to 0"),
+        (CrossEntropyConfig, {"label_smoothing": 1}, "less than 1"),
+        (BceWithLogitsConfig, {"pos_weight": 2}, "valid array"),
+        (HuberConfig, {"delta": 0}, "greater than 0"),
+        (MseConfig, {"reduction": "sum"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_bad_values_are_refused(config_class: type[LossConfig], fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        config_class.from_plain(fields)

@@ -1,22 +1,32 @@
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import nn
 from torch.optim import Optimizer
 
-from trainkit import registry
+from tests.conftest import MakeExperiment, equal, weights
+from trainkit import checkpoint, registry
+from trainkit.errors import ConfigError
+from trainkit.experiment import ExperimentConfig
 from trainkit.optimizers import (
     AdadeltaConfig,
     AdagradConfig,
+    AdamaxConfig,
     AdamConfig,
     AdamwConfig,
+    MuonConfig,
+    NadamConfig,
     OptimizerConfig,
+    RadamConfig,
     RmspropConfig,
     SgdConfig,
     trainable,
 )
+from trainkit.run import resume, train
 
 CPU = torch.device("cpu")
 
@@ -29,6 +39,9 @@ ALL: list[OptimizerConfig] = [
     RmspropConfig(momentum=0.5, centered=True),
     AdagradConfig(lr_decay=0.1),
     AdadeltaConfig(),
+    NadamConfig(momentum_decay=0.01, weight_decay=0.1, decoupled_weight_decay=True),
+    RadamConfig(betas=(0.8, 0.9), weight_decay=0.1),
+    AdamaxConfig(eps=1e-6),
 ]
 
 
@@ -48,6 +61,9 @@ class Weight(nn.Module):
         (RmspropConfig(lr=0.1), 0.0, 0.0),
         (AdagradConfig(lr=0.1), 0.9, 0.833104),
         (AdadeltaConfig(lr=0.1), 0.999684, 0.999359),
+        (NadamConfig(lr=0.1), 0.894355, 0.819973),
+        (RadamConfig(lr=0.1), 0.8, 0.621053),  # at first the bare momentum
+        (AdamaxConfig(lr=0.1), 0.9, 0.805168),
     ],
 )
 def test_first_steps(config: OptimizerConfig, first: float, second: float) -> None:
@@ -80,9 +96,8 @@ def test_fused_equals_unfused(config: OptimizerConfig) -> None:
     optimizer = config.build(ours, CPU)
     has_kernel = isinstance(config, SgdConfig | AdamConfig | AdamwConfig | AdagradConfig)
     assert optimizer.defaults.get("fused", None) is (True if has_kernel else None)
-    options = {
-        key: value for key, value in optimizer.defaults.items() if key not in ("fused", "decoupled_weight_decay")
-    }
+    fixed = ("fused", "decoupled_weight_decay") if isinstance(config, AdamwConfig) else ("fused",)
+    options = {key: value for key, value in optimizer.defaults.items() if key not in fixed}
     unfused = type(optimizer)(plain.parameters(), **options)
     for a, b in zip(trained(ours, optimizer), trained(plain, unfused), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
@@ -91,7 +106,7 @@ def test_fused_equals_unfused(config: OptimizerConfig) -> None:
 @pytest.mark.parametrize("config", ALL)
 def test_every_field_reaches_torch(config: OptimizerConfig) -> None:
     optimizer = config.build(Weight(), CPU)
-    for key, value in config.model_dump(exclude={"name"}).items():
+    for key, value in config.model_dump(exclude={"name", "decay_bias_and_norm"}).items():
         assert optimizer.defaults[key] == value, key
 
 
@@ -123,3 +138,160 @@ def test_frozen_parameters_are_left_out() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].requires_grad_(False)
     assert trainable(model) == list(model[1].parameters())
+
+
+def network() -> nn.Module:
+    """A convolution, a normalisation, an embedding and two linear layers, one without a bias."""
+    torch.manual_seed(0)
+    return nn.ModuleDict(
+        {
+            "conv": nn.Conv2d(1, 4, 3),
+            "norm": nn.BatchNorm2d(4),
+            "embedding": nn.Embedding(5, 3),
+            "hidden": nn.Linear(3, 6),
+            "head": nn.Linear(6, 2, bias=False),
+        }
+    )
+
+
+def names_by_group(model: nn.Module, optimizer: Optimizer) -> list[list[str]]:
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return [[names[parameter] for parameter in group["params"]] for group in optimizer.param_groups]
+
+
+WEIGHTS = ["conv.weight", "embedding.weight", "hidden.weight", "head.weight"]
+ONE_DIMENSION = ["conv.bias", "norm.weight", "norm.bias", "hidden.bias"]
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names("optimizer") if name != "muon"])
+def test_decay_may_spare_biases_and_norms(name: str) -> None:
+    model = network()
+    config_class = registry.find("optimizer", name)
+    everything = config_class(weight_decay=0.1)
+    assert isinstance(everything, OptimizerConfig)
+    assert names_by_group(model, everything.build(model, CPU)) == [[name for name, _ in model.named_parameters()]]
+    spared = config_class(weight_decay=0.1, decay_bias_and_norm=False)
+    assert isinstance(spared, OptimizerConfig)
+    optimizer = spared.build(model, CPU)
+    assert names_by_group(model, optimizer) == [WEIGHTS, ONE_DIMENSION]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
+
+
+def test_no_group_is_empty() -> None:
+    for model, decay in ((nn.Linear(2, 2, bias=False), 0.5), (nn.BatchNorm1d(2), 0.0)):
+        groups = SgdConfig(weight_decay=0.5, decay_bias_and_norm=False).build(model, CPU).param_groups
+        assert [group["weight_decay"] for group in groups] == [decay]
+
+
+def test_spared_parameters_only_follow_their_gradient() -> None:
+    model = nn.Linear(1, 1)
+    nn.init.ones_(model.weight)
+    nn.init.ones_(model.bias)
+    optimizer = SgdConfig(lr=0.1, weight_decay=0.5, decay_bias_and_norm=False).build(model, CPU)
+    (0 * model(torch.ones(1, 1))).sum().backward()
+    optimizer.step()
+    assert model.weight.item() == pytest.approx(0.95)
+    assert model.bias.item() == 1
+
+
+def give_gradients(model: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+def test_muon_is_torchs_muon_and_adamw() -> None:
+    config = MuonConfig(lr=0.01, momentum=0.9, betas=(0.8, 0.99), weight_decay=0.2)
+    ours, theirs = network(), network()
+    optimizer = config.build(ours, CPU)
+    matrices = [theirs.get_parameter(name) for name in ("hidden.weight", "head.weight")]
+    others = [
+        parameter for name, parameter in theirs.named_parameters() if name not in ("hidden.weight", "head.weight")
+    ]
+    pair: tuple[Optimizer, ...] = (
+        torch.optim.Muon(matrices, lr=0.01, momentum=0.9, weight_decay=0.2, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=0.01, betas=(0.8, 0.99), weight_decay=0.2, fused=True),
+    )
+    for step in range(4):
+        for model in (ours, theirs):
+            give_gradients(model, step)
+        optimizer.step()
+        for member in pair:
+            member.step()
+        if step == 1:  # what a scheduler does
+            for group in [group for one in (optimizer, *pair) for group in one.param_groups]:
+                group["lr"] *= 0.1
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b)
+    optimizer.zero_grad()
+    assert all(parameter.grad is None for parameter in ours.parameters())
+
+
+def test_muons_groups() -> None:
+    model = network()
+    matrices, others = ["hidden.weight", "head.weight"], ["conv.weight", "embedding.weight"]
+    rest = [name for name, _ in model.named_parameters() if name not in matrices]
+    assert names_by_group(model, MuonConfig().build(model, CPU)) == [matrices, rest]
+    spared = MuonConfig(decay_bias_and_norm=False).build(model, CPU)
+    assert names_by_group(model, spared) == [matrices, others, ONE_DIMENSION]
+    assert [group["weight_decay"] for group in spared.param_groups] == [0.1, 0.1, 0.0]
+    bare = nn.Linear(2, 2, bias=False)
+    assert names_by_group(bare, MuonConfig().build(bare, CPU)) == [["weight"]]
+
+
+def test_muon_needs_a_linear_layer() -> None:
+    with pytest.raises(ConfigError) as caught:
+        MuonConfig().build(nn.Conv2d(1, 1, 3), CPU)
+    assert str(caught.value) == (
+        "optimizer: 'muon' is for models with linear layers, this one has none; use optimizer=adamw"
+    )
+
+
+@pytest.mark.parametrize("config", [*ALL, AdamConfig(decay_bias_and_norm=False), MuonConfig(decay_bias_and_norm=False)])
+def test_state_round_trip(config: OptimizerConfig) -> None:
+    straight, resumed = network(), network()
+    optimizer = config.build(straight, CPU)
+    for step in range(2):
+        give_gradients(straight, step)
+        optimizer.step()
+    resumed.load_state_dict(straight.state_dict())
+    buffer = io.BytesIO()
+    torch.save(checkpoint.plain(optimizer.state_dict(), "optimizer"), buffer)
+    buffer.seek(0)
+    again = config.build(resumed, CPU)
+    again.load_state_dict(torch.load(buffer, weights_only=True))
+    for step in range(2, 4):
+        for model, one in ((straight, optimizer), (resumed, again)):
+            give_gradients(model, step)
+            one.step()
+    for a, b in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_run_with_several_groups_goes_on_to_the_last_bit(name: str, make: MakeExperiment) -> None:
+    def experiment(epochs: int) -> ExperimentConfig:
+        return make(optimizer={"name": name, "decay_bias_and_norm": False}, train={"epochs": epochs})
+
+    straight, half = train(experiment(2)), train(experiment(1))
+    resume(half.run_dir, ["train.epochs=2"])
+    last = "checkpoints/last.pt"
+    assert equal(weights(straight.run_dir / last), weights(half.run_dir / last))
+    meta = checkpoint.load(straight.run_dir / last)["meta"]
+    assert [name.endswith("bias") for name in meta["parameters"]] == [False, False, False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "problem"),
+    [
+        ("sgd", '"decay_bias_and_norm": 0', "valid boolean"),
+        ("nadam", '"amsgrad": true', "Extra inputs are not permitted"),
+        ("radam", '"betas": [0.9, 1]', "less than 1"),
+        ("adamax", '"eps": 0', "greater than 0"),
+        ("muon", '"ns_steps": 100', "less than 100"),
+        ("muon", '"momentum": 1', "less than 1"),
+    ],
+)
+def test_bad_values_are_refused(name: str, fields: str, problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        registry.find("optimizer", name).model_validate_json(f'{{"name": "{name}", {fields}}}')

@@ -23,8 +23,9 @@ from trainkit.errors import (
     StorageError,
     TrainkitError,
 )
+from trainkit.evaluation import evaluate_checkpoint
 from trainkit.loop import StepOutput
-from trainkit.run import evaluate_checkpoint, resume, train
+from trainkit.run import resume, train
 
 FULL: dict[str, Any] = {
     "train": {"epochs": 3, "accumulate": 3, "clip_norm": 1.0, "early_stopping": {"patience": 50}},
@@ -153,6 +154,31 @@ def test_stop_and_resume_equals_no_stop(make: MakeExperiment, step: int, monkeyp
     assert again.metrics == whole.metrics
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"optimizer": {"name": name}} for name in ("sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta")),
+        {"train": {"epochs": 2, "precision": "bf16"}},
+        {"train": {"epochs": 2, "precision": "fp16"}},
+        {"loader": {"batch_size": 16, "num_workers": 1}},
+        {"scheduler": {"name": "plateau", "patience": 0, "warmup_steps": 3}, "train": {"epochs": 2, "eval_every": 3}},
+        {"train": {"epochs": 6, "early_stopping": {"patience": 1}}, "optimizer": {"name": "sgd", "lr": 1e-20}},
+    ],
+    ids=str,
+)
+def test_every_kind_of_state_is_restored(
+    make: MakeExperiment, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimizer = {"lr": 0.01, **({"momentum": 0.9} if changes.get("optimizer", {}).get("name") == "sgd" else {})}
+    changes = {**changes, "optimizer": {"name": "adam", **optimizer, **changes.get("optimizer", {})}}
+    experiment = make(**changes, data={"shape": [3, 8, 8]}, model={"name": "cnn", "channels": [8, 8], "norm": "batch"})
+    whole = train(experiment, run_dir=Path("whole"))
+    stopped(experiment, 13, Path("parts"), monkeypatch)
+    resume(Path("parts"))
+    assert records(Path("parts")) == records(whole.run_dir)
+    assert equal(weights(Path("parts/checkpoints/last.pt")), weights(Path("whole/checkpoints/last.pt")))
+
+
 def test_several_stops_in_one_epoch(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = make(train={"epochs": 1}, loader={"num_workers": 0})
     whole = train(experiment, run_dir=Path("whole"))
@@ -233,6 +259,84 @@ def test_nothing_to_resume() -> None:
     Path("empty/run.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"no checkpoint yet; start anew: trainkit train empty/config\.yaml"):
         resume(Path("empty"))
+
+
+def test_a_copied_checkpoint_is_no_run_and_nothing_beside_it_is_touched(make: MakeExperiment) -> None:
+    result = train(make(train={"epochs": 1}))
+    Path("home/Downloads").mkdir(parents=True)
+    Path("home/.tmp-precious").write_text("mine")
+    Path("home/Downloads/best.pt").write_bytes(result.checkpoint.read_bytes())
+    with pytest.raises(CheckpointError, match=r"home/Downloads/best\.pt: no run here"):
+        resume(Path("home/Downloads/best.pt"))
+    assert sorted(path.name for path in Path("home").iterdir()) == [".tmp-precious", "Downloads"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "override", "message"),
+    [
+        ({}, "train.epochs=1", "the run is at step 16 already, and would end at step 8"),
+        ({"train": {"epochs": 2, "max_steps": 11}}, "train.epochs=9", "adds nothing: the run ends at step 11"),
+        (
+            {"train": {"epochs": 9, "early_stopping": {"patience": 1}}, "optimizer": {"name": "sgd", "lr": 1e-20}},
+            "train.epochs=20",
+            "the run stopped early at step 16, and would do so again",
+        ),
+        (
+            {"train": {"epochs": 2, "eval_every": 7}, "scheduler": {"name": "plateau"}},
+            "train.epochs=4",
+            "the evaluation at the old end would not have been there in a longer run",
+        ),
+    ],
+)
+def test_an_extension_that_would_not_be_one_is_refused(
+    make: MakeExperiment, changes: dict[str, Any], override: str, message: str
+) -> None:
+    directory = train(make(**changes)).run_dir
+    before = (directory / "config.yaml").read_text()
+    with pytest.raises(ConfigError, match=message):
+        resume(directory, [override])
+    assert (directory / "config.yaml").read_text() == before
+
+
+def test_sigterm_to_the_whole_group_saves_even_with_workers() -> None:
+    import subprocess
+    import sys
+    import time
+
+    command = (
+        "from trainkit.experiment import ExperimentConfig; from trainkit.run import train; from pathlib import Path\n"
+        "train(ExperimentConfig.from_plain({'data': 'synthetic', 'model': 'mlp', 'train': {'epochs': 100000},"
+        " 'loader': {'num_workers': 1}, 'log': {'tensorboard': False}}), run_dir=Path('run'))"
+    )
+    with subprocess.Popen([sys.executable, "-c", command], start_new_session=True, stderr=subprocess.PIPE) as process:
+        while not Path("run/checkpoints/last.pt").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=60)
+    story = json.loads(Path("run/run.json").read_text())
+    assert (story["status"], story["exit_code"]) == ("stopped", 143)
+
+
+def test_improvements_too_small_for_min_delta_add_up(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([1.0, 0.992, 0.984, 0.976, 0.968, 0.96, 0.952, 0.944] + [0.944] * 9)
+    monkeypatch.setattr(loop, "evaluate", lambda *_: {"loss": next(values), "accuracy": 0.0})
+    stopping = {"patience": 3, "min_delta": 0.01}
+    result = train(make(checkpoint={"monitor": "val/loss"}, train={"epochs": 17, "early_stopping": stopping}))
+    evaluated = [r["loss"] for r in records(result.run_dir) if r["kind"] == "eval" and r["split"] == "val"]
+    assert len(evaluated) == 10
+
+
+def test_a_name_can_be_recorded_only_once(make: MakeExperiment) -> None:
+    with pytest.raises(ConfigError, match="metrics: 'accuracy' is recorded already"):
+        train(make(metrics=["accuracy", "accuracy"]))
+
+
+def test_run_json_is_json_even_when_a_number_is_not(make: MakeExperiment) -> None:
+    result = train(make(data={"val": 0}, optimizer={"name": "sgd", "lr": 1e30}, train={"epochs": 1, "max_steps": 1}))
+    story = (result.run_dir / "run.json").read_text()
+    assert "NaN" not in story
+    assert json.loads(story)["metrics"]["test/loss"] is None
 
 
 def test_resume_refuses_other_data(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:

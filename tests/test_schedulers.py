@@ -1,18 +1,40 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
 
+from trainkit import registry
 from trainkit.errors import ConfigError
+from trainkit.experiment import load
 from trainkit.schedulers import (
     ConstantConfig,
     CosineConfig,
+    CosineRestartsConfig,
+    ExponentialConfig,
+    LinearConfig,
+    MultistepConfig,
+    OneCycleConfig,
     PlateauConfig,
+    PolynomialConfig,
     Scheduler,
     SchedulerConfig,
     StepConfig,
@@ -75,6 +97,93 @@ def test_cosine_equals_torch(min_factor: float) -> None:
     assert factor(0) == 1.0
     assert factor(25) == pytest.approx((1 + min_factor) / 2)
     assert factor(50) == factor(60) == pytest.approx(min_factor)
+
+
+PER_EPOCH: list[tuple[SchedulerConfig, Callable[[Optimizer], LRScheduler]]] = [
+    (StepConfig(step_size=3, gamma=0.5), lambda it: StepLR(it, step_size=3, gamma=0.5)),
+    (MultistepConfig(milestones=(2, 3, 9), gamma=0.2), lambda it: MultiStepLR(it, milestones=[2, 3, 9], gamma=0.2)),
+    (ExponentialConfig(gamma=0.9), lambda it: ExponentialLR(it, gamma=0.9)),
+]
+PER_STEP: list[tuple[SchedulerConfig, Callable[[Optimizer], LRScheduler]]] = [
+    (CosineConfig(min_factor=0.1), lambda it: CosineAnnealingLR(it, T_max=40, eta_min=0.05)),
+    (LinearConfig(), lambda it: LinearLR(it, 1.0, 0.0, total_iters=40)),
+    (LinearConfig(end_factor=0.2), lambda it: LinearLR(it, 1.0, 0.2, total_iters=40)),
+    (PolynomialConfig(), lambda it: PolynomialLR(it, total_iters=40)),
+    (PolynomialConfig(power=2.5), lambda it: PolynomialLR(it, total_iters=40, power=2.5)),
+    (CosineRestartsConfig(T_0=7, unit="step"), lambda it: CosineAnnealingWarmRestarts(it, T_0=7)),
+    (
+        CosineRestartsConfig(T_0=2, T_mult=2, min_factor=0.1),
+        lambda it: CosineAnnealingWarmRestarts(it, T_0=8, T_mult=2, eta_min=0.05),
+    ),
+    (CosineRestartsConfig(T_0=1, T_mult=3, unit="step"), lambda it: CosineAnnealingWarmRestarts(it, 1, T_mult=3)),
+    (OneCycleConfig(), lambda it: OneCycleLR(it, max_lr=0.5, total_steps=41, cycle_momentum=False)),
+    (
+        OneCycleConfig(pct_start=0.01, anneal_strategy="linear", div_factor=5, final_div_factor=10),
+        lambda it: OneCycleLR(
+            it,
+            max_lr=0.5,
+            total_steps=41,
+            pct_start=0.01,
+            anneal_strategy="linear",
+            div_factor=5,
+            final_div_factor=10,
+            cycle_momentum=False,
+        ),
+    ),
+    (
+        OneCycleConfig(pct_start=0.9, div_factor=1),
+        lambda it: OneCycleLR(it, max_lr=0.5, total_steps=41, pct_start=0.9, div_factor=1, cycle_momentum=False),
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "torchs"), PER_EPOCH)
+def test_equals_torch_at_every_epoch(config: SchedulerConfig, torchs: Callable[[Optimizer], LRScheduler]) -> None:
+    optimizer = optimizer_with(0.5)
+    expected = rates(optimizer, torchs(optimizer), 12)
+    found = ours(config, 48, lr=0.5, steps_per_epoch=4)
+    assert found == pytest.approx([rate for rate in expected for _ in range(4)], rel=1e-12)
+    per_step = config.model_copy(update={"unit": "step"})
+    assert ours(per_step, 12, lr=0.5, steps_per_epoch=4) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("config", "torchs"), PER_STEP)
+def test_equals_torch_at_every_step(config: SchedulerConfig, torchs: Callable[[Optimizer], LRScheduler]) -> None:
+    optimizer = optimizer_with(0.5)
+    expected = rates(optimizer, torchs(optimizer), 41)
+    # OneCycleLR is at its end at the last step, the others after it.
+    max_steps = 41 if isinstance(config, OneCycleConfig) else 40
+    factor = config.lr_factor(max_steps=max_steps, steps_per_epoch=4)
+    assert [0.5 * factor(step) for step in range(41)] == pytest.approx(expected, rel=1e-9, abs=1e-15)
+    assert ours(config, max_steps, lr=0.5, steps_per_epoch=4) == pytest.approx(
+        expected[:max_steps], rel=1e-9, abs=1e-15
+    )
+
+
+def test_one_cycle_where_torch_divides_by_zero() -> None:
+    # The first step is the peak.
+    factor = OneCycleConfig(pct_start=0.1).lr_factor(max_steps=10, steps_per_epoch=1)
+    assert factor(0) == 1.0
+    assert factor(9) == factor(10) == pytest.approx(1 / 25e4)
+    assert all(factor(step) > factor(step + 1) for step in range(9))
+    assert OneCycleConfig().lr_factor(max_steps=1, steps_per_epoch=1)(0) == pytest.approx(1 / 25e4)
+
+
+@pytest.mark.parametrize(
+    ("config", "after"),
+    [
+        (MultistepConfig(milestones=(1, 3), gamma=0.5), [1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]),
+        (ExponentialConfig(gamma=0.5), [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]),
+        (LinearConfig(), [1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
+        (PolynomialConfig(power=2.0), [(1 - step / 8) ** 2 for step in range(8)]),
+        (CosineRestartsConfig(T_0=2, unit="step"), [1.0, 0.5] * 4),
+        (CosineRestartsConfig(T_0=2, T_mult=2, unit="step"), [1.0, 0.5, 1.0, 0.853553, 0.5, 0.146447, 1.0, 0.961940]),
+    ],
+)
+def test_every_curve_begins_after_the_warm_up(config: SchedulerConfig, after: list[float]) -> None:
+    warmed = config.model_copy(update={"warmup_steps": 3})
+    found = ours(warmed, 11, lr=1.0, steps_per_epoch=2)
+    assert found == pytest.approx([0.25, 0.5, 0.75, *after], abs=1e-6)
 
 
 def test_warm_up_is_a_straight_line() -> None:
@@ -145,6 +254,12 @@ CONFIGS: list[SchedulerConfig] = [
     CosineConfig(min_factor=0.01),
     PlateauConfig(factor=0.5, patience=0),
     PlateauConfig(factor=0.5, patience=1, warmup_steps=20),
+    MultistepConfig(milestones=(1, 5), warmup_steps=5),
+    ExponentialConfig(),
+    CosineRestartsConfig(T_0=1, T_mult=2),
+    LinearConfig(),
+    PolynomialConfig(power=2.0),
+    OneCycleConfig(),
 ]
 
 
@@ -172,5 +287,46 @@ def assert_plain(value: object) -> None:
         assert_plain(child)
 
 
-def test_only_the_cosine_depends_on_the_runs_length() -> None:
-    assert [config.depends_on_total for config in CONFIGS] == [False, False, False, True, False, False]
+def test_which_curves_depend_on_the_runs_length() -> None:
+    found = {name: registry.find("scheduler", name) for name in registry.names("scheduler")}
+    dependent = [
+        name for name, config in found.items() if issubclass(config, SchedulerConfig) and config.depends_on_total
+    ]
+    assert dependent == ["cosine", "linear", "polynomial", "one_cycle"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{name: multistep, milestones: [10, 10]}", "milestones: must rise, but 10 follows 10"),
+        ("{name: multistep, milestones: [1, 30, 20]}", "milestones: must rise, but 20 follows 30"),
+        ("{name: multistep, milestones: []}", "milestones: expected 1 or more values, got 0"),
+        ("{name: multistep, milestones: [0, 1]}", "milestones[0]: must be >= 1, got 0"),
+        ("{name: multistep, milestones: 30}", "milestones: expected a list, got 30; write [30]"),
+        ("{name: multistep}", "milestones: value is missing"),
+        ("{name: exponential, gamma: 1.1}", "gamma: must be <= 1, got 1.1"),
+        ("{name: exponential, unit: batch}", "unit: expected epoch or step, got 'batch'"),
+        (
+            "{name: linear, start_factor: 0.1}",
+            "start_factor: unknown key for 'linear'; the line starts at lr, after warmup_steps",
+        ),
+        ("{name: polynomial, power: 0}", "power: must be > 0, got 0"),
+        (
+            "{name: polynomial, total_iters: 5}",
+            "total_iters: unknown key for 'polynomial'; the curve always spans the run",
+        ),
+        ("{name: cosine, T_max: 5}", "T_max: unknown key for 'cosine'; the curve always spans the run"),
+        ("{name: cosine_restarts, T_0: 0}", "T_0: must be >= 1, got 0"),
+        ("{name: cosine_restarts, T_0: 1, T_mult: 1.5}", "T_mult: expected a whole number, got 1.5"),
+        ("{name: one_cycle, max_lr: 1}", "max_lr: unknown key for 'one_cycle'; the peak is optimizer.lr"),
+        ("{name: one_cycle, pct_start: 1}", "pct_start: must be < 1, got 1"),
+        ("{name: one_cycle, warmup_steps: 5}", "one_cycle has its own rise, pct_start; leave warmup_steps out"),
+    ],
+)
+def test_bad_values_are_refused(text: str, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "cfg.yaml"
+    path.write_text(f"data: digits\nmodel: mlp\nscheduler: {text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    (told,) = caught.value.problems
+    assert re.sub(r"^\S+ scheduler[.:] ?", "", told) == problem

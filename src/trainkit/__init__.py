@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trainkit.data import TargetSpec as TargetSpec
     from trainkit.data import TensorSource as TensorSource
     from trainkit.errors import TrainkitError as TrainkitError
+    from trainkit.evaluation import evaluate_checkpoint as evaluate_checkpoint
     from trainkit.experiment import ExperimentConfig as ExperimentConfig
     from trainkit.experiment import load as load
     from trainkit.loop import fit as fit
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from trainkit.models import register_model as register_model
     from trainkit.optimizers import OptimizerConfig as OptimizerConfig
     from trainkit.registry import register as register
-    from trainkit.run import evaluate_checkpoint as evaluate_checkpoint
     from trainkit.run import resume as resume
     from trainkit.run import train as train
     from trainkit.schedulers import SchedulerConfig as SchedulerConfig
@@ -52,7 +52,7 @@ _homes = {
     "TargetSpec": "data",
     "TensorSource": "data",
     "TrainkitError": "errors",
-    "evaluate_checkpoint": "run",
+    "evaluate_checkpoint": "evaluation",
     "fit": "loop",
     "load": "experiment",
     "register": "registry",

@@ -77,10 +77,11 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(directory: Path) -> None:
+def remove_stale(directory: Path) -> None:
     """Remove the temporary files that a killed process left. For the owner of the directory only."""
     for stale in directory.glob(f"{PREFIX}*"):
-        stale.unlink(missing_ok=True)
+        if stale.is_file():
+            stale.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from trainkit.errors import CheckpointError, ConfigError, TrainkitError, did_you_mean
+from trainkit.errors import CheckpointError, ConfigError, StoppedError, TrainkitError, did_you_mean
 
 if TYPE_CHECKING:
     from trainkit.experiment import ExperimentConfig
@@ -45,7 +45,7 @@ Config = Annotated[str | None, typer.Argument(metavar="CONFIG", help="The YAML f
 
 
 SPLITS = ("test", "val", "train")
-FAMILIES = ("data", "models", "losses", "metrics", "optimizers", "schedulers", "transforms", "sections")
+FAMILIES = ("data", "models", "layers", "losses", "metrics", "optimizers", "schedulers", "transforms", "sections")
 
 
 @app.callback(invoke_without_command=True)
@@ -125,14 +125,14 @@ def evaluate(
     _check_choice("split", split, SPLITS)
     if not ckpt.exists():
         raise CheckpointError(f"{ckpt}: no such file")
-    from trainkit.records import format_metric
-    from trainkit.run import evaluate_checkpoint
+    from trainkit.evaluation import evaluate_checkpoint
+    from trainkit.records import format_metric, plain_json
 
     metrics, notes = evaluate_checkpoint(ckpt, split, device=device or "auto", overrides=overrides or [])
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"checkpoint": str(ckpt), "split": split, "metrics": metrics, "notes": notes}))
+        print(json.dumps(plain_json({"checkpoint": str(ckpt), "split": split, "metrics": metrics, "notes": notes})))
     else:
         print("  ".join(format_metric(f"{split}/{name}", value) for name, value in metrics.items()))
 
@@ -238,6 +238,9 @@ def main() -> NoReturn:
     """The console script: run a command and exit with its code."""
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except StoppedError as error:  # asked for, and safely done
+        print("\n".join(error.problems), file=sys.stderr)
+        sys.exit(error.exit_code)
     except TrainkitError as error:
         _fail(error.exit_code, *error.problems)
     except (KeyboardInterrupt, typer.Abort):

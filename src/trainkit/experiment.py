@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import AfterValidator, Field
@@ -138,6 +138,10 @@ class ExperimentConfig(Config):
     sweep: SweepConfig = SweepConfig()
     """What a sweep varies."""
 
+    def restored(self) -> Self:
+        """The same experiment for weights from a checkpoint: files that training began with may be gone."""
+        return self.model_copy(update={"model": self.model.restored()})
+
 
 def load(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
     """Read a YAML file, apply overrides, import what it names, and validate the whole.
@@ -185,6 +189,7 @@ def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
     rules: list[Callable[[], object]] = [
         lambda: experiment.loss.num_outputs(spec.target),
         *(partial(metric.check, spec.target) for metric in experiment.metrics),
+        lambda: _check_labels(experiment, spec),
         lambda: monitored(experiment, spec),
         lambda: _check_val(experiment),
     ]
@@ -196,6 +201,12 @@ def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
             problems += error.problems
     if problems:
         raise ConfigError(*problems)
+
+
+def _check_labels(experiment: ExperimentConfig, spec: DataSpec) -> None:
+    labels = ["loss", *(metric.label for metric in metrics_of(experiment, spec))]
+    if twice := next((label for label in labels if labels.count(label) > 1), None):
+        raise ConfigError(f"metrics: {twice!r} is recorded already; one record holds one value of a name")
 
 
 def _check_val(experiment: ExperimentConfig) -> None:

@@ -19,6 +19,7 @@ from trainkit.yamlfile import show
 FAMILIES = {
     "data": "data",
     "models": "model",
+    "layers": "layer",
     "losses": "loss",
     "metrics": "metric",
     "optimizers": "optimizer",

@@ -72,6 +72,11 @@ class Plan:
     def steps_per_epoch(self) -> int:
         return math.ceil(self.batches_per_epoch / self.accumulate)
 
+    def epoch_at(self, step: int) -> float:
+        """Epochs done after so many steps."""
+        epochs, steps = divmod(step, self.steps_per_epoch)
+        return epochs + steps * self.accumulate / self.batches_per_epoch
+
     def finished(self, progress: Progress) -> bool:
         return progress.step >= self.max_steps or progress.stopped_early
 
@@ -159,11 +164,12 @@ def fit(
             best = _validate(parts, plan, progress, sink, stop)
             finished = plan.finished(progress)
         is_due = due(progress.step, every=plan.save_every, last=finished)
-        if (progress.step, progress.evaluated) != saved and (best or is_due or stop()):
+        stopping = stop()
+        if (progress.step, progress.evaluated) != saved and (best or is_due or stopping):
             _read(meter, parts)
             save(best)
             saved = (progress.step, progress.evaluated)
-        if finished or stop():
+        if finished or stopping:
             return
 
         meter.start()
@@ -195,14 +201,18 @@ def _validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Ca
     sign = 1 if plan.mode == "max" else -1
     # As good counts as best: on a small val split accuracy is soon the same, and the later weights have seen more.
     best = math.isfinite(value) and (progress.best is None or sign * value >= sign * progress.best)
-    better = best and (progress.best is None or sign * value > sign * progress.best + plan.min_delta)
-    progress.bad_evals = 0 if better else progress.bad_evals + 1
+    # The patience is with real improvements: measured from the last one, so that many small ones add up.
+    since = progress.improved_to
+    if best and (since is None or sign * value > sign * since + plan.min_delta):
+        progress.improved_to, progress.bad_evals = value, 0
+    else:
+        progress.bad_evals += 1
     if best:
         progress.best, progress.best_step = value, progress.step
     progress.evaluated = progress.step
     progress.stopped_early = plan.patience is not None and progress.bad_evals >= plan.patience
     parts.scheduler.observe(value)
-    epoch = progress.epoch + progress.batch / plan.batches_per_epoch
+    epoch = plan.epoch_at(progress.step)
     sink.write(EvalRecord(progress.step, epoch, "val", metrics, best, time.perf_counter() - started))
     return best
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -26,11 +27,17 @@ class Outcome(NamedTuple):
 
 LossFn = Callable[[nn.Module, Batch], Outcome]
 
+Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
+
 
 class LossConfig(Config):
     """Base of every loss."""
 
     name: str
+
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        "reduction": "a loss is the mean over samples, so that it does not depend on the batch size",
+    }
 
     @abstractmethod
     def num_outputs(self, target: TargetSpec) -> int:
@@ -50,6 +57,11 @@ class LossConfig(Config):
             f"loss: {self.name!r} needs {needs}, the targets of the data are {kind} ({target.size}); "
             f"use loss={instead}, or change data"
         )
+
+    def _check_length(self, key: str, weights: tuple[float, ...] | None, size: int, what: str) -> None:
+        if weights is not None and len(weights) != size:
+            values = "1 value" if size == 1 else f"{size} values"
+            raise ConfigError(f"loss.{key}: expected {values}, one for each {what}, got {len(weights)}")
 
 
 def supervised(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
@@ -80,6 +92,11 @@ def elementwise(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
     return supervised(compare)
 
 
+def following(criterion: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """A criterion with weights inside, which go along to wherever the outputs are: a config knows no device."""
+    return lambda outputs, targets: criterion.to(outputs.device)(outputs, targets)
+
+
 @register("loss")
 class CrossEntropyConfig(LossConfig):
     """Negative log-likelihood of the right class. The model gives logits: no softmax at its end."""
@@ -87,15 +104,23 @@ class CrossEntropyConfig(LossConfig):
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target spread evenly over all classes (Szegedy et al., 2016, arXiv:1512.00567)."""
+    weight: Weights | None = None
+    """How much each class counts, in the order of the classes. The mean is over samples: torch divides by the sum of
+    their weights instead, which makes the loss of a sample depend on what else is in its batch."""
 
     def num_outputs(self, target: TargetSpec) -> int:
         if target.kind != "class":
             instead = "bce_with_logits" if target.kind == "multilabel" else "mse"
             raise self._misfit(target, "classes", instead)
+        self._check_length("weight", self.weight, target.size, "class")
         return target.size
 
     def build(self, target: TargetSpec) -> LossFn:
-        return supervised(nn.CrossEntropyLoss(label_smoothing=self.label_smoothing))
+        if self.weight is None:
+            return supervised(nn.CrossEntropyLoss(label_smoothing=self.label_smoothing))
+        weight = torch.tensor(self.weight)
+        each = following(nn.CrossEntropyLoss(weight, label_smoothing=self.label_smoothing, reduction="none"))
+        return supervised(lambda outputs, targets: each(outputs, targets).mean())
 
 
 @register("loss")
@@ -103,16 +128,25 @@ class BceWithLogitsConfig(LossConfig):
     """Binary cross-entropy for several labels that may all be true, or for two classes with a single output."""
 
     name: Literal["bce_with_logits"] = "bce_with_logits"
+    pos_weight: Weights | None = None
+    """How much a true label counts against a false one, in the order of the labels; a single value for two classes."""
 
     def num_outputs(self, target: TargetSpec) -> int:
         if target.kind == "multilabel":
-            return target.size
-        if target.kind == "class" and target.size == 2:
-            return 1
-        raise self._misfit(target, "labels or two classes", "cross_entropy" if target.kind == "class" else "mse")
+            num_outputs, what = target.size, "label"
+        elif target.kind == "class" and target.size == 2:
+            num_outputs, what = 1, "output"
+        else:
+            instead = "cross_entropy" if target.kind == "class" else "mse"
+            raise self._misfit(target, "labels or two classes", instead)
+        self._check_length("pos_weight", self.pos_weight, num_outputs, what)
+        return num_outputs
 
     def build(self, target: TargetSpec) -> LossFn:
-        criterion = nn.BCEWithLogitsLoss()
+        if self.pos_weight is None:
+            criterion: Callable[[Tensor, Tensor], Tensor] = nn.BCEWithLogitsLoss()
+        else:
+            criterion = following(nn.BCEWithLogitsLoss(pos_weight=torch.tensor(self.pos_weight)))
         if target.kind == "class":
             return supervised(lambda outputs, targets: criterion(outputs, targets.unsqueeze(1).float()))
         return elementwise(criterion)
@@ -158,3 +192,15 @@ class SmoothL1Config(RegressionLossConfig):
 
     def build(self, target: TargetSpec) -> LossFn:
         return elementwise(nn.SmoothL1Loss(beta=self.beta))
+
+
+@register("loss")
+class HuberConfig(RegressionLossConfig):
+    """Half the squared error up to `delta`, growing in a straight line beyond it (Huber, 1964): `delta` x smooth_l1."""
+
+    name: Literal["huber"] = "huber"
+    delta: float = Field(1.0, gt=0)
+    """Where the two parts meet, in the targets' unit."""
+
+    def build(self, target: TargetSpec) -> LossFn:
+        return elementwise(nn.HuberLoss(delta=self.delta))

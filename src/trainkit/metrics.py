@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Protocol
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
 from trainkit.config import Config
 from trainkit.data import Kind, TargetSpec
@@ -59,6 +60,10 @@ class MetricConfig(Config):
         """Build the object that counts."""
 
 
+def _sum_dtype(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64  # mps has no doubles
+
+
 class Mean:
     """A mean over samples: the scores of all batches, summed up and divided once.
 
@@ -68,7 +73,7 @@ class Mean:
 
     def __init__(self, score: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> None:
         self.score = score
-        self.total = torch.zeros((), device=device, dtype=torch.float32 if device.type == "mps" else torch.float64)
+        self.total = torch.zeros((), device=device, dtype=_sum_dtype(device))
         self.count = 0
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
@@ -116,37 +121,47 @@ class AccuracyConfig(MetricConfig):
         return Mean(lambda outputs, targets: (outputs.topk(self.top_k).indices == targets[:, None]).any(1), device)
 
 
-class TorchmetricsClassConfig(MetricConfig):
-    """Base of the class metrics that torchmetrics computes."""
+class _Reading:
+    """Lets a torchmetrics object read what our models say.
 
-    average: Literal["macro", "micro", "weighted"] = "macro"
-    """`macro`: mean over the classes; `micro`: over the samples; `weighted`: over the classes by their size."""
+    Given floats it guesses from every batch anew whether they are logits or probabilities, so it is never asked to.
+    """
 
-    kinds: ClassVar[tuple[Kind, ...]] = ("class",)
-    function: ClassVar[str]
-
-    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
-        import torchmetrics.classification
-
-        metric_class = getattr(torchmetrics.classification, f"Multiclass{self.function}")
-        metric = metric_class(num_classes=target.size, average=self.average, validate_args=False).to(device)
-        return _OneOutput(metric) if num_outputs == 1 else metric
-
-
-class _OneOutput:
-    """Lets a multi-class metric read the single logit of a two-class model."""
-
-    def __init__(self, metric: Metric) -> None:
-        self.metric = metric
+    def __init__(self, metric: Metric, read: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+        self.metric, self.read = metric, read
         self.compute, self.reset = metric.compute, metric.reset
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
-        self.metric.update((outputs[:, 0] > 0).long(), targets)
+        self.metric.update(*self.read(outputs, targets))
+
+
+class TorchmetricsClassConfig(MetricConfig):
+    """Base of the metrics that torchmetrics computes from the classes or labels that a model decides for."""
+
+    average: Literal["macro", "micro", "weighted"] = "macro"
+    """`macro`: mean over the classes or labels; `micro`: over all decisions; `weighted`: over the classes or labels by
+    their number of samples."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("class", "multilabel")
+    function: ClassVar[str]
+
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        import torchmetrics.classification as found
+
+        if target.kind == "multilabel":
+            labels = getattr(found, f"Multilabel{self.function}")
+            metric = labels(num_labels=target.size, average=self.average, validate_args=False).to(device)
+            return _Reading(metric, lambda outputs, targets: ((outputs > 0).long(), (targets > 0.5).long()))
+        classes = getattr(found, f"Multiclass{self.function}")
+        metric = classes(num_classes=target.size, average=self.average, validate_args=False).to(device)
+        if num_outputs == 1:
+            return _Reading(metric, lambda outputs, targets: ((outputs[:, 0] > 0).long(), targets))
+        return _Reading(metric, lambda outputs, targets: (outputs.argmax(1), targets))
 
 
 @register("metric")
 class PrecisionConfig(TorchmetricsClassConfig):
-    """Of the samples called a class, the share that is of it."""
+    """Of the samples said to be of a class or to have a label, the share that is right."""
 
     name: Literal["precision"] = "precision"
     function: ClassVar[str] = "Precision"
@@ -154,7 +169,7 @@ class PrecisionConfig(TorchmetricsClassConfig):
 
 @register("metric")
 class RecallConfig(TorchmetricsClassConfig):
-    """Of the samples of a class, the share that is found."""
+    """Of the samples that are of a class or have a label, the share that is found."""
 
     name: Literal["recall"] = "recall"
     function: ClassVar[str] = "Recall"
@@ -169,15 +184,69 @@ class F1Config(TorchmetricsClassConfig):
 
 
 @register("metric")
-class MaeConfig(MetricConfig):
-    """Mean absolute error, in the targets' unit."""
+class AurocConfig(MetricConfig):
+    """Area under the ROC curve: the chance that a sample of a class or with a label is ranked above one without.
 
-    name: Literal["mae"] = "mae"
+    For more than two classes each is compared with all others. Keeps the outputs of all samples until it is read.
+    """
+
+    name: Literal["auroc"] = "auroc"
+    average: Literal["macro", "weighted"] = "macro"
+    """`macro`: mean over the classes or labels; `weighted`: by their number of samples. Two classes have one curve."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("class", "multilabel")
+
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        from torchmetrics.classification import BinaryAUROC, MulticlassAUROC, MultilabelAUROC
+
+        # One number is only ranked. Unlike sigmoid, softsign keeps large logits apart.
+        precise = _sum_dtype(device)
+
+        def rank(outputs: Tensor) -> Tensor:
+            return (functional.softsign(outputs.to(precise)) + 1) / 2
+
+        if target.kind == "multilabel":
+            labels = MultilabelAUROC(num_labels=target.size, average=self.average, validate_args=False).to(device)
+            return _Reading(labels, lambda outputs, targets: (rank(outputs), (targets > 0.5).long()))
+        if target.size == 2:
+            binary = BinaryAUROC(validate_args=False).to(device)
+            if num_outputs == 1:
+                return _Reading(binary, lambda outputs, targets: (rank(outputs[:, 0]), targets))
+            return _Reading(binary, lambda outputs, targets: (rank(outputs[:, 1] - outputs[:, 0]), targets))
+        classes = MulticlassAUROC(num_classes=target.size, average=self.average, validate_args=False).to(device)
+        return _Reading(classes, lambda outputs, targets: (outputs.to(precise).softmax(1), targets))
+
+
+class ErrorConfig(MetricConfig):
+    """Base of the metrics that measure how far numbers are off."""
+
     kinds: ClassVar[tuple[Kind, ...]] = ("number",)
     mode: ClassVar[Literal["min", "max"]] = "min"
 
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """One number per sample, shape (batch,): the mean over its squared errors."""
+    return (outputs - targets).square().mean(1)
+
+
+@register("metric")
+class MaeConfig(ErrorConfig):
+    """Mean absolute error, in the targets' unit."""
+
+    name: Literal["mae"] = "mae"
+
     def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
         return Mean(lambda outputs, targets: (outputs - targets).abs().mean(1), device)
+
+
+@register("metric")
+class MseConfig(ErrorConfig):
+    """Mean squared error."""
+
+    name: Literal["mse"] = "mse"
+
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        return Mean(squared_error, device)
 
 
 class RootMean(Mean):
@@ -188,15 +257,57 @@ class RootMean(Mean):
 
 
 @register("metric")
-class RmseConfig(MetricConfig):
+class RmseConfig(ErrorConfig):
     """Root of the mean squared error, in the targets' unit."""
 
     name: Literal["rmse"] = "rmse"
-    kinds: ClassVar[tuple[Kind, ...]] = ("number",)
-    mode: ClassVar[Literal["min", "max"]] = "min"
 
     def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
-        return RootMean(lambda outputs, targets: (outputs - targets).square().mean(1), device)
+        return RootMean(squared_error, device)
+
+
+class R2:
+    """The share of the targets' variance that outputs explain, the mean over `size` numbers per sample.
+
+    As scikit-learn's r2_score: constant targets give 1 where every output is right, else 0; a single sample NaN.
+    """
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.zero = torch.zeros(size, device=device, dtype=_sum_dtype(device))
+        self.origin = self.residual = self.sum = self.squares = self.zero
+        self.count = 0
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        targets = targets.to(self.zero.dtype)
+        if self.count == 0:
+            self.origin = targets[0]  # sums of squares far from 0 would cancel out
+        centered = targets - self.origin
+        self.residual = self.residual + (targets - outputs).square().sum(0)
+        self.sum, self.squares = self.sum + centered.sum(0), self.squares + centered.square().sum(0)
+        self.count += len(targets)
+
+    def compute(self) -> Tensor:
+        if self.count < 2:
+            return self.zero.new_tensor(torch.nan)
+        total = self.squares - self.sum.square() / self.count
+        return torch.where(total > 0, 1 - self.residual / total, (self.residual == 0).to(total.dtype)).mean()
+
+    def reset(self) -> None:
+        self.origin = self.residual = self.sum = self.squares = self.zero
+        self.count = 0
+
+
+@register("metric")
+class R2Config(MetricConfig):
+    """Share of the targets' variance that is explained: 1 is perfect, 0 no better than their mean."""
+
+    # Our own sums: torchmetrics calls targets constant whose squared deviations sum to less than 1e-4, and right
+    # whatever is said of them.
+    name: Literal["r2"] = "r2"
+    kinds: ClassVar[tuple[Kind, ...]] = ("number",)
+
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        return R2(target.size, device)
 
 
 DEFAULT: dict[Kind, MetricConfig] = {

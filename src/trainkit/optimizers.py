@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -12,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from trainkit.config import Config
+from trainkit.errors import ConfigError
 from trainkit.registry import register
 
 Rate = Annotated[float, Field(gt=0)]
@@ -27,6 +29,9 @@ class OptimizerConfig(Config):
     """Learning rate, before the scheduler scales it."""
     weight_decay: Decay = 0.0
     """L2 penalty, added to the gradient."""
+    decay_bias_and_norm: bool = True
+    """Whether the decay also acts on parameters of fewer than two dimensions: biases, the scales and shifts of
+    normalisation layers."""
 
     usual_lr: ClassVar[tuple[float, float]] = (1e-6, 1e-2)
     """Learning rates outside this range are worth a warning."""
@@ -37,7 +42,33 @@ class OptimizerConfig(Config):
 
     @abstractmethod
     def build(self, model: nn.Module, device: torch.device) -> Optimizer:
-        """Build the optimizer of all parameters that take gradients."""
+        """Build the optimizer of all parameters that take gradients.
+
+        Raises:
+            ConfigError: the optimizer is not made for such a model.
+        """
+
+    def groups(self, parameters: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
+        """torch's parameter groups: one, or two when only the first is to decay."""
+        if self.decay_bias_and_norm:
+            return [{"params": list(parameters)}]
+        decaying = {"params": [parameter for parameter in parameters if parameter.ndim >= 2]}
+        others = {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0}
+        return [group for group in (decaying, others) if group["params"]]
+
+
+class TorchOptimizerConfig(OptimizerConfig):
+    """Base of the optimizers that are one class of torch's, called with the fields of the config."""
+
+    torch_class: ClassVar[type[Optimizer]]
+    has_kernel: ClassVar[bool] = False
+    """Whether torch has one kernel for the whole update."""
+
+    def build(self, model: nn.Module, device: torch.device) -> Optimizer:
+        options = self.model_dump(exclude={"name", "decay_bias_and_norm"})
+        if self.has_kernel:
+            options["fused"] = fused(device)
+        return self.torch_class(self.groups(trainable(model)), **options)
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -51,7 +82,7 @@ def fused(device: torch.device) -> bool:
 
 
 @register("optimizer")
-class SgdConfig(OptimizerConfig):
+class SgdConfig(TorchOptimizerConfig):
     """Stochastic gradient descent, with momentum on request."""
 
     name: Literal["sgd"] = "sgd"
@@ -63,6 +94,8 @@ class SgdConfig(OptimizerConfig):
     """Look ahead by the momentum (Sutskever et al., 2013)."""
 
     usual_lr: ClassVar[tuple[float, float]] = (1e-5, 1.0)
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.SGD
+    has_kernel: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:
@@ -70,26 +103,14 @@ class SgdConfig(OptimizerConfig):
             raise ValueError("nesterov needs momentum > 0")
         return self
 
-    def build(self, model: nn.Module, device: torch.device) -> Optimizer:
-        return torch.optim.SGD(
-            trainable(model),
-            lr=self.lr,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            weight_decay=self.weight_decay,
-            fused=fused(device),
-        )
 
-
-class AdamFamilyConfig(OptimizerConfig):
-    """What Adam and AdamW share."""
+class AdamFamilyConfig(TorchOptimizerConfig):
+    """What Adam and its relatives share."""
 
     betas: tuple[Beta, Beta] = (0.9, 0.999)
-    """Decay of the running means of the gradient and of its square."""
+    """Decay of the running means of the gradient and of its size."""
     eps: Rate = 1e-8
     """Added to the denominator."""
-    amsgrad: bool = False
-    """Use the largest running mean of the square so far (Reddi et al., 2018)."""
 
 
 @register("optimizer")
@@ -97,17 +118,11 @@ class AdamConfig(AdamFamilyConfig):
     """Adam (Kingma and Ba, 2015, arXiv:1412.6980): the learning rate per weight adapts; the usual first choice."""
 
     name: Literal["adam"] = "adam"
+    amsgrad: bool = False
+    """Use the largest running mean of the square so far (Reddi et al., 2018)."""
 
-    def build(self, model: nn.Module, device: torch.device) -> Optimizer:
-        return torch.optim.Adam(
-            trainable(model),
-            lr=self.lr,
-            betas=self.betas,
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            amsgrad=self.amsgrad,
-            fused=fused(device),
-        )
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adam
+    has_kernel: ClassVar[bool] = True
 
 
 @register("optimizer")
@@ -117,21 +132,53 @@ class AdamwConfig(AdamFamilyConfig):
     name: Literal["adamw"] = "adamw"
     weight_decay: Decay = 0.01
     """Each step takes `lr * weight_decay` of a weight away from it."""
+    amsgrad: bool = False
+    """Use the largest running mean of the square so far (Reddi et al., 2018)."""
 
-    def build(self, model: nn.Module, device: torch.device) -> Optimizer:
-        return torch.optim.AdamW(
-            trainable(model),
-            lr=self.lr,
-            betas=self.betas,
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            amsgrad=self.amsgrad,
-            fused=fused(device),
-        )
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.AdamW
+    has_kernel: ClassVar[bool] = True
 
 
 @register("optimizer")
-class RmspropConfig(OptimizerConfig):
+class NadamConfig(AdamFamilyConfig):
+    """Adam with Nesterov's momentum (Dozat, 2016)."""
+
+    name: Literal["nadam"] = "nadam"
+    lr: Rate = 2e-3
+    """Learning rate, before the scheduler scales it."""
+    momentum_decay: Decay = 4e-3
+    """How fast the momentum rises to its full size."""
+    decoupled_weight_decay: bool = False
+    """Take `lr * weight_decay` of a weight away from it, as AdamW does, instead of the L2 penalty."""
+
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.NAdam
+
+
+@register("optimizer")
+class RadamConfig(AdamFamilyConfig):
+    """Adam that holds back while it has seen few gradients, so that it needs no warm-up (Liu et al., 2020,
+    arXiv:1908.03265)."""
+
+    name: Literal["radam"] = "radam"
+    decoupled_weight_decay: bool = False
+    """Take `lr * weight_decay` of a weight away from it, as AdamW does, instead of the L2 penalty."""
+
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.RAdam
+
+
+@register("optimizer")
+class AdamaxConfig(AdamFamilyConfig):
+    """Adam that divides by the largest recent gradient instead of their mean (Kingma and Ba, 2015, arXiv:1412.6980)."""
+
+    name: Literal["adamax"] = "adamax"
+    lr: Rate = 2e-3
+    """Learning rate, before the scheduler scales it."""
+
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adamax
+
+
+@register("optimizer")
+class RmspropConfig(TorchOptimizerConfig):
     """Divides by a running mean of the gradient's size (Hinton, 2012, Coursera lecture 6)."""
 
     name: Literal["rmsprop"] = "rmsprop"
@@ -146,20 +193,11 @@ class RmspropConfig(OptimizerConfig):
     centered: bool = False
     """Divide by the standard deviation instead."""
 
-    def build(self, model: nn.Module, device: torch.device) -> Optimizer:
-        return torch.optim.RMSprop(
-            trainable(model),
-            lr=self.lr,
-            alpha=self.alpha,
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            momentum=self.momentum,
-            centered=self.centered,
-        )
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.RMSprop
 
 
 @register("optimizer")
-class AdagradConfig(OptimizerConfig):
+class AdagradConfig(TorchOptimizerConfig):
     """Divides by the sum of all squared gradients (Duchi et al., 2011): for sparse data; slows down for ever."""
 
     name: Literal["adagrad"] = "adagrad"
@@ -171,20 +209,12 @@ class AdagradConfig(OptimizerConfig):
     """Added to the denominator."""
 
     usual_lr: ClassVar[tuple[float, float]] = (1e-5, 1.0)
-
-    def build(self, model: nn.Module, device: torch.device) -> Optimizer:
-        return torch.optim.Adagrad(
-            trainable(model),
-            lr=self.lr,
-            lr_decay=self.lr_decay,
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            fused=fused(device),
-        )
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adagrad
+    has_kernel: ClassVar[bool] = True
 
 
 @register("optimizer")
-class AdadeltaConfig(OptimizerConfig):
+class AdadeltaConfig(TorchOptimizerConfig):
     """Steps in proportion to past steps (Zeiler, 2012, arXiv:1212.5701): hardly needs a learning rate."""
 
     name: Literal["adadelta"] = "adadelta"
@@ -196,8 +226,82 @@ class AdadeltaConfig(OptimizerConfig):
     """Added to numerator and denominator."""
 
     usual_lr: ClassVar[tuple[float, float]] = (1e-3, 10.0)
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adadelta
+
+
+class MuonWithAdamw(Optimizer):
+    """Muon for some parameters and AdamW for the others, to the scheduler and the checkpoint a single optimizer."""
+
+    def __init__(self, members: Sequence[Optimizer]) -> None:
+        self.members = members
+        super().__init__([group for member in members for group in member.param_groups], {})
+        self._share()
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # nothing here evaluates a loss twice
+        for member in self.members:
+            member.step()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._share()  # loading replaces the groups and the state
+
+    def _share(self) -> None:
+        groups = iter(self.param_groups)
+        for member in self.members:
+            member.param_groups = list(islice(groups, len(member.param_groups)))
+            member.state = self.state
+
+
+@register("optimizer")
+class MuonConfig(OptimizerConfig):
+    """Muon for the weights of linear layers (Jordan et al., 2024, kellerjordan.github.io/posts/muon): steps along an
+    orthogonal matrix near the momentum. AdamW for all that is no matrix (convolutions, biases, norms), and embeddings.
+
+    torch's Muon scales a step to the size of AdamW's (Liu et al., 2025, arXiv:2502.16982), so that one learning rate
+    and one weight decay serve both. Unlike both papers it also moves the output layer, which no rule can tell apart.
+    """
+
+    name: Literal["muon"] = "muon"
+    weight_decay: Decay = 0.1
+    """Each step takes `lr * weight_decay` of a weight away from it."""
+    momentum: Beta = 0.95
+    """Share of Muon's last update that is carried over."""
+    nesterov: bool = True
+    """Look ahead by the momentum."""
+    ns_steps: int = Field(5, ge=1, lt=100)
+    """Newton-Schulz iterations: more come nearer to an orthogonal matrix."""
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """AdamW's decay of the running means of the gradient and of its square."""
 
     def build(self, model: nn.Module, device: torch.device) -> Optimizer:
-        return torch.optim.Adadelta(
-            trainable(model), lr=self.lr, rho=self.rho, eps=self.eps, weight_decay=self.weight_decay
-        )
+        embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+        parameters = trainable(model)
+        matrices = [parameter for parameter in parameters if parameter.ndim == 2 and parameter not in embeddings]
+        if not matrices:
+            raise ConfigError(
+                "optimizer: 'muon' is for models with linear layers, this one has none; use optimizer=adamw"
+            )
+        chosen = set(matrices)
+        others = [parameter for parameter in parameters if parameter not in chosen]
+        members: list[Optimizer] = [
+            torch.optim.Muon(
+                matrices,
+                lr=self.lr,
+                weight_decay=self.weight_decay,
+                momentum=self.momentum,
+                nesterov=self.nesterov,
+                ns_steps=self.ns_steps,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        ]
+        if others:
+            members.append(
+                torch.optim.AdamW(
+                    self.groups(others),
+                    lr=self.lr,
+                    betas=self.betas,
+                    weight_decay=self.weight_decay,
+                    fused=fused(device),
+                )
+            )
+        return MuonWithAdamw(members)

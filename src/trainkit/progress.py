@@ -21,6 +21,8 @@ class Progress:
     best: float | None = None
     """The best value of the monitored metric."""
     best_step: int = 0
+    improved_to: float | None = None
+    """The value of the last improvement that counted for early stopping."""
     bad_evals: int = 0
     """Evaluations since the best, for early stopping."""
     stopped_early: bool = False

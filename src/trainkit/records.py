@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,15 @@ class Tee:
     def write(self, record: Record) -> None:
         for sink in self.sinks:
             sink.write(record)
+
+
+def plain_json(value: Any) -> Any:
+    """The same data with null for every number that JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def format_metric(name: str, value: float) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from trainkit.errors import ConfigError, did_you_mean
 
 C = TypeVar("C", bound=type[BaseModel])
 
-FAMILIES = ("data", "model", "loss", "metric", "optimizer", "scheduler", "transform")
+FAMILIES = ("data", "model", "layer", "loss", "metric", "optimizer", "scheduler", "transform")
 
 _families: dict[str, dict[str, type[BaseModel]]] = {family: {} for family in FAMILIES}
 _loaded: set[str] = set()
@@ -102,6 +103,23 @@ def load_module(name: str, beside: Path | None) -> None:
     if len(list(_registered())) == known and not any(f"{module}.".startswith(f"{name}.") for module in modules):
         raise ConfigError(f"{name!r} registers no config")
     _loaded.add(name)
+
+
+def python_path(modules: Iterable[str]) -> str:
+    """What to put before a command so that it finds the modules: `PYTHONPATH=experiments `, or nothing.
+
+    A stored config looks only in the current directory and among what is installed, never beside itself.
+    """
+    folders: list[str] = []
+    for name in modules:
+        module = sys.modules.get(name.partition(".")[0])
+        file = getattr(module, "__file__", None)
+        if file is None:
+            continue
+        folder = Path(file).parent.parent if Path(file).name == "__init__.py" else Path(file).parent
+        if "site-packages" not in folder.parts and folder.resolve() != Path().resolve():
+            folders.append(os.path.relpath(folder))
+    return f"PYTHONPATH={os.pathsep.join(dict.fromkeys(folders))} " if folders else ""
 
 
 def _registered() -> Iterator[type[BaseModel]]:

@@ -13,20 +13,21 @@ from typing import Any
 
 import torch
 
-from trainkit import atomic, checkpoint, merging, rundir, snapshot, yamlfile
+from trainkit import atomic, checkpoint, merging, registry, rundir, snapshot, yamlfile
 from trainkit import device as devices
 from trainkit.checkpoint import Payload
-from trainkit.data import Data, DataSpec
+from trainkit.data import Data
 from trainkit.errors import (
     ConfigError,
     DataError,
     DivergedError,
     OutOfMemoryError,
     StoppedError,
+    StorageError,
     TrainkitError,
     WorkerError,
 )
-from trainkit.experiment import ExperimentConfig, build, build_eval, open_data, parse, warnings
+from trainkit.experiment import ExperimentConfig, build, open_data, parse, warnings
 from trainkit.loop import Parts, Plan, evaluate, fit
 from trainkit.progress import Progress
 from trainkit.records import (
@@ -41,6 +42,7 @@ from trainkit.records import (
     format_metric,
 )
 from trainkit.rundir import RunDir
+from trainkit.schedulers import PlateauConfig
 from trainkit.signals import Stop, stop_on_signal
 from trainkit.sinks.console import ConsoleSink
 from trainkit.sinks.jsonl import JsonlSink
@@ -69,6 +71,8 @@ class Job:
     parts: Parts
     plan: Plan
     directory: RunDir
+    digests: dict[str, str]
+    """Fingerprints of the data."""
     progress: Progress
     quiet: bool
 
@@ -90,19 +94,20 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
     parts, plan = build(experiment, data, device)
     used = experiment.data.to_plain()["name"]
     fallback = {"asked": asked, "used": used, "why": missing} if missing else None
+    digests = data.digests()
     with rundir.create(experiment.name, run_dir) as directory:
         directory.tell(
             status="running",
             name=experiment.name,
             started_at=rundir.now(),
             fallback=fallback,
-            data=data.digests(),
+            data=digests,
             environment=rundir.environment(),
         )
         directory.write_config(yamlfile.dump(experiment.to_plain()))
         held_out = data.val.index.tolist() if data.val else []
         atomic.write_text(directory.path / "split.json", json.dumps({"val": held_out}) + "\n")
-        return _run(Job(experiment, data, parts, plan, directory, Progress(), quiet), None, [])
+        return _run(Job(experiment, data, parts, plan, directory, digests, Progress(), quiet), None, [])
 
 
 def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = None, quiet: bool = False) -> Result:
@@ -122,19 +127,22 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         experiment = _extended(stored, [*overrides, *([f"train.device={device}"] if device else [])])
         if directory.story.get("status") == "finished" and experiment == stored:
             result = Result(directory.path, directory.chosen, directory.story["metrics"])
-            ConsoleSink(quiet=quiet).write(_end(result, "already complete", stored, directory))
+            ConsoleSink(quiet=quiet).write(_end(result, "already complete", stored, directory, None))
             return result
         chosen = devices.select(experiment.train.device)
         _, data, missing = open_data(experiment)
         if missing:
             raise DataError(missing)
-        parts, plan = build(experiment, data, chosen)
-        notes = snapshot.restore(checkpoint_path, payload, data, parts)
+        parts, plan = build(experiment.restored(), data, chosen)
+        digests = data.digests()
+        notes = snapshot.restore(checkpoint_path, payload, digests, parts)
         progress = Progress()
         progress.load_state_dict(payload["progress"])
+        if experiment != stored:
+            _check_extension(experiment, plan, progress)
         directory.tell(status="running", resumed_at=[*directory.story.get("resumed_at", []), rundir.now()])
         directory.write_config(yamlfile.dump(experiment.to_plain()))
-        return _run(Job(experiment, data, parts, plan, directory, progress, quiet), payload, notes)
+        return _run(Job(experiment, data, parts, plan, directory, digests, progress, quiet), payload, notes)
 
 
 def _extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentConfig:
@@ -159,6 +167,22 @@ def _extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentC
     return given
 
 
+def _check_extension(experiment: ExperimentConfig, plan: Plan, progress: Progress) -> None:
+    """Refuse a new end that the run has passed, and one that would not give the run planned that way from the start."""
+    reacts = plan.patience is not None or isinstance(experiment.scheduler, PlateauConfig)
+    if plan.max_steps < progress.step:
+        problem = f"the run is at step {progress.step} already, and would end at step {plan.max_steps}"
+    elif progress.stopped_early:
+        problem = f"the run stopped early at step {progress.step}, and would do so again; start a new run"
+    elif plan.max_steps == progress.step:
+        problem = f"adds nothing: the run ends at step {plan.max_steps}; see train.epochs and train.max_steps"
+    elif reacts and progress.evaluated == progress.step and progress.step % plan.eval_every:
+        problem = "the evaluation at the old end would not have been there in a longer run; start a new run"
+    else:
+        return
+    raise ConfigError(f"command line: {problem}")
+
+
 def _leaves(plain: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(plain, dict) and plain:
         for name, value in plain.items():
@@ -170,7 +194,8 @@ def _leaves(plain: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
     """Train from where the job's progress stands, and tell the run's story while it lasts."""
     experiment, directory, progress, plan = job.experiment, job.directory, job.progress, job.plan
-    with ExitStack() as stack:
+    # From here on nothing ends the run without a word in its story, the slow imports below included.
+    with stop_on_signal() as stop, _early_end_told(job), ExitStack() as stack:
         console = ConsoleSink(quiet=job.quiet, log=directory.log)
         stack.callback(console.close)
         jsonl = JsonlSink(directory.metrics, keep=resumed_from["log"]["bytes"] if resumed_from else None)
@@ -187,27 +212,33 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
         for note in [*notes, *_fallback_notes(directory), *warnings(experiment, job.data, plan)]:
             sink.write(NoteRecord(note, "warning"))
         if resumed_from:
-            where = f"step {progress.step} (epoch {progress.epoch}, batch {progress.batch})"
+            where = f"step {progress.step}, with {progress.batch} batches of epoch {progress.epoch + 1} done"
             sink.write(NoteRecord(f"resumed at {where}: weights, optimizer, scheduler, best value, data order"))
 
         def save(best: bool) -> None:
-            payload = snapshot.take(experiment, job.data, job.parts, progress, jsonl.sync())
+            payload = snapshot.take(experiment, job.data.spec, job.digests, job.parts, progress, jsonl.sync())
             checkpoint.save(directory.checkpoints, payload, best=best)
             sink.write(CheckpointRecord(progress.step, directory.last, best))
 
-        stop = stack.enter_context(stop_on_signal())
-        with _early_end_told(job):
-            console.show_progress(progress, max_steps=plan.max_steps, steps_per_epoch=plan.steps_per_epoch)
-            started = time.monotonic()
-            fit(job.parts, plan, progress, sink=sink, save=save, stop=stop)
-            metrics = _final_metrics(job, sink, stop)
-            how = f"{directory.chosen.name} of step {progress.best_step or progress.step}"
-            how += f", stopped early at step {progress.step}" if progress.stopped_early else ""
-            result = Result(directory.path, directory.chosen, metrics)
-            directory.tell(status="finished", reason=None, exit_code=0, ended_at=rundir.now(), metrics=metrics)
-            duration = format_duration(time.monotonic() - started)
-            sink.write(_end(result, f"{how}; {duration}", experiment, directory))
+        console.show_progress(progress, max_steps=plan.max_steps, steps_per_epoch=plan.steps_per_epoch)
+        started = time.monotonic()
+        fit(job.parts, plan, progress, sink=sink, save=save, stop=stop)
+        metrics = _final_metrics(job, sink, stop)
+        result = Result(directory.path, directory.chosen, metrics)
+        directory.tell(status="finished", reason=None, exit_code=0, ended_at=rundir.now(), metrics=metrics)
+        how = f"{directory.chosen.name} of step {progress.best_step or progress.step}"
+        how += f", stopped early at step {progress.step}" if progress.stopped_early else ""
+        how += f"; {format_duration(time.monotonic() - started)}"
+        sink.write(_end(result, how, experiment, directory, _longer(experiment, progress)))
     return result
+
+
+def _longer(experiment: ExperimentConfig, progress: Progress) -> str | None:
+    """The override that makes a finished run twice as long; None where a longer run would be another one."""
+    if progress.stopped_early or experiment.scheduler.depends_on_total:
+        return None
+    max_steps = experiment.train.max_steps
+    return f"train.max_steps={2 * max_steps}" if max_steps else f"train.epochs={2 * experiment.train.epochs}"
 
 
 def _final_metrics(job: Job, sink: Sink, stop: Stop) -> dict[str, float]:
@@ -224,8 +255,7 @@ def _final_metrics(job: Job, sink: Sink, stop: Stop) -> dict[str, float]:
         raise StoppedError(stop.signum)
     if tested is not None:
         step = progress.best_step or progress.step
-        epoch = step / job.plan.steps_per_epoch
-        sink.write(EvalRecord(step, epoch, "test", tested, False, time.perf_counter() - started))
+        sink.write(EvalRecord(step, job.plan.epoch_at(step), "test", tested, False, time.perf_counter() - started))
         metrics |= {f"test/{name}": value for name, value in tested.items()}
     return metrics
 
@@ -241,6 +271,8 @@ def _early_end_told(job: Job) -> Iterator[None]:
         status = {7: "diverged", 130: "stopped", 143: "stopped"}.get(code, "failed")
         reason = str(told) or type(told).__name__
         job.directory.tell(status=status, reason=reason, exit_code=code, ended_at=rundir.now(), step=job.progress.step)
+        if told is error:
+            raise
         raise told from (None if isinstance(error, TrainkitError) else error)
 
 
@@ -248,7 +280,8 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
     directory, step, batch_size = job.directory, job.progress.step, job.experiment.loader.batch_size
     text = str(error)
     if isinstance(error, StoppedError):
-        saved = f"saved; go on with: trainkit train --resume {directory.path}"
+        python_path = registry.python_path(job.experiment.imports)
+        saved = f"saved; go on with: {python_path}trainkit train --resume {directory.path}"
         what = saved if directory.last.exists() else "before anything was saved"
         signum = error.exit_code - 128
         return StoppedError(signum, f"stopped by {signal.Signals(signum).name} at step {step}, {what}")
@@ -259,6 +292,11 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
         half = f"loader.batch_size={max(1, batch_size // 2)}"
         return OutOfMemoryError(f"out of memory with loader.batch_size {batch_size}; try {half}")
+    if isinstance(error, OSError):
+        return StorageError(f"{directory.path}: {text} after step {step}; saved last: {directory.last}")
+    if isinstance(error, DataError) and "in DataLoader worker process" in text:
+        # torch puts the worker's whole traceback into the message; the last line is ours
+        return DataError(text.strip().splitlines()[-1].partition("DataError: ")[2])
     if isinstance(error, RuntimeError) and "DataLoader worker" in text:
         return WorkerError(f"a data worker died after step {step}: {text.splitlines()[0]}")
     return error
@@ -294,55 +332,15 @@ def _facts(job: Job) -> dict[str, str]:
     }
 
 
-def _end(result: Result, how: str, experiment: ExperimentConfig, directory: RunDir) -> EndRecord:
+def _end(result: Result, how: str, experiment: ExperimentConfig, directory: RunDir, longer: str | None) -> EndRecord:
     numbers = "  ".join(format_metric(name, value) for name, value in result.metrics.items()) or "done"
     fallback = directory.story.get("fallback")
     instead = f"; on {fallback['used']}, not on {fallback['asked']}" if fallback else ""
-    return EndRecord(
-        f"{numbers}  ({how}{instead})",
-        {
-            "evaluate": f"trainkit eval --ckpt {result.checkpoint}",
-            "curves": f"tensorboard --logdir {directory.tensorboard}",
-            "go on": f"trainkit train --resume {directory.path} train.epochs={experiment.train.epochs * 2}",
-        },
-    )
-
-
-def evaluate_checkpoint(
-    path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
-) -> tuple[dict[str, float], list[str]]:
-    """Measure a checkpoint on a split of its data. Needs only the file and the data.
-
-    Args:
-        split: `test`, `val` or `train`.
-        overrides: for keys of `data` and `loader`, such as `data.root=…` on another machine.
-
-    Returns:
-        `loss` and the metrics, and what a reader of them should know.
-
-    Raises:
-        TrainkitError: the checkpoint or its data cannot be used.
-    """
-    overrides = list(overrides)
-    if wrong := [item for item in overrides if not item.startswith(("data.", "loader."))]:
-        raise ConfigError(
-            *(f"command line: {item}: only data and loader can change in an evaluation" for item in wrong)
-        )
-    payload = checkpoint.load(path)
-    snapshot.experiment_of(path, payload)
-    experiment = parse(merging.override(snapshot.config_node(path, payload), overrides), beside=None)
-    chosen = devices.select(device)
-    _, data, missing = open_data(experiment)
-    if missing:
-        raise DataError(missing)
-    spec = DataSpec.from_plain(payload["spec"])
-    if data.spec.target != spec.target:
-        raise DataError(f"{path}: trained for {spec.target.size} {spec.target.kind} targets, this data has others")
-    other = data.digests().get(split) != payload["data"].get(split)
-    notes = [f"these {split} samples are not the ones of the training run"] if other else []
-    samples = data.split(split)
-    parts = build_eval(experiment, spec, chosen)
-    checkpoint.load_weights(path, parts.model, payload["model"])
-    metrics = evaluate(parts, experiment.loader.eval_loader(samples, chosen))
-    assert metrics is not None
-    return metrics, notes
+    python_path = registry.python_path(experiment.imports)
+    commands = {
+        "evaluate": f"{python_path}trainkit eval --ckpt {result.checkpoint}",
+        "curves": f"tensorboard --logdir {directory.tensorboard}",
+    }
+    if longer:
+        commands["go on"] = f"{python_path}trainkit train --resume {directory.path} {longer}"
+    return EndRecord(f"{numbers}  ({how}{instead})", commands)

@@ -17,6 +17,7 @@ from typing import Any, Literal, TextIO
 
 from trainkit import atomic
 from trainkit.errors import BusyError, CheckpointError, StorageError
+from trainkit.records import plain_json
 
 
 @dataclass(slots=True)
@@ -68,7 +69,8 @@ class RunDir:
     def tell(self, **news: Any) -> None:
         """Add to `run.json`, atomically."""
         self.story.update(news)
-        atomic.write_text(self.path / "run.json", json.dumps(self.story, indent=2, default=str) + "\n")
+        text = json.dumps(plain_json(self.story), indent=2, default=str)
+        atomic.write_text(self.path / "run.json", text + "\n")
 
     def close(self) -> None:
         """Let another process own the directory."""
@@ -126,10 +128,11 @@ def locate(path: Path) -> tuple[Path, Path]:
     Raises:
         CheckpointError: there is no run, or none that has saved anything yet.
     """
-    if path.is_file():
-        return path.parent.parent, path
-    if not (path / "run.json").is_file():
+    run, checkpoint = (path.parent.parent, path) if path.is_file() else (path, None)
+    if not (run / "run.json").is_file() or (checkpoint and path.parent.name != "checkpoints"):
         raise CheckpointError(f"{path}: no run here (expected a run directory or a checkpoint in one)")
+    if checkpoint:
+        return run, checkpoint
     last = path / "checkpoints" / "last.pt"
     if not last.is_file():
         raise CheckpointError(f"{path}: no checkpoint yet; start anew: trainkit train {path / 'config.yaml'}")
@@ -144,9 +147,9 @@ def reopen(path: Path) -> RunDir:
     """
     run_dir = _own(RunDir(path))
     with suppress(OSError, ValueError):
-        run_dir.story = json.loads((path / "run.json").read_text())
+        run_dir.story = dict(json.loads((path / "run.json").read_text()))
     for directory in (run_dir.path, run_dir.checkpoints):
-        atomic.sweep(directory)
+        atomic.remove_stale(directory)
     return run_dir
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
@@ -106,41 +109,208 @@ class ConstantConfig(SchedulerConfig):
     name: Literal["constant"] = "constant"
 
 
+class StaircaseConfig(SchedulerConfig):
+    """Base of the schedulers that multiply the learning rate by `gamma` every now and then."""
+
+    gamma: float = Field(0.1, gt=0, le=1)
+    """Factor at each drop."""
+    unit: Literal["epoch", "step"] = "epoch"
+    """What is counted, from the end of the warm-up; in between the rate stays the same."""
+
+    @abstractmethod
+    def drops(self, elapsed: int) -> int:
+        """How many times the rate has dropped after so many epochs or steps."""
+
+    def curve(self, *, max_steps: int, steps_per_epoch: int) -> Curve:
+        length = steps_per_epoch if self.unit == "epoch" else 1
+        return lambda step: self.gamma ** self.drops(step // length)
+
+
 @register("scheduler")
-class StepConfig(SchedulerConfig):
+class StepConfig(StaircaseConfig):
     """Multiply the learning rate by `gamma` every `step_size` epochs (torch's StepLR)."""
 
     name: Literal["step"] = "step"
     step_size: int = Field(ge=1)
-    """How long the rate stays the same, in the unit below."""
-    gamma: float = Field(0.1, gt=0, le=1)
-    """Factor at each drop."""
-    unit: Literal["epoch", "step"] = "epoch"
-    """What `step_size` counts."""
+    """How long the rate stays the same, in the unit."""
 
-    def curve(self, *, max_steps: int, steps_per_epoch: int) -> Curve:
-        size = self.step_size * (steps_per_epoch if self.unit == "epoch" else 1)
-        return lambda step: self.gamma ** (step // size)
+    def drops(self, elapsed: int) -> int:
+        return elapsed // self.step_size
 
 
 @register("scheduler")
-class CosineConfig(SchedulerConfig):
-    """Half a cosine from the learning rate down to `min_factor` of it at the last step (arXiv:1608.03983)."""
+class MultistepConfig(StaircaseConfig):
+    """Multiply the learning rate by `gamma` at certain epochs (torch's MultiStepLR)."""
+
+    name: Literal["multistep"] = "multistep"
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    """After how many epochs or steps the rate drops, rising: `[30, 60]`."""
+
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_rise(cls, milestones: tuple[int, ...]) -> tuple[int, ...]:
+        for earlier, later in pairwise(milestones):
+            if earlier >= later:
+                raise ValueError(f"must rise, but {later} follows {earlier}")
+        return milestones
+
+    def drops(self, elapsed: int) -> int:
+        return bisect_right(self.milestones, elapsed)
+
+
+@register("scheduler")
+class ExponentialConfig(StaircaseConfig):
+    """Multiply the learning rate by `gamma` after every epoch (torch's ExponentialLR)."""
+
+    name: Literal["exponential"] = "exponential"
+    gamma: float = Field(0.95, gt=0, le=1)
+    """Factor at each drop."""
+
+    def drops(self, elapsed: int) -> int:
+        return elapsed
+
+
+def half_cosine(share: float, start: float, end: float) -> float:
+    """From `start` to `end` along half a cosine, as `share` goes from 0 to 1 (SGDR, arXiv:1608.03983, equation 5)."""
+    return end + (start - end) * ((1 + math.cos(math.pi * share)) / 2)
+
+
+def straight_line(share: float, start: float, end: float) -> float:
+    """From `start` to `end`, as `share` goes from 0 to 1."""
+    return start + (end - start) * share
+
+
+class SpanningConfig(SchedulerConfig):
+    """Base of the schedulers whose curve spans the run, moving at every step."""
+
+    depends_on_total: ClassVar[bool] = True
+    unknown_key_hints: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("T_max", "total_iters", "total_steps"), "the curve always spans the run"
+    ) | {"eta_min": "min_factor is the end as a share of lr"}
+
+    @abstractmethod
+    def factor(self, share: float) -> float:
+        """The factor when such a share of the run, from 0 to 1, is done."""
+
+    def curve(self, *, max_steps: int, steps_per_epoch: int) -> Curve:
+        return lambda step: self.factor(min(step / max_steps, 1.0))
+
+
+@register("scheduler")
+class CosineConfig(SpanningConfig):
+    """Half a cosine from the learning rate down to `min_factor` of it at the last step (torch's CosineAnnealingLR)."""
 
     name: Literal["cosine"] = "cosine"
     min_factor: float = Field(0.0, ge=0, lt=1)
     """What is left of the learning rate at the end, as a share."""
 
-    depends_on_total: ClassVar[bool] = True
+    def factor(self, share: float) -> float:
+        return half_cosine(share, 1.0, self.min_factor)
+
+
+@register("scheduler")
+class LinearConfig(SpanningConfig):
+    """A straight line from the learning rate down to `end_factor` of it at the last step (torch's LinearLR)."""
+
+    name: Literal["linear"] = "linear"
+    end_factor: float = Field(0.0, ge=0, lt=1)
+    """What is left of the learning rate at the end, as a share."""
+
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
-        "eta_min": "min_factor is the end as a share of lr",
-        "T_max": "the curve always spans the run",
+        **SpanningConfig.unknown_key_hints,
+        "min_factor": "the end is end_factor",
+        "eta_min": "the end is end_factor, as a share of lr",
+        "start_factor": "the line starts at lr, after warmup_steps",
     }
 
+    def factor(self, share: float) -> float:
+        return straight_line(share, 1.0, self.end_factor)
+
+
+@register("scheduler")
+class PolynomialConfig(SpanningConfig):
+    """A power of what is left of the run, down to 0 at the last step (torch's PolynomialLR)."""
+
+    name: Literal["polynomial"] = "polynomial"
+    power: float = Field(1.0, gt=0)
+    """1 is a straight line; the higher, the faster the rate falls at first."""
+
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {**SpanningConfig.unknown_key_hints, "eta_min": "the end is 0"}
+
+    def factor(self, share: float) -> float:
+        return float((1 - share) ** self.power)
+
+
+@register("scheduler")
+class CosineRestartsConfig(SchedulerConfig):
+    """Half cosines one after the other, each from the full learning rate (torch's CosineAnnealingWarmRestarts)."""
+
+    name: Literal["cosine_restarts"] = "cosine_restarts"
+    T_0: int = Field(ge=1)
+    """Length of the first cosine, in the unit."""
+    T_mult: int = Field(1, ge=1)
+    """Each cosine is so many times as long as the one before."""
+    min_factor: float = Field(0.0, ge=0, lt=1)
+    """What is left of the learning rate at the end of each cosine, as a share."""
+    unit: Literal["epoch", "step"] = "epoch"
+    """What `T_0` counts, from the end of the warm-up; the rate moves at every step."""
+
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {"eta_min": "min_factor is the end as a share of lr"}
+
     def curve(self, *, max_steps: int, steps_per_epoch: int) -> Curve:
+        first = self.T_0 * (steps_per_epoch if self.unit == "epoch" else 1)
+
         def factor(step: int) -> float:
-            half_cosine = (1 + math.cos(math.pi * min(step / max_steps, 1.0))) / 2
-            return self.min_factor + (1 - self.min_factor) * half_cosine
+            length, position = first, step
+            if self.T_mult == 1:
+                position %= length
+            while position >= length:
+                position, length = position - length, length * self.T_mult
+            return half_cosine(position / length, 1.0, self.min_factor)
+
+        return factor
+
+
+@register("scheduler")
+class OneCycleConfig(SchedulerConfig):
+    """Up to the learning rate and down to almost nothing over the run (torch's OneCycleLR; Smith and Topin, 2018,
+    arXiv:1708.07120). The momentum stays as it is."""
+
+    name: Literal["one_cycle"] = "one_cycle"
+    pct_start: float = Field(0.3, gt=0, lt=1)
+    """Share of the steps in which the rate rises."""
+    anneal_strategy: Literal["cos", "linear"] = "cos"
+    """Along half cosines or straight lines, at every step."""
+    div_factor: float = Field(25.0, ge=1)
+    """The rate begins at `lr / div_factor`."""
+    final_div_factor: float = Field(1e4, ge=1)
+    """The last step's rate is that of the first divided by it."""
+
+    depends_on_total: ClassVar[bool] = True
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        "max_lr": "the peak is optimizer.lr",
+        "total_steps": "the curve always spans the run",
+        "cycle_momentum": "the momentum stays as it is",
+    }
+
+    @model_validator(mode="after")
+    def _rises_by_itself(self) -> Self:
+        if self.warmup_steps:
+            raise ValueError("one_cycle has its own rise, pct_start; leave warmup_steps out")
+        return self
+
+    def curve(self, *, max_steps: int, steps_per_epoch: int) -> Curve:
+        anneal = half_cosine if self.anneal_strategy == "cos" else straight_line
+        first, final = 1 / self.div_factor, 1 / (self.div_factor * self.final_div_factor)
+        last = max_steps - 1
+        peak = self.pct_start * max_steps - 1  # as torch has it, also where that lies before the first step
+
+        def factor(step: int) -> float:
+            if step >= last:
+                return final
+            if step <= peak:
+                return anneal(step / peak, first, 1.0) if peak else 1.0
+            return anneal((step - peak) / (last - peak), 1.0, final)
 
         return factor
 

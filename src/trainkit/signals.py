@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -33,6 +34,9 @@ def stop_on_signal() -> Iterator[Stop]:
     After the first one the ordinary handlers are back, so that a second one ends the process at once.
     """
     stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may have handlers
+        return
     before = {signum: signal.getsignal(signum) for signum in _signals()}
 
     def ask(signum: int, _frame: FrameType | None) -> None:

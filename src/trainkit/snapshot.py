@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor
 
 import trainkit
 from trainkit import checkpoint, yamlfile
 from trainkit.checkpoint import Payload
-from trainkit.data import Data
+from trainkit.data import DataSpec
 from trainkit.errors import CheckpointError, ConfigError, DataError
 from trainkit.experiment import ExperimentConfig, parse
 from trainkit.loop import Parts
@@ -18,7 +18,14 @@ from trainkit.progress import Progress
 from trainkit.yamlfile import Node, Where
 
 
-def take(experiment: ExperimentConfig, data: Data, parts: Parts, progress: Progress, log_bytes: int) -> Payload:
+def take(
+    experiment: ExperimentConfig,
+    spec: DataSpec,
+    digests: dict[str, str],
+    parts: Parts,
+    progress: Progress,
+    log_bytes: int,
+) -> Payload:
     """Everything from which a run can go on. `log_bytes` is the length of its metrics.jsonl."""
     scaler = parts.precision.scaler
     return {
@@ -26,11 +33,11 @@ def take(experiment: ExperimentConfig, data: Data, parts: Parts, progress: Progr
             "trainkit": trainkit.__version__,
             **_machine(parts.device),
             "optimizer": type(parts.optimizer).__name__,
-            "parameters": _trainable_names(parts.model),
+            "parameters": _parameter_names(parts),
         },
         "config": experiment.to_plain(),
-        "spec": data.spec.to_plain(),
-        "data": data.digests(),
+        "spec": spec.to_plain(),
+        "data": digests,
         "model": parts.model.state_dict(),
         "optimizer": parts.optimizer.state_dict(),
         "scheduler": parts.scheduler.state_dict(),
@@ -40,7 +47,7 @@ def take(experiment: ExperimentConfig, data: Data, parts: Parts, progress: Progr
     }
 
 
-def restore(path: Path, payload: Payload, data: Data, parts: Parts) -> list[str]:
+def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts) -> list[str]:
     """Put a checkpoint's state into freshly built parts.
 
     Returns:
@@ -50,10 +57,9 @@ def restore(path: Path, payload: Payload, data: Data, parts: Parts) -> list[str]
         CheckpointError: the state is of another model or optimizer.
         DataError: the run was trained on other data.
     """
-    digests = data.digests()
     if differing := [name for name in digests if payload["data"].get(name) != digests[name]]:
         raise DataError(f"{path}: the run was trained on other data: {', '.join(differing)} differs")
-    meta, kind, names = payload["meta"], type(parts.optimizer).__name__, _trainable_names(parts.model)
+    meta, kind, names = payload["meta"], type(parts.optimizer).__name__, _parameter_names(parts)
     # torch matches optimizer state by position alone and says nothing when the parameters are others
     if meta["optimizer"] != kind or meta["parameters"] != names:
         raise CheckpointError(
@@ -62,6 +68,11 @@ def restore(path: Path, payload: Payload, data: Data, parts: Parts) -> list[str]
         )
     checkpoint.load_weights(path, parts.model, payload["model"])
     parts.optimizer.load_state_dict(payload["optimizer"])
+    for parameter, state in parts.optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                # Fused kernels walk raw memory: the state must lie there as its weight does, maybe channels_last.
+                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     parts.scheduler.load_state_dict(payload["scheduler"])
     if parts.precision.scaler and payload["scaler"]:
         parts.precision.scaler.load_state_dict(payload["scaler"])
@@ -90,8 +101,10 @@ def experiment_of(path: Path, payload: Payload) -> ExperimentConfig:
         raise CheckpointError(*error.problems) from None
 
 
-def _trainable_names(model: nn.Module) -> list[str]:
-    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+def _parameter_names(parts: Parts) -> list[str]:
+    """The names of what the optimizer updates, in its own order: that of its groups, not of the model."""
+    names = {parameter: name for name, parameter in parts.model.named_parameters()}
+    return [names[parameter] for group in parts.optimizer.param_groups for parameter in group["params"]]
 
 
 def _machine(device: torch.device) -> dict[str, str | int]:

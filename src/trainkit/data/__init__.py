@@ -1,6 +1,6 @@
 """Where samples come from. Importing this registers every source and transform that trainkit ships."""
 
-from trainkit.data import digits, synthetic, tables, tensors, transforms, vision
+from trainkit.data import digits, pictures, synthetic, tables, tensors, transforms, vision
 from trainkit.data.base import Batch, Data, DataConfig, DataSpec, Kind, Source, Split, TargetSpec, TensorSource
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "TargetSpec",
     "TensorSource",
     "digits",
+    "pictures",
     "synthetic",
     "tables",
     "tensors",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from trainkit.config import Config
-from trainkit.data.base import Batch, Split
+from trainkit.data.base import Batch, Split, TensorSource
 from trainkit.errors import DataError
 from trainkit.seeding import permutation
 
@@ -28,7 +30,8 @@ class LoaderConfig(Config):
     eval_batch_size: BatchSize = 1000
     """Samples per batch in evaluation; no effect on the result."""
     num_workers: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
-    """Worker processes. `auto`: none, because data in memory is handed out in whole batches without them."""
+    """Worker processes. `auto`: none for data in memory, which comes in whole batches without them; half the cores
+    (at most 8) for files."""
     pin_memory: bool = True
     """Page-locked memory for faster copies to a GPU; no effect without CUDA."""
     drop_last: bool = False
@@ -53,7 +56,12 @@ class LoaderConfig(Config):
         return self._loader(split, EpochBatches(len(split), self.eval_batch_size, None, drop_last=False), device)
 
     def _loader(self, split: Split, batches: EpochBatches, device: torch.device) -> Loader:
-        workers = 0 if self.num_workers == "auto" else self.num_workers
+        if self.num_workers != "auto":
+            workers = self.num_workers
+        elif isinstance(split.source, TensorSource) or sys.platform == "win32":
+            workers = 0
+        else:
+            workers = min((os.cpu_count() or 1) // 2, 8)
         # Only then: elsewhere torch warns and does not pin.
         return Loader(split, batches, num_workers=workers, pin_memory=self.pin_memory and device.type == "cuda")
 
@@ -121,4 +129,7 @@ class Loader:
 
 
 def _leave_signals_to_parent(_worker_id: int) -> None:
+    """In a process group of its own, a worker does not get the Ctrl-C or SIGTERM that is meant for the run."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -121,7 +121,7 @@ class TorchvisionConfig(ImageDataConfig):
             raise DataError(self._missing("variables in data.root are not expanded"))
         try:
             there = next(folder for folder in self.place.parents if folder.exists())
-            with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as part, _network():
+            with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as part, network():
                 self._dataset(Path(part), train=True, download=True)
                 self.place.parent.mkdir(parents=True, exist_ok=True)
                 if not self._has_files():  # else another process was faster
@@ -141,7 +141,7 @@ class TorchvisionConfig(ImageDataConfig):
 
 
 @contextmanager
-def _network() -> Iterator[None]:
+def network() -> Iterator[None]:
     """No connection waits for long, and nothing is said on stdout, which belongs to results."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
 
-from trainkit.records import EpochRecord, EvalRecord, Record, TrainRecord
+from trainkit.records import EpochRecord, EvalRecord, Record, TrainRecord, plain_json
 
 
 class JsonlSink:
@@ -57,10 +56,7 @@ class JsonlSink:
                 }
             case _:
                 return
-        # NaN is not JSON
-        line = {key: None if isinstance(value, float) and not math.isfinite(value) else value
-                for key, value in line.items()}  # fmt: skip
-        self._file.write(json.dumps(line).encode() + b"\n")
+        self._file.write(json.dumps(plain_json(line)).encode() + b"\n")
         self._file.flush()
 
     def sync(self) -> int:

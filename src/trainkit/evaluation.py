@@ -1,0 +1,56 @@
+"""Measuring a checkpoint: the file and the data are all that is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from trainkit import checkpoint, merging, snapshot
+from trainkit import device as devices
+from trainkit.data import DataSpec
+from trainkit.errors import ConfigError, DataError
+from trainkit.experiment import build_eval, open_data, parse
+from trainkit.loop import evaluate
+
+
+def evaluate_checkpoint(
+    path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
+) -> tuple[dict[str, float], list[str]]:
+    """Measure a checkpoint on a split of its data. Needs only the file and the data.
+
+    Args:
+        split: `test`, `val` or `train`.
+        overrides: for keys of `data` and `loader`, such as `data.root=…` on another machine.
+
+    Returns:
+        `loss` and the metrics, and what a reader of them should know.
+
+    Raises:
+        TrainkitError: the checkpoint or its data cannot be used.
+    """
+    overrides = list(overrides)
+    if wrong := [item for item in overrides if not item.startswith(("data.", "loader."))]:
+        raise ConfigError(
+            *(f"command line: {item}: only data and loader can change in an evaluation" for item in wrong)
+        )
+    path = path / "checkpoints" / "best.pt" if path.is_dir() else path
+    payload = checkpoint.load(path)
+    snapshot.experiment_of(path, payload)
+    experiment = parse(merging.override(snapshot.config_node(path, payload), overrides), beside=None)
+    chosen = devices.select(device)
+    _, data, missing = open_data(experiment)
+    if missing:
+        raise DataError(missing)
+    spec = DataSpec.from_plain(payload["spec"])
+    if data.spec.target != spec.target:
+        raise DataError(f"{path}: trained for {spec.target.size} {spec.target.kind} targets, this data has others")
+    if data.spec.shape != spec.shape:
+        raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
+    other = data.digests().get(split) != payload["data"].get(split)
+    notes = [f"these {split} samples are not the ones of the training run"] if other else []
+    samples = data.split(split)
+    parts = build_eval(experiment.restored(), spec, chosen)
+    checkpoint.load_weights(path, parts.model, payload["model"])
+    metrics = evaluate(parts, experiment.loader.eval_loader(samples, chosen))
+    assert metrics is not None
+    return metrics, notes
