@@ -136,7 +136,7 @@ Traceback (most recent call last):
   File "{here}/exploding.py", line 2, in helper
     1 / 0
 ZeroDivisionError: division by zero
-error: unexpected ZeroDivisionError: division by zero; --debug shows the whole traceback
+error: your code raised ZeroDivisionError: division by zero; --debug shows the whole traceback
 """
 
 

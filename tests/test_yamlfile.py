@@ -139,7 +139,7 @@ def test_what_is_refused(text: str, expected: list[str]) -> None:
         ("train:\n\tepochs: 1\n", "2:1: tab in the indentation; use spaces"),
         ("train:\n  epochs: 1\n\tlr: 1\n", "3:1: tab in the indentation; use spaces"),
         ("a: b: c\n", "1:5: ':' inside a value; quote it"),
-        ("a: {b: c: d}\n", "1:9: ':' inside a value; quote it"),
+        ("a: {b: c: d}\n", "1:9: ':' inside a value; quote it; or a comma is missing before it"),
         ("a: 1\nlr:0.1\n", "2:1: a space is missing after ':'"),
         ("a:\n  name: adam\n  lr:0.1\n", "3:3: a space is missing after ':'"),
         ("a:\n  lr:0.1\n\n  name: adam\n", "2:3: a space is missing after ':'"),

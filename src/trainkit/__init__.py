@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from trainkit.errors import TrainkitError as TrainkitError
     from trainkit.evaluation import evaluate_checkpoint as evaluate_checkpoint
     from trainkit.experiment import ExperimentConfig as ExperimentConfig
+    from trainkit.experiment import build as build
     from trainkit.experiment import load as load
+    from trainkit.experiment import open_data as open_data
+    from trainkit.loop import Parts as Parts
+    from trainkit.loop import Plan as Plan
+    from trainkit.loop import StepOutput as StepOutput
+    from trainkit.loop import evaluate as evaluate
     from trainkit.loop import fit as fit
     from trainkit.loop import train_steps as train_steps
     from trainkit.losses import LossConfig as LossConfig
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from trainkit.models import ModelConfig as ModelConfig
     from trainkit.models import register_model as register_model
     from trainkit.optimizers import OptimizerConfig as OptimizerConfig
+    from trainkit.progress import Progress as Progress
     from trainkit.registry import register as register
     from trainkit.run import resume as resume
     from trainkit.run import train as train
@@ -47,14 +54,21 @@ _homes = {
     "MetricConfig": "metrics",
     "ModelConfig": "models",
     "OptimizerConfig": "optimizers",
+    "Parts": "loop",
+    "Plan": "loop",
+    "Progress": "progress",
     "SchedulerConfig": "schedulers",
     "Split": "data",
+    "StepOutput": "loop",
     "TargetSpec": "data",
     "TensorSource": "data",
     "TrainkitError": "errors",
+    "build": "experiment",
+    "evaluate": "loop",
     "evaluate_checkpoint": "evaluation",
     "fit": "loop",
     "load": "experiment",
+    "open_data": "experiment",
     "register": "registry",
     "register_model": "models",
     "resume": "run",

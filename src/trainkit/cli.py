@@ -248,9 +248,10 @@ def main() -> NoReturn:
     except UsageError as error:
         _fail(2, _usage_problem(error))
     except Exception as error:
-        print(_user_frames(error), end="", file=sys.stderr)
-        message = str(error).partition("\n")[0]
-        _fail(1, f"unexpected {type(error).__name__}: {message}; --debug shows the whole traceback")
+        frames, message = _user_frames(error), str(error).partition("\n")[0]
+        print(frames, end="", file=sys.stderr)
+        what = f"{'your code raised' if frames else 'unexpected'} {type(error).__name__}: {message}"
+        _fail(1, f"{what}; --debug shows the whole traceback")
 
 
 def _fail(code: int, *problems: str) -> NoReturn:

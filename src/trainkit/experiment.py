@@ -366,7 +366,9 @@ def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int) -> None:
             outputs = model(torch.zeros(2, *spec.shape))
         except RuntimeError as error:  # torch's kind for sizes that do not fit
             reason = str(error).splitlines()[0]
-            raise ConfigError(f"model: inputs of shape {(2, *spec.shape)} do not pass through it: {reason}") from error
+            raise ConfigError(
+                f"model: a trial batch of shape {(2, *spec.shape)} does not pass through: {reason}"
+            ) from error
     if not isinstance(outputs, torch.Tensor):
         raise ConfigError(f"model: gives a {type(outputs).__name__}, expected a tensor")
     if tuple(outputs.shape) != (2, num_outputs):

@@ -101,7 +101,8 @@ def create(name: str, at: Path | None = None, *, kind: Literal["run", "sweep"] =
     except FileExistsError as error:
         raise StorageError(f"{error.filename}: is there already, and a run needs a directory of its own") from None
     except OSError as error:
-        raise StorageError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from None
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(f"{path}: cannot be made: {error.filename}: {reason}") from None
     return _own(RunDir(path))
 
 

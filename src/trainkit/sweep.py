@@ -128,8 +128,8 @@ def resume(directory: Path, *, jobs: int = 1, quiet: bool = False) -> Path:
                 if file.exists():
                     set_aside(file)
             _warn(f"{database}: missing or damaged; rebuilt from the trials' directories")
-        if all(trial.status == "finished" for trial in trials) and not quiet:
-            print_line(f"nothing is missing: all {len(trials)} trials are finished", sys.stderr)
+        if all(trial.over for trial in trials) and not quiet:
+            print_line(f"nothing is missing: all {len(trials)} trials have ended", sys.stderr)
         return _run(home, plan, trials, jobs=jobs, quiet=quiet)
 
 
@@ -155,7 +155,7 @@ def _run(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int, quiet:
                 trial = trials[asked.user_attrs["index"]]
                 for key, values in choices.items():
                     asked.suggest_categorical(key, values)
-                if trial.status == "finished":
+                if trial.over:
                     _tell(study, asked, trial, plan)
                     continue
                 trial.begin(environment)
@@ -210,8 +210,8 @@ def _report(directory: Path, plan: Plan, trials: Sequence[Trial], jobs: int) -> 
         print_line(line, sys.stdout)
     if failed := [trial.name for trial in trials if trial.status != "finished"]:
         raise SweepError(
-            f"{len(failed)} of {len(trials)} trials failed: {', '.join(failed)}; see {directory / 'logs'}; "
-            f"run them again with: {_resume_command(directory, jobs)}"
+            f"{len(failed)} of {len(trials)} trials failed: {', '.join(failed)}; see {directory / 'logs'}"
+            + ("" if all(trial.over for trial in trials) else f"; go on with: {_resume_command(directory, jobs)}")
         )
 
 
@@ -281,11 +281,11 @@ def _enqueue(study: optuna.Study, trials: Sequence[Trial], plan: Plan) -> int:
     for index, trial in enumerate(trials):
         known = latest.get(index)
         state = known.state if known else None
-        finished = trial.status == "finished"
+        settled = TrialState.COMPLETE if trial.status == "finished" else TrialState.FAIL
         if known and state is TrialState.RUNNING:  # its driver was stopped or killed
             _tell(study, known.number, trial, plan)
-            state = TrialState.COMPLETE if finished else TrialState.FAIL
-        if finished and state is TrialState.COMPLETE:
+            state = settled
+        if trial.over and state is settled:
             continue
         waiting += 1
         if state is not TrialState.WAITING:

@@ -95,8 +95,11 @@ def outcome(trial: Trial) -> str:
 
 
 def table(trials: Sequence[Trial], ranked: Sequence[Trial]) -> list[str]:
-    """The ranked trials, then the others, as lines of text in columns."""
-    metrics = _metrics(trials)
+    """The ranked trials, then the others, as lines of text in columns.
+
+    Without the test metrics, which nobody should choose by; they are in results.csv.
+    """
+    metrics = [name for name in _metrics(trials) if not name.startswith("test/")]
     rows = [["rank", "trial", *trials[0].values, *metrics, "time", "status"]]
     for place, trial in _in_order(trials, ranked):
         numbers = [_number(name, trial.metrics.get(name)) for name in metrics]

@@ -42,6 +42,11 @@ class Trial:
     _log_begin: int = 0
 
     @property
+    def over(self) -> bool:
+        """Whether running it again would tell nothing new: a diverged trial would diverge again."""
+        return self.status in ("finished", "diverged")
+
+    @property
     def run(self) -> RunDir:
         """Its run directory, which only its own process owns."""
         return RunDir(self.sweep / "trials" / self.name)
@@ -123,7 +128,7 @@ class Trial:
         self.look()
         if self.seconds is None:
             self.seconds = time.monotonic() - self._began
-        if self.status not in ("finished", "diverged"):
+        if not self.over:
             said = re.findall(r"^error: (.*)", self.log.read_bytes()[self._log_begin :].decode(errors="replace"), re.M)
             killed = f"killed by {signal.Signals(-code).name}" if code < 0 else ""
             told = self.reason if self.status == "failed" else ""

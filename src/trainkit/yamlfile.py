@@ -276,7 +276,8 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, reader: _Reader) -> 
     if "mapping values are not allowed" in problem and above < mark.line and ":" not in lines[mark.line][: mark.column]:
         return _no_key(lines[above], reader.start.at(above, len(lines[above]) - len(lines[above].lstrip())))
     if "mapping values are not allowed" in problem or ("got ':'" in problem and begin.line == mark.line):
-        return f"{where}: ':' inside a value; quote it"
+        comma = "; or a comma is missing before it" if "{" in lines[mark.line][: mark.column] else ""
+        return f"{where}: ':' inside a value; quote it{comma}"
     if "unknown escape character" in problem:
         letter = lines[mark.line][mark.column : mark.column + 1]
         return f"{where}: unknown escape \\{letter} in double quotes; use single quotes"

@@ -124,7 +124,8 @@ def test_missing_without_download(tmp_path: Path) -> None:
         MnistConfig(download=False).build(0)
     place = tmp_path / "data" / "MNIST" / "raw"
     assert str(caught.value) == (
-        f"{place}: no mnist files here; set data.download=true to fetch them, or put them there unpacked"
+        f"{place}: no mnist files here; set data.download=true to fetch them; "
+        "or put them there unpacked, or point data.root to them"
     )
     assert all_below(tmp_path) == []
 

@@ -132,7 +132,7 @@ class TorchvisionConfig(ImageDataConfig):
             raise DataError(self._missing(f"the download failed ({reason})")) from None
 
     def _missing(self, why: str) -> str:
-        return f"{self.place}: no {self.name} files here; {why}, or put them there unpacked"
+        return f"{self.place}: no {self.name} files here; {why}; or put them there unpacked, or point data.root to them"
 
     def _dataset(self, root: Path, *, train: bool, download: bool) -> Any:
         import torchvision.datasets  # seconds, so only when data is read
