@@ -55,6 +55,11 @@ def test_the_model_of_the_readme_trains(monkeypatch: pytest.MonkeyPatch) -> None
     del sys.modules["my_models"]
 
 
+def test_the_layers_of_the_readme_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("layers.yaml").write_text(next(block for block in blocks("yaml") if "sequential" in block))
+    assert command("trainkit train layers.yaml train.epochs=1", monkeypatch) == 0
+
+
 def test_the_config_of_the_readme_is_the_shipped_one() -> None:
     shown = next(block for block in blocks("yaml") if "mnist_cnn" in block)
     assert yaml.safe_load(shown) == yaml.safe_load((ROOT / "configs/mnist_cnn.yaml").read_text())

@@ -6,7 +6,7 @@ import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from pydantic import Field, PydanticUserError, create_model
 from torch import nn
@@ -53,6 +53,10 @@ class ModelConfig(Config):
         Raises:
             ConfigError: the model cannot take inputs of that shape.
         """
+
+    def restored(self) -> Self:
+        """The same architecture without weights from elsewhere: a checkpoint is about to bring its own."""
+        return self
 
 
 SUPPLIED: dict[str, Callable[[DataSpec, int], Any]] = {

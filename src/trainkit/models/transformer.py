@@ -1,0 +1,109 @@
+"""The transformer encoder as a classifier of sequences."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from trainkit.data import DataSpec
+from trainkit.errors import ConfigError
+from trainkit.models.base import Dropout, ModelConfig, Width
+from trainkit.registry import register
+
+LEARNED_STD = 0.02
+"""Of learned positions at the beginning, as in BERT (Devlin et al., 2019, arXiv:1810.04805)."""
+
+
+def sinusoids(length: int, dim: int) -> Tensor:
+    """Fixed positions, shape (length, dim): waves of growing length (Vaswani et al., 2017, arXiv:1706.03762)."""
+    rates = torch.exp(torch.arange(0, dim, 2) * (-math.log(10_000) / dim))
+    angles = torch.arange(length).unsqueeze(1) * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :dim]
+
+
+class TransformerClassifier(nn.Module):
+    """Linear embedding, positions, encoder, mean over the sequence, linear head."""
+
+    positions: Tensor
+
+    def __init__(
+        self, features: int, positions: Tensor, encoder: nn.TransformerEncoder, num_outputs: int, dropout: float
+    ) -> None:
+        super().__init__()
+        dim = positions.shape[1]
+        self.embedding = nn.Linear(features, dim)
+        if isinstance(positions, nn.Parameter):
+            self.positions = positions
+        else:
+            self.register_buffer("positions", positions, persistent=False)  # a formula needs no place in checkpoints
+        self.dropout = nn.Dropout(dropout)
+        self.encoder = encoder
+        self.head = nn.Linear(dim, num_outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Turn sequences of shape (batch, length, features) into (batch, num_outputs)."""
+        hidden = self.dropout(self.embedding(inputs) + self.positions)
+        outputs: Tensor = self.head(self.encoder(hidden).mean(1))
+        return outputs
+
+
+@register("model")
+class TransformerConfig(ModelConfig):
+    """A transformer encoder for sequences (Vaswani et al., 2017, arXiv:1706.03762), averaged over their length."""
+
+    name: Literal["transformer"] = "transformer"
+    d_model: Width = 128
+    """Length of the vector at each place of the sequence; a multiple of `nhead`."""
+    nhead: Width = 4
+    """Attention heads, which share `d_model` among them."""
+    num_layers: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Encoder layers."""
+    dim_feedforward: Width = 512
+    """Width of the two-layer network that follows each attention."""
+    dropout: Dropout = 0.1
+    """Share of the values set to zero in training, after the embedding and inside every layer."""
+    activation: Literal["relu", "gelu"] = "relu"
+    """Inside the two-layer networks."""
+    norm_first: bool = True
+    """Normalise before attention and network instead of after: trains without warm-up (Xiong et al., 2020,
+    arXiv:2002.04745)."""
+    positions: Literal["learned", "sinusoidal"] = "learned"
+    """How a place in the sequence is told: by a learned vector, or by fixed waves."""
+
+    @model_validator(mode="after")
+    def _heads_share_evenly(self) -> Self:
+        if self.d_model % self.nhead:
+            raise ValueError(f"d_model must be a multiple of nhead, got {self.d_model} and {self.nhead}")
+        return self
+
+    def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
+        if len(spec.shape) != 2:
+            raise ConfigError(f"model: transformer needs sequences (length, features), the data has shape {spec.shape}")
+        length, features = spec.shape
+        learned = self.positions == "learned"
+        positions = (
+            nn.Parameter(LEARNED_STD * torch.randn(length, self.d_model))
+            if learned
+            else sinusoids(length, self.d_model)
+        )
+        norm = nn.LayerNorm(self.d_model) if self.norm_first else None
+        # Nested tensors are for padding, which does not exist here, and do not go with norm_first.
+        encoder = nn.TransformerEncoder(self._layer(), self.num_layers, norm, enable_nested_tensor=False)
+        # torch copies the layer that it is given: all would start with the same weights.
+        encoder.layers = nn.ModuleList(self._layer() for _ in range(self.num_layers))
+        return TransformerClassifier(features, positions, encoder, num_outputs, self.dropout)
+
+    def _layer(self) -> nn.TransformerEncoderLayer:
+        return nn.TransformerEncoderLayer(
+            d_model=self.d_model,
+            nhead=self.nhead,
+            dim_feedforward=self.dim_feedforward,
+            dropout=self.dropout,
+            activation=self.activation,
+            norm_first=self.norm_first,
+            batch_first=True,
+        )
