@@ -39,8 +39,8 @@ def split(samples: int) -> Split:
     return Split(CountingSource(samples), torch.arange(samples))
 
 
-def loader(samples: int, batch_size: int, seed: int = 0, **options: Any) -> Loader:
-    return LoaderConfig(batch_size=batch_size, **options).train_loader(split(samples), seed, CPU)
+def loader(samples: int, batch_size: int, seed: int = 0, num_workers: int = 0, **options: Any) -> Loader:
+    return LoaderConfig(batch_size=batch_size, num_workers=num_workers, **options).train_loader(split(samples), seed, CPU)
 
 
 def flat(batches: list[list[int]]) -> list[int]:

@@ -126,6 +126,7 @@ def test_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == f"{missing}; TRAINKIT_OFFLINE=1 forbids the download"
     monkeypatch.setenv("TRAINKIT_OFFLINE", "0")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setattr("urllib.request._opener", None)  # made at the first use, with the proxies of that time
     with pytest.raises(DataError) as caught:
         build(weights="DEFAULT")
     assert str(caught.value).startswith(f"{missing}; the download failed (")
