@@ -40,7 +40,9 @@ def split(samples: int) -> Split:
 
 
 def loader(samples: int, batch_size: int, seed: int = 0, num_workers: int = 0, **options: Any) -> Loader:
-    return LoaderConfig(batch_size=batch_size, num_workers=num_workers, **options).train_loader(split(samples), seed, CPU)
+    return LoaderConfig(batch_size=batch_size, num_workers=num_workers, **options).train_loader(
+        split(samples), seed, CPU
+    )
 
 
 def flat(batches: list[list[int]]) -> list[int]:
@@ -80,7 +82,7 @@ def test_batches_per_epoch(samples: int, batch_size: int, count: int, last: int)
 
 def test_an_epoch_is_every_sample_once_in_whole_batches() -> None:
     samples = split(1000)
-    batches = list(LoaderConfig(batch_size=32).train_loader(samples, 0, CPU).epoch())
+    batches = list(LoaderConfig(batch_size=32, num_workers=0).train_loader(samples, 0, CPU).epoch())
     assert isinstance(samples.source, CountingSource)
     assert samples.source.taken == [32] * 31 + [8]  # the source is asked once per batch, not once per sample
     assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == [*range(1000)]
