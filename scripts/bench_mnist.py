@@ -26,8 +26,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
+from trainkit.building import build, open_data
 from trainkit.data.loading import LoaderConfig
-from trainkit.experiment import ExperimentConfig, build, open_data
+from trainkit.experiment import ExperimentConfig
 from trainkit.loop import fit, train_steps
 from trainkit.progress import Progress
 from trainkit.records import Record

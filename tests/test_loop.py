@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.conftest import MakeExperiment, equal
-from trainkit import experiment as experiments
+from trainkit import building
 from trainkit.experiment import ExperimentConfig
 from trainkit.loop import Parts, Plan, due, evaluate, evaluating, fit, train_steps
 from trainkit.progress import Progress
@@ -18,8 +18,8 @@ from trainkit.records import Record, TrainRecord
 
 
 def built(experiment: ExperimentConfig) -> tuple[Parts, Plan]:
-    _, data, _ = experiments.open_data(experiment)
-    return experiments.build(experiment, data, torch.device("cpu"))
+    _, data, _ = building.open_data(experiment)
+    return building.build(experiment, data, torch.device("cpu"))
 
 
 class Heard:
@@ -122,8 +122,8 @@ def test_one_read_per_log_interval(make: MakeExperiment, monkeypatch: pytest.Mon
 
 def test_evaluation_counts_samples_not_batches(make: MakeExperiment) -> None:
     experiment = make(data={"test_samples": 50}, metrics=["accuracy", {"name": "accuracy", "top_k": 2}])
-    _, data, _ = experiments.open_data(experiment)
-    parts, _ = experiments.build(experiment, data, torch.device("cpu"))
+    _, data, _ = building.open_data(experiment)
+    parts, _ = building.build(experiment, data, torch.device("cpu"))
     assert data.test is not None
     results = []
     for size in (50, 16, 1):

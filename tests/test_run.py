@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import MakeExperiment, equal, records, weights
-from trainkit import checkpoint, loop
+from trainkit import building, checkpoint, loop
 from trainkit import experiment as experiments
 from trainkit.errors import (
     BusyError,
@@ -491,8 +491,8 @@ def test_step_outputs_stay_on_the_device(make: MakeExperiment) -> None:
     from trainkit.progress import Progress
 
     experiment = make()
-    _, data, _ = experiments.open_data(experiment)
-    parts, plan = experiments.build(experiment, data, torch.device("cpu"))
+    _, data, _ = building.open_data(experiment)
+    parts, plan = building.build(experiment, data, torch.device("cpu"))
     steps = train_steps(parts, plan, Progress())
     outputs: list[StepOutput] = [next(steps) for _ in range(10)]
     assert all(output.loss.grad_fn is None for output in outputs)

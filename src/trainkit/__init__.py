@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from trainkit.building import build as build
+    from trainkit.building import open_data as open_data
     from trainkit.config import Config as Config
     from trainkit.data import Batch as Batch
     from trainkit.data import Data as Data
@@ -23,9 +25,7 @@ if TYPE_CHECKING:
     from trainkit.errors import TrainkitError as TrainkitError
     from trainkit.evaluation import evaluate_checkpoint as evaluate_checkpoint
     from trainkit.experiment import ExperimentConfig as ExperimentConfig
-    from trainkit.experiment import build as build
     from trainkit.experiment import load as load
-    from trainkit.experiment import open_data as open_data
     from trainkit.loop import Parts as Parts
     from trainkit.loop import Plan as Plan
     from trainkit.loop import StepOutput as StepOutput
@@ -63,12 +63,12 @@ _homes = {
     "TargetSpec": "data",
     "TensorSource": "data",
     "TrainkitError": "errors",
-    "build": "experiment",
+    "build": "building",
     "evaluate": "loop",
     "evaluate_checkpoint": "evaluation",
     "fit": "loop",
     "load": "experiment",
-    "open_data": "experiment",
+    "open_data": "building",
     "register": "registry",
     "register_model": "models",
     "resume": "run",

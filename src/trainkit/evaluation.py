@@ -7,9 +7,10 @@ from pathlib import Path
 
 from trainkit import checkpoint, merging, snapshot
 from trainkit import device as devices
+from trainkit.building import build_eval, open_data
 from trainkit.data import DataSpec
 from trainkit.errors import ConfigError, DataError
-from trainkit.experiment import build_eval, open_data, parse
+from trainkit.experiment import parse
 from trainkit.loop import evaluate
 
 

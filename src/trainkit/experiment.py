@@ -1,26 +1,21 @@
-"""The whole experiment as one value, the rules between its sections, and how it becomes parts."""
+"""The whole experiment as one value, and the rules between its sections."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import torch
 from pydantic import AfterValidator, Field
-from torch import nn
 
 from trainkit import device as devices
-from trainkit import merging, registry, seeding, validation
+from trainkit import merging, registry, validation
 from trainkit.config import Component, Config
-from trainkit.data import Data, DataConfig, DataSpec
+from trainkit.data import DataConfig, DataSpec
 from trainkit.data.loading import LoaderConfig
-from trainkit.data.transforms import ImageDataConfig, preparation
-from trainkit.device import Precision, PrecisionName
+from trainkit.device import PrecisionName
 from trainkit.errors import ConfigError, DataError, did_you_mean
-from trainkit.loop import EvalParts, Parts, Plan, evaluating
 from trainkit.losses import CrossEntropyConfig, LossConfig
 from trainkit.metrics import DEFAULT, MetricConfig
 from trainkit.models import ModelConfig
@@ -245,143 +240,3 @@ def monitored(experiment: ExperimentConfig, spec: DataSpec) -> tuple[str, Litera
         )
     name = chosen.removeprefix("val/")
     return name, experiment.checkpoint.mode or modes[name]
-
-
-def open_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data, str | None]:
-    """Read the data, or what the config names to stand in for it.
-
-    Gives the experiment as it will really be run, the data, and the reason when it is not the data asked for.
-
-    Raises:
-        DataError: the data is missing and nothing may stand in for it.
-    """
-    try:
-        return experiment, experiment.data.build(experiment.seed), None
-    except DataError as error:
-        stand_in = experiment.data.stand_in()
-        if stand_in is None:
-            raise
-        # From here on the run is one on the stand-in: its config, its resume, its evaluation.
-        used = experiment.model_copy(update={"data": stand_in})
-        return used, stand_in.build(experiment.seed), str(error)
-
-
-def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.device) -> EvalParts:
-    """Build what evaluation needs: the model with fresh weights, its loss and its metrics.
-
-    Raises:
-        ConfigError: the model does not fit the data.
-    """
-    num_outputs = experiment.loss.num_outputs(spec.target)
-    seeding.reseed(torch.device("cpu"), experiment.seed, "init")
-    model = experiment.model.build(spec, num_outputs)
-    _check_outputs(model, spec, num_outputs)
-    model = model.to(device)
-    if spec.image:
-        model = model.to(memory_format=torch.channels_last)
-    augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
-    return EvalParts(
-        model=model,
-        loss_fn=experiment.loss.build(spec.target),
-        metrics={
-            metric.label: metric.build(spec.target, num_outputs, device) for metric in metrics_of(experiment, spec)
-        },
-        prepare=preparation(spec, augment, experiment.seed, device),
-        precision=Precision(experiment.train.precision, device),
-        device=device,
-    )
-
-
-def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tuple[Parts, Plan]:
-    """Build everything that a run consists of.
-
-    Raises:
-        ConfigError, DataError: parts do not fit each other.
-    """
-    check(experiment, data.spec)
-    common = build_eval(experiment, data.spec, device)
-    loader, train = experiment.loader, experiment.train
-    train_loader = loader.train_loader(data.train, experiment.seed, device)
-    _check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)))
-    name, mode = monitored(experiment, data.spec)
-    steps_per_epoch = -(-len(train_loader) // train.accumulate)
-    max_steps = min(train.epochs * steps_per_epoch, train.max_steps or 10**12)
-    eval_every = train.eval_every or steps_per_epoch
-    stopping = train.early_stopping
-    plan = Plan(
-        max_steps=max_steps,
-        batches_per_epoch=len(train_loader),
-        accumulate=train.accumulate,
-        clip_norm=train.clip_norm,
-        log_every=experiment.log.every,
-        eval_every=eval_every,
-        save_every=experiment.checkpoint.every or eval_every,
-        monitor=name,
-        mode=mode,
-        patience=stopping.patience if stopping else None,
-        min_delta=stopping.min_delta if stopping else 0.0,
-    )
-    if not any(parameter.requires_grad for parameter in common.model.parameters()):
-        raise ConfigError("model: has no parameters to train; are its layers in a plain list? use nn.ModuleList")
-    optimizer = experiment.optimizer.build(common.model, device)
-    parts = Parts(
-        **{field.name: getattr(common, field.name) for field in fields(common)},
-        optimizer=optimizer,
-        scheduler=experiment.scheduler.build(
-            optimizer, max_steps=max_steps, steps_per_epoch=steps_per_epoch, mode=mode
-        ),
-        train=train_loader,
-        val=loader.eval_loader(data.val, device) if data.val else None,
-        seed=experiment.seed,
-    )
-    return parts, plan
-
-
-def warnings(experiment: ExperimentConfig, data: Data, plan: Plan) -> list[str]:
-    """What is allowed but probably not meant."""
-    found: list[str] = []
-    low, high = experiment.optimizer.usual_lr
-    if not low <= experiment.optimizer.lr <= high:
-        name = type(experiment.optimizer).model_fields["name"].default
-        found.append(f"optimizer.lr: {experiment.optimizer.lr:g} is unusual for {name} ({low:g} to {high:g})")
-    if experiment.loader.batch_size > len(data.train):
-        found.append(f"loader.batch_size: {experiment.loader.batch_size} exceeds the {len(data.train)} samples")
-    if experiment.loader.batch_size == 1:
-        found.append("loader.batch_size: 1 is slow and noisy; 32 to 256 is usual for small inputs")
-    factor = experiment.scheduler.lr_factor(max_steps=plan.max_steps, steps_per_epoch=plan.steps_per_epoch)
-    middle = factor(plan.max_steps * 3 // 4)
-    if middle < 1e-4:
-        found.append(f"scheduler: a quarter before the end the learning rate is down to {middle:.0e} of its start")
-    return found
-
-
-def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int) -> None:
-    """Run two made-up samples through the model.
-
-    Raises:
-        ConfigError: what comes out is not one row of `num_outputs` numbers per sample.
-    """
-    with evaluating(model), torch.inference_mode():
-        try:
-            outputs = model(torch.zeros(2, *spec.shape))
-        except RuntimeError as error:  # torch's kind for sizes that do not fit
-            reason = str(error).splitlines()[0]
-            raise ConfigError(
-                f"model: a trial batch of shape {(2, *spec.shape)} does not pass through: {reason}"
-            ) from error
-    if not isinstance(outputs, torch.Tensor):
-        raise ConfigError(f"model: gives a {type(outputs).__name__}, expected a tensor")
-    if tuple(outputs.shape) != (2, num_outputs):
-        raise ConfigError(
-            f"model: two samples of shape {spec.shape} give outputs of shape {tuple(outputs.shape)}, but loss and "
-            f"data need (2, {num_outputs}); change the model's last layer, the loss, or the data"
-        )
-
-
-def _check_batch_norm(model: nn.Module, sizes: list[int]) -> None:
-    normalizes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if normalizes and 1 in sizes:
-        raise DataError(
-            f"loader.batch_size: {sizes[0]} leaves a last batch of 1 sample, which BatchNorm cannot normalise; "
-            f"use loader.drop_last=true or loader.batch_size={sizes[0] + 1}"
-        )

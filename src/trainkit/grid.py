@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from trainkit import merging, validation, yamlfile
+from trainkit.building import open_data
 from trainkit.config import Config
 from trainkit.errors import ConfigError
-from trainkit.experiment import ExperimentConfig, SweepConfig, monitored, open_data, parse
+from trainkit.experiment import ExperimentConfig, SweepConfig, monitored, parse
 from trainkit.yamlfile import COMMAND_LINE, Node
 
 MAX_TRIALS = 10_000

@@ -15,6 +15,7 @@ import torch
 
 from trainkit import atomic, checkpoint, merging, registry, rundir, snapshot, yamlfile
 from trainkit import device as devices
+from trainkit.building import build, open_data, warnings
 from trainkit.checkpoint import Payload
 from trainkit.data import Data
 from trainkit.errors import (
@@ -27,7 +28,7 @@ from trainkit.errors import (
     TrainkitError,
     WorkerError,
 )
-from trainkit.experiment import ExperimentConfig, build, open_data, parse, warnings
+from trainkit.experiment import ExperimentConfig, parse
 from trainkit.loop import Parts, Plan, evaluate, fit
 from trainkit.progress import Progress
 from trainkit.records import (
