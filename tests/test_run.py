@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -441,6 +442,34 @@ def test_eval_needs_only_the_checkpoint(make: MakeExperiment) -> None:
     assert metrics["accuracy"] == result.metrics["test/accuracy"]
     with pytest.raises(ConfigError, match="only data and loader can change"):
         evaluate_checkpoint(alone, overrides=["model.hidden=[3]"])
+
+
+def test_a_run_directory_stands_for_the_checkpoint_to_use_in_it(make: MakeExperiment) -> None:
+    for val in (32, 0):
+        result = train(make(data={"val": val}, train={"epochs": 1}))
+        metrics, notes = evaluate_checkpoint(result.run_dir)
+        assert metrics["loss"] == result.metrics["test/loss"]
+        assert notes == []
+
+
+def test_another_normalisation_is_not_used_and_that_is_said(make: MakeExperiment) -> None:
+    result = train(make(data={"name": "digits", "normalize": "half"}, train={"epochs": 1, "max_steps": 2}))
+    metrics, notes = evaluate_checkpoint(result.checkpoint, overrides=["data.normalize=none"])
+    assert notes == ["the normalisation of the training run is used, not the one given"]
+    assert metrics["loss"] == result.metrics["test/loss"]
+
+
+def test_a_vanished_directory_is_the_reason_that_is_told(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate = loop.evaluate
+
+    def vanish(*arguments: Any) -> Any:
+        shutil.rmtree("gone")
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(loop, "evaluate", vanish)
+    with pytest.raises(StorageError, match="gone/checkpoints: the run directory vanished"):
+        train(make(), run_dir=Path("gone"))
+    assert not Path("gone").exists()
 
 
 def test_other_samples_are_named(make: MakeExperiment) -> None:

@@ -12,6 +12,7 @@ from trainkit.data import DataSpec
 from trainkit.errors import ConfigError, DataError
 from trainkit.experiment import parse
 from trainkit.loop import evaluate
+from trainkit.rundir import RunDir
 
 
 def evaluate_checkpoint(
@@ -20,6 +21,7 @@ def evaluate_checkpoint(
     """Measure a checkpoint on a split of its data. Needs only the file and the data.
 
     Args:
+        path: a checkpoint, or a run directory for the one to use in it.
         split: `test`, `val` or `train`.
         overrides: for keys of `data` and `loader`, such as `data.root=…` on another machine.
 
@@ -34,7 +36,7 @@ def evaluate_checkpoint(
         raise ConfigError(
             *(f"command line: {item}: only data and loader can change in an evaluation" for item in wrong)
         )
-    path = path / "checkpoints" / "best.pt" if path.is_dir() else path
+    path = RunDir(path).chosen if path.is_dir() else path
     payload = checkpoint.load(path)
     snapshot.experiment_of(path, payload)
     experiment = parse(merging.override(snapshot.config_node(path, payload), overrides), beside=None)
@@ -49,6 +51,8 @@ def evaluate_checkpoint(
         raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
     other = data.digests().get(split) != payload["data"].get(split)
     notes = [f"these {split} samples are not the ones of the training run"] if other else []
+    if data.spec.image and (data.spec.mean, data.spec.std) != (spec.mean, spec.std):
+        notes.append("the normalisation of the training run is used, not the one given")
     samples = data.split(split)
     parts = build_eval(experiment.restored(), spec, chosen)
     checkpoint.load_weights(path, parts.model, payload["model"])

@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -271,7 +271,10 @@ def _early_end_told(job: Job) -> Iterator[None]:
         code = told.exit_code if isinstance(told, TrainkitError) else 130 if isinstance(told, KeyboardInterrupt) else 1
         status = {7: "diverged", 130: "stopped", 143: "stopped"}.get(code, "failed")
         reason = str(told) or type(told).__name__
-        job.directory.tell(status=status, reason=reason, exit_code=code, ended_at=rundir.now(), step=job.progress.step)
+        with suppress(StorageError):  # a full disk or a vanished directory must not hide why the run ended
+            job.directory.tell(
+                status=status, reason=reason, exit_code=code, ended_at=rundir.now(), step=job.progress.step
+            )
         if told is error:
             raise
         raise told from (None if isinstance(error, TrainkitError) else error)
