@@ -109,8 +109,8 @@ def test_one_read_per_log_interval(make: MakeExperiment, monkeypatch: pytest.Mon
         reads += 1
         return original(self)
 
-    monkeypatch.setattr(torch.Tensor, "tolist", tolist)
     parts, plan = built(make(data={"val": 0, "samples": 128}, log={"every": 3}, train={"epochs": 1}))
+    monkeypatch.setattr(torch.Tensor, "tolist", tolist)
     heard = Heard()
     with Reads() as scalars:
         fit(parts, plan, Progress(), sink=heard, save=lambda best: None, stop=lambda: False)

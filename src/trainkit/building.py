@@ -25,14 +25,14 @@ def open_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data, str
         DataError: the data is missing and nothing may stand in for it.
     """
     try:
-        return experiment, experiment.data.build(experiment.seed), None
+        return experiment, experiment.data.open(experiment.seed), None
     except DataError as error:
         stand_in = experiment.data.stand_in()
         if stand_in is None:
             raise
         # From here on the run is one on the stand-in: its config, its resume, its evaluation.
         used = experiment.model_copy(update={"data": stand_in})
-        return used, stand_in.build(experiment.seed), str(error)
+        return used, stand_in.open(experiment.seed), str(error)
 
 
 def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.device) -> EvalParts:

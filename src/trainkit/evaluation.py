@@ -45,7 +45,7 @@ def evaluate_checkpoint(
     if missing:
         raise DataError(missing)
     spec = DataSpec.from_plain(payload["spec"])
-    if data.spec.target != spec.target:
+    if data.spec.target.uncounted() != spec.target.uncounted():
         raise DataError(f"{path}: trained for {spec.target.size} {spec.target.kind} targets, this data has others")
     if data.spec.shape != spec.shape:
         raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainkit import seeding
+from trainkit.data import Batch
 from trainkit.data.loading import Loader
 from trainkit.data.transforms import Prepare
 from trainkit.device import Precision, grad_norm
-from trainkit.losses import LossFn
+from trainkit.losses import LossFn, Outcome
 from trainkit.meter import Meter
 from trainkit.metrics import Metric
 from trainkit.progress import Progress
@@ -217,7 +218,16 @@ def _validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Ca
     return best
 
 
-def evaluate(parts: EvalParts, loader: Loader, stop: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
+Watch = Callable[[Batch, Outcome], None]
+"""Sees every batch of an evaluation, ready for the model, and what the loss made of it."""
+
+
+def evaluate(
+    parts: EvalParts,
+    loader: Loader,
+    stop: Callable[[], bool] = lambda: False,
+    watch: Watch = lambda batch, outcome: None,
+) -> dict[str, float] | None:
     """`loss` and the metrics over all samples of a loader, each a sum over samples divided once.
 
     Gives None when `stop` asks in between: nothing is half-counted.
@@ -237,6 +247,7 @@ def evaluate(parts: EvalParts, loader: Loader, stop: Callable[[], bool] = lambda
             samples += len(batch.index)
             for metric in parts.metrics.values():
                 metric.update(outcome.outputs, batch.targets)
+            watch(batch, outcome)
         values = {name: float(metric.compute()) for name, metric in parts.metrics.items()}
     return {"loss": float(total) / samples, **values}
 

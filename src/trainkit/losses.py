@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 LossFn = Callable[[nn.Module, Batch], Outcome]
 
-Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
+Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] | Literal["balanced"]
 
 
 class LossConfig(Config):
@@ -58,8 +58,8 @@ class LossConfig(Config):
             f"use loss={instead}, or change data"
         )
 
-    def _check_length(self, key: str, weights: tuple[float, ...] | None, size: int, what: str) -> None:
-        if weights is not None and len(weights) != size:
+    def _check_length(self, key: str, weights: Weights | None, size: int, what: str) -> None:
+        if isinstance(weights, tuple) and len(weights) != size:
             values = "1 value" if size == 1 else f"{size} values"
             raise ConfigError(f"loss.{key}: expected {values}, one for each {what}, got {len(weights)}")
 
@@ -68,7 +68,8 @@ def supervised(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
     """The ordinary case: a function of the model's outputs and the targets."""
 
     def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
-        outputs = model(batch.inputs)
+        # Only a model for sequences takes lengths, and only sequences have them.
+        outputs = model(batch.inputs) if batch.lengths is None else model(batch.inputs, batch.lengths)
         return Outcome(criterion(outputs, batch.targets), outputs)
 
     return loss_fn
@@ -97,6 +98,21 @@ def following(criterion: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda outputs, targets: criterion.to(outputs.device)(outputs, targets)
 
 
+def _samples_of_each(target: TargetSpec) -> tuple[int, ...]:
+    """The training samples of each class or label.
+
+    Raises:
+        DataError: one has none, so that nothing balances it.
+    """
+    if 0 in target.counts:
+        rare = target.counts.index(0)
+        name = target.names[rare] if target.names else rare
+        raise DataError(
+            f"loss: balanced, but no training sample has the {'class' if target.kind == 'class' else 'label'} {name!r}"
+        )
+    return target.counts
+
+
 @register("loss")
 class CrossEntropyConfig(LossConfig):
     """Negative log-likelihood of the right class. The model gives logits: no softmax at its end."""
@@ -105,8 +121,9 @@ class CrossEntropyConfig(LossConfig):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target spread evenly over all classes (Szegedy et al., 2016, arXiv:1512.00567)."""
     weight: Weights | None = None
-    """How much each class counts, in the order of the classes. The mean is over samples: torch divides by the sum of
-    their weights instead, which makes the loss of a sample depend on what else is in its batch."""
+    """How much each class counts, in the order of the classes; `balanced`: in inverse proportion to its training
+    samples, so that the weights of all samples have mean 1. The mean is over samples: torch divides by the sum of their
+    weights instead, which makes the loss of a sample depend on what else is in its batch."""
 
     def num_outputs(self, target: TargetSpec) -> int:
         if target.kind != "class":
@@ -118,7 +135,10 @@ class CrossEntropyConfig(LossConfig):
     def build(self, target: TargetSpec) -> LossFn:
         if self.weight is None:
             return supervised(nn.CrossEntropyLoss(label_smoothing=self.label_smoothing))
-        weight = torch.tensor(self.weight)
+        if self.weight == "balanced":
+            weight = target.samples / (target.size * torch.tensor(_samples_of_each(target)))
+        else:
+            weight = torch.tensor(self.weight)
         each = following(nn.CrossEntropyLoss(weight, label_smoothing=self.label_smoothing, reduction="none"))
         return supervised(lambda outputs, targets: each(outputs, targets).mean())
 
@@ -129,7 +149,8 @@ class BceWithLogitsConfig(LossConfig):
 
     name: Literal["bce_with_logits"] = "bce_with_logits"
     pos_weight: Weights | None = None
-    """How much a true label counts against a false one, in the order of the labels; a single value for two classes."""
+    """How much a true label counts against a false one, in the order of the labels; a single value for two classes.
+    `balanced`: as often as the training samples have it false for every time that they have it true."""
 
     def num_outputs(self, target: TargetSpec) -> int:
         if target.kind == "multilabel":
@@ -143,13 +164,19 @@ class BceWithLogitsConfig(LossConfig):
         return num_outputs
 
     def build(self, target: TargetSpec) -> LossFn:
-        if self.pos_weight is None:
-            criterion: Callable[[Tensor, Tensor], Tensor] = nn.BCEWithLogitsLoss()
-        else:
-            criterion = following(nn.BCEWithLogitsLoss(pos_weight=torch.tensor(self.pos_weight)))
+        criterion: Callable[[Tensor, Tensor], Tensor] = nn.BCEWithLogitsLoss()
+        if self.pos_weight is not None:
+            criterion = following(nn.BCEWithLogitsLoss(pos_weight=self._pos_weight(self.pos_weight, target)))
         if target.kind == "class":
             return supervised(lambda outputs, targets: criterion(outputs, targets.unsqueeze(1).float()))
         return elementwise(criterion)
+
+    def _pos_weight(self, given: Weights, target: TargetSpec) -> Tensor:
+        if given != "balanced":
+            return torch.tensor(given)
+        counts = _samples_of_each(target)
+        true = torch.tensor(counts[1:] if target.kind == "class" else counts)
+        return (target.samples - true) / true
 
 
 class RegressionLossConfig(LossConfig):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ def source(samples: int) -> TensorSource:
 
 
 def divide(samples: TensorSource, val: float, seed: int) -> tuple[Split, Split | None]:
-    return SyntheticConfig(val=val).divide(samples, samples.targets, seed)
+    return SyntheticConfig(val=val).divide(samples, seed)
 
 
 def data(samples: int = 20, val: float = 4, seed: int = 0) -> Data:
@@ -61,7 +62,7 @@ def test_val_must_leave_something() -> None:
 
 def test_a_split_takes_from_its_own_samples_only() -> None:
     split = Split(source(10), torch.tensor([3, 5, 8]))
-    batch = split[torch.tensor([2, 0])]
+    batch = split.take(torch.tensor([2, 0]))
     assert batch.index.tolist() == [8, 3]
     assert batch.inputs.tolist() == [[8.0], [3.0]]
     assert batch.targets.tolist() == [2, 0]
@@ -106,23 +107,23 @@ def test_digest_is_the_same_on_every_machine() -> None:
 def test_stratified_parts_keep_the_proportions() -> None:
     targets = torch.tensor([0] * 80 + [1] * 16 + [2] * 4)
     samples = TensorSource(torch.zeros(100, 1), targets)
-    train, val = SyntheticConfig(val=0.25, stratify=True, subset=50).divide(samples, targets, seed=3)
+    train, val = SyntheticConfig(val=0.25, stratify=True, subset=50).divide(samples, seed=3)
     assert val is not None
     assert targets[val.index].bincount().tolist() == [20, 4, 1]
     assert [abs(count - share) <= 1 for count, share in zip(targets[train.index].bincount(), (40, 8, 2), strict=True)]
     assert not set(train.index.tolist()) & set(val.index.tolist())
     with pytest.raises(DataError, match=r"data\.stratify: the targets are no classes"):
-        SyntheticConfig(stratify=True).divide(samples, torch.zeros(100, 2), seed=3)
+        SyntheticConfig(stratify=True).divide(replace(samples, targets=torch.zeros(100, 2)), seed=3)
 
 
 def test_a_subset_is_of_the_training_samples_and_leaves_val_alone() -> None:
     samples = source(100)
-    whole = SyntheticConfig(val=20).divide(samples, samples.targets, seed=3)
-    train, val = SyntheticConfig(val=20, subset=0.1).divide(samples, samples.targets, seed=3)
+    whole = SyntheticConfig(val=20).divide(samples, seed=3)
+    train, val = SyntheticConfig(val=20, subset=0.1).divide(samples, seed=3)
     assert val is not None
     assert whole[1] is not None
     assert torch.equal(val.index, whole[1].index)
     assert len(train) == 8
     assert set(train.index.tolist()) < set(whole[0].index.tolist())
     with pytest.raises(DataError, match=r"data\.subset: 81, but there are 80 training samples"):
-        SyntheticConfig(val=20, subset=81).divide(samples, samples.targets, seed=3)
+        SyntheticConfig(val=20, subset=81).divide(samples, seed=3)

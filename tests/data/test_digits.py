@@ -21,7 +21,7 @@ def test_shapes(config: DigitsConfig, shape: tuple[int, int, int]) -> None:
     assert data.val is not None
     assert data.test is not None
     assert (len(data.train), len(data.val), len(data.test)) == (1293, 144, 360)
-    batch = data.train[torch.arange(50)]
+    batch = data.train.take(torch.arange(50))
     assert batch.inputs.shape == (50, *shape)
     assert batch.inputs.dtype == torch.uint8
     assert (int(batch.inputs.min()), int(batch.inputs.max())) == (0, 255)
@@ -39,7 +39,7 @@ def test_same_test_split_for_every_seed() -> None:
 def test_test_split_is_stratified_and_apart() -> None:
     data = DigitsConfig(val=0).build(0)
     assert data.test is not None
-    everything = [split[torch.arange(len(split))] for split in (data.train, data.test)]
+    everything = [split.take(torch.arange(len(split))) for split in (data.train, data.test)]
     assert everything[1].targets.bincount().min() >= 34
     train, test = ({tuple(picture.flatten().tolist()) for picture in batch.inputs} for batch in everything)
     assert not train & test
@@ -47,5 +47,5 @@ def test_test_split_is_stratified_and_apart() -> None:
 
 def test_pixels_are_the_scans() -> None:
     data = DigitsConfig(val=0).build(0)
-    values = data.train[torch.arange(len(data.train))].inputs
+    values = data.train.take(torch.arange(len(data.train))).inputs
     assert sorted(set(values.flatten().tolist())) == [int(value * 255 / 16 + 0.5) for value in range(17)]

@@ -41,7 +41,7 @@ def test_a_folder_per_class() -> None:
     assert data.val is not None
     assert data.test is not None
     assert (len(data.train), len(data.val), len(data.test)) == (12, 4, 4)
-    batch = data.train[torch.arange(len(data.train))]
+    batch = data.train.take(torch.arange(len(data.train)))
     assert batch.inputs.dtype == torch.uint8
     for picture, target in zip(batch.inputs, batch.targets.tolist(), strict=True):
         assert tuple(picture[:, 4, 4].tolist()) == COLOURS[data.spec.target.names[target]]
@@ -63,7 +63,7 @@ def test_every_mode_of_picture_is_decoded(mode: str) -> None:
         draw(Path("pets", label, f"a.{ending}"), COLOURS[label], (5, 40), mode)
     for wanted, channels in (("rgb", 3), ("grey", 1)):
         data = read(mode=wanted, val=0, test=None, size=[6, 10])
-        assert data.train[torch.arange(2)].inputs.shape == (2, channels, 6, 10)
+        assert data.train.take(torch.arange(2)).inputs.shape == (2, channels, 6, 10)
 
 
 def test_workers_hand_out_the_same_batches() -> None:

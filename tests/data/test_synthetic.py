@@ -23,7 +23,7 @@ LOSSES: dict[str, LossConfig] = {
 
 def everything(split: Split | None) -> Batch:
     assert split is not None
-    return split[torch.arange(len(split))]
+    return split.take(torch.arange(len(split)))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -86,7 +86,7 @@ def test_a_small_model_learns_it(shape: Any, target: Any) -> None:
     for _ in range(300):
         positions = torch.randint(len(data.train), (64,), generator=draws)
         optimizer.zero_grad()
-        loss_fn(model, prepare(data.train[positions], 0)).loss.backward()
+        loss_fn(model, prepare(data.train.take(positions), 0)).loss.backward()
         optimizer.step()
     batch = prepare(everything(data.test), None)
     outcome = loss_fn(model, batch)

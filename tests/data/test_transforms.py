@@ -85,7 +85,7 @@ def test_wrong_number_of_values() -> None:
 def test_other_inputs_pass_unchanged() -> None:
     prepare = preparation(DataSpec(shape=(4,), target=CLASSES), (), 0, CPU)
     batch = Batch(torch.randn(3, 4), torch.arange(3), torch.arange(3))
-    assert all(torch.equal(a, b) for a, b in zip(prepare(batch, 0), batch, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(prepare(batch, 0)[:3], batch[:3], strict=True))
 
 
 def test_transforms_are_for_images() -> None:
@@ -126,7 +126,7 @@ def test_draws_depend_on_seed_epoch_and_index_alone() -> None:
     augment = (RandomCrop(padding=3), RandomHorizontalFlip())
     prepare, batch = prepare_with(*augment), same_pictures(60)
     whole = prepare(batch, 4)
-    parts = [prepare(Batch(*(tensor[part] for tensor in batch)), 4) for part in torch.chunk(torch.randperm(60), 9)]
+    parts = [prepare(Batch(*(tensor[part] for tensor in batch[:3])), 4) for part in torch.chunk(torch.randperm(60), 9)]
     for part in parts:
         assert torch.equal(part.inputs, whole.inputs[part.index])
     assert torch.equal(prepare_with(*augment)(batch, 4).inputs, whole.inputs)

@@ -60,7 +60,7 @@ def test_reads_torchvisions_layout(tmp_path: Path, config: type[MnistConfig], fo
     assert (len(data.train), len(data.val), len(data.test)) == (10, 2, 6)
     assert data.spec.shape == (1, 28, 28)
     assert len(data.spec.target.names) == data.spec.target.size == 10
-    batch = data.test[torch.arange(6)]
+    batch = data.test.take(torch.arange(6))
     assert batch.inputs.shape == (6, 1, 28, 28)
     assert batch.inputs.dtype == torch.uint8
     assert batch.inputs[:, 0, 14, 14].tolist() == batch.targets.tolist() == [*range(6)]
@@ -89,7 +89,7 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = config.build(0)
     assert data.spec.shape == (3, 32, 32)
     assert data.test is not None
-    batch = data.test[torch.arange(4)]
+    batch = data.test.take(torch.arange(4))
     assert batch.inputs.shape == (4, 3, 32, 32)
     assert batch.inputs.nonzero().tolist() == [[n, 0, 0, 1] for n in range(4)]
     assert [data.spec.target.names[n] for n in batch.targets.tolist()] == ["airplane", "cat", "truck", "automobile"]
@@ -114,7 +114,7 @@ def test_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = Cifar100Config(root=str(tmp_path), val=1).build(0)
     assert data.spec.target.size == len(set(data.spec.target.names)) == 100
     assert data.test is not None
-    batch = data.test[torch.arange(3)]
+    batch = data.test.take(torch.arange(3))
     assert batch.targets.tolist() == [99, 0, 42]
     assert data.spec.target.names[99] == "worm"
 
@@ -285,7 +285,7 @@ def test_real_mnist() -> None:
     assert (len(data.train), len(data.val), len(data.test)) == (55_000, 5000, 10_000)
     assert steps(data) == (860, 24)
     assert steps(MnistConfig(root=REAL, download=False, val=0).build(42)) == (938, 32)
-    batch = preparation(data.spec, (), 42, CPU)(data.train[torch.arange(1000)], None)
+    batch = preparation(data.spec, (), 42, CPU)(data.train.take(torch.arange(1000)), None)
     assert batch.inputs.shape == (1000, 1, 28, 28)
     assert [batch.inputs.min().item(), batch.inputs.max().item()] == pytest.approx([-0.4242, 2.8215], abs=5e-5)
-    assert data.test[torch.arange(5)].targets.tolist() == [7, 2, 1, 0, 4]
+    assert data.test.take(torch.arange(5)).targets.tolist() == [7, 2, 1, 0, 4]

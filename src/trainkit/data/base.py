@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple, Protocol
 
 import torch
@@ -30,6 +30,14 @@ class Batch(NamedTuple):
     """Shape (batch,) int64 for classes; (batch, size) float32 for numbers and multi-label vectors."""
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which no one calls on a batch
     """Shape (batch,), int64: the samples' places in their source. Random transforms are functions of it."""
+    lengths: Tensor | None = None
+    """Of sequences that were padded with zeros at their ends: how much of each is real. Shape (batch,), int64, always
+    on the CPU, where torch's packing wants it."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device, copied while the host goes on."""
+        inputs, targets, index = (tensor.to(device, non_blocking=True) for tensor in self[:3])
+        return Batch(inputs, targets, index, self.lengths)
 
 
 class Source(Protocol):
@@ -37,8 +45,13 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, index: Tensor) -> Batch:
-        """The samples with these numbers, shape (batch,), int64."""
+    @property
+    def targets(self) -> Tensor:
+        """Of all samples, in their order; shape (n,) or (n, size)."""
+        ...
+
+    def take(self, index: Tensor, draw: int = 0) -> Batch:
+        """The samples with these numbers, shape (batch,), int64. What is random in making one follows from `draw`."""
         ...
 
     def digest(self) -> str:
@@ -56,7 +69,7 @@ class TensorSource:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def take(self, index: Tensor) -> Batch:
+    def take(self, index: Tensor, draw: int = 0) -> Batch:
         return Batch(self.inputs[index], self.targets[index], index)
 
     def digest(self) -> str:
@@ -65,6 +78,15 @@ class TensorSource:
             sha.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
             sha.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
         return sha.hexdigest()
+
+
+class Draw(NamedTuple):
+    """What a loader asks a split for."""
+
+    positions: Tensor
+    """Shape (batch,), int64."""
+    seed: int
+    """For what is random in making a sample; another one in every epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +99,17 @@ class Split(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, positions: Tensor) -> Batch:
+    def __getitem__(self, draw: Draw) -> Batch:
+        return self.take(*draw)
+
+    def take(self, positions: Tensor, draw: int = 0) -> Batch:
         """The batch at these positions of `index`, shape (batch,), int64."""
-        return self.source.take(self.index[positions])
+        return self.source.take(self.index[positions], draw)
+
+    @property
+    def targets(self) -> Tensor:
+        """Shape (n,) or (n, size)."""
+        return self.source.targets[self.index]
 
 
 class TargetSpec(Config):
@@ -90,6 +120,23 @@ class TargetSpec(Config):
     """How many classes, labels or numbers."""
     names: tuple[str, ...] = ()
     """Class or label names, in the order of the model's outputs; may be empty."""
+    counts: tuple[int, ...] = ()
+    """Training samples of each class or with each label; empty while they have not been read."""
+    samples: int = 0
+    """All training samples."""
+
+    def counted(self, targets: Tensor) -> TargetSpec:
+        """The same with the counts of these targets."""
+        counts: list[int] = []
+        if self.kind == "class":
+            counts = targets.bincount(minlength=self.size).tolist()
+        elif self.kind == "multilabel":
+            counts = targets.sum(0).long().tolist()
+        return self.model_copy(update={"counts": tuple(counts), "samples": len(targets)})
+
+    def uncounted(self) -> TargetSpec:
+        """What is the same for other samples of the same kind."""
+        return self.model_copy(update={"counts": (), "samples": 0})
 
 
 class DataSpec(Config):
@@ -97,6 +144,8 @@ class DataSpec(Config):
 
     shape: tuple[int, ...]
     """One input, as the model sees it: (channels, height, width), (length, features) or (features,)."""
+    padded: bool = False
+    """Whether inputs are sequences of different lengths, `shape[0]` the longest; the model gets the lengths, too."""
     target: TargetSpec
     image: bool = False
     """Whether inputs are uint8 pictures, to be scaled to 0 … 1 and normalised on the device."""
@@ -168,11 +217,18 @@ class DataConfig(Config):
             DataError: the data is missing or damaged.
         """
 
-    def divide(self, source: Source, targets: Tensor, seed: int) -> tuple[Split, Split | None]:
-        """Divide the training samples into train and val: disjoint, and a function of the seed.
+    def open(self, seed: int) -> Data:
+        """Build, and measure on the training samples what the spec is to tell about them.
 
-        Args:
-            targets: of all samples of the source, in its order; shape (n, …).
+        Raises:
+            DataError: the data is missing or damaged.
+        """
+        data = self.build(seed)
+        target = data.spec.target.counted(data.train.targets)
+        return replace(data, spec=data.spec.model_copy(update={"target": target}))
+
+    def divide(self, source: Source, seed: int) -> tuple[Split, Split | None]:
+        """Divide the training samples into train and val: disjoint, and a function of the seed.
 
         Raises:
             DataError: there are not so many samples, or the targets are no classes to stratify by.
@@ -183,6 +239,7 @@ class DataConfig(Config):
             raise DataError(f"data.val: {show(self.val)}, but there are {total} training samples")
         order = permutation(total, seed, "split")
         if self.stratify:
+            targets = source.targets
             if targets.ndim != 1 or targets.is_floating_point():
                 raise DataError("data.stratify: the targets are no classes")
             order = _stratified(order, targets)

@@ -47,5 +47,5 @@ class DigitsConfig(ImageDataConfig):
         rest, test = train_test_split(range(len(targets)), test_size=0.2, random_state=0, stratify=scans.target)
         train_source = TensorSource(images[sorted(rest)], targets[sorted(rest)])
         test_source = TensorSource(images[sorted(test)], targets[sorted(test)])
-        train, val = self.divide(train_source, train_source.targets, seed)
+        train, val = self.divide(train_source, seed)
         return Data(self.spec(), train, val, Split(test_source, torch.arange(len(test_source))))

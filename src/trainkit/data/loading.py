@@ -6,8 +6,8 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from trainkit.config import Config
-from trainkit.data.base import Batch, Split, TensorSource
+from trainkit.data.base import Batch, Draw, Split, TensorSource
 from trainkit.errors import DataError
-from trainkit.seeding import permutation
+from trainkit.seeding import derive, generator, permutation
 
 BatchSize = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -36,9 +36,18 @@ class LoaderConfig(Config):
     """Page-locked memory for faster copies to a GPU; no effect without CUDA."""
     drop_last: bool = False
     """Leave out the last training batch of an epoch when it is smaller than the others."""
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    """`shuffle`: every training sample once an epoch. `balanced`: as many draws, but each class as often as the others:
+    samples of rare classes come several times, some of the frequent ones not at all."""
 
-    def train_loader(self, split: Split, seed: int, device: torch.device) -> Loader:
-        """Shuffled batches.
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        "shuffle": "training samples are shuffled, the others never are; loader.sampler has other orders",
+        "collate_fn": "sources make whole batches; sequences of different lengths are padded",
+        "persistent_workers": "workers live as long as the run",
+    }
+
+    def train_loader(self, split: Split, seed: int, device: torch.device, limit: int | None = None) -> Loader:
+        """Shuffled batches, at most `limit` of them an epoch.
 
         Raises:
             DataError: there would be no batch at all.
@@ -49,11 +58,13 @@ class LoaderConfig(Config):
                 f"{samples} samples, batch_size {self.batch_size}, drop_last: 0 batches; "
                 f"use loader.batch_size={max(1, samples // 2)} or loader.drop_last=false"
             )
-        return self._loader(split, EpochBatches(samples, self.batch_size, seed, self.drop_last), device)
+        weights = _balancing(split) if self.sampler == "balanced" else None
+        batches = EpochBatches(samples, self.batch_size, seed, self.drop_last, weights=weights, limit=limit)
+        return self._loader(split, batches, device)
 
-    def eval_loader(self, split: Split, device: torch.device) -> Loader:
-        """Every sample once, in order."""
-        return self._loader(split, EpochBatches(len(split), self.eval_batch_size, None, drop_last=False), device)
+    def eval_loader(self, split: Split, device: torch.device, limit: int | None = None) -> Loader:
+        """Every sample once, in order; of the first `limit` batches."""
+        return self._loader(split, EpochBatches(len(split), self.eval_batch_size, limit=limit), device)
 
     def _loader(self, split: Split, batches: EpochBatches, device: torch.device) -> Loader:
         if self.num_workers != "auto":
@@ -66,17 +77,45 @@ class LoaderConfig(Config):
         return Loader(split, batches, num_workers=workers, pin_memory=self.pin_memory and device.type == "cuda")
 
 
-class EpochBatches(Sampler[Tensor]):
-    """The positions of each batch of an epoch, as index tensors cut from one permutation.
+def _balancing(split: Split) -> Tensor:
+    """One over the size of a sample's class, shape (n,).
+
+    Raises:
+        DataError: the targets are no classes.
+    """
+    targets = split.targets
+    if targets.ndim != 1 or targets.is_floating_point():
+        raise DataError("loader.sampler: balanced needs classes, the targets of the data are none")
+    return targets.bincount().double().reciprocal()[targets]
+
+
+class EpochBatches(Sampler[Draw]):
+    """The positions of each batch of an epoch, as index tensors cut from one order of the samples.
 
     Set `epoch` and `start` (batches to leave out) before iterating: resuming costs no more than slicing.
+
+    Args:
+        seed: of the orders; None for the samples' own.
+        weights: shape (samples,): draw with replacement, in proportion to them.
+        limit: the largest number of batches.
     """
 
-    def __init__(self, samples: int, batch_size: int, seed: int | None, drop_last: bool) -> None:
+    def __init__(
+        self,
+        samples: int,
+        batch_size: int,
+        seed: int | None = None,
+        drop_last: bool = False,
+        *,
+        weights: Tensor | None = None,
+        limit: int | None = None,
+    ) -> None:
         self.samples = samples
         self.batch_size = batch_size
         self.seed = seed
-        self.count = samples // batch_size if drop_last else math.ceil(samples / batch_size)
+        self.weights = weights
+        count = samples // batch_size if drop_last else math.ceil(samples / batch_size)
+        self.count = min(count, limit or count)
         self.epoch = 0
         self.start = 0
 
@@ -87,15 +126,19 @@ class EpochBatches(Sampler[Tensor]):
         """Samples in the batch with that number."""
         return min(self.batch_size, self.samples - batch * self.batch_size)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.seed is None:
-            order = torch.arange(self.samples)
-        else:
-            order = permutation(self.samples, self.seed, "order", self.epoch)
+    def __iter__(self) -> Iterator[Draw]:
+        order, size = self._order(), self.batch_size
+        seed = derive(self.seed or 0, "sample", self.epoch)
         # Not a generator function: that would read `epoch` and `start` at the first batch, when they may have moved on.
-        return (
-            order[batch * self.batch_size : (batch + 1) * self.batch_size] for batch in range(self.start, self.count)
-        )
+        return (Draw(order[batch * size : (batch + 1) * size], seed) for batch in range(self.start, self.count))
+
+    def _order(self) -> Tensor:
+        if self.seed is None:
+            return torch.arange(self.samples)
+        if self.weights is None:
+            return permutation(self.samples, self.seed, "order", self.epoch)
+        random = generator(self.seed, "order", self.epoch)
+        return self.weights.multinomial(self.samples, replacement=True, generator=random)
 
 
 class Loader:

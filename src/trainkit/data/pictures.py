@@ -40,7 +40,7 @@ class PictureSource:
     def __len__(self) -> int:
         return len(self.names)
 
-    def take(self, index: Tensor) -> Batch:
+    def take(self, index: Tensor, draw: int = 0) -> Batch:
         return Batch(torch.stack([self._decode(self.names[n]) for n in index.tolist()]), self.targets[index], index)
 
     def digest(self) -> str:
@@ -106,7 +106,7 @@ class PicturesConfig(ImageDataConfig):
                 self._source(source.root, [source.names[n] for n in held_out], source.targets[held_out].tolist())
             )
             source = self._source(source.root, [source.names[n] for n in rest], source.targets[rest].tolist())
-        train, taken = self.divide(source, source.targets, seed) if val is None else (_all(source), val)
+        train, taken = self.divide(source, seed) if val is None else (_all(source), val)
         channels = 3 if self.mode == "rgb" else 1
         mean, std = statistics(self.normalize, channels)
         target = TargetSpec(kind="class", size=len(classes), names=tuple(classes))

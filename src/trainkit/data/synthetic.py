@@ -53,7 +53,7 @@ class SyntheticConfig(DataConfig):
         patterns = self._patterns(data_seed)
         test = self._draw(patterns, self.test_samples, data_seed, "test")
         samples = self._draw(patterns, self.samples, data_seed, "train")
-        train, val = self.divide(samples, samples.targets, seed)
+        train, val = self.divide(samples, seed)
         return Data(self.spec(), train, val, Split(test, torch.arange(len(test))))
 
     def _patterns(self, seed: int) -> Tensor:

@@ -69,7 +69,7 @@ class SklearnTableConfig(TableConfig):
         rest, held_out = train_test_split(range(len(inputs)), test_size=0.2, random_state=0, stratify=stratify)
         train, test = (TensorSource(inputs[sorted(rows)], targets[sorted(rows)]) for rows in (rest, held_out))
         target = TargetSpec(kind=self.kind, size=self.size, names=names)
-        return self.table(train, test, target, self.divide(train, train.targets, seed))
+        return self.table(train, test, target, self.divide(train, seed))
 
 
 @register("data")
@@ -158,7 +158,7 @@ class CsvConfig(TableConfig):
         targets = self._targets(rows, target)
         # Which rows train is needed before they can be encoded: categories and means are those of the training rows.
         places = TensorSource(torch.zeros(len(rows), 1), targets)
-        train, val = self.divide(places, targets, seed)
+        train, val = self.divide(places, seed)
         encoder = _Encoder([rows[n] for n in train.index.tolist()], self._columns(rows[0]), self.categorical)
         source = TensorSource(encoder(rows), targets)
         test = TensorSource(encoder(test_rows), self._targets(test_rows, target))

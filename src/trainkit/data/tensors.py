@@ -62,7 +62,7 @@ class TensorsConfig(DataConfig):
         elif len(test):
             kept = order[len(test) :].sort().values
             source, test = TensorSource(source.inputs[kept], source.targets[kept]), _whole(test)
-        train, val = self.divide(source, source.targets, seed)
+        train, val = self.divide(source, seed)
         spec = DataSpec(shape=tuple(source.inputs.shape[1:]), target=target, image=source.inputs.dtype == torch.uint8)
         return Data(spec, train, val, test if len(test) else None)
 

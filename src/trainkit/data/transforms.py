@@ -144,7 +144,7 @@ def preparation(spec: DataSpec, augment: tuple[TransformConfig, ...], seed: int,
     shift = (-mean / std).float().to(device)
 
     def prepare(batch: Batch, epoch: int | None) -> Batch:
-        batch = Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+        batch = batch.to(device)
         inputs = batch.inputs
         if not spec.image:
             return batch._replace(inputs=torch.addcmul(shift, inputs, scale)) if spec.mean else batch

@@ -79,7 +79,7 @@ class TorchvisionConfig(ImageDataConfig):
         if not self._has_files():
             self._download()
         samples = self._read(train=True)
-        train, val = self.divide(samples, samples.targets, seed)
+        train, val = self.divide(samples, seed)
         test = self._read(train=False)
         return Data(spec, train, val, Split(test, torch.arange(len(test))))
 
