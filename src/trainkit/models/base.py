@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, PydanticUserError, create_model
+from pydantic import Field
 from torch import nn
 
 from trainkit.config import Config
 from trainkit.data import DataSpec
 from trainkit.errors import ConfigError
 from trainkit.registry import register
+from trainkit.signature import arguments, config_class
 
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -85,14 +85,13 @@ def register_model(name: str) -> Callable[[M], M]:
         title = module_class.__qualname__
         if module_class.forward is nn.Module.forward:
             raise ConfigError(f"{title}: has no forward method")
-        arguments = _arguments(module_class)
-        fields = {key: field for key, field in arguments.items() if key not in SUPPLIED}
-        tag: Any = (Literal[name], name)
+        found = _arguments(module_class)
+        fields = {key: field for key, field in found.items() if key not in SUPPLIED}
 
         class DerivedConfig(ModelConfig):
             def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
                 given = {key: getattr(self, key) for key in fields}
-                supplied = {key: SUPPLIED[key](spec, num_outputs) for key in arguments if key in SUPPLIED}
+                supplied = {key: SUPPLIED[key](spec, num_outputs) for key in found if key in SUPPLIED}
                 try:
                     return module_class(**given, **supplied)
                 except AttributeError as error:
@@ -100,38 +99,13 @@ def register_model(name: str) -> Callable[[M], M]:
                         raise ConfigError(f"model: {title}.__init__ must begin with super().__init__()") from None
                     raise
 
-        try:
-            config_class: type[ModelConfig] = create_model(
-                f"{module_class.__name__}Config",
-                __base__=DerivedConfig,
-                __doc__=inspect.getdoc(module_class) or f"The user's {title}.",
-                __module__=module_class.__module__,
-                **{"name": tag, **fields},
-            )
-            config_class.model_json_schema()  # what JSON cannot express, YAML cannot
-        except PydanticUserError as error:
-            raise ConfigError(f"{title}: {error.message.splitlines()[0]}") from None
-        register("model")(config_class)
+        register("model")(config_class(module_class, name, DerivedConfig, fields))
         return module_class
 
     return add
 
 
 def _arguments(module_class: type[nn.Module]) -> dict[str, Any]:
-    """Type and default of every argument of the constructor, as pydantic takes them."""
     if module_class.__init__ is nn.Module.__init__:
         return {}
-    hints = get_type_hints(module_class.__init__)
-    arguments: dict[str, Any] = {}
-    for key, parameter in inspect.signature(module_class).parameters.items():
-        title = f"{module_class.__qualname__}: argument {key!r}"
-        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise ConfigError(f"{title}: a config can only give single arguments by name")
-        if key not in hints and key not in SUPPLIED:
-            raise ConfigError(f"{title} needs a type, such as {key}: int = 64")
-        if key == "name" or key.startswith("_") or key in dir(ModelConfig):
-            raise ConfigError(f"{title} needs another name: configs use this one themselves")
-        hint, default = hints.get(key, Any), parameter.default
-        # `width: int = None` means `int | None`.
-        arguments[key] = (hint | None if default is None else hint, ... if default is parameter.empty else default)
-    return arguments
+    return arguments(module_class, SUPPLIED, dir(ModelConfig))
