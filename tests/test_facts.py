@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from trainkit.losses import CrossEntropyConfig, MseConfig
 from trainkit.models import ModelConfig, register_model
 from trainkit.models.cnn import CnnConfig
 from trainkit.models.mlp import MlpConfig
+from trainkit.models.sequential import SequentialConfig
 from trainkit.models.vision import TorchvisionModelConfig
 from trainkit.run import train
 
@@ -42,27 +43,26 @@ KERNEL = torch.tensor([[1.0, 2, 1], [0, 1, 0], [2, 1, 0]])
 SIGNS = torch.tensor([[1.0, -0.5], [-1.0, 3.0]])
 
 
-def test_derivatives_of_polynomials() -> None:
-    x = torch.tensor(2.0, requires_grad=True)
-    value = x**2 + 3 * x + 1
-    assert (value.item(), *torch.autograd.grad(value, x)) == (11, 7)
-    x = torch.tensor(3.0, requires_grad=True)
-    assert torch.autograd.grad(2 * x**2, x) == (12,)
+@pytest.mark.parametrize(
+    ("polynomial", "at", "value", "slope"),
+    [(lambda x: x**2 + 3 * x + 1, 2.0, 11, 7), (lambda x: 2 * x**2, 3.0, 18, 12)],
+)
+def test_derivatives_of_polynomials(polynomial: Callable[[Tensor], Tensor], at: float, value: int, slope: int) -> None:
+    x = torch.tensor(at, requires_grad=True)
+    y = polynomial(x)
+    y.backward()
+    assert y == value
+    assert x.grad == slope
 
 
 def test_one_neuron_and_its_gradients() -> None:
-    spec = DataSpec(shape=(2,), target=TargetSpec(kind="number", size=1))
-    model = MlpConfig(hidden=()).build(spec, 1)
-    weight, bias = model.parameters()
-    nn.init._no_grad_fill_(bias, 0.5)
-    weight.data.copy_(torch.tensor([[1.0, 2.0]]))
+    model = build(["linear"], (2,), num_outputs=1)
+    model.load_state_dict({"0.weight": torch.tensor([[1.0, 2.0]]), "0.bias": torch.tensor([0.5])})
     batch = Batch(torch.tensor([[3.0, 4.0]]), torch.tensor([[10.0]]), torch.tensor([0]))
-    outcome = MseConfig().build(spec.target)(model, batch)
+    outcome = MseConfig().build(TargetSpec(kind="number", size=1))(model, batch)
     assert (outcome.outputs.item(), outcome.loss.item()) == (11.5, 2.25)
-    outcome.loss.backward()
-    assert weight.grad is not None
-    assert bias.grad is not None
-    assert (weight.grad.tolist(), bias.grad.tolist()) == ([[9, 12]], [3])
+    weight, bias = torch.autograd.grad(outcome.loss, list(model.parameters()))
+    assert (weight.tolist(), bias.tolist()) == ([[9, 12]], [3])
 
 
 def test_sums_and_products_of_vectors_and_matrices() -> None:
@@ -177,30 +177,88 @@ def test_shapes_of_single_layers() -> None:
 def test_what_joins_samples_goes_unnoticed_by_torch() -> None:
     """Six feature maps taken for two coloured pictures, and a whole batch flattened to one vector."""
     assert torch.ones(64, 6, 30, 30).reshape(-1, 3, 30, 30).shape == (128, 3, 30, 30)
-    batch = torch.ones(64, 3, 32, 32, device="meta").flatten()
-    layer = nn.Linear(196_608, 10, device="meta")
-    assert (batch.shape, layer(batch).shape, parameters(layer)) == ((196_608,), (10,), 1_966_090)
+    flat, layer = torch.ones(64, 3, 32, 32).flatten(), nn.Linear(196_608, 10)
+    assert (flat.shape, layer(flat).shape, parameters(layer)) == ((196_608,), (10,), 1_966_090)
+
+
+def layers(*plain: Any) -> SequentialConfig:
+    return SequentialConfig.from_plain({"layers": plain})
 
 
 @pytest.mark.parametrize(
-    ("model", "counts"),
+    ("config", "shape", "counts"),
     [
-        (MlpConfig(hidden=(256,)).build(MNIST, 10), [200_960, 2_570]),
-        (MlpConfig(hidden=(500,)).build(MNIST, 10), [392_500, 5_010]),
-        (MlpConfig(hidden=(128,)).build(MNIST, 10), [100_480, 1_290]),
-        (CnnConfig().build(MNIST, 10), [320, 18_496, 401_536, 1_290]),
-        (CnnConfig(channels=(32,), hidden=()).build(MNIST, 10), [320, 62_730]),
-        (CnnConfig(kernel_size=5, hidden=(1000,)).build(MNIST, 10), [832, 51_264, 3_137_000, 10_010]),
+        (MlpConfig(hidden=(256,)), MNIST.shape, [200_960, 2_570]),
+        (MlpConfig(hidden=(500,)), MNIST.shape, [392_500, 5_010]),
+        (MlpConfig(hidden=(128,)), MNIST.shape, [100_480, 1_290]),
+        (CnnConfig(), MNIST.shape, [320, 18_496, 401_536, 1_290]),
+        (CnnConfig(channels=(32,), hidden=()), MNIST.shape, [320, 62_730]),
+        (CnnConfig(kernel_size=5, hidden=(1000,)), MNIST.shape, [832, 51_264, 3_137_000, 10_010]),
         (
-            CnnConfig(channels=(32, 32, 64), kernel_size=5, hidden=(64,)).build(CIFAR, 10),
+            CnnConfig(channels=(32, 32, 64), kernel_size=5, hidden=(64,)),
+            CIFAR.shape,
             [2_432, 25_632, 51_264, 65_600, 650],
         ),
-        (build([conv(16, 3, 1), "relu", conv(32, 3, 1)], CIFAR.shape), [448, 4_640]),
-        (build([conv(64, 3, 1), conv(128, 3, 1)], CIFAR.shape), [1_792, 73_856]),
-        (build([{"repeat": 3, "layers": [linear(128), "relu"]}], (128,)), [16_512] * 3),
-        (build(["linear"], (128,), num_outputs=64), [8_256]),
+        (layers(conv(16, 3, 1), conv(32, 3, 1)), CIFAR.shape, [448, 4_640]),
+        (layers(conv(64, 3, 1), conv(128, 3, 1)), CIFAR.shape, [1_792, 73_856]),
+        (layers({"repeat": 3, "layers": [linear(128), "relu"]}), (128,), [16_512] * 3),
+        (layers(linear(64)), (128,), [8_256]),
     ],
 )
-def test_parameters_layer_by_layer(model: nn.Module, counts: list[int]) -> None:
-    """What the totals, which the tests of each model pin, are made of."""
+def test_parameters_layer_by_layer(config: ModelConfig, shape: tuple[int, ...], counts: list[int]) -> None:
+    """The parts of the totals that the tests of each model pin."""
+    model = config.build(DataSpec(shape=shape, target=MNIST.target), 10)
     assert [count for layer in model.children() if (count := parameters(layer))] == counts
+
+
+def test_ten_classes_for_a_thousand_save_parameters_in_the_last_layer_only() -> None:
+    with torch.device("meta"):
+        model = TorchvisionModelConfig(arch="resnet18").build(PHOTOS, 1000)
+    assert (parameters(model), parameters(model.get_submodule("fc"))) == (11_689_512, 513_000)
+    assert 11_689_512 - 513_000 + parameters(nn.Linear(512, 10)) == 11_181_642
+
+
+class Hidden(nn.Module):
+    """Keeps its layers where torch does not look for them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = [nn.Linear(width, width) for _ in range(3)]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        for layer in self.layers:
+            inputs = layer(inputs).relu()
+        return inputs
+
+
+def test_layers_in_a_plain_list_are_no_parameters(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = Hidden(128)
+    assert (parameters(hidden), parameters(nn.ModuleList(hidden.layers))) == (0, 49_536)
+    monkeypatch.setitem(registry._families, "model", dict(registry._families["model"]))
+    register_model("hidden")(Hidden)
+    experiment = make(data={"shape": [128], "size": 128}, model={"name": "hidden", "width": 128})
+    with pytest.raises(ConfigError, match=r"^model: has no parameters to train; are its layers in a plain list"):
+        train(experiment)
+
+
+def test_branches_by_key() -> None:
+    branches = nn.ModuleDict({"small": nn.Conv2d(3, 64, 3, padding=1), "large": nn.Conv2d(64, 128, 3, padding=1)})
+    assert parameters(branches) == 75_648
+    assert branches["small"](torch.ones(2, 3, 8, 8)).shape == (2, 64, 8, 8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_half_normalisation_makes_black_and_white_minus_and_plus_one(channels: int) -> None:
+    mean, std = statistics("half", channels)
+    spec = DataSpec(shape=(channels, 1, 2), target=MNIST.target, image=True, mean=mean, std=std)
+    pictures = torch.tensor([0, 255], dtype=torch.uint8).expand(1, channels, 1, 2)
+    prepared = preparation(spec, (), 0, CPU)(Batch(pictures, torch.zeros(1), torch.zeros(1)), None)
+    torch.testing.assert_close(prepared.inputs, torch.tensor([-1.0, 1.0]).expand(1, channels, 1, 2))
+
+
+@pytest.mark.skipif(REAL is None, reason="TRAINKIT_TEST_DATA names no folder with MNIST/raw")
+def test_two_epochs_of_the_mlp_get_95_percent_of_mnist_right() -> None:
+    files = [f"data.root={REAL}", "data.download=false", "data.fallback=null", "log.tensorboard=false"]
+    experiment = load(CONFIGS / "mnist_mlp.yaml", files)
+    assert (experiment.seed, experiment.train.epochs, experiment.loader.batch_size) == (42, 2, 64)
+    assert train(experiment, quiet=True).metrics["test/accuracy"] > 0.95

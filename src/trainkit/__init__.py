@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trainkit.data import Split as Split
     from trainkit.data import TargetSpec as TargetSpec
     from trainkit.data import TensorSource as TensorSource
+    from trainkit.data import register_dataset as register_dataset
     from trainkit.errors import TrainkitError as TrainkitError
     from trainkit.evaluation import evaluate_checkpoint as evaluate_checkpoint
     from trainkit.experiment import ExperimentConfig as ExperimentConfig
@@ -70,6 +71,7 @@ _homes = {
     "load": "experiment",
     "open_data": "building",
     "register": "registry",
+    "register_dataset": "data",
     "register_model": "models",
     "resume": "run",
     "train": "run",

@@ -24,9 +24,7 @@ def arguments(owner: type, supplied: Container[str], reserved: Container[str]) -
     Raises:
         ConfigError: an argument has no type, or cannot be given by name, or has a reserved name.
     """
-    if owner.__init__ is object.__init__:  # type: ignore[misc]
-        return {}
-    hints = get_type_hints(owner.__init__)
+    hints = get_type_hints(getattr(owner, "__init__"))  # noqa: B009  # mypy knows __init__ of instances only
     found: dict[str, Any] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
         title = f"{owner.__qualname__}: argument {key!r}"

@@ -87,7 +87,12 @@ def test_nothing_is_executed() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"inputs": [[1, 2], [3]], "targets": [0, 1]}, "data.inputs: the samples differ in length"),
+        ({"inputs": [[[1], 2], [3]], "targets": [0, 1]}, "data.inputs: the samples differ in form"),
+        (
+            {"inputs": [[[1, 2]], [[3]]], "targets": [0, 1]},
+            "data: inputs: sample 1 has shape (1, 1); expected one step or more of 2 features",
+        ),
+        ({"inputs": [[1, 2], [3]], "targets": [[1, 2], [3]]}, "data.targets: the samples differ in form"),
         ({"inputs": [[1], [2]], "targets": [0]}, "data: inputs (2, 1) and targets (1,) do not go together"),
         ({"inputs": [[1], [2]], "targets": [-1, 0]}, "data: targets: classes are one whole number >= 0 per sample"),
         (

@@ -2,6 +2,7 @@
 
 from trainkit.data import digits, pictures, synthetic, tables, tensors, transforms, vision
 from trainkit.data.base import Batch, Data, DataConfig, DataSpec, Kind, Source, Split, TargetSpec, TensorSource
+from trainkit.data.own import register_dataset
 
 __all__ = [
     "Batch",
@@ -15,6 +16,7 @@ __all__ = [
     "TensorSource",
     "digits",
     "pictures",
+    "register_dataset",
     "synthetic",
     "tables",
     "tensors",

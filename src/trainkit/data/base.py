@@ -227,19 +227,23 @@ class DataConfig(Config):
         target = data.spec.target.counted(data.train.targets)
         return replace(data, spec=data.spec.model_copy(update={"target": target}))
 
-    def divide(self, source: Source, seed: int) -> tuple[Split, Split | None]:
+    def divide(self, source: Source, seed: int, among: Tensor | None = None) -> tuple[Split, Split | None]:
         """Divide the training samples into train and val: disjoint, and a function of the seed.
+
+        Args:
+            among: which samples of the source are for training, shape (n,); by default all.
 
         Raises:
             DataError: there are not so many samples, or the targets are no classes to stratify by.
         """
-        total = len(source)
+        among = torch.arange(len(source)) if among is None else among
+        total = len(among)
         held_out = _count(self.val, total)
         if held_out >= total:
             raise DataError(f"data.val: {show(self.val)}, but there are {total} training samples")
         order = permutation(total, seed, "split")
         if self.stratify:
-            targets = source.targets
+            targets = source.targets[among]
             if targets.ndim != 1 or targets.is_floating_point():
                 raise DataError("data.stratify: the targets are no classes")
             order = _stratified(order, targets)
@@ -248,8 +252,16 @@ class DataConfig(Config):
         if kept > left:
             raise DataError(f"data.subset: {show(self.subset)}, but there are {left} training samples")
         # Sorted, so that reading the samples in order is reading memory in order.
-        train, val = order[held_out : held_out + kept].sort().values, order[:held_out].sort().values
+        train = among[order[held_out : held_out + kept].sort().values]
+        val = among[order[:held_out].sort().values]
         return Split(source, train), Split(source, val) if held_out else None
+
+
+def hold_out(source: Source, fraction: float) -> tuple[Split, Tensor]:
+    """A test split, the same for every seed so that runs can be compared, and the numbers of the other samples."""
+    order = permutation(len(source), 0, "test")
+    count = round(len(source) * fraction)
+    return Split(source, order[:count].sort().values), order[count:].sort().values
 
 
 def _count(amount: float, total: int) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainkit.data.base import Data, DataConfig, DataSpec, Kind, Split, TargetSpec, TensorSource
+from trainkit.data.sequences import SequenceSource
 from trainkit.registry import register
 from trainkit.seeding import generator
 
@@ -29,6 +30,8 @@ class SyntheticConfig(DataConfig):
     multiplied by a normal random number: the targets are these (`number`), or which are positive (`multilabel`)."""
     size: int = Field(10, ge=1, le=10_000)
     """How many classes, labels or numbers."""
+    min_length: Size | None = None
+    """For sequences: each ends somewhere between this step and the last."""
     samples: int = Field(2000, ge=1, le=10_000_000)
     """Training samples, before `val` is split off."""
     test_samples: int = Field(500, ge=1, le=10_000_000)
@@ -42,11 +45,14 @@ class SyntheticConfig(DataConfig):
     def _more_than_one_class(self) -> Self:
         if self.target == "class" and self.size == 1:
             raise ValueError("size must be >= 2 for classes, got 1")
+        if self.min_length is not None and (len(self.shape) != 2 or self.min_length > self.shape[0]):
+            raise ValueError(f"min_length is for sequences [length, features] at least as long, got {self.shape}")
         return self
 
     def spec(self) -> DataSpec:
         target = TargetSpec(kind=self.target, size=self.size)
-        return DataSpec(shape=self.shape, target=target, image=len(self.shape) == 3)
+        padded = self.min_length is not None
+        return DataSpec(shape=self.shape, target=target, image=len(self.shape) == 3, padded=padded)
 
     def build(self, seed: int) -> Data:
         data_seed = seed if self.seed is None else self.seed
@@ -65,7 +71,7 @@ class SyntheticConfig(DataConfig):
             patterns = functional.avg_pool2d(patterns, 3, stride=1, padding=1)
         return patterns.flatten(1) / patterns.square().mean().sqrt()
 
-    def _draw(self, patterns: Tensor, count: int, seed: int, purpose: str) -> TensorSource:
+    def _draw(self, patterns: Tensor, count: int, seed: int, purpose: str) -> TensorSource | SequenceSource:
         """Mix the patterns, each weighted by its factor, so that the inputs have mean square 1 before the noise."""
         random = generator(seed, "synthetic", purpose)
         if self.target == "class":
@@ -78,4 +84,7 @@ class SyntheticConfig(DataConfig):
         inputs = (inputs + self.noise * torch.randn(inputs.shape, generator=random)).view(count, *self.shape)
         if len(self.shape) == 3:
             inputs = (inputs * 48 + 128).round().clamp(0, 255).to(torch.uint8)
+        if self.min_length is not None:
+            lengths = torch.randint(self.min_length, self.shape[0] + 1, (count,), generator=random).tolist()
+            return SequenceSource.of([one[:length] for one, length in zip(inputs, lengths, strict=True)], targets)
         return TensorSource(inputs, targets)

@@ -1,0 +1,233 @@
+"""A user's own `torch.utils.data.Dataset`, registered in two lines."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset, IterableDataset
+
+from trainkit.data.base import Batch, Data, DataSpec, Kind, Split, TargetSpec, TensorSource, hold_out
+from trainkit.data.transforms import ImageDataConfig, statistics
+from trainkit.errors import ConfigError, DataError
+from trainkit.registry import register
+from trainkit.seeding import derive
+from trainkit.signature import arguments, config_class
+
+D = TypeVar("D", bound=type[Dataset[Any]])
+
+SUPPLIED = ("train", "split")
+"""Arguments by which a constructor is told the part that it is to give: `train: bool`, or `split: str`, which is
+`train` or `test`."""
+
+
+class OwnDatasetConfig(ImageDataConfig):
+    """Base of the configs of users' datasets."""
+
+    target: Kind | None = None
+    """What the targets are; by default classes when they are whole numbers, otherwise numbers."""
+    collate: Literal["stack", "pad"] = "stack"
+    """`pad`: the inputs are sequences (length, features) of different lengths, filled up with zeros in a batch."""
+    test: Annotated[float, Field(gt=0, lt=1)] | None = 0.2
+    """The fraction of the samples that is the test split, the same for every seed, when the class gives none itself."""
+
+    @abstractmethod
+    def dataset(self, part: Literal["train", "test"]) -> Dataset[Any] | None:
+        """The samples from which train and val are taken, or those of the test split; None: it has no such part."""
+
+    def spec(self) -> None:
+        return None
+
+    def build(self, seed: int) -> Data:
+        training, testing = self.dataset("train"), self.dataset("test")
+        assert training is not None
+        source = DatasetSource(training, self.target, self.collate)
+        if testing is None:
+            test, rest = hold_out(source, self.test or 0)
+            sources = [source]
+        else:
+            other = DatasetSource(testing, self.target, self.collate)
+            test, rest = Split(other, torch.arange(len(other))), torch.arange(len(source))
+            sources = [source, other]
+        train, val = self.divide(source, seed, rest)
+        first = source.sample(0)[0]
+        image = first.dtype == torch.uint8
+        if image and first.ndim != 3:
+            raise DataError(
+                f"{source.title}[0]: a uint8 input is a picture (channels, height, width), got {first.shape}"
+            )
+        if self.normalize != "none" and not image:
+            raise DataError("data.normalize: is for uint8 pictures, these inputs are numbers; normalise in the dataset")
+        shape = tuple(first.shape)
+        if self.collate == "pad":
+            shape = (max(one.longest() for one in sources), *shape[1:])
+        mean, std = statistics(self.normalize, shape[0]) if image else ((), ())
+        spec = DataSpec(
+            shape=shape, target=source.target_spec(), image=image, mean=mean, std=std, padded=self.collate == "pad"
+        )
+        return Data(spec, train, val, test if len(test) else None)
+
+
+class DatasetSource:
+    """A map-style dataset whose samples are pairs (input, target)."""
+
+    def __init__(self, dataset: Dataset[Any], kind: Kind | None, collate: Literal["stack", "pad"]) -> None:
+        self.dataset, self.collate = dataset, collate
+        self.title = type(dataset).__name__
+        if len(self) == 0:
+            raise DataError(f"{self.title}: has no samples")
+        self.kind: Kind = kind or ("number" if self.sample(0)[1].is_floating_point() else "class")
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]  # register_dataset has seen to it
+
+    def sample(self, number: int) -> tuple[Tensor, Tensor]:
+        """One input and its target as tensors.
+
+        Raises:
+            DataError: the dataset gives something else.
+        """
+        item = self.dataset[number]
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise DataError(f"{self.title}[{number}]: expected a pair (input, target), got {type(item).__name__}")
+        return _input(f"{self.title}[{number}]: the input", item[0]), _number(
+            f"{self.title}[{number}]: the target", item[1]
+        )
+
+    def take(self, index: Tensor, draw: int = 0) -> Batch:
+        inputs = []
+        for number in index.tolist():
+            with seeded(derive(draw, number)):
+                inputs.append(self.sample(number)[0])
+        targets = self.targets[index]
+        if self.collate == "pad":
+            lengths = torch.tensor([len(one) for one in inputs])
+            return Batch(pad_sequence(inputs, batch_first=True), targets, index, lengths)
+        for number, one in zip(index.tolist(), inputs, strict=True):
+            if one.shape != inputs[0].shape:
+                raise DataError(
+                    f"{self.title}: samples {int(index[0])} and {number} have the shapes {tuple(inputs[0].shape)} and "
+                    f"{tuple(one.shape)}; bring them to one shape in __getitem__, or use data.collate=pad for sequences"
+                )
+        return Batch(torch.stack(inputs), targets, index)
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """Of all samples; read from an attribute `targets` of the dataset when it has one, which is much faster."""
+        given = getattr(self.dataset, "targets", None)
+        if given is None or len(given) != len(self):
+            given = [self.sample(number)[1] for number in range(len(self))]
+        targets = torch.stack([_number(f"{self.title}.targets[{n}]", one) for n, one in enumerate(given)])
+        if self.kind == "class":
+            if targets.is_floating_point() or targets.ndim != 1 or int(targets.min()) < 0:
+                raise DataError(
+                    f"{self.title}: classes are one whole number >= 0 per sample; or use data.target=number"
+                )
+            return targets.long()
+        return targets.float().view(len(self), -1)
+
+    def target_spec(self) -> TargetSpec:
+        names = tuple(map(str, getattr(self.dataset, "classes", ())))
+        size = int(self.targets.max()) + 1 if self.kind == "class" else self.targets.shape[1]
+        if names and self.kind == "class":
+            if size > len(names):
+                raise DataError(f"{self.title}: class {size - 1} among the targets, but classes has {len(names)} names")
+            size = len(names)
+        if self.kind == "multilabel" and not bool(((self.targets == 0) | (self.targets == 1)).all()):
+            raise DataError(f"{self.title}: labels are a row of 0 and 1 per sample")
+        return TargetSpec(kind=self.kind, size=size, names=names if len(names) == size else ())
+
+    def longest(self) -> int:
+        return max(len(self.sample(number)[0]) for number in range(len(self)))
+
+    def digest(self) -> str:
+        """Of the targets and of a few inputs: reading all could take as long as an epoch."""
+        sha = hashlib.sha256(TensorSource(self.targets, self.targets).digest().encode())
+        for number in range(0, len(self), max(1, len(self) // 8)):
+            with seeded(0):
+                one = self.sample(number)[0]
+            sha.update(TensorSource(one, one).digest().encode())
+        return sha.hexdigest()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Everything that a dataset may draw from follows from the seed inside, and is as it was afterwards."""
+    python, arrays = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(arrays)
+
+
+def _input(where: str, value: Any) -> Tensor:
+    """A uint8 picture (channels, height, width), or float32 numbers of any shape."""
+    if hasattr(value, "convert") and hasattr(value, "getbands"):  # a PIL picture
+        value = np.array(value if value.mode in ("L", "RGB") else value.convert("RGB"))
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8:  # (height, width[, channels]), as PIL and OpenCV
+        value = np.atleast_3d(value).transpose(2, 0, 1)
+    tensor = _tensor(where, value)
+    return tensor.contiguous() if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
+
+
+def _number(where: str, value: Any) -> Tensor:
+    return _tensor(where, value).squeeze()
+
+
+def _tensor(where: str, value: Any) -> Tensor:
+    try:
+        return value if isinstance(value, Tensor) else torch.as_tensor(np.ascontiguousarray(value))
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(
+            f"{where} is a {type(value).__name__}; expected a tensor, an array, numbers or a PIL picture"
+        ) from None
+
+
+def register_dataset(name: str) -> Callable[[D], D]:
+    """Class decorator: make a `torch.utils.data.Dataset` a data source that a YAML file can name.
+
+    Its samples are pairs: a tensor, an array or a PIL picture, and a class number or numbers. The config is derived
+    from the constructor's typed arguments. A constructor with an argument `train: bool` or `split: str` is called a
+    second time for the test split (`train=False`, `split="test"`); otherwise a part of the samples is held out.
+    Attributes `classes` (names) and `targets` (of all samples) are used when they are there.
+
+    Raises:
+        ConfigError: the class has no `__len__` or `__getitem__`, or an argument that a config cannot give.
+    """
+
+    def add(dataset_class: D) -> D:
+        title = dataset_class.__qualname__
+        for method in ("__len__", "__getitem__"):
+            if getattr(dataset_class, method, None) in (None, Dataset.__getitem__, IterableDataset.__getitem__):
+                raise ConfigError(
+                    f"{title}: has no {method} method, by which samples are counted and fetched by number"
+                )
+        found = arguments(dataset_class, SUPPLIED, dir(OwnDatasetConfig) + list(OwnDatasetConfig.model_fields))
+        fields = {key: field for key, field in found.items() if key not in SUPPLIED}
+
+        class DerivedConfig(OwnDatasetConfig):
+            def dataset(self, part: Literal["train", "test"]) -> Dataset[Any] | None:
+                told = {key: value for key, value in (("train", part == "train"), ("split", part)) if key in found}
+                if part == "test" and not told:
+                    return None
+                return dataset_class(**{key: getattr(self, key) for key in fields}, **told)
+
+        register("data")(config_class(dataset_class, name, DerivedConfig, fields))
+        return dataset_class
+
+    return add

@@ -1,0 +1,47 @@
+"""Sequences of different lengths, in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from trainkit.data.base import Batch, TensorSource
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceSource:
+    """Sequences one after the other in one tensor, so that a batch is a single gather."""
+
+    values: Tensor
+    """Shape (all steps, features), float32."""
+    lengths: Tensor
+    """Steps of each sequence, shape (n,), int64, each >= 1."""
+    targets: Tensor
+    """Shape (n,) or (n, size)."""
+
+    @classmethod
+    def of(cls, sequences: Sequence[Tensor], targets: Tensor) -> Self:
+        """From sequences of shape (length, features) each."""
+        lengths = torch.tensor([len(sequence) for sequence in sequences])
+        return cls(torch.cat(list(sequences)).to(torch.float32), lengths, targets)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def take(self, index: Tensor, draw: int = 0) -> Batch:
+        """A batch as long as its longest sequence: inputs (batch, length, features), zeros where there is nothing."""
+        lengths = self.lengths[index]
+        steps = torch.arange(int(lengths.max()))
+        real = steps < lengths.unsqueeze(1)
+        starts = (self.lengths.cumsum(0) - self.lengths)[index].unsqueeze(1)
+        inputs = self.values[torch.where(real, starts + steps, 0)]
+        return Batch(inputs.masked_fill_(~real.unsqueeze(2), 0), self.targets[index], index, lengths)
+
+    def digest(self) -> str:
+        parts = TensorSource(self.values, self.lengths), TensorSource(self.lengths, self.targets)
+        return hashlib.sha256("".join(part.digest() for part in parts).encode()).hexdigest()

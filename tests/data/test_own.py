@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset
+
+from trainkit import registry
+from trainkit.data import Data, DataConfig, register_dataset
+from trainkit.data.loading import LoaderConfig
+from trainkit.errors import ConfigError, DataError
+
+CPU = torch.device("cpu")
+
+# Torch's remark about two workers on a machine with one core.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
+    monkeypatch.setitem(registry._families, "data", dict(registry._families["data"]))
+
+
+def opened(dataset_class: Any, **options: Any) -> Data:
+    """Register a class, and open the data of a config of it."""
+    register_dataset("mine")(dataset_class)
+    config = registry.find("data", "mine").model_validate({"name": "mine", **options})
+    assert isinstance(config, DataConfig)
+    return config.open(0)
+
+
+class Points(Dataset[Any]):
+    """Points above or below a line."""
+
+    def __init__(self, count: int = 40, slope: float = 1.0) -> None:
+        self.points = torch.randn(count, 2, generator=torch.Generator().manual_seed(0))
+        self.slope = slope
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, n: int) -> tuple[torch.Tensor, int]:
+        x, y = self.points[n].tolist()
+        return self.points[n], int(y > self.slope * x)
+
+
+def test_a_class_in_two_lines() -> None:
+    data = opened(Points, count=50, val=10)
+    assert data.val is not None
+    assert data.test is not None
+    assert [len(split) for split in (data.train, data.val, data.test)] == [30, 10, 10]
+    parts = [set(split.index.tolist()) for split in (data.train, data.val, data.test)]
+    assert set.union(*parts) == set(range(50))
+    assert data.spec.shape == (2,)
+    assert (data.spec.target.kind, data.spec.target.size, data.spec.image) == ("class", 2, False)
+    assert sum(data.spec.target.counts) == 30
+    with pytest.raises(ValueError, match="extra"):
+        opened(Points, counts=50)
+
+
+class Halves(Points):
+    """Told which samples to give."""
+
+    classes = ("below", "above", "on the line")
+
+    def __init__(self, split: str) -> None:
+        super().__init__({"train": 30, "test": 6}[split])
+
+
+def test_a_constructor_may_be_told_the_split() -> None:
+    data = opened(Halves, val=0)
+    assert data.val is None
+    assert data.test is not None
+    assert (len(data.train), len(data.test)) == (30, 6)
+    assert data.spec.target.names == ("below", "above", "on the line")
+
+
+class Pictures(Dataset[Any]):
+    """One of the forms in which pictures come."""
+
+    def __init__(self, form: str = "pil") -> None:
+        self.form = form
+        self.pixels = np.arange(5 * 4 * 6 * 3, dtype=np.uint8).reshape(5, 4, 6, 3)
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, n: int) -> tuple[Any, float]:
+        pixels = self.pixels[n]
+        forms = {
+            "pil": Image.fromarray(pixels),
+            "array": pixels,
+            "tensor": torch.from_numpy(pixels.transpose(2, 0, 1)),
+            "grey": Image.fromarray(pixels[..., 0]),
+        }
+        return forms[self.form], n / 2
+
+
+@pytest.mark.parametrize("form", ["pil", "array", "tensor"])
+def test_pictures_in_any_form(form: str) -> None:
+    data = opened(Pictures, form=form, normalize="half", val=0, test=None)
+    assert (data.spec.shape, data.spec.image, data.spec.mean) == ((3, 4, 6), True, (0.5, 0.5, 0.5))
+    assert (data.spec.target.kind, data.spec.target.size) == ("number", 1)
+    batch = data.train.take(torch.tensor([3]))
+    assert torch.equal(batch.inputs[0], torch.from_numpy(Pictures().pixels[3].transpose(2, 0, 1)))
+    assert batch.targets.tolist() == [[1.5]]
+
+
+def test_a_grey_picture_has_one_channel() -> None:
+    assert opened(Pictures, form="grey", val=0).spec.shape == (1, 4, 6)
+
+
+class Words(Dataset[Any]):
+    """Sequences of different lengths."""
+
+    targets = (0, 1, 0, 1, 1)
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, n: int) -> tuple[torch.Tensor, int]:
+        return torch.ones(n + 1, 3), self.targets[n]
+
+
+def test_sequences_are_padded_on_request() -> None:
+    data = opened(Words, collate="pad", val=0, test=None)
+    assert (data.spec.shape, data.spec.padded) == ((5, 3), True)
+    batch = data.train.take(torch.tensor([0, 2]))
+    assert batch.inputs.shape == (2, 3, 3)
+    assert batch.lengths is not None
+    assert batch.lengths.tolist() == [1, 3]
+    assert batch.inputs.sum((1, 2)).tolist() == [3, 9]
+    with pytest.raises(DataError, match=r"samples 0 and 1 have the shapes \(1, 3\) and \(2, 3\); bring them to one sh"):
+        opened(Words, val=0, test=None).train.take(torch.tensor([0, 1]))
+
+
+class Noisy(Points):
+    """Draws from every generator that people draw from."""
+
+    def __getitem__(self, n: int) -> tuple[torch.Tensor, int]:
+        noise = torch.tensor([random.random(), np.random.rand(), float(torch.rand(()))])
+        return noise, n % 2
+
+
+def test_what_is_random_follows_from_seed_epoch_and_sample() -> None:
+    data = opened(Noisy, val=0, test=None)
+
+    def epochs(workers: int, batch_size: int) -> list[dict[int, list[float]]]:
+        loader = LoaderConfig(batch_size=batch_size, num_workers=workers).train_loader(data.train, 0, CPU)
+        return [
+            {
+                n: row
+                for batch in loader.epoch(epoch)
+                for n, row in zip(batch.index.tolist(), batch.inputs.tolist(), strict=True)
+            }
+            for epoch in range(2)
+        ]
+
+    torch.manual_seed(1)
+    alone = epochs(0, 7)
+    assert float(torch.rand(())) == float(torch.rand((), generator=torch.Generator().manual_seed(1)))  # left alone
+    assert alone == epochs(2, 16)
+    assert len({value for epoch in alone for row in epoch.values() for value in row}) == 2 * 40 * 3
+
+
+def test_what_a_dataset_lacks_is_named() -> None:
+    class NoLength(Dataset[Any]):
+        def __getitem__(self, n: int) -> tuple[int, int]:
+            return n, n
+
+    class NoItems(Dataset[Any]):
+        def __len__(self) -> int:
+            return 3
+
+    class Stream(IterableDataset[Any]):
+        def __len__(self) -> int:
+            return 3
+
+    with pytest.raises(ConfigError, match="NoLength: has no __len__ method"):
+        register_dataset("no_length")(NoLength)
+    for lacking in (NoItems, Stream):
+        with pytest.raises(ConfigError, match=f"{lacking.__name__}: has no __getitem__ method"):
+            register_dataset("no_items")(lacking)
+
+
+def gives(*items: Any) -> type[Dataset[Any]]:
+    class Given(Dataset[Any]):
+        def __len__(self) -> int:
+            return len(items)
+
+        def __getitem__(self, n: int) -> Any:
+            return items[n]
+
+    return Given
+
+
+@pytest.mark.parametrize(
+    ("items", "options", "message"),
+    [
+        ([], {}, "Given: has no samples"),
+        ([{"x": 1}], {}, r"Given\[0\]: expected a pair \(input, target\), got dict"),
+        ([("a text", 1)], {}, r"Given\[0\]: the input is a str; expected a tensor, an array, numbers or a PIL picture"),
+        ([([1.0], 0), ([2.0], -1)], {}, "Given: classes are one whole number >= 0 per sample"),
+        ([([1.0], [0.5, 1.0])], {"target": "multilabel"}, "Given: labels are a row of 0 and 1 per sample"),
+        ([([1.0], 0), ([2.0], 1)], {"normalize": "half"}, "data.normalize: is for uint8 pictures"),
+        ([(torch.zeros(4, 4, dtype=torch.uint8), 0)], {}, r"a uint8 input is a picture \(channels, height, width\)"),
+    ],
+)
+def test_bad_samples(items: list[Any], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        opened(gives(*items), val=0, test=None, **options)
+
+
+def test_more_classes_than_names() -> None:
+    class Misnamed(Points):
+        classes = ("only",)
+
+    with pytest.raises(DataError, match="Misnamed: class 1 among the targets, but classes has 1 names"):
+        opened(Misnamed)
+
+
+def test_digest_tells_datasets_apart(tmp_path: Path) -> None:
+    one, same, other = (opened(Points, slope=slope).digests() for slope in (1.0, 1.0, -3.0))
+    assert one == same != other
