@@ -249,3 +249,29 @@ def test_misfits_name_loss_data_and_way_out(config: LossConfig, target: TargetSp
 def test_bad_values_are_refused(config_class: type[LossConfig], fields: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         config_class.from_plain(fields)
+
+
+@pytest.mark.parametrize(
+    ("config", "by_hand", "seen"),
+    [
+        (CrossEntropyConfig(weight="balanced"), CrossEntropyConfig(weight=(4 / 6, 2.0)), [0, 0, 0, 1]),
+        (BceWithLogitsConfig(pos_weight="balanced"), BceWithLogitsConfig(pos_weight=(3.0,)), [0, 0, 0, 1]),
+        (
+            BceWithLogitsConfig(pos_weight="balanced"),
+            BceWithLogitsConfig(pos_weight=(0.0, 2.0)),
+            [[1, 0], [1, 1], [1, 0]],
+        ),
+    ],
+)
+def test_balanced_weights_follow_the_training_samples(config: LossConfig, by_hand: LossConfig, seen: list[Any]) -> None:
+    rows = isinstance(seen[0], list)
+    target = TargetSpec(kind="multilabel" if rows else "class", size=2).counted(torch.tensor(seen))
+    outputs = [[0.5] * config.num_outputs(target)] * 2
+    targets: list[Any] = [[1.0, 0.0], [0.0, 1.0]] if rows else [0, 1]
+    assert loss_of(config, target, outputs, targets) == pytest.approx(loss_of(by_hand, target, outputs, targets))
+
+
+def test_a_class_without_samples_cannot_be_balanced() -> None:
+    target = TargetSpec(kind="class", size=3, names=("a", "b", "c")).counted(torch.tensor([0, 2]))
+    with pytest.raises(DataError, match="loss: balanced, but no training sample has the class 'b'"):
+        CrossEntropyConfig(weight="balanced").build(target)

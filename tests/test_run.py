@@ -29,12 +29,12 @@ from trainkit.loop import StepOutput
 from trainkit.run import resume, train
 
 FULL: dict[str, Any] = {
-    "train": {"epochs": 3, "accumulate": 3, "clip_norm": 1.0, "early_stopping": {"patience": 50}},
+    "train": {"epochs": 3, "accumulate": 3, "clip_norm": 1.0, "ema": 0.9, "early_stopping": {"patience": 50}},
     "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9},
     "scheduler": {"name": "step", "step_size": 1, "gamma": 0.5, "warmup_steps": 2},
     "checkpoint": {"every": 2},
 }
-"""State in every place: momentum, schedule, accumulation with a short last group, dropout, early stopping."""
+"""State in every place: momentum, schedule, accumulation with a short last group, dropout, averages, early stopping."""
 
 
 def stop_at(step: int, signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +148,7 @@ def test_stop_and_resume_equals_no_stop(make: MakeExperiment, step: int, monkeyp
     for name in ("last.pt", "best.pt"):
         one, other = (checkpoint.load(path / "checkpoints" / name) for path in (again.run_dir, whole.run_dir))
         assert equal(one["model"], other["model"])
+        assert equal(one["ema"], other["ema"])
         assert one["optimizer"]["state"].keys() == other["optimizer"]["state"].keys()
         for key, state in one["optimizer"]["state"].items():
             assert equal(state, other["optimizer"]["state"][key])
@@ -162,6 +163,7 @@ def test_stop_and_resume_equals_no_stop(make: MakeExperiment, step: int, monkeyp
         {"train": {"epochs": 2, "precision": "bf16"}},
         {"train": {"epochs": 2, "precision": "fp16"}},
         {"loader": {"batch_size": 16, "num_workers": 1}},
+        {"loader": {"batch_size": 16, "sampler": "balanced"}},
         {"scheduler": {"name": "plateau", "patience": 0, "warmup_steps": 3}, "train": {"epochs": 2, "eval_every": 3}},
         {"train": {"epochs": 6, "early_stopping": {"patience": 1}}, "optimizer": {"name": "sgd", "lr": 1e-20}},
     ],
@@ -423,6 +425,67 @@ def test_max_steps_ends_in_the_middle_of_an_epoch(make: MakeExperiment) -> None:
         record["step"] for record in records(result.run_dir) if record["kind"] == "eval" and record["split"] == "val"
     ]
     assert val == [8, 11]
+
+
+def test_a_quick_try_uses_so_many_batches_of_everything(
+    make: MakeExperiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = train(make(train={"epochs": 2, "limit_batches": 3}, loader={"batch_size": 16, "eval_batch_size": 8}))
+    assert [record["step"] for record in records(result.run_dir) if record["kind"] == "epoch"] == [3, 6]
+    assert "train.limit_batches: only 3 batches an epoch; the results mean little" in capsys.readouterr().err
+    # 24 of 32 samples: a whole number of 24ths
+    assert result.metrics["test/accuracy"] * 24 == pytest.approx(round(result.metrics["test/accuracy"] * 24))
+
+
+def test_a_run_ends_in_time_and_goes_on(make: MakeExperiment, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = make(train={"epochs": 2, "max_minutes": 1e-9}, scheduler="cosine")
+    whole = train(make(scheduler="cosine"), run_dir=Path("whole"))
+    train(experiment, run_dir=Path("parts"))
+    story = json.loads(Path("parts/run.json").read_text())
+    assert (story["status"], story["reason"], story["exit_code"]) == ("finished", "train.max_minutes is over", 0)
+    assert "go on      trainkit train --resume parts" in capsys.readouterr().out.splitlines()
+    resume(Path("parts"), ["train.max_minutes=100"])
+    assert json.loads(Path("parts/run.json").read_text())["reason"] is None
+    assert equal(weights(Path("parts/checkpoints/last.pt")), weights(whole.run_dir / "checkpoints/last.pt"))
+
+
+def test_averaged_weights_are_what_is_evaluated(make: MakeExperiment) -> None:
+    result = train(make(train={"epochs": 2, "ema": 0.5}))
+    stored = torch.load(result.checkpoint, weights_only=True)
+    assert not equal(stored["ema"], stored["model"])
+    metrics, _ = evaluate_checkpoint(result.checkpoint, "val")
+    [best] = [r for r in records(result.run_dir) if r["kind"] == "eval" and r["split"] == "val" and r["best"]][-1:]
+    assert metrics == {name: best[name] for name in ("loss", "accuracy")}
+    # Averaging changes what is measured, not how the weights move.
+    plain = train(make(train={"epochs": 2}))
+    last = [weights(one.run_dir / "checkpoints/last.pt") for one in (result, plain)]
+    assert equal(*last)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_model_has_the_same_checkpoint(make: MakeExperiment) -> None:
+    options: dict[str, Any] = {"model": {"name": "mlp", "hidden": [8]}, "train": {"epochs": 1, "compile": False}}
+    plain = train(make(**options))
+    options["train"]["compile"] = True
+    compiled = train(make(**options))
+    one, other = (weights(result.checkpoint) for result in (plain, compiled))
+    assert one.keys() == other.keys()
+    assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
+
+
+def test_deterministic_operations_are_asked_for(make: MakeExperiment) -> None:
+    try:
+        train(make(train={"epochs": 1, "deterministic": True}))
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize(("every", "steps"), [(5, [5, 10, 15, 16]), ("2 epochs", [16]), ("6 steps", [6, 12, 16])])
+def test_evaluation_in_steps_or_epochs(make: MakeExperiment, every: object, steps: list[int]) -> None:
+    result = train(make(train={"epochs": 2, "eval_every": every}))
+    evaluated = [record for record in records(result.run_dir) if record["kind"] == "eval"]
+    assert [record["step"] for record in evaluated if record["split"] == "val"] == steps
 
 
 def test_eval_gives_what_training_logged(make: MakeExperiment) -> None:

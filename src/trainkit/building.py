@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import fields
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from trainkit import seeding
+from trainkit import probe, seeding
 from trainkit.data import Data, DataSpec
 from trainkit.data.transforms import ImageDataConfig, preparation
 from trainkit.device import Precision
+from trainkit.ema import Ema
 from trainkit.errors import ConfigError, DataError
-from trainkit.experiment import ExperimentConfig, check, metrics_of, monitored
+from trainkit.experiment import ExperimentConfig, check, metrics_of, monitored, steps_of
 from trainkit.loop import EvalParts, Parts, Plan, evaluating
 
 
@@ -70,12 +72,12 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     check(experiment, data.spec)
     common = build_eval(experiment, data.spec, device)
     loader, train = experiment.loader, experiment.train
-    train_loader = loader.train_loader(data.train, experiment.seed, device)
+    train_loader = loader.train_loader(data.train, experiment.seed, device, train.limit_batches)
     _check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)))
     name, mode = monitored(experiment, data.spec)
     steps_per_epoch = -(-len(train_loader) // train.accumulate)
     max_steps = min(train.epochs * steps_per_epoch, train.max_steps or 10**12)
-    eval_every = train.eval_every or steps_per_epoch
+    eval_every = steps_of(train.eval_every, steps_per_epoch)
     stopping = train.early_stopping
     plan = Plan(
         max_steps=max_steps,
@@ -84,7 +86,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
         clip_norm=train.clip_norm,
         log_every=experiment.log.every,
         eval_every=eval_every,
-        save_every=experiment.checkpoint.every or eval_every,
+        save_every=steps_of(experiment.checkpoint.every or train.eval_every, steps_per_epoch),
         monitor=name,
         mode=mode,
         patience=stopping.patience if stopping else None,
@@ -100,15 +102,19 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
             optimizer, max_steps=max_steps, steps_per_epoch=steps_per_epoch, mode=mode
         ),
         train=train_loader,
-        val=loader.eval_loader(data.val, device) if data.val else None,
+        val=loader.eval_loader(data.val, device, train.limit_batches) if data.val else None,
+        ema=Ema(common.model, train.ema) if train.ema else None,
         seed=experiment.seed,
     )
     return parts, plan
 
 
-def warnings(experiment: ExperimentConfig, data: Data, plan: Plan) -> list[str]:
+def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[str]:
     """What is allowed but probably not meant."""
-    found: list[str] = []
+    with evaluating(parts.model), torch.no_grad():
+        found = probe.suspicions(parts.model, *_two_samples(data.spec, parts.device))
+    if experiment.train.limit_batches:
+        found.append(f"train.limit_batches: only {plan.batches_per_epoch} batches an epoch; the results mean little")
     low, high = experiment.optimizer.usual_lr
     if not low <= experiment.optimizer.lr <= high:
         name = type(experiment.optimizer).model_fields["name"].default
@@ -130,21 +136,34 @@ def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int) -> None:
     Raises:
         ConfigError: what comes out is not one row of `num_outputs` numbers per sample.
     """
+    if spec.padded and not _takes_lengths(model):
+        raise ConfigError(
+            "model: the data is sequences of different lengths, which this model does not take; use lstm, gru or "
+            "transformer, or a model with forward(inputs, lengths)"
+        )
     with evaluating(model), torch.inference_mode():
-        try:
-            outputs = model(torch.zeros(2, *spec.shape))
-        except RuntimeError as error:  # torch's kind for sizes that do not fit
-            reason = str(error).splitlines()[0]
-            raise ConfigError(
-                f"model: a trial batch of shape {(2, *spec.shape)} does not pass through: {reason}"
-            ) from error
-    if not isinstance(outputs, torch.Tensor):
-        raise ConfigError(f"model: gives a {type(outputs).__name__}, expected a tensor")
+        outputs = probe.run(model, *_two_samples(spec, torch.device("cpu")))
     if tuple(outputs.shape) != (2, num_outputs):
+        lost = "; the samples of a batch are mixed: flatten from dimension 1" * (outputs.shape[:1] != (2,))
         raise ConfigError(
             f"model: two samples of shape {spec.shape} give outputs of shape {tuple(outputs.shape)}, but loss and "
-            f"data need (2, {num_outputs}); change the model's last layer, the loss, or the data"
+            f"data need (2, {num_outputs}){lost}; change the model's last layer, the loss, or the data"
         )
+
+
+def _two_samples(spec: DataSpec, device: torch.device) -> tuple[Tensor, ...]:
+    """Noise in the data's shape, and lengths where the data has them."""
+    random = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, *spec.shape, generator=random).to(device)
+    return (inputs, torch.tensor([spec.shape[0], 1])) if spec.padded else (inputs,)
+
+
+def _takes_lengths(model: nn.Module) -> bool:
+    try:
+        inspect.signature(model.forward).bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def _check_batch_norm(model: nn.Module, sizes: list[int]) -> None:

@@ -18,7 +18,7 @@ from trainkit.errors import CheckpointError, StorageError
 
 FORMAT = "trainkit-checkpoint"
 SCHEMA = 1
-KEYS = ("meta", "config", "spec", "data", "model", "optimizer", "scheduler", "scaler", "progress", "log")
+KEYS = ("meta", "config", "spec", "data", "model", "ema", "optimizer", "scheduler", "scaler", "progress", "log")
 
 Payload = dict[str, Any]
 
@@ -124,6 +124,11 @@ def _check_schema(path: Path, payload: object) -> Payload:
     if missing := [key for key in KEYS if key not in payload]:
         raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
     return cast(Payload, payload)
+
+
+def weights(payload: Payload) -> dict[str, Tensor]:
+    """What training came to: the averaged weights when there are any."""
+    return cast(dict[str, Tensor], payload["ema"] or payload["model"])
 
 
 def load_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor]) -> None:

@@ -15,6 +15,7 @@ import typer
 from trainkit.errors import CheckpointError, ConfigError, StoppedError, TrainkitError, did_you_mean
 
 if TYPE_CHECKING:
+    from trainkit.evaluation import Evaluation
     from trainkit.experiment import ExperimentConfig
 
 # Typer exports only this one of click's errors; its base is UsageError, whichever click Typer brings along.
@@ -74,6 +75,9 @@ def train(
         typer.Option(metavar="RUN|CKPT", help="Go on with this run instead; KEY=VALUE may only extend it."),
     ] = None,
     device: Device = None,
+    fast_dev_run: Annotated[
+        bool, typer.Option("--fast-dev-run", help="Two batches of everything, to see whether it all works.")
+    ] = False,
     run_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the run here instead of runs/<name>/<time>-<id>.")
     ] = None,
@@ -92,7 +96,9 @@ def train(
         go_on(resume, words, device=device, quiet=quiet)
         return
     path, values = _config_and_overrides(words)
-    experiment = _load(path, [*values, *([f"train.device={device}"] if device else [])])
+    more = [f"train.device={device}"] if device else []
+    more += ["train.epochs=1", "train.limit_batches=2", "scheduler.warmup_steps=0"] if fast_dev_run else []
+    experiment = _load(path, [*values, *more])
     from trainkit.run import train as begin
 
     begin(experiment, run_dir=run_dir, quiet=quiet)
@@ -118,23 +124,29 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Measure a checkpoint: loss and metrics on a split of its data."""
+    """Measure a checkpoint: loss and metrics on a split of its data, and how well each class is found."""
     if ckpt is None:
         stray = next((word for word in overrides or [] if "=" not in word), "best.pt")
         raise ConfigError(f"command line: --ckpt FILE is missing; write --ckpt {stray}")
     _check_choice("split", split, SPLITS)
     if not ckpt.exists():
         raise CheckpointError(f"{ckpt}: no such file")
-    from trainkit.evaluation import evaluate_checkpoint
+    from trainkit.evaluation import measure
     from trainkit.records import format_metric, plain_json
 
-    metrics, notes = evaluate_checkpoint(ckpt, split, device=device or "auto", overrides=overrides or [])
-    for note in notes:
+    found = measure(ckpt, split, device=device or "auto", overrides=overrides or [])
+    for note in found.notes:
         print(f"warning: {note}", file=sys.stderr)
     if as_json:
-        print(json.dumps(plain_json({"checkpoint": str(ckpt), "split": split, "metrics": metrics, "notes": notes})))
+        plain = {"checkpoint": str(ckpt), "split": split, "metrics": found.metrics, "notes": found.notes}
+        if found.per_class:
+            plain["per_class"] = [score.to_plain() for score in found.per_class]
+        if found.confusion:
+            plain["confusion"] = found.confusion
+        print(json.dumps(plain_json(plain)))
     else:
-        print("  ".join(format_metric(f"{split}/{name}", value) for name, value in metrics.items()))
+        print("  ".join(format_metric(f"{split}/{name}", value) for name, value in found.metrics.items()))
+        _show_classes(found)
 
 
 @app.command(
@@ -206,6 +218,23 @@ def _check_choice(kind: str, word: str, known: tuple[str, ...]) -> None:
         raise ConfigError(f"command line: unknown {kind} {word!r}{hint}; available: {', '.join(known)}")
 
 
+def _show_classes(found: Evaluation) -> None:
+    """A table of the classes, on a terminal with the worst in bold, and their confusion matrix."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from trainkit.per_class import matrix, table
+    from trainkit.sinks.console import print_line
+
+    console = Console(highlight=False, soft_wrap=True)
+    lines, worst = table(found.per_class)
+    lines += matrix(found.confusion, [score.name for score in found.per_class])
+    for line in lines:
+        with console.capture() as capture:
+            console.print(Text(_printable(line), "bold" if line == worst else ""), end="")
+        print_line(capture.get(), sys.stdout)
+
+
 def _config_and_overrides(words: list[str]) -> tuple[Path, list[str]]:
     """The config is the first word that is no key=value. A path may contain a `=`, a key no `/`."""
     configs = [word for word in words if not re.match(r"[^/]*=", word)]
@@ -258,9 +287,13 @@ def _fail(code: int, *problems: str) -> NoReturn:
     if "--debug" in sys.argv:
         traceback.print_exc()
     for problem in problems:
-        printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in problem)
-        print(f"error: {printable}", file=sys.stderr)
+        print(f"error: {_printable(problem)}", file=sys.stderr)
     sys.exit(code)
+
+
+def _printable(text: str) -> str:
+    """Without what would move the cursor of a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _user_frames(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from contextlib import AbstractContextManager, nullcontext
@@ -18,8 +19,11 @@ PrecisionName = Literal["fp32", "bf16", "fp16"]
 DEVICE_PATTERN = r"auto|cpu|cuda(:\d+)?|mps"
 
 
-def select(name: str) -> torch.device:
+def select(name: str, *, deterministic: bool = False) -> torch.device:
     """The device of that name; `auto` is the first of cuda, mps and cpu that is there.
+
+    Args:
+        deterministic: refuse, from now on, operations whose results differ from run to run.
 
     Raises:
         StorageError: the machine has no such device.
@@ -35,6 +39,10 @@ def select(name: str) -> torch.device:
             raise StorageError(f"train.device: {name} asked for, there are only cuda:0 to cuda:{count - 1}")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise StorageError("train.device: mps asked for, not available here; use cpu or auto")
+    if deterministic:
+        # cuBLAS reads this when CUDA starts, so before anything lies there.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     return device
 
 

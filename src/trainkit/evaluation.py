@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainkit import checkpoint, merging, snapshot
@@ -12,21 +13,41 @@ from trainkit.data import DataSpec
 from trainkit.errors import ConfigError, DataError
 from trainkit.experiment import parse
 from trainkit.loop import evaluate
+from trainkit.per_class import ClassScore, Tally
 from trainkit.rundir import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one pass over a split has found."""
+
+    metrics: dict[str, float]
+    """`loss` and the metrics, by their names without the split."""
+    notes: list[str]
+    """What a reader of them should know."""
+    per_class: tuple[ClassScore, ...] = ()
+    """One for every class or label; empty where the targets are numbers."""
+    confusion: list[list[int]] | None = None
+    """Samples of each true class (rows) that the model takes for each class (columns); None where there are no classes."""
 
 
 def evaluate_checkpoint(
     path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
 ) -> tuple[dict[str, float], list[str]]:
+    """`measure`, without what it says of each class: `loss` and the metrics, and what a reader of them should know."""
+    measured = measure(path, split, device=device, overrides=overrides)
+    return measured.metrics, measured.notes
+
+
+def measure(
+    path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
+) -> Evaluation:
     """Measure a checkpoint on a split of its data. Needs only the file and the data.
 
     Args:
         path: a checkpoint, or a run directory for the one to use in it.
         split: `test`, `val` or `train`.
         overrides: for keys of `data` and `loader`, such as `data.root=…` on another machine.
-
-    Returns:
-        `loss` and the metrics, and what a reader of them should know.
 
     Raises:
         TrainkitError: the checkpoint or its data cannot be used.
@@ -55,7 +76,13 @@ def evaluate_checkpoint(
         notes.append("the normalisation of the training run is used, not the one given")
     samples = data.split(split)
     parts = build_eval(experiment.restored(), spec, chosen)
-    checkpoint.load_weights(path, parts.model, payload["model"])
-    metrics = evaluate(parts, experiment.loader.eval_loader(samples, chosen))
+    checkpoint.load_weights(path, parts.model, checkpoint.weights(payload))
+    loader = experiment.loader.eval_loader(samples, chosen)
+    if spec.target.kind == "number":
+        metrics = evaluate(parts, loader)
+        assert metrics is not None
+        return Evaluation(metrics, notes)
+    tally = Tally(spec.target, chosen)
+    metrics = evaluate(parts, loader, watch=tally.watch)
     assert metrics is not None
-    return metrics, notes
+    return Evaluation(metrics, notes, tally.scores(), tally.confusion())

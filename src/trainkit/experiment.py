@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,24 @@ _NAME_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
+def _in_words(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{0,5} (step|epoch)s?", text):
+        raise ValueError(f"expected a number of steps, or such as '2 epochs', got {text[:100]!r}")
+    return text
+
+
+Every = Count | Annotated[str, AfterValidator(_in_words)]
+"""Steps, or `2 epochs`."""
+
+
+def steps_of(every: Every, steps_per_epoch: int) -> int:
+    """A rhythm in steps."""
+    if isinstance(every, int):
+        return every
+    number, unit = every.split()
+    return int(number) * (steps_per_epoch if unit.startswith("epoch") else 1)
+
+
 class EarlyStoppingConfig(Config):
     """Stop when the monitored metric (see `checkpoint.monitor`) no longer improves."""
 
@@ -57,16 +76,26 @@ class TrainConfig(Config):
     """Passes over the training samples."""
     max_steps: Annotated[int, Field(ge=1, le=10**12)] | None = None
     """Optimizer updates; with `epochs`, the earlier end counts."""
-    eval_every: Count | None = None
-    """Steps between evaluations on the val split; by default once per epoch."""
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Training ends after so long, as it does after the last step; `--resume` goes on for as long again."""
+    limit_batches: Count | None = None
+    """For quick tries: only so many batches an epoch, and as many in every evaluation while training."""
+    eval_every: Every = "1 epoch"
+    """Between evaluations on the val split: a number of steps, or `2 epochs`."""
     accumulate: Count = 1
     """Batches per optimizer update: the gradient of a batch so many times as big."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of a moving average of the weights, such as 0.999; it is what is evaluated and, in the end, used."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest L2 norm of the gradient; longer ones are scaled down to it."""
     precision: PrecisionName = "fp32"
     """Arithmetic of the forward pass: `fp32`, or autocast to `bf16` or `fp16` (with loss scaling)."""
     device: Annotated[str, AfterValidator(_device_name)] = "auto"
     """`auto` (cuda, mps, cpu: the first that is there), `cpu`, `cuda`, `cuda:N` or `mps`."""
+    compile: bool = False
+    """Have torch.compile translate the model first: costs a minute or so, may make each step faster."""
+    deterministic: bool = False
+    """Refuse operations on a GPU whose results differ from run to run; slower. On a CPU there are none."""
     early_stopping: EarlyStoppingConfig | None = None
     """Off by default."""
 
@@ -83,8 +112,8 @@ class LogConfig(Config):
 class CheckpointConfig(Config):
     """When the run is saved, and what counts as its best."""
 
-    every: Count | None = None
-    """Steps between saves; by default once per epoch. A new best is always saved."""
+    every: Every | None = None
+    """Between saves: a number of steps, or `2 epochs`; by default `train.eval_every`. A new best is always saved."""
     monitor: str | None = None
     """A metric of the val split such as `val/loss`; by default the first of `metrics`."""
     mode: Literal["min", "max"] | None = None

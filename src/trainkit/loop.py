@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
@@ -19,6 +19,7 @@ from trainkit.data import Batch
 from trainkit.data.loading import Loader
 from trainkit.data.transforms import Prepare
 from trainkit.device import Precision, grad_norm
+from trainkit.ema import Ema
 from trainkit.losses import LossFn, Outcome
 from trainkit.meter import Meter
 from trainkit.metrics import Metric
@@ -47,6 +48,8 @@ class Parts(EvalParts):
     scheduler: Scheduler
     train: Loader
     val: Loader | None
+    ema: Ema | None
+    """What is evaluated instead of the model; None: the model."""
     seed: int
 
 
@@ -125,6 +128,8 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             norm = parts.precision.update(parts.optimizer, parameters, plan.clip_norm)
             parts.scheduler.step()
             progress.step += 1
+            if parts.ema:
+                parts.ema.update(progress.step)
             progress.batch += len(sizes)
             if epoch_ends := progress.batch == plan.batches_per_epoch:
                 progress.epoch, progress.batch = progress.epoch + 1, 0
@@ -141,29 +146,32 @@ def fit(
     sink: Sink,
     save: Callable[[bool], None],
     stop: Callable[[], bool],
+    over: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train to the last step; report, evaluate and save when each is due.
 
     Args:
         save: writes a checkpoint; told whether it is the best so far.
         stop: asked between steps; once true, the run is saved and the function returns.
+        over: asked after every step; once true, that was the last one: evaluated as such, and saved.
 
     Raises:
         DivergedError: the loss or the gradient is not finite. No such state is ever saved.
     """
     meter = Meter(progress, plan.batches_per_epoch)
     steps = train_steps(parts, plan, progress)
+    begun = progress.step
     saved = (progress.step, progress.evaluated)  # a resumed run stands at a checkpoint
     while True:
         # What is due at this step, which is also where a resumed run may have been interrupted.
-        finished, best = plan.finished(progress), False
+        finished, best = plan.finished(progress) or (progress.step > begun and over()), False
         if (
             parts.val
             and progress.evaluated < progress.step
             and due(progress.step, every=plan.eval_every, last=finished)
         ):
             best = _validate(parts, plan, progress, sink, stop)
-            finished = plan.finished(progress)
+            finished = finished or plan.finished(progress)
         is_due = due(progress.step, every=plan.save_every, last=finished)
         stopping = stop()
         if (progress.step, progress.evaluated) != saved and (best or is_due or stopping):
@@ -195,7 +203,8 @@ def _validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Ca
     """Evaluate on the val split and remember what follows from it; gives whether this is the best so far."""
     assert parts.val is not None
     started = time.perf_counter()
-    metrics = evaluate(parts, parts.val, stop)
+    averaged = replace(parts, model=parts.ema.model) if parts.ema else parts
+    metrics = evaluate(averaged, parts.val, stop)
     if metrics is None:
         return False
     value = metrics[plan.monitor]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -48,8 +49,11 @@ from trainkit.signals import Stop, stop_on_signal
 from trainkit.sinks.console import ConsoleSink
 from trainkit.sinks.jsonl import JsonlSink
 
-EXTENDABLE = ("train.epochs", "train.max_steps", "train.device")
-"""What may differ when a run is resumed: how far it goes, and on which machine."""
+FREE = ("train.device", "train.max_minutes")
+"""What may differ when a run is resumed without another result: where it runs, and how long at a time."""
+EXTENDABLE = ("train.epochs", "train.max_steps", *FREE)
+"""What may differ when a run is resumed: that, and how far it goes."""
+OUT_OF_TIME = "train.max_minutes is over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
         TrainkitError: with the reason, and the exit code that `trainkit train` ends with.
     """
     rundir.check_writable(experiment.name, run_dir)
-    device = devices.select(experiment.train.device)
+    device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
     asked = experiment.data.to_plain()["name"]
     experiment, data, missing = open_data(experiment)
     parts, plan = build(experiment, data, device)
@@ -126,11 +130,12 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         payload = checkpoint.load(checkpoint_path)
         stored = snapshot.experiment_of(checkpoint_path, payload)
         experiment = _extended(stored, [*overrides, *([f"train.device={device}"] if device else [])])
-        if directory.story.get("status") == "finished" and experiment == stored:
+        out_of_time = directory.story.get("reason") == OUT_OF_TIME
+        if directory.story.get("status") == "finished" and not out_of_time and experiment == stored:
             result = Result(directory.path, directory.chosen, directory.story["metrics"])
             ConsoleSink(quiet=quiet).write(_end(result, "already complete", stored, directory, None))
             return result
-        chosen = devices.select(experiment.train.device)
+        chosen = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
         _, data, missing = open_data(experiment)
         if missing:
             raise DataError(missing)
@@ -139,7 +144,7 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         notes = snapshot.restore(checkpoint_path, payload, digests, parts)
         progress = Progress()
         progress.load_state_dict(payload["progress"])
-        if experiment != stored:
+        if experiment != stored and not out_of_time:
             _check_extension(experiment, plan, progress)
         directory.tell(status="running", resumed_at=[*directory.story.get("resumed_at", []), rundir.now()])
         directory.write_config(yamlfile.dump(experiment.to_plain()))
@@ -161,7 +166,7 @@ def _extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentC
                 for key in refused
             )
         )
-    if set(differing) - {"train.device"} and given.scheduler.depends_on_total:
+    if set(differing) - set(FREE) and given.scheduler.depends_on_total:
         raise ConfigError(
             f"command line: {differing[0]}: the whole curve of this scheduler depends on it; start a new run"
         )
@@ -210,7 +215,7 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
             sinks.append(board)
         sink = Tee(tuple(sinks))
         sink.write(StartRecord(_facts(job), yamlfile.dump(experiment.to_plain())))
-        for note in [*notes, *_fallback_notes(directory), *warnings(experiment, job.data, plan)]:
+        for note in [*notes, *_fallback_notes(directory), *warnings(experiment, job.data, job.parts, plan)]:
             sink.write(NoteRecord(note, "warning"))
         if resumed_from:
             where = f"step {progress.step}, with {progress.batch} batches of epoch {progress.epoch + 1} done"
@@ -222,15 +227,22 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
             sink.write(CheckpointRecord(progress.step, directory.last, best))
 
         console.show_progress(progress, max_steps=plan.max_steps, steps_per_epoch=plan.steps_per_epoch)
+        if experiment.train.compile:
+            job.parts.model.compile()  # in place: the names in its state_dict stay as they are
+            sink.write(NoteRecord("train.compile: the first step and the first evaluation take a minute or so longer"))
         started = time.monotonic()
-        fit(job.parts, plan, progress, sink=sink, save=save, stop=stop)
+        limit = (experiment.train.max_minutes or math.inf) * 60
+        fit(job.parts, plan, progress, sink=sink, save=save, stop=stop, over=lambda: time.monotonic() > started + limit)
         metrics = _final_metrics(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
-        directory.tell(status="finished", reason=None, exit_code=0, ended_at=rundir.now(), metrics=metrics)
+        reason = None if plan.finished(progress) else OUT_OF_TIME
+        directory.tell(status="finished", reason=reason, exit_code=0, ended_at=rundir.now(), metrics=metrics)
         how = f"{directory.chosen.name} of step {progress.best_step or progress.step}"
         how += f", stopped early at step {progress.step}" if progress.stopped_early else ""
+        how += f", {reason} at step {progress.step} of {plan.max_steps}" if reason else ""
         how += f"; {format_duration(time.monotonic() - started)}"
-        sink.write(_end(result, how, experiment, directory, _longer(experiment, progress)))
+        longer = "" if reason else _longer(experiment, progress)
+        sink.write(_end(result, how, experiment, directory, longer))
     return result
 
 
@@ -250,8 +262,10 @@ def _final_metrics(job: Job, sink: Sink, stop: Stop) -> dict[str, float]:
     started = time.perf_counter()
     if job.data.test is not None and not stop():
         # The weights of the last step have done their work.
-        job.parts.model.load_state_dict(checkpoint.load(job.directory.chosen)["model"])
-        tested = evaluate(job.parts, job.experiment.loader.eval_loader(job.data.test, job.parts.device), stop)
+        job.parts.model.load_state_dict(checkpoint.weights(checkpoint.load(job.directory.chosen)))
+        limit = job.experiment.train.limit_batches
+        loader = job.experiment.loader.eval_loader(job.data.test, job.parts.device, limit)
+        tested = evaluate(job.parts, loader, stop)
     if stop.signum is not None:
         raise StoppedError(stop.signum)
     if tested is not None:
@@ -296,6 +310,10 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
         half = f"loader.batch_size={max(1, batch_size // 2)}"
         return OutOfMemoryError(f"out of memory with loader.batch_size {batch_size}; try {half}")
+    if "deterministic" in text and job.experiment.train.deterministic:
+        return ConfigError(f"train.deterministic: {text.splitlines()[0]}")
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return ConfigError(f"train.compile: torch.compile failed ({text.splitlines()[0]}); use train.compile=false")
     if isinstance(error, OSError):
         return StorageError(f"{directory.path}: {text} after step {step}; saved last: {directory.last}")
     if isinstance(error, DataError) and "in DataLoader worker process" in text:
@@ -345,6 +363,6 @@ def _end(result: Result, how: str, experiment: ExperimentConfig, directory: RunD
         "evaluate": f"{python_path}trainkit eval --ckpt {result.checkpoint}",
         "curves": f"tensorboard --logdir {directory.tensorboard}",
     }
-    if longer:
-        commands["go on"] = f"{python_path}trainkit train --resume {directory.path} {longer}"
+    if longer is not None:
+        commands["go on"] = f"{python_path}trainkit train --resume {directory.path} {longer}".rstrip()
     return EndRecord(f"{numbers}  ({how}{instead})", commands)

@@ -39,6 +39,7 @@ def take(
         "spec": spec.to_plain(),
         "data": digests,
         "model": parts.model.state_dict(),
+        "ema": parts.ema.model.state_dict() if parts.ema else None,
         "optimizer": parts.optimizer.state_dict(),
         "scheduler": parts.scheduler.state_dict(),
         "scaler": scaler.state_dict() if scaler else None,
@@ -67,6 +68,8 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
             f"the config builds {kind} with {len(names)}"
         )
     checkpoint.load_weights(path, parts.model, payload["model"])
+    if parts.ema:
+        checkpoint.load_weights(path, parts.ema.model, payload["ema"])
     parts.optimizer.load_state_dict(payload["optimizer"])
     for parameter, state in parts.optimizer.state.items():
         for key, value in state.items():

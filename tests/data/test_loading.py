@@ -171,3 +171,24 @@ def test_evaluation_is_in_order_and_complete() -> None:
 
 def test_pinning_asked_for_without_cuda_is_silent() -> None:
     assert len(list(loader(10, 5, pin_memory=True).epoch())) == 2  # torch's warning would be an error here
+
+
+def test_balanced_draws_give_every_class_its_share() -> None:
+    source = TensorSource(torch.zeros(1000, 1), (torch.arange(1000) % 10 == 0).long())
+    drawn = LoaderConfig(batch_size=100, sampler="balanced").train_loader(Split(source, torch.arange(1000)), 0, CPU)
+    rare = [int(batch.targets.sum()) for epoch in range(20) for batch in drawn.epoch(epoch)]
+    assert sum(rare) / len(rare) == pytest.approx(50, abs=2)  # the standard error is 0.35
+    one, again, other = (flat(indices(drawn.epoch(epoch))) for epoch in (3, 3, 4))
+    assert one == again != other
+    assert len(one) == 1000
+    numbers = Split(TensorSource(torch.zeros(4, 1), torch.zeros(4, 1)), torch.arange(4))
+    with pytest.raises(DataError, match=r"loader\.sampler: balanced needs classes"):
+        LoaderConfig(sampler="balanced").train_loader(numbers, 0, CPU)
+
+
+def test_a_limit_leaves_batches_out() -> None:
+    limited = LoaderConfig(batch_size=8).train_loader(split(50), 0, CPU, 3)
+    assert len(limited) == 3
+    assert [len(batch) for batch in indices(limited.epoch(1))] == [8, 8, 8]
+    assert limited.sizes(0, 9) == [8, 8, 8]
+    assert flat(indices(limited.epoch(1))) == flat(indices(loader(50, 8).epoch(1)))[:24]

@@ -60,7 +60,7 @@ def test_the_longest_may_be_a_test_sample(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lengths", [[1, 3, 3], [0, 4, 2], [[6]]])
 def test_lengths_that_do_not_fit(tmp_path: Path, lengths: list[int]) -> None:
     np.savez(tmp_path / "all.npz", allow_pickle=False, inputs=torch.cat(STEPS), lengths=lengths, targets=TARGETS)
-    with pytest.raises(DataError, match="all.npz: lengths"):
+    with pytest.raises(DataError, match=r"all\.npz: lengths"):
         TensorsConfig(file="all.npz").build(0)
 
 

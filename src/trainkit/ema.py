@@ -1,0 +1,40 @@
+"""An exponential moving average of the weights."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """A second model whose weights follow those of the first, smoothed (Polyak and Juditsky, 1992).
+
+    Its buffers, such as the statistics of BatchNorm, are the first model's.
+
+    Args:
+        decay: share of the average that a step keeps. The first steps keep less, (1 + step) / (10 + step), so that the
+            random beginning is soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = deepcopy(model).requires_grad_(False)
+        self.decay = decay
+        self._averages, self._weights = _paired(self.model, model)
+        self._copies, self._buffers = list(self.model.buffers()), list(model.buffers())
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Follow the weights as they are after so many steps. Does not wait for the device."""
+        keep = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._averages, self._weights, 1 - keep)
+        if self._buffers:
+            torch._foreach_copy_(self._copies, self._buffers)
+
+
+def _paired(one: nn.Module, other: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """The parameters of both that the optimizer changes; frozen ones are equal for ever."""
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    changing = [(average, weight) for average, weight in pairs if weight.requires_grad]
+    return [average for average, _ in changing], [weight for _, weight in changing]

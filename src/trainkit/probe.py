@@ -1,0 +1,121 @@
+"""Running made-up samples through a model, and what is to be learned from it before an hour is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from trainkit.errors import ConfigError
+
+AFFINE = (
+    nn.Flatten,
+    nn.Unflatten,
+    nn.Identity,
+    nn.modules.dropout._DropoutNd,
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd,
+    nn.modules.batchnorm._BatchNorm,
+)
+"""Layers after which a linear function of the input is still one."""
+
+WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
+
+
+def run(model: nn.Module, *inputs: Tensor) -> Tensor:
+    """What the model makes of the inputs.
+
+    Raises:
+        ConfigError: they do not pass through, or no tensor comes out; names the layer.
+    """
+    with _entered(model) as inside:
+        try:
+            outputs = model(*inputs)
+        except RuntimeError as error:  # torch's kind for sizes that do not fit
+            name = inside[-1] if inside else ""
+            layer = f" in layer {name} ({type(model.get_submodule(name)).__name__})" if name else ""
+            raise ConfigError(
+                f"model: a trial batch of shape {tuple(inputs[0].shape)} does not pass through{layer}: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+    if not isinstance(outputs, Tensor):
+        raise ConfigError(f"model: gives a {type(outputs).__name__}, expected a tensor")
+    return outputs
+
+
+def suspicions(model: nn.Module, *inputs: Tensor) -> list[str]:
+    """What a model does that is allowed, but usually a mistake.
+
+    Two linear layers with nothing between them are one, unless the first is a bottleneck; and what ends with a softmax
+    or a sigmoid does not give the logits that losses want.
+    """
+    found: list[str] = []
+    origins: dict[int, tuple[str, nn.Module] | None] = {}
+    kept: list[Tensor] = []  # alive, so that no other tensor gets the same id
+
+    def after(name: str, module: nn.Module, given: object, made: object) -> None:
+        if not isinstance(given, Tensor) or not isinstance(made, Tensor):
+            return
+        origin = origins.get(id(given))
+        if isinstance(module, WEIGHTED):
+            if origin and not _bottleneck(origin[1], module):
+                found.append(f"model: nothing but linear steps from {origin[0]} to {name}; is an activation missing?")
+            origin = (name, module)
+        elif not isinstance(module, AFFINE):
+            origin = None
+        origins[id(made)] = origin
+        kept.extend((given, made))
+
+    handles = [
+        module.register_forward_hook(
+            lambda module, args, made, name=name: after(name, module, args[0] if args else None, made)
+        )
+        for name, module in model.named_modules()
+        if not any(module.children())
+    ]
+    try:
+        outputs = model(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if ending := _ending(outputs, [module for module in model.modules() if not any(module.children())]):
+        found.append(f"model: ends with {ending}, but losses here take logits and apply it themselves; leave it out")
+    return found
+
+
+def _bottleneck(first: nn.Module, second: nn.Module) -> bool:
+    """Whether the two say something that one layer of their kind could not: by low rank, or convolving by groups."""
+    if any(getattr(layer, "groups", 1) > 1 for layer in (first, second)):
+        return True
+    weights = [layer.get_parameter("weight") for layer in (first, second)]
+    return len(weights[0]) < min(weights[0][0].numel(), len(weights[1]))
+
+
+def _ending(outputs: Tensor, layers: list[nn.Module]) -> str | None:
+    """The name of what has made these numbers out of logits."""
+    if layers and isinstance(layers[-1], nn.Sigmoid):
+        return "a sigmoid"
+    if outputs.ndim == 2 and outputs.shape[1] > 1:
+        ones = torch.ones(len(outputs), device=outputs.device)
+        if bool((outputs >= 0).all()) and torch.allclose(outputs.float().sum(1), ones, atol=1e-4):
+            return "a softmax"
+        if torch.allclose(outputs.float().exp().sum(1), ones, atol=1e-4):
+            return "a log-softmax"
+    return None
+
+
+@contextmanager
+def _entered(model: nn.Module) -> Iterator[list[str]]:
+    """The names of the modules that have begun and not ended, innermost last."""
+    inside: list[str] = []
+    handles = []
+    for name, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(lambda module, args, name=name: inside.append(name)))
+        handles.append(module.register_forward_hook(lambda module, args, made: inside.__delitem__(-1)))
+    try:
+        yield inside
+    finally:
+        for handle in handles:
+            handle.remove()

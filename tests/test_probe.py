@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainkit import probe
+from trainkit.errors import ConfigError
+
+INPUTS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def conv(inputs: int, outputs: int, **options: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1, **options)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Flatten(), nn.Linear(192, 64), nn.Linear(64, 10)],
+        [nn.Flatten(), nn.Linear(192, 64), nn.Dropout(), nn.Linear(64, 10)],
+        [conv(3, 8), nn.BatchNorm2d(8), conv(8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10)],
+        [conv(3, 8), nn.AvgPool2d(8), nn.Flatten(), nn.Linear(8, 4)],
+    ],
+)
+def test_two_linear_layers_are_one(layers: list[nn.Module]) -> None:
+    [found] = probe.suspicions(nn.Sequential(*layers).eval(), INPUTS)
+    assert "nothing but linear steps from" in found
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Flatten(), nn.Linear(192, 64), nn.ReLU(inplace=True), nn.Linear(64, 10)],
+        [nn.Flatten(), nn.Linear(192, 5), nn.Linear(5, 10)],  # a bottleneck: rank 5
+        [conv(3, 6, groups=3), conv(6, 8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10)],  # depthwise, then across
+        [conv(3, 8), nn.MaxPool2d(2), conv(8, 8), nn.GELU(), nn.Flatten(), nn.Linear(128, 10)],
+    ],
+)
+def test_what_is_no_mistake(layers: list[nn.Module]) -> None:
+    assert probe.suspicions(nn.Sequential(*layers).eval(), INPUTS) == []
+
+
+class Functional(nn.Module):
+    """Activations without modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(192, 64), nn.Linear(64, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.two(functional.relu(self.one(inputs.flatten(1))))
+        return outputs
+
+
+def test_activations_without_modules_count() -> None:
+    assert probe.suspicions(Functional(), INPUTS) == []
+
+
+@pytest.mark.parametrize(
+    ("last", "name"), [(nn.Softmax(1), "a softmax"), (nn.LogSoftmax(1), "a log-softmax"), (nn.Sigmoid(), "a sigmoid")]
+)
+def test_endings_that_losses_apply_themselves(last: nn.Module, name: str) -> None:
+    [found] = probe.suspicions(nn.Sequential(nn.Flatten(), nn.Linear(192, 10), last), INPUTS)
+    assert found == f"model: ends with {name}, but losses here take logits and apply it themselves; leave it out"
+
+
+def test_the_layer_that_does_not_fit_is_named() -> None:
+    inner = nn.Sequential(nn.Linear(192, 64), nn.ReLU(), nn.Linear(65, 10))
+    model = nn.Sequential(nn.Flatten(), inner)
+    with pytest.raises(
+        ConfigError, match=r"shape \(2, 3, 8, 8\) does not pass through in layer 1.2 \(Linear\): .*\(2x64 and 65x10\)"
+    ):
+        probe.run(model, INPUTS)
+    assert not inner[2]._forward_hooks
+
+
+def test_a_model_that_gives_no_tensor() -> None:
+    class Twice(nn.Module):
+        def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+            return inputs, inputs
+
+    with pytest.raises(ConfigError, match="model: gives a tuple, expected a tensor"):
+        probe.run(Twice(), INPUTS)
