@@ -86,6 +86,18 @@ def test_csv_regression() -> None:
     assert data.train.source.take(torch.tensor([0, 1])).targets.tolist() == [[4.0], [20.5]]
 
 
+def test_csv_with_several_targets() -> None:
+    text = "barks,flies,weight\n1,0,20\n0,1,0.5\n0,0,4\n"
+    data = read(text, target=["barks", "flies"], task="multilabel", standardize=False)
+    assert (data.spec.target.kind, data.spec.target.names) == ("multilabel", ("barks", "flies"))
+    batch = data.train.take(torch.arange(3))
+    assert batch.targets.tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert batch.inputs.tolist() == [[20], [0.5], [4]]
+    assert read(text, target=["weight", "flies"], task="number").spec.shape == (1,)
+    with pytest.raises(ValueError, match="several target columns are for task=number or task=multilabel"):
+        read(text, target=["barks", "flies"])
+
+
 def test_csv_missing_values_are_dropped_on_request() -> None:
     data = read(ROWS + "cat,,black,1010\n,3,black,1010\n", missing="drop")
     assert len(data.train) == 6
@@ -100,7 +112,11 @@ def test_csv_with_bom_and_windows_line_ends() -> None:
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        (ROWS, {"target": "specie"}, "animals.csv:1: no column 'specie'; there are: species, weight, colour, postcode"),
+        (
+            ROWS,
+            {"target": "specie"},
+            "animals.csv:1: no column 'specie'; did you mean 'species'?; there are: species, weight, colour, postcode",
+        ),
         (ROWS, {"features": ["size"]}, "animals.csv:1: no column 'size'; there are: species, weight, colour, postcode"),
         (ROWS + "cat,1\n", {}, "animals.csv:9: 2 fields, the header has 4"),
         (
@@ -117,7 +133,12 @@ def test_csv_with_bom_and_windows_line_ends() -> None:
         ("a,a\n1,2\n", {"target": "a"}, "animals.csv:1: column 'a' stands there twice"),
         ("species,x\ncat,1\ncat,2\n", {}, "animals.csv: every row has the class 'cat'"),
         ("species,x\n", {}, "animals.csv: no rows to train on"),
-        ("", {}, "animals.csv:1: no column 'species'; there are: "),
+        ("", {}, "animals.csv:1: expected the names of the columns"),
+        (
+            "species,x,y\n1,0,7\n0.5,1,8\n",
+            {"target": ["species", "x"], "task": "multilabel"},
+            "animals.csv:3: labels are 0 or 1, got 0.5, 1.0",
+        ),
         ('species,x\ncat,"1\n', {}, "animals.csv:2: unexpected end of data"),
     ],
 )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from trainkit.data.base import Data, DataConfig, DataSpec, Kind, Split, TargetSpec, TensorSource
+from trainkit.data.rows import Row, read_csv
 from trainkit.errors import DataError
 from trainkit.registry import register
 from trainkit.seeding import permutation
@@ -115,15 +113,15 @@ class DiabetesConfig(SklearnTableConfig):
 
 @register("data")
 class CsvConfig(TableConfig):
-    """A CSV file with a header: columns of numbers or words, one of them to be predicted."""
+    """A CSV file with a header: columns of numbers or words, one or several of them to be predicted."""
 
     name: Literal["csv"] = "csv"
     path: str
     """The file, relative to the directory in which the command runs; `~` is expanded."""
-    target: str
-    """The column to be predicted."""
-    task: Literal["class", "number"] = "class"
-    """What it holds: names of classes, or numbers."""
+    target: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    """The column to be predicted, or several of them for numbers or labels."""
+    task: Kind = "class"
+    """What it holds: names of classes, numbers, or (`multilabel`) 0 or 1 in each of several columns."""
     features: tuple[str, ...] | None = None
     """The columns to predict it from; by default all others."""
     categorical: tuple[str, ...] = ()
@@ -135,10 +133,17 @@ class CsvConfig(TableConfig):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """What stands between the fields."""
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns to be predicted."""
+        return self.target if isinstance(self.target, tuple) else (self.target,)
+
     @model_validator(mode="after")
     def _target_is_no_feature(self) -> Self:
-        if self.target in (self.features or ()):
-            raise ValueError(f"features: {self.target!r} is the target")
+        if both := [name for name in self.targets if name in (self.features or ())]:
+            raise ValueError(f"features: {both[0]!r} is the target")
+        if self.task == "class" and len(self.targets) > 1:
+            raise ValueError("several target columns are for task=number or task=multilabel")
         return self
 
     def spec(self) -> None:
@@ -165,107 +170,82 @@ class CsvConfig(TableConfig):
         split = (Split(source, train.index), Split(source, val.index) if val else None)
         return self.table(source, test, target, split)
 
-    def _columns(self, row: _Row) -> list[str]:
-        return list(self.features) if self.features else [name for name in row.fields if name != self.target]
+    def _columns(self, row: Row) -> list[str]:
+        return list(self.features) if self.features else [name for name in row.fields if name not in self.targets]
 
-    def _read(self, name: str) -> list[_Row]:
-        path = Path(name).expanduser()
-        try:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                rows = list(self._rows(name, csv.reader(file, delimiter=self.delimiter, strict=True)))
-        except OSError as error:
-            raise DataError(f"{path.absolute()}: {(error.strerror or str(error)).lower()}") from None
-        except UnicodeDecodeError as error:
-            raise DataError(f"{name}: not UTF-8 at byte {error.start}") from None
-        return rows
+    def _read(self, name: str) -> list[Row]:
+        named = (*self.targets, *(self.features or ()), *self.categorical)
+        return [row for row in read_csv(name, named, delimiter=self.delimiter) if self._is_complete(row)]
 
-    def _rows(self, name: str, reader: Any) -> Iterator[_Row]:
-        try:
-            header = [field.strip() for field in next(reader, [])]
-            if len(set(header)) < len(header):
-                twice = next(column for column in header if header.count(column) > 1)
-                raise DataError(f"{name}:1: column {twice!r} stands there twice")
-            named = (self.target, *(self.features or ()), *self.categorical)
-            if unknown := next((column for column in named if column not in header), None):
-                raise DataError(f"{name}:1: no column {unknown!r}; there are: {', '.join(header)}")
-            for fields in reader:
-                if not fields:
-                    continue
-                if len(fields) != len(header):
-                    raise DataError(f"{name}:{reader.line_num}: {len(fields)} fields, the header has {len(header)}")
-                row = _Row(f"{name}:{reader.line_num}", dict(zip(header, map(str.strip, fields), strict=True)))
-                used = (self.target, *(self.features or header))
-                empty = next((column for column in used if row.missing(column)), None)
-                if empty and self.missing == "drop":
-                    continue
-                if empty and (self.missing == "error" or empty == self.target):
-                    what = "data.missing=mean or drop" if empty != self.target else "data.missing=drop"
-                    raise DataError(f"{row.where}: no value for {empty!r}; use {what}, or mend the file")
-                yield row
-        except csv.Error as error:
-            raise DataError(f"{name}:{reader.line_num}: {error}") from None
+    def _is_complete(self, row: Row) -> bool:
+        """Whether the row is used; False for one to drop."""
+        empty = next((name for name in (*self.targets, *self._columns(row)) if _missing(row, name)), None)
+        if empty and self.missing == "drop":
+            return False
+        if empty and (self.missing == "error" or empty in self.targets):
+            what = "data.missing=drop" if empty in self.targets else "data.missing=mean or drop"
+            raise DataError(f"{row.where}: no value for {empty!r}; use {what}, or mend the file")
+        return True
 
-    def _target_spec(self, rows: list[_Row]) -> TargetSpec:
-        if self.task == "number":
-            return TargetSpec(kind="number", size=1, names=(self.target,))
-        names = sorted({row.fields[self.target] for row in rows})
+    def _target_spec(self, rows: list[Row]) -> TargetSpec:
+        if self.task != "class":
+            return TargetSpec(kind=self.task, size=len(self.targets), names=self.targets)
+        names = sorted({row.fields[self.targets[0]] for row in rows})
         if len(names) < 2:
             raise DataError(f"{self.path}: every row has the class {names[0]!r}")
         return TargetSpec(kind="class", size=len(names), names=tuple(names))
 
-    def _targets(self, rows: list[_Row], target: TargetSpec) -> Tensor:
-        if target.kind == "number":
-            return torch.tensor([[row.number(self.target)] for row in rows], dtype=torch.float32).view(-1, 1)
+    def _targets(self, rows: list[Row], target: TargetSpec) -> Tensor:
+        if target.kind != "class":
+            values = [[_number(row, name) for name in self.targets] for row in rows]
+            for row, given in zip(rows, values, strict=True):
+                if target.kind == "multilabel" and not set(given) <= {0, 1}:
+                    raise DataError(f"{row.where}: labels are 0 or 1, got {', '.join(map(str, given))}")
+            return torch.tensor(values, dtype=torch.float32).view(-1, target.size)
         numbers = {name: number for number, name in enumerate(target.names)}
-        if strange := next((row for row in rows if row.fields[self.target] not in numbers), None):
-            label = strange.fields[self.target]
-            raise DataError(f"{strange.where}: class {label!r} is not among the training rows")
-        return torch.tensor([numbers[row.fields[self.target]] for row in rows], dtype=torch.int64)
+        labels = [row.fields[self.targets[0]] for row in rows]
+        for row, label in zip(rows, labels, strict=True):
+            if label not in numbers:
+                raise DataError(f"{row.where}: class {label!r} is not among the training rows")
+        return torch.tensor([numbers[label] for label in labels], dtype=torch.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    where: str
-    fields: dict[str, str]
+def _missing(row: Row, column: str) -> bool:
+    return row.fields[column].lower() in MISSING
 
-    def missing(self, column: str) -> bool:
-        return self.fields.get(column, "").lower() in MISSING
 
-    def number(self, column: str) -> float:
-        try:
-            number = float(self.fields[column])
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise DataError(f"{self.where}: {column}: expected a number, got {self.fields[column]!r}")
-        return number
+def _number(row: Row, column: str) -> float:
+    text = row.fields[column]
+    if not _is_number(text):
+        raise DataError(f"{row.where}: {column}: expected a number, got {text!r}")
+    return float(text)
 
 
 class _Encoder:
     """Turns rows into vectors: a number as it is, a category as 0 or 1 for each that the training rows have."""
 
-    def __init__(self, rows: Sequence[_Row], columns: Sequence[str], categorical: Sequence[str]) -> None:
+    def __init__(self, rows: Sequence[Row], columns: Sequence[str], categorical: Sequence[str]) -> None:
         self.categories: dict[str, list[str]] = {}
         self.means: dict[str, float] = {}
         for column in columns:
-            values = [row.fields[column] for row in rows if not row.missing(column)]
+            values = [row.fields[column] for row in rows if not _missing(row, column)]
             if column in categorical or not all(map(_is_number, values)):
                 self.categories[column] = sorted({row.fields[column] for row in rows})
             else:
                 self.means[column] = math.fsum(map(float, values)) / max(len(values), 1)
         self.columns = columns
 
-    def __call__(self, rows: Sequence[_Row]) -> Tensor:
+    def __call__(self, rows: Sequence[Row]) -> Tensor:
         """Shape (rows, features), float32."""
         width = len(self.means) + sum(map(len, self.categories.values()))
         return torch.tensor([list(self._vector(row)) for row in rows], dtype=torch.float32).view(len(rows), width)
 
-    def _vector(self, row: _Row) -> Iterator[float]:
+    def _vector(self, row: Row) -> Iterator[float]:
         for column in self.columns:
             if column in self.categories:
                 yield from (float(row.fields[column] == category) for category in self.categories[column])
             else:
-                yield self.means[column] if row.missing(column) else row.number(column)
+                yield self.means[column] if _missing(row, column) else _number(row, column)
 
 
 def _is_number(text: str) -> bool:
