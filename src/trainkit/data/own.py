@@ -60,7 +60,7 @@ class OwnDatasetConfig(ImageDataConfig):
             test, rest = Split(other, torch.arange(len(other))), torch.arange(len(source))
             sources = [source, other]
         train, val = self.divide(source, seed, rest)
-        first = source.sample(0)[0]
+        first = source.input(0)
         image = first.dtype == torch.uint8
         if image and first.ndim != 3:
             raise DataError(
@@ -86,29 +86,31 @@ class DatasetSource:
         self.title = type(dataset).__name__
         if len(self) == 0:
             raise DataError(f"{self.title}: has no samples")
-        self.kind: Kind = kind or ("number" if self.sample(0)[1].is_floating_point() else "class")
+        self.kind: Kind = kind or ("number" if self.target(0).is_floating_point() else "class")
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]  # register_dataset has seen to it
 
-    def sample(self, number: int) -> tuple[Tensor, Tensor]:
-        """One input and its target as tensors.
-
-        Raises:
-            DataError: the dataset gives something else.
-        """
+    def _item(self, number: int) -> tuple[object, object]:
         item = self.dataset[number]
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(f"{self.title}[{number}]: expected a pair (input, target), got {type(item).__name__}")
-        return _input(f"{self.title}[{number}]: the input", item[0]), _number(
-            f"{self.title}[{number}]: the target", item[1]
-        )
+        return item[0], item[1]
+
+    def input(self, number: int) -> Tensor:
+        """One input: a uint8 picture (channels, height, width), or float32 numbers of any shape."""
+        return _input(f"{self.title}[{number}]: the input", self._item(number)[0])
+
+    def target(self, number: int) -> Tensor:
+        """One target, shape () or (size,)."""
+        return _number(f"{self.title}[{number}]: the target", self._item(number)[1])
 
     def take(self, index: Tensor, draw: int = 0) -> Batch:
         inputs = []
-        for number in index.tolist():
-            with seeded(derive(draw, number)):
-                inputs.append(self.sample(number)[0])
+        with generators_restored():
+            for number in index.tolist():
+                seed_generators(derive(draw, number))
+                inputs.append(self.input(number))
         targets = self.targets[index]
         if self.collate == "pad":
             lengths = torch.tensor([len(one) for one in inputs])
@@ -126,7 +128,7 @@ class DatasetSource:
         """Of all samples; read from an attribute `targets` of the dataset when it has one, which is much faster."""
         given = getattr(self.dataset, "targets", None)
         if given is None or len(given) != len(self):
-            given = [self.sample(number)[1] for number in range(len(self))]
+            given = [self.target(number) for number in range(len(self))]
         targets = torch.stack([_number(f"{self.title}.targets[{n}]", one) for n, one in enumerate(given)])
         if self.kind == "class":
             if targets.is_floating_point() or targets.ndim != 1 or int(targets.min()) < 0:
@@ -148,35 +150,39 @@ class DatasetSource:
         return TargetSpec(kind=self.kind, size=size, names=names if len(names) == size else ())
 
     def longest(self) -> int:
-        return max(len(self.sample(number)[0]) for number in range(len(self)))
+        return max(len(self.input(number)) for number in range(len(self)))
 
     def digest(self) -> str:
         """Of the targets and of a few inputs: reading all could take as long as an epoch."""
         sha = hashlib.sha256(TensorSource(self.targets, self.targets).digest().encode())
-        for number in range(0, len(self), max(1, len(self) // 8)):
-            with seeded(0):
-                one = self.sample(number)[0]
-            sha.update(TensorSource(one, one).digest().encode())
+        with generators_restored():
+            for number in range(0, len(self), max(1, len(self) // 8)):
+                seed_generators(number)
+                one = self.input(number)
+                sha.update(TensorSource(one, one).digest().encode())
         return sha.hexdigest()
 
 
+def seed_generators(seed: int) -> None:
+    """Seed everything that a dataset may draw from."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+
+
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Everything that a dataset may draw from follows from the seed inside, and is as it was afterwards."""
-    python, arrays = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.default_generator.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(arrays)
+def generators_restored() -> Iterator[None]:
+    """What a dataset may draw from is afterwards as it was: other streams, such as dropout's, are not disturbed."""
+    python, arrays, tensors = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+        torch.default_generator.set_state(tensors)
 
 
 def _input(where: str, value: Any) -> Tensor:
-    """A uint8 picture (channels, height, width), or float32 numbers of any shape."""
     if hasattr(value, "convert") and hasattr(value, "getbands"):  # a PIL picture
         value = np.array(value if value.mode in ("L", "RGB") else value.convert("RGB"))
     if isinstance(value, np.ndarray) and value.dtype == np.uint8:  # (height, width[, channels]), as PIL and OpenCV
