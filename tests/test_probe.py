@@ -83,3 +83,43 @@ def test_a_model_that_gives_no_tensor() -> None:
 
     with pytest.raises(ConfigError, match="model: gives a tuple, expected a tensor"):
         probe.run(Twice(), INPUTS)
+
+
+class Hiding(nn.Module):
+    """Layers and a tensor where torch does not see them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = [nn.Linear(192, 192)]
+        self.memory = torch.zeros(3)
+        self.head = nn.Linear(192, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.head(inputs.flatten(1).relu())
+        return outputs
+
+
+def test_what_torch_does_not_see_in_a_module() -> None:
+    assert probe.suspicions(Hiding(), INPUTS) == [
+        "model: the layers in blocks are in a plain list and are not trained; use nn.ModuleList",
+        (
+            "model: memory is a plain tensor, which does not move with the model and is in no checkpoint; "
+            "use self.register_buffer('memory', …)"
+        ),
+    ]
+
+
+def test_parameters_that_outputs_do_not_depend_on() -> None:
+    class Unused(Functional):
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs: Tensor = self.one(inputs.flatten(1))
+            return outputs
+
+    class Detached(Functional):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(inputs).detach()
+
+    assert probe.unreached(Functional(), INPUTS) == []
+    assert probe.unreached(Unused(), INPUTS) == ["two.weight", "two.bias"]
+    with pytest.raises(ConfigError, match="model: the outputs do not depend on any parameter; is there a detach"):
+        probe.unreached(Detached(), INPUTS)

@@ -37,6 +37,10 @@ def open_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data, str
         return used, stand_in.open(experiment.seed), str(error)
 
 
+LARGE = 50.0
+"""Inputs beyond this are worth a warning."""
+
+
 def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.device) -> EvalParts:
     """Build what evaluation needs: the model with fresh weights, its loss and its metrics.
 
@@ -46,8 +50,8 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
     num_outputs = experiment.loss.num_outputs(spec.target)
     seeding.reseed(torch.device("cpu"), experiment.seed, "init")
     model = experiment.model.build(spec, num_outputs)
-    _check_outputs(model, spec, num_outputs)
     model = model.to(device)
+    _check_outputs(model, spec, num_outputs, device)
     if spec.image:
         model = model.to(memory_format=torch.channels_last)
     augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
@@ -94,6 +98,8 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     )
     if not any(parameter.requires_grad for parameter in common.model.parameters()):
         raise ConfigError("model: has no parameters to train; are its layers in a plain list? use nn.ModuleList")
+    if not data.spec.image and not bool(_first_inputs(data, common).isfinite().all()):
+        raise DataError("data: among the first inputs are NaN or infinite values")
     optimizer = experiment.optimizer.build(common.model, device)
     parts = Parts(
         **{field.name: getattr(common, field.name) for field in fields(common)},
@@ -111,8 +117,16 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
 
 def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[str]:
     """What is allowed but probably not meant."""
+    found = data.suspicions()
+    two = _two_samples(data.spec, parts.device)
     with evaluating(parts.model), torch.no_grad():
-        found = probe.suspicions(parts.model, *_two_samples(data.spec, parts.device))
+        found += probe.suspicions(parts.model, *two)
+        if unused := probe.unreached(parts.model, *two):
+            found.append(
+                f"model: the outputs do not depend on {unused[0]}{_and_more(unused)}, which will not be trained"
+            )
+    if not data.spec.image and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE:
+        found.append(f"data: inputs reach {largest:.4g}; networks learn best from numbers around 0 of size 1")
     if experiment.train.limit_batches:
         found.append(f"train.limit_batches: only {plan.batches_per_epoch} batches an epoch; the results mean little")
     low, high = experiment.optimizer.usual_lr
@@ -130,7 +144,7 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
     return found
 
 
-def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int) -> None:
+def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: torch.device) -> None:
     """Run two made-up samples through the model.
 
     Raises:
@@ -142,7 +156,7 @@ def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int) -> None:
             "transformer, or a model with forward(inputs, lengths)"
         )
     with evaluating(model), torch.inference_mode():
-        outputs = probe.run(model, *_two_samples(spec, torch.device("cpu")))
+        outputs = probe.run(model, *_two_samples(spec, device))
     if tuple(outputs.shape) != (2, num_outputs):
         lost = "; the samples of a batch are mixed: flatten from dimension 1" * (outputs.shape[:1] != (2,))
         raise ConfigError(
@@ -166,8 +180,19 @@ def _takes_lengths(model: nn.Module) -> bool:
     return True
 
 
+def _and_more(names: list[str]) -> str:
+    return f" and {len(names) - 1} more parameters" if len(names) > 1 else ""
+
+
+def _first_inputs(data: Data, parts: EvalParts) -> Tensor:
+    """A few training samples as the model will see them."""
+    return parts.prepare(data.train.take(torch.arange(min(len(data.train), 64))), None).inputs
+
+
 def _check_batch_norm(model: nn.Module, sizes: list[int]) -> None:
     normalizes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if normalizes and sizes[0] == 1:
+        raise DataError("loader.batch_size: 1 sample is too few for BatchNorm; use 2 or more")
     if normalizes and 1 in sizes:
         raise DataError(
             f"loader.batch_size: {sizes[0]} leaves a last batch of 1 sample, which BatchNorm cannot normalise; "

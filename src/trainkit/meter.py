@@ -100,7 +100,8 @@ class Meter:
         return record
 
     def _diverged(self, what: str, step: int, norm: float) -> DivergedError:
+        epoch = self.progress.epoch + (self.progress.batch > 0)
         return DivergedError(
-            f"the {what} is not finite at step {step} (epoch {self.progress.epoch + 1}, learning rate {self._lr:g}, "
+            f"the {what} is not finite at step {step} (epoch {epoch}, learning rate {self._lr:g}, "
             f"gradient norm {norm:g})"
         )

@@ -80,8 +80,43 @@ def suspicions(model: nn.Module, *inputs: Tensor) -> list[str]:
     finally:
         for handle in handles:
             handle.remove()
+    for name, module in model.named_modules():
+        found += _hidden(name, module)
     if ending := _ending(outputs, [module for module in model.modules() if not any(module.children())]):
         found.append(f"model: ends with {ending}, but losses here take logits and apply it themselves; leave it out")
+    return found
+
+
+def unreached(model: nn.Module, *inputs: Tensor) -> list[str]:
+    """The names of the parameters that take gradients, but on which the outputs do not depend.
+
+    Raises:
+        ConfigError: the outputs depend on none at all.
+    """
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN's RNNs need training mode for this
+        total = model(*inputs).float().sum()
+        if not total.requires_grad:
+            raise ConfigError(
+                "model: the outputs do not depend on any parameter; is there a detach(), .data or no_grad in forward?"
+            )
+        gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    return [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
+
+
+def _hidden(name: str, module: nn.Module) -> list[str]:
+    """Layers and tensors that torch does not see in a module, because they are plain attributes."""
+    found: list[str] = []
+    for key, value in vars(module).items():
+        place = f"{name}.{key}" if name else key
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        if not key.startswith("_") and any(isinstance(item, nn.Module) for item in items):
+            found.append(f"model: the layers in {place} are in a plain list and are not trained; use nn.ModuleList")
+        if isinstance(value, Tensor):
+            found.append(
+                f"model: {place} is a plain tensor, which does not move with the model and is in no checkpoint; "
+                f"use self.register_buffer({key!r}, …)"
+            )
     return found
 
 

@@ -209,10 +209,21 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
         sinks: list[Sink] = [console, jsonl]
         if experiment.log.tensorboard:
             from trainkit.sinks.tensorboard import TensorBoardSink
+            from trainkit.visuals import Visuals
 
             board = TensorBoardSink(directory.tensorboard, purge_step=progress.step + 1 if resumed_from else None)
             stack.callback(board.close)
-            sinks.append(board)
+            visuals = Visuals(
+                writer=board.writer,
+                experiment=experiment,
+                data=job.data,
+                parts=job.parts,
+                progress=progress,
+                directory=directory,
+                stop=stop,
+                sink=console,
+            )
+            sinks += [board, visuals]
         sink = Tee(tuple(sinks))
         sink.write(StartRecord(_facts(job), yamlfile.dump(experiment.to_plain())))
         for note in [*notes, *_fallback_notes(directory), *warnings(experiment, job.data, job.parts, plan)]:
@@ -305,8 +316,10 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
         return StoppedError(signum, f"stopped by {signal.Signals(signum).name} at step {step}, {what}")
     if isinstance(error, DivergedError):
         good = f"last good checkpoint: {directory.last}" if directory.last.exists() else "nothing was saved yet"
-        lower = f"optimizer.lr={job.experiment.optimizer.lr / 10:g}"
-        return DivergedError(f"{directory.path}: {error}; {good}; start a new run with a lower rate, such as {lower}")
+        advice = f"start a new run with a lower rate, such as optimizer.lr={job.experiment.optimizer.lr / 10:g}"
+        if " at step 1 (" in text:  # no update has been made yet
+            advice = "no rate mends that: look for NaN in the data, and for log, sqrt and division in the model"
+        return DivergedError(f"{directory.path}: {error}; {good}; {advice}")
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
         half = f"loader.batch_size={max(1, batch_size // 2)}"
         return OutOfMemoryError(f"out of memory with loader.batch_size {batch_size}; try {half}")
@@ -314,6 +327,8 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
         return ConfigError(f"train.deterministic: {text.splitlines()[0]}")
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         return ConfigError(f"train.compile: torch.compile failed ({text.splitlines()[0]}); use train.compile=false")
+    if "backward through the graph a second time" in text:
+        return ConfigError("model: keeps a result with its graph from one batch to the next; keep result.detach()")
     if isinstance(error, OSError):
         return StorageError(f"{directory.path}: {text} after step {step}; saved last: {directory.last}")
     if isinstance(error, DataError) and "in DataLoader worker process" in text:

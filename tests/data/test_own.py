@@ -209,7 +209,7 @@ def gives(*items: Any) -> type[Dataset[Any]]:
         ([([1.0], 0), ([2.0], -1)], {}, "Given: classes are one whole number >= 0 per sample"),
         ([([1.0], [0.5, 1.0])], {"target": "multilabel"}, "Given: labels are a row of 0 and 1 per sample"),
         ([([1.0], 0), ([2.0], 1)], {"normalize": "half"}, "data.normalize: is for uint8 pictures"),
-        ([(torch.zeros(4, 4, dtype=torch.uint8), 0)], {}, r"a uint8 input is a picture \(channels, height, width\)"),
+        ([(torch.zeros(4, 4, dtype=torch.uint8), 0)], {}, r"a uint8 tensor is a picture \(channels, height, width\)"),
     ],
 )
 def test_bad_samples(items: list[Any], options: dict[str, Any], message: str) -> None:

@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 
 from trainkit.config import Config
 from trainkit.errors import DataError
-from trainkit.seeding import permutation
+from trainkit.records import NoteRecord
+from trainkit.seeding import generator, permutation
 from trainkit.yamlfile import show
 
 Kind = Literal["class", "multilabel", "number"]
@@ -162,6 +163,8 @@ class Data:
     train: Split
     val: Split | None
     test: Split | None
+    notes: tuple[NoteRecord, ...] = ()
+    """What a person should know about how the samples were read."""
 
     def split(self, name: str) -> Split:
         """A split by its name.
@@ -173,6 +176,27 @@ class Data:
         if (found := splits.get(name)) is None:
             there = ", ".join(key for key, split in splits.items() if split is not None)
             raise DataError(f"unknown split {name!r}; available: {there}")
+        return found
+
+    def check_classes(self) -> None:
+        """Raise DataError where a split holds a class that the spec does not have: a loss would read beyond."""
+        classes = self.spec.target.size
+        for name, split in self._splits().items():
+            if split is not None and len(split) and (worst := int(split.targets.max())) >= classes:
+                raise DataError(f"data: class {worst} in the {name} split, but there are only 0 to {classes - 1}")
+
+    def suspicions(self) -> list[str]:
+        """What the samples are that is allowed, but usually a mistake."""
+        target, found = self.spec.target, []
+        if 0 in target.counts:
+            missing = target.counts.index(0)
+            what = "has the class" if target.kind == "class" else "is true for the label"
+            found.append(f"data: no training sample {what} {target.names[missing] if target.names else missing!r}")
+        if target.kind == "class" and max(target.counts) == target.samples:
+            found.append("data: all training samples are of one class; there is nothing to tell apart")
+        for name, split in self._splits().items():
+            if name != "train" and split is not None and (shared := _shared(self.train, split)):
+                found.append(f"data: {shared:,} of the {len(split):,} {name} samples are also training samples")
         return found
 
     def digests(self) -> dict[str, str]:
@@ -224,8 +248,11 @@ class DataConfig(Config):
             DataError: the data is missing or damaged.
         """
         data = self.build(seed)
-        target = data.spec.target.counted(data.train.targets)
-        return replace(data, spec=data.spec.model_copy(update={"target": target}))
+        target = data.spec.target
+        if target.kind == "class":
+            data.check_classes()
+        counted = target.counted(data.train.targets)
+        return replace(data, spec=data.spec.model_copy(update={"target": counted}))
 
     def divide(self, source: Source, seed: int, among: Tensor | None = None) -> tuple[Split, Split | None]:
         """Divide the training samples into train and val: disjoint, and a function of the seed.
@@ -255,6 +282,21 @@ class DataConfig(Config):
         train = among[order[held_out : held_out + kept].sort().values]
         val = among[order[:held_out].sort().values]
         return Split(source, train), Split(source, val) if held_out else None
+
+
+def _shared(one: Split, other: Split) -> int:
+    """How many samples of the other split are in the first one as well, as far as they lie in memory."""
+    if not isinstance(one.source, TensorSource) or not isinstance(other.source, TensorSource):
+        return 0
+    # By a random projection of each sample: equal samples have equal ones, others almost never.
+    width = one.source.inputs[0].numel()
+    direction = torch.randn(width, dtype=torch.float64, generator=generator(0, "shared"))
+    ours, theirs = (
+        torch.cat([part.flatten(1).double() @ direction for part in split.source.inputs[split.index].split(4096)])
+        for split in (one, other)
+        if isinstance(split.source, TensorSource)
+    )
+    return int(torch.isin(theirs, ours).sum())
 
 
 def hold_out(source: Source, fraction: float) -> tuple[Split, Tensor]:

@@ -42,7 +42,7 @@ class LoaderConfig(Config):
 
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
         "shuffle": "training samples are shuffled, the others never are; loader.sampler has other orders",
-        "collate_fn": "sources make whole batches; sequences of different lengths are padded",
+        "collate_fn": "sources make whole batches; your own dataset pads sequences with data.collate=pad",
         "persistent_workers": "workers live as long as the run",
     }
 

@@ -62,9 +62,11 @@ class OwnDatasetConfig(ImageDataConfig):
         train, val = self.divide(source, seed, rest)
         first = source.input(0)
         image = first.dtype == torch.uint8
-        if image and first.ndim != 3:
+        if image and (first.ndim != 3 or first.shape[0] > 4 >= first.shape[2]):
+            way = "unsqueeze(0)" if first.ndim == 2 else "permute(2, 0, 1)"
             raise DataError(
-                f"{source.title}[0]: a uint8 input is a picture (channels, height, width), got {first.shape}"
+                f"{source.title}[0]: a uint8 tensor is a picture (channels, height, width), got {tuple(first.shape)}; "
+                f"try tensor.{way}"
             )
         if self.normalize != "none" and not image:
             raise DataError("data.normalize: is for uint8 pictures, these inputs are numbers; normalise in the dataset")
@@ -132,9 +134,9 @@ class DatasetSource:
         targets = torch.stack([_number(f"{self.title}.targets[{n}]", one) for n, one in enumerate(given)])
         if self.kind == "class":
             if targets.is_floating_point() or targets.ndim != 1 or int(targets.min()) < 0:
-                raise DataError(
-                    f"{self.title}: classes are one whole number >= 0 per sample; or use data.target=number"
-                )
+                rows = "for one-hot rows row.argmax(), or data.target=multilabel"
+                hint = rows if targets.ndim == 2 else "or data.target=number"
+                raise DataError(f"{self.title}: classes are one whole number >= 0 per sample; {hint}")
             return targets.long()
         return targets.float().view(len(self), -1)
 
