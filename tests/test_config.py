@@ -31,10 +31,10 @@ def plain(text: str, *overrides: str) -> dict[str, Any]:
     return load(Path("cfg.yaml"), overrides).to_plain()
 
 
-ADAM = "known: lr, weight_decay, decay_bias_and_norm, betas, eps, amsgrad"
+ADAM = "known: lr, head_lr, weight_decay, decay_bias_and_norm, betas, eps, amsgrad"
 OPTIMIZERS = "known: sgd, adam, adamw, nadam, radam, adamax, rmsprop, adagrad, adadelta, muon"
 SECTIONS = "known: name, seed, imports, data, loader, model, loss, metrics, optimizer, scheduler, train, log, checkpoint, sweep"
-PRESETS = "mnist, fashion_mnist, cifar10, cifar100, imagenet, half or none or a mapping"
+PRESETS = "mnist, fashion_mnist, cifar10, cifar100, imagenet, half, auto or none or a mapping"
 NAME = "name: only letters, digits, . _ - (at most 100), got"
 DIGITS = "9" * 60
 
@@ -263,7 +263,7 @@ optimizer: {name: adam, lr: 0.5, betas: [0.8, 0.9]}
 loss: cross_entropy
 train: {early_stopping: {patience: 3}, max_steps: 7}
 """
-DECAY_PLAIN = {"weight_decay": 0.0, "decay_bias_and_norm": True}
+DECAY_PLAIN = {"head_lr": None, "weight_decay": 0.0, "decay_bias_and_norm": True}
 ADAM_PLAIN = {"name": "adam", "lr": 0.5, **DECAY_PLAIN, "betas": [0.8, 0.9], "eps": 1e-8, "amsgrad": False}
 SGD_PLAIN = {"name": "sgd", "lr": 0.01, **DECAY_PLAIN, "momentum": 0.0, "nesterov": False}
 

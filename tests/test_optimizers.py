@@ -27,6 +27,7 @@ from trainkit.optimizers import (
     trainable,
 )
 from trainkit.run import resume, train
+from trainkit.schedulers import CosineConfig, PlateauConfig
 
 CPU = torch.device("cpu")
 
@@ -106,7 +107,7 @@ def test_fused_equals_unfused(config: OptimizerConfig) -> None:
 @pytest.mark.parametrize("config", ALL)
 def test_every_field_reaches_torch(config: OptimizerConfig) -> None:
     optimizer = config.build(Weight(), CPU)
-    for key, value in config.model_dump(exclude={"name", "decay_bias_and_norm"}).items():
+    for key, value in config.model_dump(exclude={"name", "head_lr", "decay_bias_and_norm"}).items():
         assert optimizer.defaults[key] == value, key
 
 
@@ -183,6 +184,70 @@ def test_no_group_is_empty() -> None:
         assert [group["weight_decay"] for group in groups] == [decay]
 
 
+HEAD = ["head.weight"]
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names("optimizer") if name != "muon"])
+def test_the_head_may_have_a_rate_of_its_own(name: str) -> None:
+    model = network()
+    backbone = [key for key, _ in model.named_parameters() if key not in HEAD]
+    config_class = registry.find("optimizer", name)
+    config = config_class(lr=0.01, head_lr=0.1)
+    assert isinstance(config, OptimizerConfig)
+    optimizer = config.build(model, CPU)
+    assert names_by_group(model, optimizer) == [backbone, HEAD]
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.1]
+    spared = config_class(lr=0.01, head_lr=0.1, weight_decay=0.2, decay_bias_and_norm=False)
+    assert isinstance(spared, OptimizerConfig)
+    optimizer = spared.build(model, CPU)
+    assert names_by_group(model, optimizer) == [[key for key in WEIGHTS if key not in HEAD], ONE_DIMENSION, HEAD]
+    options = [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    assert options == [(0.01, 0.2), (0.01, 0.0), (0.1, 0.2)]
+
+
+def test_the_head_moves_at_its_own_rate() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    optimizer = SgdConfig(lr=0.1, head_lr=0.5, decay_bias_and_norm=False).build(model, CPU)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    moved = [float((before[key] - value).mean()) for key, value in model.state_dict().items()]
+    assert moved == pytest.approx([0.1, 0.1, 0.5, 0.5])
+    assert names_by_group(model, optimizer) == [["0.weight"], ["0.bias"], ["1.weight"], ["1.bias"]]
+
+
+def test_schedulers_scale_both_rates() -> None:
+    model = network()
+    optimizer = AdamConfig(lr=0.01, head_lr=0.1).build(model, CPU)
+    scheduler = CosineConfig().build(optimizer, max_steps=4, steps_per_epoch=1, mode="min")
+    for factor in (1.0, 0.853553, 0.5, 0.146447):
+        rates = [group["lr"] for group in optimizer.param_groups]
+        assert rates == pytest.approx([0.01 * factor, 0.1 * factor], rel=1e-5)
+        optimizer.step()
+        scheduler.step()
+    optimizer = AdamConfig(lr=0.01, head_lr=0.1).build(model, CPU)
+    plateau = PlateauConfig(patience=0).build(optimizer, max_steps=4, steps_per_epoch=1, mode="min")
+    for value in (1.0, 2.0):
+        plateau.observe(value)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.001, 0.01])
+
+
+def test_the_head_alone_when_all_else_is_frozen() -> None:
+    model = network()
+    model.requires_grad_(False)
+    model.get_submodule("head").requires_grad_(True)
+    [group] = SgdConfig(lr=0.1, head_lr=0.5).build(model, CPU).param_groups
+    assert group["lr"] == 0.5
+    [group] = SgdConfig(lr=0.1).build(model, CPU).param_groups
+    assert group["lr"] == 0.1
+
+
+def test_a_rate_for_a_head_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match=r"^optimizer\.head_lr: the model has no linear or convolutional layer$"):
+        AdamConfig(head_lr=0.1).build(nn.LayerNorm(3), CPU)
+
+
 def test_spared_parameters_only_follow_their_gradient() -> None:
     model = nn.Linear(1, 1)
     nn.init.ones_(model.weight)
@@ -239,6 +304,23 @@ def test_muons_groups() -> None:
     assert names_by_group(bare, MuonConfig().build(bare, CPU)) == [["weight"]]
 
 
+def test_muons_groups_with_a_rate_for_the_head() -> None:
+    model = network()
+    rest = [name for name, _ in model.named_parameters() if name not in ("hidden.weight", "head.weight")]
+    optimizer = MuonConfig(lr=0.01, head_lr=0.1).build(model, CPU)
+    assert names_by_group(model, optimizer) == [["hidden.weight"], ["head.weight"], rest]
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.1, 0.01]
+    # The first group's rate is recorded: the backbone's, also where the head is the only matrix.
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
+    optimizer = MuonConfig(lr=0.01, head_lr=0.1).build(model, CPU)
+    assert names_by_group(model, optimizer) == [["0.weight", "0.bias"], ["2.bias"], ["2.weight"]]
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.1, 0.1]
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    give_gradients(model, 0)
+    optimizer.step()
+    assert all((one != other).any() for one, other in zip(before, model.parameters(), strict=True))
+
+
 def test_muon_needs_a_linear_layer() -> None:
     with pytest.raises(ConfigError) as caught:
         MuonConfig().build(nn.Conv2d(1, 1, 3), CPU)
@@ -247,7 +329,16 @@ def test_muon_needs_a_linear_layer() -> None:
     )
 
 
-@pytest.mark.parametrize("config", [*ALL, AdamConfig(decay_bias_and_norm=False), MuonConfig(decay_bias_and_norm=False)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        *ALL,
+        AdamConfig(decay_bias_and_norm=False),
+        MuonConfig(decay_bias_and_norm=False),
+        SgdConfig(momentum=0.9, head_lr=0.1),
+        MuonConfig(head_lr=0.1, decay_bias_and_norm=False),
+    ],
+)
 def test_state_round_trip(config: OptimizerConfig) -> None:
     straight, resumed = network(), network()
     optimizer = config.build(straight, CPU)
@@ -271,14 +362,19 @@ def test_state_round_trip(config: OptimizerConfig) -> None:
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_a_run_with_several_groups_goes_on_to_the_last_bit(name: str, make: MakeExperiment) -> None:
     def experiment(epochs: int) -> ExperimentConfig:
-        return make(optimizer={"name": name, "decay_bias_and_norm": False}, train={"epochs": epochs})
+        optimizer = {"name": name, "lr": 1e-3, "head_lr": 1e-2, "decay_bias_and_norm": False}
+        return make(optimizer=optimizer, train={"epochs": epochs})
 
     straight, half = train(experiment(2)), train(experiment(1))
     resume(half.run_dir, ["train.epochs=2"])
     last = "checkpoints/last.pt"
     assert equal(weights(straight.run_dir / last), weights(half.run_dir / last))
     meta = checkpoint.load(straight.run_dir / last)["meta"]
-    assert [name.endswith("bias") for name in meta["parameters"]] == [False, False, False, True, True, True]
+    order = {
+        "adamw": ["0.weight", "4.weight", "0.bias", "4.bias", "7.weight", "7.bias"],
+        "muon": ["4.weight", "7.weight", "0.weight", "0.bias", "4.bias", "7.bias"],
+    }
+    assert meta["parameters"] == order[name]
 
 
 @pytest.mark.parametrize(
@@ -290,6 +386,7 @@ def test_a_run_with_several_groups_goes_on_to_the_last_bit(name: str, make: Make
         ("adamax", '"eps": 0', "greater than 0"),
         ("muon", '"ns_steps": 100', "less than 100"),
         ("muon", '"momentum": 1', "less than 1"),
+        ("adam", '"head_lr": 0', "greater than 0"),
     ],
 )
 def test_bad_values_are_refused(name: str, fields: str, problem: str) -> None:

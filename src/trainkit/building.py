@@ -49,7 +49,7 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
     """
     num_outputs = experiment.loss.num_outputs(spec.target)
     seeding.reseed(torch.device("cpu"), experiment.seed, "init")
-    model = experiment.model.build(spec, num_outputs)
+    model, notes = experiment.model.create(spec, num_outputs)
     model = model.to(device)
     _check_outputs(model, spec, num_outputs, device)
     if spec.image:
@@ -64,6 +64,7 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
         prepare=preparation(spec, augment, experiment.seed, device),
         precision=Precision(experiment.train.precision, device),
         device=device,
+        notes=tuple(notes),
     )
 
 
@@ -117,7 +118,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
 
 def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[str]:
     """What is allowed but probably not meant."""
-    found = data.suspicions()
+    found = [*parts.notes, *data.suspicions()]
     two = _two_samples(data.spec, parts.device)
     with evaluating(parts.model), torch.no_grad():
         found += probe.suspicions(parts.model, *two)
@@ -173,11 +174,7 @@ def _two_samples(spec: DataSpec, device: torch.device) -> tuple[Tensor, ...]:
 
 
 def _takes_lengths(model: nn.Module) -> bool:
-    try:
-        inspect.signature(model.forward).bind(None, None)
-    except TypeError:
-        return False
-    return True
+    return "lengths" in inspect.signature(model.forward).parameters
 
 
 def _and_more(names: list[str]) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainkit import atomic
 from trainkit.errors import CheckpointError, StorageError
+from trainkit.weights import misfits
 
 FORMAT = "trainkit-checkpoint"
 SCHEMA = 1
@@ -137,21 +138,6 @@ def load_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor]) -
     Raises:
         CheckpointError: keys or shapes differ; names the first five of each kind.
     """
-    own = model.state_dict()
-    problems: list[str] = []
-    differences = {
-        "missing": [key for key in own if key not in state],
-        "unexpected": [key for key in state if key not in own],
-        "another shape": [
-            f"{key} (stored {tuple(state[key].shape)}, model {tuple(own[key].shape)})"
-            for key in own
-            if key in state and state[key].shape != own[key].shape
-        ],
-    }
-    for kind, keys in differences.items():
-        if keys:
-            more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-            problems.append(f"{path}: the weights do not fit the model: {kind}: {', '.join(keys[:5])}{more}")
-    if problems:
-        raise CheckpointError(*problems)
+    if problems := misfits(model.state_dict(), state):
+        raise CheckpointError(*(f"{path}: the weights do not fit the model: {problem}" for problem in problems))
     model.load_state_dict(state)

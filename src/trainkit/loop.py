@@ -38,6 +38,8 @@ class EvalParts:
     prepare: Prepare
     precision: Precision
     device: torch.device
+    notes: tuple[str, ...] = ()
+    """What a person should know about how they were built."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from trainkit.config import Config
 from trainkit.errors import ConfigError
 from trainkit.registry import register
+from trainkit.weights import head_of
 
 Rate = Annotated[float, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0)]
@@ -27,6 +28,8 @@ class OptimizerConfig(Config):
     name: str
     lr: Rate = 1e-3
     """Learning rate, before the scheduler scales it."""
+    head_lr: Rate | None = None
+    """Learning rate of the model's last layer; by default the same as of all others."""
     weight_decay: Decay = 0.0
     """L2 penalty, added to the gradient."""
     decay_bias_and_norm: bool = True
@@ -48,13 +51,39 @@ class OptimizerConfig(Config):
             ConfigError: the optimizer is not made for such a model.
         """
 
-    def groups(self, parameters: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
-        """torch's parameter groups: one, or two when only the first is to decay."""
-        if self.decay_bias_and_norm:
-            return [{"params": list(parameters)}]
-        decaying = {"params": [parameter for parameter in parameters if parameter.ndim >= 2]}
-        others = {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0}
-        return [group for group in (decaying, others) if group["params"]]
+    def groups(self, model: nn.Module, parameters: Sequence[nn.Parameter] | None = None) -> list[dict[str, Any]]:
+        """torch's parameter groups of the model, or of some of its parameters. The last layer comes last: the rate of
+        the first group is the one that is recorded.
+
+        Raises:
+            ConfigError: `head_lr` is given, but no layer could be the last one.
+        """
+        groups: list[dict[str, Any]] = [{"params": trainable(model) if parameters is None else list(parameters)}]
+        if self.head_lr is not None:
+            head = _head(model)
+            groups = _divided(groups, lambda parameter: parameter not in head, {"lr": self.head_lr})
+        if not self.decay_bias_and_norm:
+            groups = _divided(groups, lambda parameter: parameter.ndim >= 2, {"weight_decay": 0.0})
+        return groups
+
+
+def _divided(
+    groups: list[dict[str, Any]], usual: Callable[[nn.Parameter], bool], instead: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Each group as two: what is usual as it was, the others with other options. None is empty."""
+    parts: list[dict[str, Any]] = []
+    for group in groups:
+        parts.append({**group, "params": [parameter for parameter in group["params"] if usual(parameter)]})
+        others = [parameter for parameter in group["params"] if not usual(parameter)]
+        parts.append({**group, **instead, "params": others})
+    return [part for part in parts if part["params"]]
+
+
+def _head(model: nn.Module) -> set[nn.Parameter]:
+    name = head_of(model)
+    if name is None:
+        raise ConfigError("optimizer.head_lr: the model has no linear or convolutional layer")
+    return set(model.get_submodule(name).parameters())
 
 
 class TorchOptimizerConfig(OptimizerConfig):
@@ -65,10 +94,10 @@ class TorchOptimizerConfig(OptimizerConfig):
     """Whether torch has one kernel for the whole update."""
 
     def build(self, model: nn.Module, device: torch.device) -> Optimizer:
-        options = self.model_dump(exclude={"name", "decay_bias_and_norm"})
+        options = self.model_dump(exclude={"name", "head_lr", "decay_bias_and_norm"})
         if self.has_kernel:
             options["fused"] = fused(device)
-        return self.torch_class(self.groups(trainable(model)), **options)
+        return self.torch_class(self.groups(model), **options)
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -258,7 +287,7 @@ class MuonConfig(OptimizerConfig):
     orthogonal matrix near the momentum. AdamW for all that is no matrix (convolutions, biases, norms), and embeddings.
 
     torch's Muon scales a step to the size of AdamW's (Liu et al., 2025, arXiv:2502.16982), so that one learning rate
-    and one weight decay serve both. Unlike both papers it also moves the output layer, which no rule can tell apart.
+    and one weight decay serve both. Unlike both papers it also moves the output layer.
     """
 
     name: Literal["muon"] = "muon"
@@ -285,7 +314,7 @@ class MuonConfig(OptimizerConfig):
         others = [parameter for parameter in parameters if parameter not in chosen]
         members: list[Optimizer] = [
             torch.optim.Muon(
-                matrices,
+                self.groups(model, matrices),
                 lr=self.lr,
                 weight_decay=self.weight_decay,
                 momentum=self.momentum,
@@ -297,11 +326,13 @@ class MuonConfig(OptimizerConfig):
         if others:
             members.append(
                 torch.optim.AdamW(
-                    self.groups(others),
+                    self.groups(model, others),
                     lr=self.lr,
                     betas=self.betas,
                     weight_decay=self.weight_decay,
                     fused=fused(device),
                 )
             )
+        # The first group's rate is recorded: not that of the last layer, should it be the only linear one.
+        members.sort(key=lambda member: member.param_groups[0]["lr"] != self.lr)
         return MuonWithAdamw(members)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -9,10 +10,14 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from tests.conftest import MakeExperiment, equal, weights
 from tests.models.test_mlp import CIFAR
-from trainkit import registry
+from trainkit import checkpoint, registry
 from trainkit.errors import ConfigError
+from trainkit.evaluation import evaluate_checkpoint
 from trainkit.models import ModelConfig, register_model
+from trainkit.models.mlp import MlpConfig
+from trainkit.run import resume, train
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +57,10 @@ def registered(module_class: type[nn.Module]) -> type[ModelConfig]:
 
 def test_config_is_derived_from_the_constructor() -> None:
     config_class = registered(Net)
-    assert list(config_class.model_fields) == ["name", "width", "scale", "kind", "sizes", "depth"]
+    assert list(config_class.model_fields) == [
+        *("name", "weights", "freeze"),
+        *("width", "scale", "kind", "sizes", "depth"),
+    ]
     assert config_class.__doc__ == "A test model."
     config = config_class.from_plain({"name": "mine", "width": 5, "sizes": [3]})
     model = config.build(CIFAR, 10)
@@ -109,6 +117,8 @@ def test_constructors_that_a_config_cannot_call() -> None:
     def function(self: Any, activation: Callable[[Tensor], Tensor]) -> None: ...
     def named(self: Any, name: str) -> None: ...
     def clashing(self: Any, build: int) -> None: ...
+    def weighty(self: Any, weights: str) -> None: ...
+    def icy(self: Any, freeze: bool) -> None: ...
 
     messages: dict[Callable[..., None], str] = {
         untyped: "Mine: argument 'width' needs a type, such as width: int = 64",
@@ -118,6 +128,8 @@ def test_constructors_that_a_config_cannot_call() -> None:
         function: "Mine: Cannot generate a JsonSchema for core_schema.CallableSchema",
         named: "Mine: argument 'name' needs another name: configs use this one themselves",
         clashing: "Mine: argument 'build' needs another name: configs use this one themselves",
+        weighty: "Mine: argument 'weights' needs another name: configs use this one themselves",
+        icy: "Mine: argument 'freeze' needs another name: configs use this one themselves",
     }
     for constructor, message in messages.items():
         with pytest.raises(ConfigError) as caught:
@@ -150,3 +162,77 @@ def test_a_users_own_attribute_error_is_not_explained_away() -> None:
 
     with pytest.raises(AttributeError, match="nothing"):
         registered(module_class(buggy)).from_plain({}).build(CIFAR, 10)
+
+
+CONFIGS: list[dict[str, Any]] = [
+    {"name": "cnn", "channels": [4], "norm": "batch", "hidden": []},
+    {"name": "mlp", "hidden": [8]},
+    {"name": "sequential", "layers": ["flatten", {"name": "linear", "out_features": 8}, "batch_norm1d", "linear"]},
+    {"name": "mine", "width": 3},
+]
+
+
+@pytest.mark.parametrize("plain", CONFIGS)
+def test_every_model_may_begin_with_weights_and_train_its_head_alone(plain: dict[str, Any]) -> None:
+    registered(Net)
+    config_class = registry.find("model", plain["name"])
+    assert issubclass(config_class, ModelConfig)
+    source, notes = config_class.from_plain(plain).create(CIFAR, 10)
+    assert notes == []
+    torch.save(source.state_dict(), "w.pt")
+
+    config = config_class.from_plain({**plain, "weights": "w.pt", "freeze": "backbone"})
+    model, notes = config.create(CIFAR, 10)
+    assert notes == []
+    assert equal(model.state_dict(), source.state_dict())
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert trained == list(source.state_dict())[-2:]
+
+    other, notes = config_class.from_plain({**plain, "weights": "w.pt"}).create(CIFAR, 3)
+    theirs, ours = (tuple(one.get_parameter(trained[0]).shape) for one in (source, other))
+    assert notes == [f"model.weights: the last layer begins anew: {trained[0]} is {theirs} in w.pt, {ours} here"]
+    assert all(parameter.requires_grad for parameter in other.parameters())
+
+    Path("w.pt").unlink()  # a checkpoint brings weights, and what was frozen stays so
+    again, notes = config.restored().create(CIFAR, 10)
+    assert notes == []
+    assert [name for name, parameter in again.named_parameters() if parameter.requires_grad] == trained
+
+
+def test_a_random_backbone_is_not_frozen() -> None:
+    with pytest.raises(ValidationError, match="freeze=backbone needs weights: a random backbone would stay random"):
+        MlpConfig(freeze="backbone")
+
+
+def test_weights_of_another_architecture() -> None:
+    torch.save(MlpConfig(hidden=(4,)).build(CIFAR, 10).state_dict(), "w.pt")
+    with pytest.raises(ConfigError) as caught:
+        MlpConfig(hidden=(5, 6), weights="w.pt").create(CIFAR, 10)
+    assert str(caught.value) == (
+        "model.weights: w.pt does not fit the model: missing: 5.weight, 5.bias; another shape: "
+        "1.weight (stored (4, 3072), model (5, 3072)), 1.bias (stored (4,), model (5,)), "
+        "3.weight (stored (10, 4), model (6, 5)), 3.bias (stored (10,), model (6,))"
+    )
+
+
+def test_a_run_begins_with_the_checkpoint_of_another(make: MakeExperiment) -> None:
+    first = train(make(train={"max_steps": 3, "ema": 0.5}), quiet=True)
+    payload = checkpoint.load(first.run_dir / "checkpoints" / "last.pt")
+    assert not equal(payload["model"], payload["ema"])
+    path = str((first.run_dir / "checkpoints" / "last.pt").rename("first.pt"))
+
+    model = {"name": "cnn", "channels": [4], "hidden": [8], "dropout": 0.2, "weights": path, "freeze": "backbone"}
+    second = train(make(model=model, data={"size": 3}, train={"epochs": 1}), quiet=True)
+    state = weights(second.checkpoint)
+    same = {key for key in state if torch.equal(state[key], payload["ema"][key])}
+    assert {"0.weight", "0.bias", "4.weight", "4.bias"} == same
+    said = (second.run_dir / "train.log").read_text()
+    assert f"warning: model.weights: the last layer begins anew: 7.weight is (4, 8) in {path}, (3, 8) here" in said
+
+    Path(path).unlink()
+    metrics, _ = evaluate_checkpoint(second.checkpoint)
+    assert metrics["loss"] == pytest.approx(second.metrics["test/loss"], rel=1e-5)
+    resume(second.run_dir, ["train.epochs=2"], quiet=True)
+    resumed = weights(second.run_dir / "checkpoints" / "last.pt")
+    assert all(torch.equal(resumed[key], payload["ema"][key]) for key in same)
+    assert not torch.equal(resumed["7.weight"], state["7.weight"])

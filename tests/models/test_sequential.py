@@ -55,8 +55,17 @@ MNIST_CNN = [conv(32, 3, 1), "relu", POOL, conv(64, 3, 1), "relu", POOL, "flatte
         ),
         ([{"repeat": 3, "layers": [linear(128), "relu"]}], (128,), (128,), 49_536),
         (["flatten", "linear"], (3, 32, 32), (10,), 30_730),
-        ([{"name": "conv2d", "out_channels": 6, "kernel_size": 3}], (3, 32, 32), (6, 30, 30), 168),
+        ([conv(32, 3, 1), "relu", POOL, "flatten", "linear"], (1, 28, 28), (10,), 63_050),
+        (
+            [conv(32, 5, 2), "relu", POOL, conv(64, 5, 2), "relu", POOL, "flatten", linear(1000), "linear"],
+            (1, 28, 28),
+            (10,),
+            3_199_106,
+        ),
+        ([conv(6, 3, 0)], (3, 32, 32), (6, 30, 30), 168),
+        ([{**POOL, "kernel_size": 3}], (3, 32, 32), (3, 10, 10), 0),
         ([{**POOL, "kernel_size": 3, "ceil_mode": True}], (3, 32, 32), (3, 11, 11), 0),
+        (["sigmoid"], (3, 32, 32), (3, 32, 32), 0),
     ],
 )
 def test_parameters(layers: list[Any], shape: tuple[int, ...], outputs: tuple[int, ...], count: int) -> None:
@@ -104,6 +113,8 @@ def test_short_and_long_forms_are_equal() -> None:
     short = SequentialConfig.from_plain({"layers": ["relu", {"repeat": 2, "layers": ["tanh"]}]})
     long = {
         "name": "sequential",
+        "weights": "none",
+        "freeze": "none",
         "layers": [{"name": "relu"}, {"name": "repeat", "repeat": 2, "layers": [{"name": "tanh"}]}],
     }
     assert short.to_plain() == long

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from tests.conftest import MakeExperiment
 from tests.models.test_mlp import MNIST, parameters
-from tests.models.test_rnn import SEQUENCES, TOY
-from trainkit.errors import ConfigError
+from tests.models.test_rnn import SEQUENCES, TOY, check_padding
+from trainkit.errors import ConfigError, DataError
 from trainkit.models.transformer import TransformerClassifier, TransformerConfig, sinusoids
 from trainkit.run import train
 
@@ -58,6 +58,24 @@ def test_order_matters_only_by_the_positions() -> None:
     assert not torch.allclose(model(inputs), model(inputs.flip(1)), atol=1e-4)
     model.positions.data.zero_()
     torch.testing.assert_close(model(inputs), model(inputs.flip(1)))
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+def test_padding_is_not_attended_to(norm_first: bool, positions: Any) -> None:
+    check_padding(build(d_model=8, nhead=2, dropout=0.0, norm_first=norm_first, positions=positions))
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+def test_sequences_longer_than_the_model(positions: Any) -> None:
+    model = build(positions=positions)
+    model(torch.zeros(2, 9, 64), torch.tensor([9, 1]))
+    with pytest.raises(DataError) as caught:
+        model(torch.zeros(2, 10, 64), torch.tensor([10, 1]))
+    assert str(caught.value) == (
+        "data: a sequence of 10 steps is longer than the 9 for which the model was built; it has no positions for the "
+        "rest"
+    )
 
 
 def test_layers_begin_with_different_weights() -> None:

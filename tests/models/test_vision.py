@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import copy
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.conftest import MakeExperiment, weights
@@ -14,20 +15,31 @@ from tests.models.test_mlp import CIFAR, MNIST, parameters
 from trainkit.data import DataSpec, TargetSpec
 from trainkit.errors import ConfigError, DataError, TrainkitError
 from trainkit.evaluation import evaluate_checkpoint
-from trainkit.models.vision import TorchvisionModelConfig
+from trainkit.models.vision import TimmModelConfig, TorchvisionModelConfig
 from trainkit.run import resume, train
 
 SMALL = "shufflenet_v2_x0_5"
+FOUR = DataSpec(shape=(4, 64, 32), target=TargetSpec(kind="class", size=10), image=True)
 PHOTOS = DataSpec(shape=(3, 224, 224), target=TargetSpec(kind="class", size=10), image=True)
 
 
 def build(arch: str = SMALL, spec: DataSpec = CIFAR, num_outputs: int = 10, **options: Any) -> nn.Module:
-    return TorchvisionModelConfig(arch=arch, **options).build(spec, num_outputs)
+    return TorchvisionModelConfig(arch=arch, **options).create(spec, num_outputs)[0]
 
 
 def problem(arch: str = SMALL, spec: DataSpec = CIFAR, **options: Any) -> str:
     with pytest.raises(TrainkitError) as caught:
         build(arch, spec, **options)
+    return str(caught.value)
+
+
+def timm(arch: str = "test_resnet", spec: DataSpec = CIFAR, num_outputs: int = 10, **options: Any) -> nn.Module:
+    return TimmModelConfig(arch=arch, **options).create(spec, num_outputs)[0]
+
+
+def timm_problem(arch: str = "test_resnet", spec: DataSpec = CIFAR, **options: Any) -> str:
+    with pytest.raises(TrainkitError) as caught:
+        timm(arch, spec, **options)
     return str(caught.value)
 
 
@@ -79,11 +91,9 @@ def test_grey_pictures_are_three_equal_channels() -> None:
 
 
 def test_weights_of_another_head(trained: dict[str, Tensor]) -> None:
-    with pytest.warns(UserWarning, match="begin anew") as caught:
-        state = build(weights="w.pt").state_dict()
-    assert [str(warning.message) for warning in caught] == [
-        "model.weights: fc.weight, fc.bias begin anew: (1000, 1024) in w.pt, (10, 1024) here"
-    ]
+    model, notes = TorchvisionModelConfig(arch=SMALL, weights="w.pt").create(CIFAR, 10)
+    assert notes == ["model.weights: the last layer begins anew: fc.weight is (1000, 1024) in w.pt, (10, 1024) here"]
+    state = model.state_dict()
     assert state.keys() == trained.keys()
     assert {key for key in state if not torch.equal(state[key], trained[key])} == {"fc.weight", "fc.bias"}
 
@@ -95,25 +105,17 @@ def test_weights_with_their_head(trained: dict[str, Tensor]) -> None:
 
 def test_weights_that_do_not_fit(trained: dict[str, Tensor]) -> None:
     assert problem("squeezenet1_1", weights="w.pt") == (
-        "model.weights: w.pt does not fit squeezenet1_1: missing features.0.weight, features.0.bias, "
-        "features.3.squeeze.weight and 49 more; unknown conv1.0.weight, conv1.1.weight, conv1.1.bias and 335 more"
-    )
-    assert problem("shufflenet_v2_x1_0", weights="w.pt").startswith(
-        "model.weights: w.pt does not fit shufflenet_v2_x1_0: size mismatch for stage2.0.branch1.2.weight: "
+        "model.weights: w.pt does not fit the model: missing: features.0.weight, features.0.bias, "
+        "features.3.squeeze.weight, features.3.squeeze.bias, features.3.expand1x1.weight and 47 more; unexpected: "
+        "conv1.0.weight, conv1.1.weight, conv1.1.bias, conv1.1.running_mean, conv1.1.running_var and 333 more"
     )
 
 
-def test_files_without_weights(tmp_path: Path) -> None:
-    assert problem(weights="w.pt") == (
-        f"model.weights: no file {tmp_path / 'w.pt'}; none, DEFAULT or a file is expected"
-    )
-    expected = "model.weights: w.pt is not a state_dict, as torch.save(model.state_dict(), …) writes it"
-    Path("w.pt").write_text("PK")
-    assert problem(weights="w.pt") == expected
-    torch.save({"model": {}}, "w.pt")
-    assert problem(weights="w.pt") == expected
-    torch.save(nn.Linear(1, 1), "w.pt")  # code, which is never run
-    assert problem(weights="w.pt") == expected
+def test_side_outputs_are_left_out() -> None:
+    state = build("googlenet", PHOTOS).state_dict()
+    torch.save({**state, "aux1.conv.conv.weight": torch.zeros(1)}, "w.pt")
+    loaded = build("googlenet", PHOTOS, weights="w.pt").state_dict()
+    assert all(torch.equal(loaded[key], state[key]) for key in state)
 
 
 def test_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,12 +153,6 @@ def test_frozen_backbone(trained: dict[str, Tensor]) -> None:
     assert all(torch.equal(value, trained[key]) for key, value in model.state_dict().items())
 
 
-def test_a_random_backbone_is_not_frozen() -> None:
-    with pytest.raises(ValidationError, match="freeze=backbone needs weights: a random backbone would stay random"):
-        TorchvisionModelConfig(arch=SMALL, freeze="backbone")
-
-
-@pytest.mark.filterwarnings("ignore:model.weights. fc.weight, fc.bias begin anew")
 def test_trains_the_head_and_outlives_the_file_of_weights(make: MakeExperiment, trained: dict[str, Tensor]) -> None:
     model = {"name": "torchvision", "arch": SMALL, "weights": "w.pt", "freeze": "backbone"}
     experiment = make(model=model, data={"shape": [1, 32, 32], "samples": 64, "val": 16}, train={"epochs": 1})
@@ -202,3 +198,106 @@ def test_what_torchvision_cannot_build(arch: str, spec: DataSpec, expected: str)
         build(arch, spec)
     assert str(caught.value) == expected
     assert problem("nothing like it").startswith("model.arch: torchvision has no 'nothing like it'; known: alexnet, ")
+
+
+@pytest.mark.parametrize(
+    ("arch", "spec"),
+    [
+        ("test_resnet", CIFAR),
+        ("test_resnet", MNIST),
+        ("test_efficientnet.r160_in1k", FOUR),
+        ("vit_tiny_patch16_224", CIFAR),  # asks for the size of the pictures
+        ("swin_tiny_patch4_window7_224", FOUR),
+    ],
+)
+def test_timm_models_fit_the_pictures(arch: str, spec: DataSpec) -> None:
+    with torch.device("meta"):
+        assert timm(arch, spec).eval()(torch.zeros(2, *spec.shape)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(("arch", "count"), [("resnet18", 11_181_642), ("vgg16", 134_301_514)])
+def test_timm_parameters(arch: str, count: int) -> None:
+    with torch.device("meta"):
+        assert parameters(timm(arch, PHOTOS)) == count
+
+
+def test_timm_weights_and_a_frozen_backbone() -> None:
+    state = timm(num_outputs=7).state_dict()
+    torch.save(state, "w.pt")
+    model, notes = TimmModelConfig(arch="test_resnet", weights="w.pt", freeze="backbone").create(CIFAR, 10)
+    assert notes == ["model.weights: the last layer begins anew: fc.weight is (7, 96) in w.pt, (10, 96) here"]
+    assert [name for name, parameter in model.named_parameters() if parameter.requires_grad] == ["fc.weight", "fc.bias"]
+    model.train()(torch.rand(4, 3, 32, 32))
+    loaded = model.state_dict()
+    assert {key for key in state if not torch.equal(state[key], loaded[key])} == {"fc.weight", "fc.bias"}
+
+
+def test_timm_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    missing = "model.weights: no weights of test_resnet (timm/test_resnet.r160_in1k) on this machine"
+    monkeypatch.setenv("TRAINKIT_OFFLINE", "1")
+    assert timm_problem(weights="DEFAULT") == f"{missing}; TRAINKIT_OFFLINE=1 forbids the download"
+    assert timm_problem("test_vit4", weights="DEFAULT") == (
+        "model.weights: timm has no weights for test_vit4; none or a file is expected"
+    )
+
+    # What is there needs no network. This is how the hub's own package keeps it.
+    state = timm(num_outputs=1000, spec=PHOTOS).state_dict()
+    place = tmp_path / "models--timm--test_resnet.r160_in1k" / "snapshots" / "1" / "model.safetensors"
+    place.parent.mkdir(parents=True)
+    save_file(state, place)
+    (place.parents[2] / "refs").mkdir()
+    (place.parents[2] / "refs" / "main").write_text("1")
+    loaded = timm(num_outputs=1000, weights="DEFAULT").state_dict()
+    assert all(torch.equal(state[key], loaded[key]) for key in state)
+    model, notes = TimmModelConfig(arch="test_resnet", weights="DEFAULT").create(MNIST, 10)
+    assert notes == ["model.weights: the last layer begins anew: fc.weight is (1000, 96) in DEFAULT, (10, 96) here"]
+    differing = {key for key, value in model.state_dict().items() if not torch.equal(value, state[key])}
+    assert differing == {"conv1.0.weight", "fc.weight", "fc.bias"}  # timm adds the filters of the three colours up
+    place.write_text("PK")
+    assert timm_problem(weights="DEFAULT").startswith(f"model.weights: {place} is damaged (")
+
+    def unreachable(*arguments: Any, **options: Any) -> None:
+        raise OSError("no route to host")
+
+    place.unlink()
+    monkeypatch.setenv("TRAINKIT_OFFLINE", "0")
+    monkeypatch.setattr("timm.create_model", unreachable)  # the hub's package tries again for most of a minute
+    with pytest.raises(DataError) as caught:
+        TimmModelConfig(arch="test_resnet", weights="DEFAULT").initial(CIFAR)
+    assert str(caught.value) == f"{missing}; the download failed (no route to host); or name a file of your own"
+
+
+@pytest.mark.parametrize(
+    ("arch", "shape", "expected"),
+    [
+        ("resnet_18", (3, 32, 32), "model.arch: timm has no 'resnet_18'; did you mean 'resnet18'?"),
+        ("resnet18.of_mine", (3, 32, 32), "model.arch: timm has no 'resnet18.of_mine'; did you mean 'resnet18'?"),
+        ("hf-hub:me/it", (3, 32, 32), "model.arch: timm has no 'hf-hub:me/it'; timm.list_models() gives all names"),
+        ("resnet18", (20,), "model: resnet18 needs pictures (channels, height, width), the data has shape (20,)"),
+        (
+            "twins_svt_small",
+            (3, 64, 48),
+            (
+                "model: twins_svt_small does not take pictures of 64x48: "
+                "img_size (4, 3) should be divided by patch_size (2, 2)."
+            ),
+        ),
+    ],
+)
+def test_what_timm_cannot_build(arch: str, shape: tuple[int, ...], expected: str) -> None:
+    assert timm_problem(arch, DataSpec(shape=shape, target=CIFAR.target)) == expected
+
+
+def test_timm_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert timm_problem() == (
+        "model: timm needs an extra (import of timm halted; None in sys.modules); pip install 'trainkit[timm]'"
+    )
+
+
+def test_a_timm_model_trains_and_comes_back(make: MakeExperiment) -> None:
+    model = {"name": "timm", "arch": "test_resnet"}
+    result = train(make(model=model, data={"shape": [1, 16, 16]}, train={"max_steps": 2}), quiet=True)
+    metrics, _ = evaluate_checkpoint(result.checkpoint)
+    assert metrics["loss"] == pytest.approx(result.metrics["test/loss"], rel=1e-5)

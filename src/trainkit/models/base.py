@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from trainkit.config import Config
@@ -15,6 +16,7 @@ from trainkit.data import DataSpec
 from trainkit.errors import ConfigError
 from trainkit.registry import register
 from trainkit.signature import arguments, config_class
+from trainkit.weights import State, fit, freeze_backbone, read
 
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -38,6 +40,11 @@ class ModelConfig(Config):
     """Base of every model: what the data gives (sizes, channels, classes) is never written into the config."""
 
     name: str
+    weights: str = "none"
+    """Where training begins: `none` (random), or a file with a state_dict, such as a checkpoint. A last layer of
+    another size begins anew."""
+    freeze: Literal["none", "backbone"] = "none"
+    """`backbone`: train the last layer alone; statistics of BatchNorm stay as loaded."""
 
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
         "num_classes": "the number of classes comes from the data",
@@ -46,17 +53,49 @@ class ModelConfig(Config):
         "input_shape": "the input size comes from the data",
     }
 
+    @model_validator(mode="after")
+    def _frozen_weights_mean_something(self) -> Self:
+        if self.freeze == "backbone" and self.weights == "none":
+            raise ValueError("freeze=backbone needs weights: a random backbone would stay random")
+        return self
+
     @abstractmethod
     def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
-        """Build a module that turns inputs of shape (batch, *spec.shape) into (batch, num_outputs).
+        """Build a module with random weights that turns inputs of shape (batch, *spec.shape) into (batch, num_outputs).
+
+        Where sequences are of different lengths (`spec.padded`), it takes these as its second argument.
 
         Raises:
             ConfigError: the model cannot take inputs of that shape.
         """
 
+    def create(self, spec: DataSpec, num_outputs: int) -> tuple[nn.Module, list[str]]:
+        """Build the module, with the weights that training begins with.
+
+        Returns:
+            The module, and what the user should know of its weights.
+
+        Raises:
+            ConfigError: the model cannot take inputs of that shape, or the weights do not fit it.
+            DataError: the weights cannot be fetched.
+        """
+        model = self.build(spec, num_outputs)
+        notes = fit(model, self.initial(spec), self.weights) if self.weights != "none" else []
+        if self.freeze == "backbone":
+            freeze_backbone(model, num_outputs)
+        return model, notes
+
+    def initial(self, spec: DataSpec) -> State:
+        """The weights that training begins with.
+
+        Raises:
+            ConfigError: the file has none.
+        """
+        return read(Path(self.weights).expanduser())
+
     def restored(self) -> Self:
         """The same architecture without weights from elsewhere: a checkpoint is about to bring its own."""
-        return self
+        return self.model_copy(update={"weights": "none"})
 
 
 SUPPLIED: dict[str, Callable[[DataSpec, int], Any]] = {
@@ -108,4 +147,4 @@ def register_model(name: str) -> Callable[[M], M]:
 def _arguments(module_class: type[nn.Module]) -> dict[str, Any]:
     if module_class.__init__ is nn.Module.__init__:
         return {}
-    return arguments(module_class, SUPPLIED, dir(ModelConfig))
+    return arguments(module_class, SUPPLIED, {*dir(ModelConfig), *ModelConfig.model_fields})

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from trainkit.data import DataSpec
 from trainkit.errors import ConfigError
 from trainkit.models.base import Dropout, ModelConfig, Width
 from trainkit.registry import register
 
-cells: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+Cell = nn.RNN | nn.GRU | nn.LSTM
 
 
 class RecurrentClassifier(nn.Module):
@@ -26,9 +27,17 @@ class RecurrentClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.directions * rnn.hidden_size, num_outputs)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Turn sequences of shape (batch, length, features) into (batch, num_outputs)."""
-        _, state = self.rnn(inputs)
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Turn sequences of shape (batch, length, features) into (batch, num_outputs).
+
+        Args:
+            lengths: how much of each sequence is real, shape (batch,), on the CPU; by default all. What follows is
+                never read.
+        """
+        if lengths is None:
+            _, state = self.rnn(inputs)
+        else:
+            _, state = self.rnn(pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False))
         hidden: Tensor = state[0] if isinstance(state, tuple) else state  # an LSTM has a cell state besides
         # (layers * directions, batch, hidden_size): the top layer comes last, and backward after forward.
         last = hidden[-self.directions :].transpose(0, 1).flatten(1)
@@ -36,13 +45,9 @@ class RecurrentClassifier(nn.Module):
         return outputs
 
 
-@register("model")
-class RnnConfig(ModelConfig):
-    """A recurrent network for sequences: LSTM (Hochreiter and Schmidhuber, 1997), GRU or plain."""
+class RecurrentConfig(ModelConfig):
+    """Base of the recurrent networks, which differ in their cells."""
 
-    name: Literal["rnn"] = "rnn"
-    cell: Literal["rnn", "lstm", "gru"] = "lstm"
-    """`lstm`, `gru` (Cho et al., 2014, arXiv:1406.1078), or `rnn`, which soon forgets (Elman, 1990)."""
     hidden_size: Width = 128
     """Length of the state in each layer and direction."""
     num_layers: Annotated[int, Field(ge=1, le=100)] = 1
@@ -52,10 +57,16 @@ class RnnConfig(ModelConfig):
     dropout: Dropout = 0.0
     """Share of the values set to zero in training, between layers and before the output."""
 
+    torch_class: ClassVar[type[Cell]]
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        **ModelConfig.unknown_key_hints,
+        "cell": "the cell is the name of the model: rnn, gru or lstm",
+    }
+
     def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
         if len(spec.shape) != 2:
-            raise ConfigError(f"model: rnn needs sequences (length, features), the data has shape {spec.shape}")
-        rnn = cells[self.cell](
+            raise ConfigError(f"model: {self.name} needs sequences (length, features), the data has shape {spec.shape}")
+        rnn = self.torch_class(
             input_size=spec.shape[1],
             hidden_size=self.hidden_size,
             num_layers=self.num_layers,
@@ -64,3 +75,27 @@ class RnnConfig(ModelConfig):
             batch_first=True,
         )
         return RecurrentClassifier(rnn, num_outputs, self.dropout)
+
+
+@register("model")
+class LstmConfig(RecurrentConfig):
+    """A recurrent network for sequences that can remember for long (Hochreiter and Schmidhuber, 1997)."""
+
+    name: Literal["lstm"] = "lstm"
+    torch_class: ClassVar[type[Cell]] = nn.LSTM
+
+
+@register("model")
+class GruConfig(RecurrentConfig):
+    """A recurrent network for sequences, simpler than an LSTM (Cho et al., 2014, arXiv:1406.1078)."""
+
+    name: Literal["gru"] = "gru"
+    torch_class: ClassVar[type[Cell]] = nn.GRU
+
+
+@register("model")
+class RnnConfig(RecurrentConfig):
+    """The plain recurrent network for sequences, which soon forgets (Elman, 1990)."""
+
+    name: Literal["rnn"] = "rnn"
+    torch_class: ClassVar[type[Cell]] = nn.RNN

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trainkit.data import DataSpec
-from trainkit.errors import ConfigError
+from trainkit.errors import ConfigError, DataError
 from trainkit.models.base import Dropout, ModelConfig, Width
 from trainkit.registry import register
 
@@ -44,11 +44,34 @@ class TransformerClassifier(nn.Module):
         self.encoder = encoder
         self.head = nn.Linear(dim, num_outputs)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Turn sequences of shape (batch, length, features) into (batch, num_outputs)."""
-        hidden = self.dropout(self.embedding(inputs) + self.positions)
-        outputs: Tensor = self.head(self.encoder(hidden).mean(1))
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Turn sequences of shape (batch, length, features) into (batch, num_outputs).
+
+        Args:
+            lengths: how much of each sequence is real, shape (batch,); by default all. What follows is not attended to.
+
+        Raises:
+            DataError: the sequences are longer than any that the model was made for.
+        """
+        length = inputs.shape[1]
+        if length > len(self.positions):
+            raise DataError(
+                f"data: a sequence of {length} steps is longer than the {len(self.positions)} for which the model was "
+                "built; it has no positions for the rest"
+            )
+        hidden = self.dropout(self.embedding(inputs) + self.positions[:length])
+        outputs: Tensor = self.head(self._mean(hidden, lengths))
         return outputs
+
+    def _mean(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
+        """What the encoder makes of the sequences, averaged over their real places: (batch, dim)."""
+        if lengths is None:
+            mean: Tensor = self.encoder(hidden).mean(1)
+            return mean
+        lengths = lengths.to(hidden.device, non_blocking=True).unsqueeze(1)
+        padding = torch.arange(hidden.shape[1], device=hidden.device) >= lengths
+        encoded: Tensor = self.encoder(hidden, src_key_padding_mask=padding)
+        return encoded.masked_fill(padding.unsqueeze(2), 0).sum(1) / lengths
 
 
 @register("model")
@@ -91,7 +114,7 @@ class TransformerConfig(ModelConfig):
             else sinusoids(length, self.d_model)
         )
         norm = nn.LayerNorm(self.d_model) if self.norm_first else None
-        # Nested tensors are for padding, which does not exist here, and do not go with norm_first.
+        # Nested tensors do not go with norm_first; the mask alone keeps padding out.
         encoder = nn.TransformerEncoder(self._layer(), self.num_layers, norm, enable_nested_tensor=False)
         # torch copies the layer that it is given: all would start with the same weights.
         encoder.layers = nn.ModuleList(self._layer() for _ in range(self.num_layers))

@@ -1,17 +1,16 @@
-"""The picture classifiers of torchvision: its architectures and weights, with a head for our classes."""
+"""The picture classifiers of torchvision and timm: their architectures and weights, with a head for our classes."""
 
 from __future__ import annotations
 
-import pickle
-import warnings
-from collections.abc import Mapping
-from http.client import HTTPException
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import urlparse
 
 import torch
-from pydantic import model_validator
 from torch import Tensor, nn
 
 from trainkit.data import DataSpec
@@ -19,13 +18,33 @@ from trainkit.data.vision import network, offline
 from trainkit.errors import ConfigError, DataError, did_you_mean
 from trainkit.models.base import ModelConfig
 from trainkit.registry import register
+from trainkit.weights import State
 
 SIDE_OUTPUTS = ("aux1.", "aux2.", "AuxLogits.")
 """Parts of GoogLeNet and Inception that add outputs in training, which no loss here takes."""
 
 
+class LibraryModelConfig(ModelConfig):
+    """Base of the architectures and weights that come from a library."""
+
+    weights: str = "none"
+    """Where training begins: `none` (random), `DEFAULT` (the library's own, downloaded when missing), or a file with a
+    state_dict, such as a checkpoint. A last layer of another size begins anew."""
+
+    def initial(self, spec: DataSpec) -> State:
+        return self.pretrained(spec) if self.weights == "DEFAULT" else super().initial(spec)
+
+    @abstractmethod
+    def pretrained(self, spec: DataSpec) -> State:
+        """The weights that the library recommends, from its cache or the network.
+
+        Raises:
+            DataError: they are not there and cannot be fetched.
+        """
+
+
 @register("model")
-class TorchvisionModelConfig(ModelConfig):
+class TorchvisionModelConfig(LibraryModelConfig):
     """Any picture classifier of torchvision, by torchvision's own name: resnet18, vgg16, vit_b_16 and so on.
 
     Grey pictures are shown to it as three equal channels.
@@ -34,154 +53,131 @@ class TorchvisionModelConfig(ModelConfig):
     name: Literal["torchvision"] = "torchvision"
     arch: str
     """Its name in torchvision, such as `resnet18`."""
-    weights: str = "none"
-    """Where training begins: `none` (random), `DEFAULT` (torchvision's best, downloaded when missing), or a file with
-    a state_dict. A last layer of another size is left out."""
-    freeze: Literal["none", "backbone"] = "none"
-    """`backbone`: train the last layer alone; statistics of BatchNorm stay as loaded."""
-
-    @model_validator(mode="after")
-    def _frozen_weights_mean_something(self) -> Self:
-        if self.freeze == "backbone" and self.weights == "none":
-            raise ValueError("freeze=backbone needs weights: a random backbone would stay random")
-        return self
-
-    def restored(self) -> Self:
-        return self.model_copy(update={"weights": "none"})
 
     def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
+        from torchvision import models  # seconds, so only when one is built
+
         if len(spec.shape) != 3 or spec.shape[0] not in (1, 3):
             raise ConfigError(
                 f"model: {self.arch} needs pictures with 1 or 3 channels (channels, height, width), "
                 f"the data has shape {spec.shape}"
             )
-        model = self._fresh(spec, num_outputs)
-        head = _head(model)
-        if self.weights == "DEFAULT":
-            self._load(model, head, _pretrained(self.arch))
-        elif self.weights != "none":
-            self._load(model, head, _read(Path(self.weights).expanduser()))
-        if self.freeze == "backbone":
-            _freeze(model, model.get_submodule(head))
-        if spec.shape[0] == 1:
-            model.register_forward_pre_hook(_three_channels)  # a module in front would change the state_dict's keys
-        return model
-
-    def _fresh(self, spec: DataSpec, num_outputs: int) -> nn.Module:
-        from torchvision import models  # seconds, so only when one is built
-
         known = models.list_models(module=models)
         if self.arch not in known:
             hint = did_you_mean(self.arch, known) or f"; known: {', '.join(known)}"
             raise ConfigError(f"model.arch: torchvision has no {self.arch!r}{hint}")
+        channels, height, width = spec.shape
         options: dict[str, Any] = {}
         if self.arch in ("googlenet", "inception_v3"):
             # Their pretrained weights expect pixels of another scale, which transform_input makes of ours.
             options = {"aux_logits": False, "init_weights": True, "transform_input": True}
         elif self.arch.startswith("vit_"):
-            options = {"image_size": spec.shape[1]}
+            options = {"image_size": height}
         elif self.arch.startswith("maxvit_"):
-            options = {"input_size": spec.shape[1:]}
-        try:
+            options = {"input_size": (height, width)}
+        with _sizes_explained(self.arch, spec):
             model: nn.Module = models.get_model(self.arch, weights=None, num_classes=num_outputs, **options)
-            if self.arch.startswith("vit_") and spec.shape[1] != spec.shape[2]:
+            if self.arch.startswith("vit_") and height != width:
                 raise ValueError("the pictures must be square")
-        except (AssertionError, ValueError) as error:
-            _, height, width = spec.shape
-            raise ConfigError(f"model: {self.arch} does not take pictures of {height}x{width}: {error}") from None
+        if channels == 1:
+            model.register_forward_pre_hook(_three_channels)  # a module in front would change the state_dict's keys
         return model
 
-    def _load(self, model: nn.Module, head: str, state: Mapping[str, Tensor]) -> None:
-        """Put pretrained weights into the model, but for a head of another size."""
-        own = model.state_dict()
-        resized = [
-            key for key in own if key.startswith(f"{head}.") and key in state and state[key].shape != own[key].shape
-        ]
-        kept = {key: value for key, value in state.items() if key not in resized and not key.startswith(SIDE_OUTPUTS)}
-        try:
-            keys = model.load_state_dict(kept, strict=False)
-            missing = [key for key in keys.missing_keys if key not in resized]
-            problems = [
-                f"{what} {listed}"
-                for what, listed in (("missing", _some(missing)), ("unknown", _some(keys.unexpected_keys)))
-                if listed
-            ]
-        except RuntimeError as error:  # torch's kind for other shapes; its first line only says whose
-            problems = [str(error).splitlines()[1].strip().rstrip(".")]
-        if problems:
-            raise ConfigError(f"model.weights: {self.weights} does not fit {self.arch}: {'; '.join(problems)}")
-        if resized:
-            theirs, ours = (tuple(there[resized[0]].shape) for there in (state, own))
-            warnings.warn(
-                f"model.weights: {', '.join(resized)} begin anew: {theirs} in {self.weights}, {ours} here", stacklevel=2
+    def initial(self, spec: DataSpec) -> State:
+        return {key: value for key, value in super().initial(spec).items() if not key.startswith(SIDE_OUTPUTS)}
+
+    def pretrained(self, spec: DataSpec) -> State:
+        from torchvision import models
+
+        weights = models.get_model_weights(self.arch).DEFAULT
+        place = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
+        missing = f"model.weights: no weights of {self.arch} in {place}"
+        if not place.exists() and offline():
+            raise DataError(f"{missing}; TRAINKIT_OFFLINE=1 forbids the download")
+        with _failures_explained(missing, place):
+            # Through a whole model, because old files have keys that only its builder can read.
+            state: State = models.get_model(self.arch, weights=weights, progress=False).state_dict()
+        return state
+
+
+@register("model")
+class TimmModelConfig(LibraryModelConfig):
+    """Any picture classifier of timm, by timm's own name: convnext_tiny, efficientnet_b0 and so on. An extra:
+    `pip install 'trainkit[timm]'`."""
+
+    name: Literal["timm"] = "timm"
+    arch: str
+    """Its name in timm, such as `resnet18`; with a tag, such as `resnet18.a1_in1k`, `DEFAULT` means those weights."""
+
+    def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
+        timm = _timm()
+        if len(spec.shape) != 3:
+            raise ConfigError(
+                f"model: {self.arch} needs pictures (channels, height, width), the data has shape {spec.shape}"
             )
+        known = timm.list_models()
+        if self.arch not in known and self.arch not in timm.list_models(include_tags=True):
+            hint = did_you_mean(self.arch, known) or "; timm.list_models() gives all names"
+            raise ConfigError(f"model.arch: timm has no {self.arch!r}{hint}")
+        with _sizes_explained(self.arch, spec):
+            model: nn.Module = timm.create_model(self.arch, num_classes=num_outputs, **self._sizes(spec))
+        return model
+
+    def pretrained(self, spec: DataSpec) -> State:
+        timm, hub = _timm(), import_module("huggingface_hub")
+        source = timm.get_pretrained_cfg(self.arch)
+        if source is None or not source.has_weights:
+            raise ConfigError(f"model.weights: timm has no weights for {self.arch}; none or a file is expected")
+        missing = f"model.weights: no weights of {self.arch} ({source.hf_hub_id or source.url}) on this machine"
+        found = hub.try_to_load_from_cache(source.hf_hub_id, "model.safetensors") if source.hf_hub_id else None
+        place = Path(found) if isinstance(found, str) else None
+        if place is None and offline():
+            raise DataError(f"{missing}; TRAINKIT_OFFLINE=1 forbids the download")
+        # Otherwise timm asks the hub whether there is a newer file: half a minute where there is no network.
+        overlay = {"file": str(place), "custom_load": False} if place else None
+        with _failures_explained(missing, place):
+            # With the head that they come with: `fit` leaves it out, and says so.
+            model: nn.Module = timm.create_model(
+                self.arch, pretrained=True, pretrained_cfg_overlay=overlay, **self._sizes(spec)
+            )
+        return model.state_dict()
+
+    def _sizes(self, spec: DataSpec) -> dict[str, Any]:
+        """The arguments that follow from the pictures."""
+        source = _timm().get_pretrained_cfg(self.arch)
+        fixed = {"img_size": spec.shape[1:]} if source is not None and source.fixed_input_size else {}
+        return {"in_chans": spec.shape[0], **fixed}
 
 
-def _head(model: nn.Module) -> str:
-    """The name of the layer that gives the outputs: the last linear one or, in SqueezeNet, the last convolution."""
-    names: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    return names[-1]
+def _timm() -> Any:
+    try:
+        return import_module("timm")  # seconds, so only when one is built
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"model: timm needs an extra ({error}); pip install 'trainkit[timm]'") from None
 
 
-def _freeze(model: nn.Module, head: nn.Module) -> None:
-    """Keep everything but the head as it is."""
-    model.requires_grad_(False)
-    head.requires_grad_(True)
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.register_forward_pre_hook(_evaluate)  # train() on the model would undo an eval() done once
+@contextmanager
+def _sizes_explained(arch: str, spec: DataSpec) -> Iterator[None]:
+    try:
+        yield
+    except (AssertionError, ValueError) as error:
+        _, height, width = spec.shape
+        raise ConfigError(f"model: {arch} does not take pictures of {height}x{width}: {error}") from None
 
 
-def _evaluate(module: nn.Module, _args: tuple[Tensor]) -> None:
-    module.eval()
+@contextmanager
+def _failures_explained(missing: str, place: Path | None) -> Iterator[None]:
+    """Turn what fails while weights are fetched or read into a DataError; `place` is where they lie afterwards."""
+    try:
+        with network():
+            yield
+    except Exception as error:  # two libraries, the network and two kinds of files
+        reason = str(getattr(error, "reason", error)).strip() or type(error).__name__
+        if place is not None and place.exists():
+            raise DataError(f"model.weights: {place} is damaged ({reason}); delete it") from None
+        raise DataError(f"{missing}; the download failed ({reason}); or name a file of your own") from None
 
 
 def _three_channels(_module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
     """(batch, 1, height, width) to (batch, 3, height, width)."""
     return (args[0].expand(-1, 3, -1, -1),)
-
-
-def _pretrained(arch: str) -> Mapping[str, Tensor]:
-    """The weights that torchvision recommends, from its cache or the network.
-
-    Raises:
-        DataError: they are not there and cannot be fetched.
-    """
-    from torchvision import models
-
-    weights = models.get_model_weights(arch).DEFAULT
-    place = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
-    missing = f"model.weights: no weights of {arch} in {place}"
-    if not place.exists() and offline():
-        raise DataError(f"{missing}; TRAINKIT_OFFLINE=1 forbids the download")
-    try:
-        with network():
-            # Through a whole model, because old files have keys that only its builder can read.
-            state: Mapping[str, Tensor] = models.get_model(arch, weights=weights, progress=False).state_dict()
-    except (OSError, RuntimeError, EOFError, HTTPException, pickle.UnpicklingError) as error:
-        reason = str(getattr(error, "reason", error)).strip() or type(error).__name__
-        if place.exists():
-            raise DataError(f"model.weights: {place} is damaged ({reason}); delete it") from None
-        raise DataError(f"{missing}; the download failed ({reason}); or name a file of your own") from None
-    return state
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    """A state_dict from a file.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ConfigError(f"model.weights: no file {path.absolute()}; none, DEFAULT or a file is expected") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError):
-        state = None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ConfigError(f"model.weights: {path} is not a state_dict, as torch.save(model.state_dict(), …) writes it")
-    return state
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
