@@ -168,7 +168,12 @@ class BceWithLogitsConfig(LossConfig):
         if self.pos_weight is not None:
             criterion = following(nn.BCEWithLogitsLoss(pos_weight=self._pos_weight(self.pos_weight, target)))
         if target.kind == "class":
-            return supervised(lambda outputs, targets: criterion(outputs, targets.unsqueeze(1).float()))
+            # Mixed samples have a row of shares, of which the second is that of class 1.
+            return supervised(
+                lambda outputs, targets: criterion(
+                    outputs, targets[:, 1:] if targets.ndim == 2 else targets.unsqueeze(1).float()
+                )
+            )
         return elementwise(criterion)
 
     def _pos_weight(self, given: Weights, target: TargetSpec) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from trainkit.data.digits import DigitsConfig
+from trainkit.data.transforms import Normalize
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,14 @@ def test_shapes(config: DigitsConfig, shape: tuple[int, int, int]) -> None:
     assert (int(batch.inputs.min()), int(batch.inputs.max())) == (0, 255)
     assert set(batch.targets.tolist()) == {*range(10)}
     assert torch.equal(batch.inputs[:, :1].expand(-1, shape[0], -1, -1), batch.inputs)
+
+
+def test_a_measured_normalisation_and_a_given_one_do_the_same() -> None:
+    measured = DigitsConfig(normalize="auto", size=16, channels=3).open(0).spec
+    given = DigitsConfig(normalize=Normalize(mean=measured.mean, std=measured.std), size=16, channels=3).open(0).spec
+    assert measured == given
+    assert measured.shape == (3, 16, 16)
+    assert 0.2 < measured.mean[0] < 0.4
 
 
 def test_same_test_split_for_every_seed() -> None:

@@ -1,46 +1,40 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from tests.data.test_augment import CPU, labelled, smooth
+from trainkit import registry
 from trainkit.data import Batch, DataSpec, TargetSpec
+from trainkit.data.augment import RandomHorizontalFlip
+from trainkit.data.base import Split, TensorSource
 from trainkit.data.digits import DigitsConfig
+from trainkit.data.own import DatasetSource
 from trainkit.data.transforms import (
+    ImageDataConfig,
     Normalize,
-    Prepare,
     Preset,
-    RandomCrop,
-    RandomHorizontalFlip,
-    TransformConfig,
+    fitted,
+    measured,
     preparation,
     presets,
     statistics,
 )
 from trainkit.errors import DataError
 
-CPU = torch.device("cpu")
 CLASSES = TargetSpec(kind="class", size=10)
 
 
 def spec(shape: tuple[int, ...] = (1, 8, 8), normalize: Preset | Normalize = "none") -> DataSpec:
     mean, std = statistics(normalize, shape[0])
     return DataSpec(shape=shape, target=CLASSES, image=True, mean=mean, std=std)
-
-
-def same_pictures(count: int, side: int = 8) -> Batch:
-    """One picture again and again, its pixels all different and none of them black."""
-    picture = torch.arange(1, side * side + 1, dtype=torch.uint8).view(1, 1, side, side)
-    return Batch(picture.repeat(count, 1, 1, 1), torch.zeros(count, dtype=torch.int64), torch.arange(count))
-
-
-def prepare_with(*augment: TransformConfig, seed: int = 0, side: int = 8) -> Prepare:
-    return preparation(spec((1, side, side)), augment, seed, CPU)
-
-
-def pixels(batch: Batch) -> Tensor:
-    return (batch.inputs * 255).round().to(torch.uint8)
 
 
 def test_mnist_black_and_white() -> None:
@@ -76,7 +70,8 @@ def test_every_preset_has_a_value_per_channel_or_one() -> None:
 
 
 def test_wrong_number_of_values() -> None:
-    with pytest.raises(DataError, match=r"^data.normalize: mean has 3 values, the images have 1 channel$"):
+    message = r"^data.normalize: cifar10: mean has 3 values, the images have 1 channel; use data.normalize=auto$"
+    with pytest.raises(DataError, match=message):
         DigitsConfig(normalize="cifar10").spec()
     with pytest.raises(DataError, match=r"^data.normalize: std has 2 values, the images have 3 channels$"):
         statistics(Normalize(mean=0.5, std=(0.5, 0.5)), 3)
@@ -93,70 +88,136 @@ def test_transforms_are_for_images() -> None:
         preparation(DataSpec(shape=(4,), target=CLASSES), (RandomHorizontalFlip(),), 0, CPU)
 
 
-def test_identical_pictures_come_out_different() -> None:
-    prepared = pixels(prepare_with(RandomCrop(padding=2), RandomHorizontalFlip())(same_pictures(500), 0))
-    assert prepared.shape == (500, 1, 8, 8)
-    assert len({tuple(picture.flatten().tolist()) for picture in prepared}) == 2 * 5 * 5
-
-
-def test_every_crop_is_a_window_and_all_are_as_likely() -> None:
-    count, padding = 50_000, 2
-    batch = same_pictures(count)
-    cropped = RandomCrop(padding=padding).apply(batch.inputs, batch.index, 0, 0)
-    padded = torch.nn.functional.pad(batch.inputs[:1], (padding,) * 4)[0, 0]
-    found = 0
-    for y in range(5):
-        for x in range(5):
-            hits = (cropped[:, 0] == padded[y : y + 8, x : x + 8]).all(2).all(1).sum().item()
-            assert hits == pytest.approx(count / 25, rel=0.1)
-            found += int(hits)
-    assert found == count
-
-
-@pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 1.0])
-def test_flip_rate(p: float) -> None:
-    batch = same_pictures(20_000)
-    flipped = RandomHorizontalFlip(p=p).apply(batch.inputs, batch.index, 0, 0)
-    mirrored = (flipped == batch.inputs.flip(-1)).flatten(1).all(1)
-    assert (flipped == batch.inputs).flatten(1).all(1).logical_xor(mirrored).all()
-    assert mirrored.float().mean().item() == pytest.approx(p, abs=0.015)
-
-
-def test_draws_depend_on_seed_epoch_and_index_alone() -> None:
-    augment = (RandomCrop(padding=3), RandomHorizontalFlip())
-    prepare, batch = prepare_with(*augment), same_pictures(60)
-    whole = prepare(batch, 4)
-    parts = [prepare(Batch(*(tensor[part] for tensor in batch[:3])), 4) for part in torch.chunk(torch.randperm(60), 9)]
-    for part in parts:
-        assert torch.equal(part.inputs, whole.inputs[part.index])
-    assert torch.equal(prepare_with(*augment)(batch, 4).inputs, whole.inputs)
-    assert not torch.equal(prepare(batch, 5).inputs, whole.inputs)
-    assert not torch.equal(prepare_with(*augment, seed=1)(batch, 4).inputs, whole.inputs)
-    # The order in the list is the order of application; the draws of each stay the same.
-    assert not torch.equal(prepare_with(*reversed(augment))(batch, 4).inputs, whole.inputs)
-
-
-def test_one_transform_does_not_move_the_draws_of_another() -> None:
-    batch = same_pictures(100)
-    alone = prepare_with(RandomHorizontalFlip())(batch, 0).inputs
-    both = prepare_with(RandomCrop(padding=1), RandomHorizontalFlip())(batch, 0).inputs
-    flipped_alone = alone[:, 0, 4, 0] > alone[:, 0, 4, 7]
-    flipped_both = both[:, 0, 4, 3] > both[:, 0, 4, 4]
-    assert torch.equal(flipped_alone, flipped_both)
-
-
-def test_evaluation_never_augments() -> None:
-    batch = same_pictures(50)
-    prepared = prepare_with(RandomCrop(padding=3), RandomHorizontalFlip(p=1.0))(batch, None)
-    assert torch.equal(pixels(prepared), batch.inputs)
-
-
-def test_padding_must_leave_something_of_the_image() -> None:
-    assert prepare_with(RandomCrop(padding=7))(same_pictures(100), 0).inputs.flatten(1).amax(1).min() > 0
-    with pytest.raises(DataError, match=r"random_crop: padding 8 must be less than the images' sides \(8x8\)"):
-        prepare_with(RandomCrop(padding=8))
-
-
 def test_the_same_transform_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="the same transform twice"):
         DigitsConfig.from_plain({"augment": ["random_crop", {"name": "random_crop", "padding": 1}]})
+
+
+def source(pictures: Tensor) -> Split:
+    return Split(TensorSource(pictures, torch.zeros(len(pictures), dtype=torch.int64)), torch.arange(len(pictures)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_measured_statistics_are_exact(channels: int) -> None:
+    pictures = smooth(350, (channels, 13, 17))
+    mean, std = measured(source(pictures), channels)
+    exact = pictures.double().transpose(0, 1).flatten(1) / 255
+    assert mean == pytest.approx(exact.mean(1).tolist(), abs=1e-12)
+    assert std == pytest.approx(exact.std(1, correction=0).tolist(), abs=1e-12)
+    prepared = preparation(spec((channels, 13, 17), Normalize(mean=mean, std=std)), (), 0, CPU)(
+        labelled(pictures), None
+    )
+    flat = prepared.inputs.transpose(0, 1).flatten(1)
+    torch.testing.assert_close(flat.mean(1), torch.zeros(channels), atol=1e-5, rtol=0)
+    torch.testing.assert_close(flat.std(1), torch.ones(channels), atol=1e-4, rtol=0)
+
+
+def test_statistics_are_of_the_channels_that_the_model_sees() -> None:
+    pictures = smooth(20)
+    grey = fitted(pictures, (1, 20, 28))
+    assert measured(source(pictures), 1) == measured(source(grey), 1)
+    mean, std = measured(source(grey), 3)
+    assert (mean[:1] * 3, std[:1] * 3) == (mean, std)
+
+
+def test_a_channel_that_is_the_same_everywhere_is_not_divided_by_nothing() -> None:
+    assert measured(source(torch.full((3, 1, 4, 4), 51, dtype=torch.uint8)), 1) == ((0.2,), (1.0,))
+
+
+def test_auto_measures_the_training_split_when_the_data_is_opened() -> None:
+    config = DigitsConfig(normalize="auto", val=0.5)
+    assert (config.spec().mean, config.spec().std) == ((), ())
+    data = config.open(0)
+    taken = data.train.take(torch.arange(len(data.train))).inputs.double() / 255
+    assert data.spec.mean == pytest.approx([taken.mean().item()], abs=1e-12)
+    assert data.spec.std == pytest.approx([taken.std(correction=0).item()], abs=1e-12)
+    assert data.spec.target.samples == len(data.train)  # what open measures else is still there
+    assert config.open(0).spec == data.spec
+    assert config.open(1).spec.mean != data.spec.mean
+    assert DataSpec.from_plain(data.spec.to_plain()) == data.spec
+
+
+class Counted(Dataset[Any]):
+    """Pictures that say when they are read."""
+
+    def __init__(self) -> None:
+        self.targets = [number % 2 for number in range(5000)]
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return 5000
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        self.read.append(number)
+        return torch.full((1, 2, 2), number % 256, dtype=torch.uint8), self.targets[number]
+
+
+def test_of_what_must_be_decoded_a_thousand_samples_are_measured() -> None:
+    dataset = Counted()
+    split = Split(DatasetSource(dataset, "class", "stack"), torch.arange(3000))
+    dataset.read.clear()
+    first = measured(split, 1)
+    assert len(set(dataset.read)) == len(dataset.read) == 1000
+    assert max(dataset.read) < 3000
+    assert first[0][0] == pytest.approx(0.5, abs=0.03)
+    assert measured(split, 1) == first
+
+
+def test_pictures_that_are_decoded_already_are_measured_as_if_they_were_not() -> None:
+    class Cached(TensorSource):
+        pass
+
+    dataset = Counted()
+    pictures = torch.stack([dataset[number][0] for number in range(3000)])
+    cached = Split(Cached(pictures, torch.tensor(dataset.targets[:3000])), torch.arange(3000))
+    decoded = Split(DatasetSource(dataset, "class", "stack"), torch.arange(3000))
+    assert measured(cached, 1) == measured(decoded, 1) != measured(source(pictures), 1)
+
+
+def test_auto_for_files(tmp_path: Path) -> None:
+    for label, value in (("a", 100), ("b", 140)):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for n in range(5):
+            Image.new("RGB", (9, 7), (value, value + 10, n)).save(tmp_path / "pictures" / label / f"{n}.png")
+    options = {"path": str(tmp_path / "pictures"), "size": 8, "normalize": "auto", "val": 0, "test": None}
+    config = registry.find("data", "image_folder").model_validate(options)
+    assert isinstance(config, ImageDataConfig)
+    data = config.open(0)
+    assert data.spec.mean == pytest.approx((120 / 255, 130 / 255, 2 / 255))
+    assert data.spec.std == pytest.approx((20 / 255, 20 / 255, 2**0.5 / 255))
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (3, 10, 14), (3, 40, 20), (1, 17, 33), (3, 20, 28), (1, 20, 28)])
+def test_fitting_covers_and_cuts_around_the_centre(shape: tuple[int, int, int]) -> None:
+    pictures = smooth(6)  # (3, 20, 28)
+    channels, height, width = shape
+    factor = max(height / 20, width / 28)
+    steps = v2.Compose([
+        *([v2.Grayscale()] if channels == 1 else []),
+        v2.Resize([round(20 * factor), round(28 * factor)], antialias=True),
+        v2.CenterCrop([height, width]),
+    ])  # fmt: skip
+    found = fitted(pictures, shape)
+    assert (found.shape, found.dtype) == ((6, *shape), torch.uint8)
+    assert int((found.int() - steps(pictures).int()).abs().max()) <= 2  # torchvision rounds grey values down
+
+
+def test_grey_pictures_become_rgb() -> None:
+    grey = smooth(3, (1, 8, 8))
+    assert torch.equal(fitted(grey, (3, 8, 8)), grey.repeat(1, 3, 1, 1))
+    enlarged = fitted(grey, (3, 16, 16))
+    assert torch.equal(enlarged, fitted(grey, (1, 16, 16)).repeat(1, 3, 1, 1))
+
+
+def test_pictures_have_the_specs_shape_before_the_random_transforms() -> None:
+    batch = labelled(smooth(8))
+    prepare = preparation(spec((1, 12, 12)), (RandomHorizontalFlip(p=1),), 0, CPU)
+    expected = fitted(batch.inputs, (1, 12, 12))
+    torch.testing.assert_close(prepare(batch, None).inputs, expected / 255)
+    torch.testing.assert_close(prepare(batch, 0).inputs, expected.flip(-1) / 255)
+
+
+def test_fitting_is_the_same_for_any_batch() -> None:
+    pictures = smooth(20)
+    whole = fitted(pictures, (3, 33, 21))
+    assert torch.equal(torch.cat([fitted(part, (3, 33, 21)) for part in pictures.split(7)]), whole)

@@ -20,9 +20,10 @@ import torch
 from torchvision.datasets import CIFAR10, CIFAR100, MNIST
 
 from trainkit.data import Data, vision
+from trainkit.data.augment import RandomCrop
 from trainkit.data.digits import DigitsConfig
 from trainkit.data.loading import LoaderConfig
-from trainkit.data.transforms import RandomCrop, preparation
+from trainkit.data.transforms import fitted, preparation
 from trainkit.data.vision import Cifar10Config, Cifar100Config, FashionMnistConfig, MnistConfig
 from trainkit.errors import ConfigError, DataError
 
@@ -64,6 +65,51 @@ def test_reads_torchvisions_layout(tmp_path: Path, config: type[MnistConfig], fo
     assert batch.inputs.shape == (6, 1, 28, 28)
     assert batch.inputs.dtype == torch.uint8
     assert batch.inputs[:, 0, 14, 14].tolist() == batch.targets.tolist() == [*range(6)]
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({"size": 224, "mode": "rgb"}, (3, 224, 224)),
+        ({"size": 14}, (1, 14, 14)),
+        ({"size": [20, 40], "mode": "grey"}, (1, 20, 40)),
+        ({"mode": "rgb"}, (3, 28, 28)),
+    ],
+)
+def test_the_model_sees_size_and_mode(tmp_path: Path, options: dict[str, Any], shape: tuple[int, ...]) -> None:
+    write_idx(tmp_path / "MNIST" / "raw")
+    plain = {"root": str(tmp_path), "val": 2, "normalize": "none"}
+    config, as_they_are = MnistConfig.from_plain({**plain, **options}), MnistConfig.from_plain(plain)
+    spec = config.spec()
+    assert spec.shape == shape
+    data = config.open(0)
+    assert data.spec.shape == shape
+    assert data.digests() == as_they_are.open(0).digests()  # it is still the same data
+    batch = data.train.take(torch.arange(10))
+    assert batch.inputs.shape == (10, 1, 28, 28)
+    prepared = preparation(data.spec, (RandomCrop(),), 0, CPU)(batch, None)
+    assert prepared.inputs.shape == (10, *shape)
+    torch.testing.assert_close(prepared.inputs, fitted(batch.inputs, shape) / 255)
+    stand_in = MnistConfig.from_plain({**plain, **options, "fallback": "digits"}).stand_in()
+    assert stand_in is not None
+    assert stand_in.spec() == spec
+
+
+def test_a_preset_for_colours_is_none_for_grey() -> None:
+    assert Cifar10Config(mode="grey", normalize="auto").spec().shape == (1, 32, 32)
+    with pytest.raises(DataError, match=r"^data.normalize: cifar10: mean has 3 values, the images have 1 channel; use"):
+        Cifar10Config(mode="grey").spec()
+    assert MnistConfig(mode="rgb").spec().mean == (0.1307,) * 3
+
+
+def test_auto_measures_the_channels_of_the_mode(tmp_path: Path) -> None:
+    write_idx(tmp_path / "MNIST" / "raw")
+    config = MnistConfig(root=str(tmp_path), val=2, normalize="auto", mode="rgb", size=32)
+    assert config.spec().mean == ()
+    data = config.open(0)
+    values = data.train.index.double() / 255  # picture n is all n
+    assert data.spec.mean == pytest.approx([values.mean().item()] * 3)
+    assert data.spec.std == pytest.approx([values.std(correction=0).item()] * 3)
 
 
 def test_root_may_be_relative_to_home_or_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,6 +304,8 @@ def test_stand_in() -> None:
     assert MnistConfig(fallback="digits", val=5000, augment=augment).stand_in() == DigitsConfig(
         size=(28, 28), channels=1, val=5000 / 60_000, normalize="mnist", augment=augment
     )
+    resized = MnistConfig(fallback="digits", val=0.1, size=40, mode="rgb", normalize="auto").stand_in()
+    assert resized == DigitsConfig(size=(40, 40), channels=3, normalize="auto")
     cifar = Cifar10Config(fallback="digits", val=0).stand_in()
     assert cifar == DigitsConfig(size=(32, 32), channels=3, val=0, normalize="cifar10")
     assert cifar.build(0).spec.shape == (3, 32, 32)
@@ -289,3 +337,12 @@ def test_real_mnist() -> None:
     assert batch.inputs.shape == (1000, 1, 28, 28)
     assert [batch.inputs.min().item(), batch.inputs.max().item()] == pytest.approx([-0.4242, 2.8215], abs=5e-5)
     assert data.test.take(torch.arange(5)).targets.tolist() == [7, 2, 1, 0, 4]
+
+
+@pytest.mark.skipif(REAL is None, reason="TRAINKIT_TEST_DATA names no folder with MNIST/raw")
+def test_auto_finds_the_numbers_of_mnist() -> None:
+    assert REAL is not None
+    spec = MnistConfig(root=REAL, download=False, val=0, normalize="auto").open(42).spec
+    assert (round(spec.mean[0], 4), round(spec.std[0], 4)) == (0.1307, 0.3081)
+    without_val = MnistConfig(root=REAL, download=False, val=5000, normalize="auto").open(42).spec
+    assert without_val.mean + without_val.std == pytest.approx((0.1307, 0.3081), abs=2e-4)

@@ -1,6 +1,19 @@
 """Where samples come from. Importing this registers every source and transform that trainkit ships."""
 
-from trainkit.data import digits, pictures, synthetic, tables, tensors, transforms, vision
+from trainkit.data import (
+    augment,
+    colour,
+    digits,
+    mixing,
+    picture_folders,
+    picture_lists,
+    rand_augment,
+    synthetic,
+    tables,
+    tensors,
+    transforms,
+    vision,
+)
 from trainkit.data.base import Batch, Data, DataConfig, DataSpec, Kind, Source, Split, TargetSpec, TensorSource
 from trainkit.data.own import register_dataset
 
@@ -14,8 +27,13 @@ __all__ = [
     "Split",
     "TargetSpec",
     "TensorSource",
+    "augment",
+    "colour",
     "digits",
-    "pictures",
+    "mixing",
+    "picture_folders",
+    "picture_lists",
+    "rand_augment",
     "register_dataset",
     "synthetic",
     "tables",

@@ -13,6 +13,12 @@ from trainkit.data.transforms import ImageDataConfig, statistics
 from trainkit.registry import register
 
 Side = Annotated[int, Field(ge=1, le=1024)]
+Size = Side | tuple[Side, Side]
+
+
+def height_width(size: Size) -> tuple[int, int]:
+    """Both sides of a size that may be given as one number."""
+    return size if isinstance(size, tuple) else (size, size)
 
 
 @register("data")
@@ -20,7 +26,7 @@ class DigitsConfig(ImageDataConfig):
     """Handwritten digits, 1,797 grey scans of 8 x 8 (Alpaydin and Kaynak, 1998). A fifth is the test split."""
 
     name: Literal["digits"] = "digits"
-    size: Side | tuple[Side, Side] = 8
+    size: Size = 8
     """Height and width in pixels; the scans are enlarged to it, bilinearly."""
     channels: int = Field(1, ge=1, le=16)
     """The grey value is repeated over the channels."""
@@ -28,10 +34,7 @@ class DigitsConfig(ImageDataConfig):
     def spec(self) -> DataSpec:
         mean, std = statistics(self.normalize, self.channels)
         classes = TargetSpec(kind="class", size=10, names=tuple("0123456789"))
-        return DataSpec(shape=(self.channels, *self._height_width()), target=classes, image=True, mean=mean, std=std)
-
-    def _height_width(self) -> tuple[int, int]:
-        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        return DataSpec(shape=(self.channels, *height_width(self.size)), target=classes, image=True, mean=mean, std=std)
 
     def build(self, seed: int) -> Data:
         from sklearn.datasets import load_digits
@@ -39,7 +42,7 @@ class DigitsConfig(ImageDataConfig):
 
         scans = load_digits()
         images = torch.as_tensor(scans.images, dtype=torch.float32).unsqueeze(1)  # 0 … 16
-        images = functional.interpolate(images, self._height_width(), mode="bilinear")
+        images = functional.interpolate(images, height_width(self.size), mode="bilinear")
         # Halves occur; without the small addition, the last bit of a machine's interpolation would decide about them.
         images = (images * (255 / 16) + 1e-3).round().to(torch.uint8).expand(-1, self.channels, -1, -1).contiguous()
         targets = torch.as_tensor(scans.target, dtype=torch.int64)

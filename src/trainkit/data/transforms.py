@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Literal
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Annotated, Literal
 
 import torch
 from pydantic import AfterValidator, Field
@@ -12,12 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainkit.config import Component, Config
-from trainkit.data.base import Batch, DataConfig, DataSpec
+from trainkit.data.augment import Draws, PictureTransform, TransformConfig
+from trainkit.data.base import Batch, Data, DataConfig, DataSpec, Split, TensorSource
+from trainkit.data.colour import with_channels
+from trainkit.data.mixing import BatchMix
 from trainkit.errors import DataError
-from trainkit.registry import register
-from trainkit.seeding import uniform
+from trainkit.seeding import derive, permutation
 
-Preset = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet", "half", "none"]
+Preset = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet", "half", "auto", "none"]
 
 Std = Annotated[float, Field(gt=0)]
 
@@ -43,99 +47,100 @@ presets: dict[str, Normalize] = {
 
 
 def statistics(normalize: Preset | Normalize, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation with one value per channel; empty when there is no normalisation.
+    """Mean and standard deviation with one value per channel; empty without normalisation, or before it is measured.
 
     Raises:
         DataError: the number of values is neither 1 nor the number of channels.
     """
-    if normalize == "none":
+    if normalize in ("none", "auto"):
         return (), ()
     chosen = presets[normalize] if isinstance(normalize, str) else normalize
 
     def per_channel(name: str, values: float | tuple[float, ...]) -> tuple[float, ...]:
         values = values if isinstance(values, tuple) else (values,)
         if len(values) not in (1, channels):
+            preset = f"{normalize}: " if isinstance(normalize, str) else ""
             plural = "s" * (channels != 1)
             raise DataError(
-                f"data.normalize: {name} has {len(values)} values, the images have {channels} channel{plural}"
+                f"data.normalize: {preset}{name} has {len(values)} values, the images have {channels} channel{plural}"
+                + ("; use data.normalize=auto" if preset else "")
             )
         return values if len(values) == channels else values * channels
 
     return per_channel("mean", chosen.mean), per_channel("std", chosen.std)
 
 
-class TransformConfig(Config):
-    """Base of every random transform: used for training only, with a draw of its own for every sample."""
-
-    name: str
-
-    @abstractmethod
-    def check(self, spec: DataSpec) -> None:
-        """Raise DataError where the transform does not fit the data."""
-
-    @abstractmethod
-    def apply(self, inputs: Tensor, index: Tensor, seed: int, epoch: int) -> Tensor:
-        """Transform uint8 images of shape (batch, channels, height, width); draws depend on (seed, epoch, index)."""
+MEASURED_FILES = 1000
 
 
-@register("transform")
-class RandomCrop(TransformConfig):
-    """Pad with black, then cut a window of the old size at a random place."""
+def measured(split: Split, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of all pixels of each channel, in units of 0 … 1; `statistics` found in the data.
 
-    name: Literal["random_crop"] = "random_crop"
-    padding: int = Field(4, ge=1)
-    """Pixels added on each side."""
-
-    unknown_key_hints: ClassVar[Mapping[str, str]] = {"size": "the window has the images' own size"}
-
-    def check(self, spec: DataSpec) -> None:
-        height, width = spec.shape[-2:]
-        if self.padding >= min(height, width):
-            raise DataError(
-                f"data.augment: random_crop: padding {self.padding} must be less than the images' sides "
-                f"({height}x{width}), or some windows would be black"
-            )
-
-    def apply(self, inputs: Tensor, index: Tensor, seed: int, epoch: int) -> Tensor:
-        height, width = inputs.shape[-2:]
-        padded = functional.pad(inputs, (self.padding,) * 4)
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (batch, channels, y, x, height, width)
-        places = 2 * self.padding + 1
-        y = (uniform(index, seed, "crop y", epoch) * places).long()
-        x = (uniform(index, seed, "crop x", epoch) * places).long()
-        return windows[torch.arange(len(index), device=index.device), :, y, x]
+    Exact for data in memory. Where samples have to be decoded, of 1,000 of them, always the same ones.
+    """
+    positions = torch.arange(len(split))
+    if type(split.source) is not TensorSource:  # nor one of its kind: decoded pictures in a cache change no result
+        positions = permutation(len(split), 0, "normalize")[:MEASURED_FILES].sort().values
+    counts = torch.zeros(channels, 256, dtype=torch.int64)
+    for some in positions.split(100):
+        pictures = with_channels(split.take(some).inputs, channels)
+        for channel in range(channels):
+            counts[channel] += pictures[:, channel].flatten().bincount(minlength=256)
+    values = torch.arange(256)
+    pixels = int(counts[0].sum())
+    sums = (counts * values).sum(1).tolist()
+    squares = (counts * values**2).sum(1).tolist()
+    # In whole numbers up to here, so that a channel that is the same everywhere has variance 0; it is left as it is.
+    deviations = [math.sqrt(square * pixels - total**2) / pixels for total, square in zip(sums, squares, strict=True)]
+    return (
+        tuple(total / pixels / 255 for total in sums),
+        tuple(deviation / 255 or 1.0 for deviation in deviations),
+    )
 
 
-@register("transform")
-class RandomHorizontalFlip(TransformConfig):
-    """Mirror left and right. Not for digits or text."""
+def fitted(pictures: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """uint8 pictures brought to (channels, height, width): scaled to cover the size, and cut to it around the centre.
 
-    name: Literal["random_horizontal_flip"] = "random_horizontal_flip"
-    p: float = Field(0.5, ge=0, le=1)
-    """Share of the samples that are mirrored."""
-
-    def check(self, spec: DataSpec) -> None:
-        pass
-
-    def apply(self, inputs: Tensor, index: Tensor, seed: int, epoch: int) -> Tensor:
-        chosen = uniform(index, seed, "flip", epoch) < self.p
-        return torch.where(chosen[:, None, None, None], inputs.flip(-1), inputs)
+    Bilinear with antialiasing, as torchvision's `v2.Resize` and `v2.CenterCrop`.
+    """
+    channels, height, width = shape
+    if pictures.shape[1] > channels:
+        pictures = with_channels(pictures, channels)  # before there are more pixels
+    old_height, old_width = pictures.shape[-2:]
+    if (old_height, old_width) != (height, width):
+        factor = max(height / old_height, width / old_width)
+        covering = (max(height, round(old_height * factor)), max(width, round(old_width * factor)))
+        pictures = functional.interpolate(pictures.float(), covering, mode="bilinear", antialias=True)
+        top, left = round((covering[0] - height) / 2), round((covering[1] - width) / 2)
+        pictures = pictures[:, :, top : top + height, left : left + width].round_().to(torch.uint8)
+    return with_channels(pictures, channels)
 
 
 Prepare = Callable[[Batch, int | None], Batch]
 """Makes a loader's batch ready for the model. The epoch is given when training and None in evaluation."""
 
 
-def preparation(spec: DataSpec, augment: tuple[TransformConfig, ...], seed: int, device: torch.device) -> Prepare:
-    """Build the `Prepare` of an experiment: move, augment, scale and normalise, all on the device.
+def check_augment(augment: tuple[TransformConfig, ...], spec: DataSpec) -> None:
+    """Compare the random transforms with the data.
 
     Raises:
-        DataError: a transform does not fit the data.
+        DataError: one does not fit.
     """
     for transform in augment:
         if not spec.image:
             raise DataError(f"data.augment: {transform.name} is for images, the data has none")
         transform.check(spec)
+
+
+def preparation(spec: DataSpec, augment: tuple[TransformConfig, ...], seed: int, device: torch.device) -> Prepare:
+    """Build the `Prepare` of an experiment: move, bring to size, augment, scale, normalise and mix, all on the device.
+
+    Raises:
+        DataError: a transform does not fit the data.
+    """
+    check_augment(augment, spec)
+    transforms = [transform for transform in augment if isinstance(transform, PictureTransform)]
+    mixes = [transform for transform in augment if isinstance(transform, BatchMix)]
     per_value = (1, -1, 1, 1) if spec.image else (1, -1)
     mean = torch.tensor(spec.mean or (0.0,), dtype=torch.float64).view(per_value)
     std = torch.tensor(spec.std or (1.0,), dtype=torch.float64).view(per_value)
@@ -144,15 +149,22 @@ def preparation(spec: DataSpec, augment: tuple[TransformConfig, ...], seed: int,
     shift = (-mean / std).float().to(device)
 
     def prepare(batch: Batch, epoch: int | None) -> Batch:
+        index = batch.index  # on the CPU, where reading it does not wait for the device
         batch = batch.to(device)
         inputs = batch.inputs
         if not spec.image:
             return batch._replace(inputs=torch.addcmul(shift, inputs, scale)) if spec.mean else batch
+        inputs = fitted(inputs, spec.shape)
         if epoch is not None:
-            for transform in augment:
-                inputs = transform.apply(inputs, batch.index, seed, epoch)
+            draws = Draws(index, seed, epoch, device)
+            for transform in transforms:
+                inputs = transform.apply(inputs, draws)
         inputs = inputs.to(torch.float32, memory_format=torch.channels_last)
-        return batch._replace(inputs=torch.addcmul(shift, inputs, scale))
+        batch = batch._replace(inputs=torch.addcmul(shift, inputs, scale))
+        if epoch is not None and mixes:
+            random = Random(derive(seed, "mix", epoch, int(index[0])))
+            batch = random.choice(mixes).mix(batch, spec.target, random)
+        return batch
 
     return prepare
 
@@ -167,6 +179,15 @@ class ImageDataConfig(DataConfig):
     """Base of the sources that hand out uint8 pictures."""
 
     normalize: Preset | Normalize = "none"
-    """A preset's name, or `{mean: …, std: …}` in units of 0 … 1; `none` only scales the pixels to 0 … 1."""
+    """A preset's name, or `{mean: …, std: …}` in units of 0 … 1; `auto` measures both on the training samples (on 1,000
+    of them where they have to be decoded), `none` only scales the pixels to 0 … 1."""
     augment: Annotated[tuple[Annotated[TransformConfig, Component("transform")], ...], AfterValidator(_distinct)] = ()
-    """Random transforms, applied to training batches only."""
+    """Random transforms, applied to training batches only, in this order; `mixup` and `cutmix` come after the
+    normalisation wherever they stand."""
+
+    def open(self, seed: int) -> Data:
+        data = super().open(seed)
+        if self.normalize != "auto" or not data.spec.image:
+            return data
+        mean, std = measured(data.train, data.spec.shape[0])
+        return replace(data, spec=data.spec.model_copy(update={"mean": mean, "std": std}))

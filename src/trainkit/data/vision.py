@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 
 from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
-from trainkit.data.digits import DigitsConfig
+from trainkit.data.digits import DigitsConfig, Size, height_width
 from trainkit.data.transforms import ImageDataConfig, Normalize, Preset, statistics
 from trainkit.errors import ConfigError, DataError
 from trainkit.registry import register
@@ -33,10 +33,15 @@ class TorchvisionConfig(ImageDataConfig):
     folder: ClassVar[str]
     """Where the files lie below `root`."""
     shape: ClassVar[tuple[int, int, int]]
-    """(channels, height, width)"""
+    """(channels, height, width) of the pictures as they are."""
     train_samples: ClassVar[int]
     class_names: ClassVar[tuple[str, ...]]
 
+    size: Size | None = None
+    """Height and width in pixels that the model sees: pictures are scaled to cover it, and cut to it around the centre;
+    by default as they are."""
+    mode: Literal["rgb", "grey"] | None = None
+    """Channels that the model sees: three or one; by default as they are."""
     root: str = Field(default_factory=lambda: os.environ.get("TRAINKIT_DATA_DIR", "data"))
     """Folder of all data sets, relative to the directory in which the command runs; `~` is expanded."""
     download: bool = True
@@ -50,14 +55,17 @@ class TorchvisionConfig(ImageDataConfig):
         return (Path(self.root).expanduser() / self.folder).absolute()
 
     def spec(self) -> DataSpec:
-        mean, std = statistics(self.normalize, self.shape[0])
+        channels, *sides = self.shape
+        channels = {"rgb": 3, "grey": 1, None: channels}[self.mode]
+        height, width = sides if self.size is None else height_width(self.size)
+        mean, std = statistics(self.normalize, channels)
         classes = TargetSpec(kind="class", size=len(self.class_names), names=self.class_names)
-        return DataSpec(shape=self.shape, target=classes, image=True, mean=mean, std=std)
+        return DataSpec(shape=(channels, height, width), target=classes, image=True, mean=mean, std=std)
 
     def stand_in(self) -> DigitsConfig | None:
         if self.fallback is None:
             return None
-        channels, height, width = self.shape
+        channels, height, width = self.spec().shape
 
         def fraction(amount: float) -> float:
             """A count is of samples that are not there; as a fraction it means the same."""
