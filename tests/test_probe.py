@@ -11,8 +11,8 @@ from trainkit.errors import ConfigError
 INPUTS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def conv(inputs: int, outputs: int, **options: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1, **options)
+def conv(inputs: int, outputs: int, groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1, groups=groups)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def run(model: nn.Module, *inputs: Tensor) -> Tensor:
     with _entered(model) as inside:
         try:
             outputs = model(*inputs)
-        except RuntimeError as error:  # torch's kind for sizes that do not fit
+        except (RuntimeError, AssertionError) as error:  # torch's and timm's kinds for sizes that do not fit
             name = inside[-1] if inside else ""
             layer = f" in layer {name} ({type(model.get_submodule(name)).__name__})" if name else ""
             raise ConfigError(

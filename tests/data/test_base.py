@@ -135,7 +135,8 @@ def three_way(train: list[int], val: list[int], test: list[int]) -> Data:
     samples = TensorSource(torch.randn(len(everything), 3, generator=torch.Generator().manual_seed(0)), everything)
     parts = torch.arange(len(everything)).split([len(train), len(val), len(test)])
     target = TargetSpec(kind="class", size=3, names=("a", "b", "c")).counted(torch.tensor(train))
-    return Data(DataSpec(shape=(3,), target=target), *(Split(samples, part) for part in parts))
+    one, two, three = (Split(samples, part) for part in parts)
+    return Data(DataSpec(shape=(3,), target=target), one, two, three)
 
 
 def test_suspicious_samples_are_named() -> None:
