@@ -163,7 +163,7 @@ def make_fifo() -> None:
         (write_pickle, "x.pt: not a trainkit checkpoint (begins with the bytes 80 04 95"),
         (write_evil_zip, "x.pt: refused, it asks for 'posix.system'; nothing was executed"),
         (write_module, "x.pt: refused, it asks for 'torch.nn.modules.linear.Linear'; nothing was executed"),
-        (write_bare_state, "x.pt: not a trainkit checkpoint (a PyTorch file of something else)"),
+        (write_bare_state, "x.pt: not a trainkit checkpoint; to train from bare weights: model.weights=x.pt"),
         (write_newer, "x.pt: written with schema 9, this trainkit reads 1"),
         (write_partial, "x.pt: damaged: meta, config missing"),
         (write_truncated, "x.pt: truncated or damaged"),

@@ -55,7 +55,14 @@ class Functional(nn.Module):
 
 
 def test_activations_without_modules_count() -> None:
-    assert probe.suspicions(Functional(), INPUTS) == []
+    class InPlace(Functional):
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs: Tensor = self.two(self.one(inputs.flatten(1)).relu_())
+            return outputs
+
+    with torch.no_grad():
+        assert probe.suspicions(Functional(), INPUTS) == []
+        assert probe.suspicions(InPlace(), INPUTS) == []
 
 
 @pytest.mark.parametrize(

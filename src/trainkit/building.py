@@ -16,6 +16,7 @@ from trainkit.ema import Ema
 from trainkit.errors import ConfigError, DataError
 from trainkit.experiment import ExperimentConfig, check, metrics_of, monitored, steps_of
 from trainkit.loop import EvalParts, Parts, Plan, evaluating
+from trainkit.models.vision import LibraryModelConfig
 
 
 def open_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data, str | None]:
@@ -121,7 +122,8 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
     found = [*parts.notes, *data.suspicions()]
     two = _two_samples(data.spec, parts.device)
     with evaluating(parts.model), torch.no_grad():
-        found += probe.suspicions(parts.model, *two)
+        if not isinstance(experiment.model, LibraryModelConfig):  # whose authors know what they do
+            found += probe.suspicions(parts.model, *two)
         if unused := probe.unreached(parts.model, *two):
             found.append(
                 f"model: the outputs do not depend on {unused[0]}{_and_more(unused)}, which will not be trained"
@@ -178,7 +180,7 @@ def _takes_lengths(model: nn.Module) -> bool:
 
 
 def _and_more(names: list[str]) -> str:
-    return f" and {len(names) - 1} more parameters" if len(names) > 1 else ""
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def _first_inputs(data: Data, parts: EvalParts) -> Tensor:

@@ -118,7 +118,7 @@ def _load(path: Path, file: BinaryIO) -> object:
 
 def _check_schema(path: Path, payload: object) -> Payload:
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a trainkit checkpoint (a PyTorch file of something else)")
+        raise CheckpointError(f"{path}: not a trainkit checkpoint; to train from bare weights: model.weights={path}")
     schema = payload.get("schema")
     if schema != SCHEMA:
         raise CheckpointError(f"{path}: written with schema {schema}, this trainkit reads {SCHEMA}")

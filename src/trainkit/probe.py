@@ -52,20 +52,21 @@ def suspicions(model: nn.Module, *inputs: Tensor) -> list[str]:
     or a sigmoid does not give the logits that losses want.
     """
     found: list[str] = []
-    origins: dict[int, tuple[str, nn.Module] | None] = {}
+    # By the tensor's id and version: an operation in place makes another one of it.
+    origins: dict[tuple[int, int], tuple[str, nn.Module] | None] = {}
     kept: list[Tensor] = []  # alive, so that no other tensor gets the same id
 
     def after(name: str, module: nn.Module, given: object, made: object) -> None:
         if not isinstance(given, Tensor) or not isinstance(made, Tensor):
             return
-        origin = origins.get(id(given))
+        origin = origins.get((id(given), given._version))
         if isinstance(module, WEIGHTED):
             if origin and not _bottleneck(origin[1], module):
                 found.append(f"model: nothing but linear steps from {origin[0]} to {name}; is an activation missing?")
             origin = (name, module)
         elif not isinstance(module, AFFINE):
             origin = None
-        origins[id(made)] = origin
+        origins[id(made), made._version] = origin
         kept.extend((given, made))
 
     handles = [
