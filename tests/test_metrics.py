@@ -259,3 +259,14 @@ assert "torchmetrics" not in sys.modules
 def test_bad_values_are_refused(config_class: type[MetricConfig], fields: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         config_class.from_plain(fields)
+
+
+def test_auroc_leaves_out_what_cannot_be_told_apart() -> None:
+    metric = AurocConfig().build(TargetSpec(kind="multilabel", size=3), 3, torch.device("cpu"))
+    outputs = torch.tensor([[2.0, 0.0, 1.0], [-1.0, 0.0, 5.0], [1.0, 0.0, 3.0]])
+    targets = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])  # nobody has the second label
+    metric.update(outputs, targets)
+    assert float(metric.compute()) == 1.0
+    metric.reset()
+    metric.update(outputs[:1], targets[:1])
+    assert metric.compute().isnan()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -88,6 +89,16 @@ class Mean:
         self.count = 0
 
 
+def decisions(outputs: Tensor, target: TargetSpec) -> Tensor:
+    """What a model decides for: the number of a class, shape (batch,), or 0 and 1 for every label, shape (batch, size).
+
+    A single output for two classes is the logit of class 1.
+    """
+    if target.kind == "multilabel":
+        return (outputs > 0).long()
+    return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
+
+
 @register("metric")
 class AccuracyConfig(MetricConfig):
     """Share of samples whose class is right (among the `top_k` most likely); of labels, for multi-label data."""
@@ -114,10 +125,8 @@ class AccuracyConfig(MetricConfig):
     def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
         if target.kind == "multilabel":
             return Mean(lambda outputs, targets: ((outputs > 0) == (targets > 0.5)).float().mean(1), device)
-        if num_outputs == 1:
-            return Mean(lambda outputs, targets: (outputs[:, 0] > 0) == (targets > 0), device)
         if self.top_k == 1:
-            return Mean(lambda outputs, targets: outputs.argmax(1) == targets, device)
+            return Mean(lambda outputs, targets: decisions(outputs, target) == targets, device)
         return Mean(lambda outputs, targets: (outputs.topk(self.top_k).indices == targets[:, None]).any(1), device)
 
 
@@ -151,12 +160,10 @@ class TorchmetricsClassConfig(MetricConfig):
         if target.kind == "multilabel":
             labels = getattr(found, f"Multilabel{self.function}")
             metric = labels(num_labels=target.size, average=self.average, validate_args=False).to(device)
-            return _Reading(metric, lambda outputs, targets: ((outputs > 0).long(), (targets > 0.5).long()))
+            return _Reading(metric, lambda outputs, targets: (decisions(outputs, target), (targets > 0.5).long()))
         classes = getattr(found, f"Multiclass{self.function}")
         metric = classes(num_classes=target.size, average=self.average, validate_args=False).to(device)
-        if num_outputs == 1:
-            return _Reading(metric, lambda outputs, targets: ((outputs[:, 0] > 0).long(), targets))
-        return _Reading(metric, lambda outputs, targets: (outputs.argmax(1), targets))
+        return _Reading(metric, lambda outputs, targets: (decisions(outputs, target), targets))
 
 
 @register("metric")
@@ -205,16 +212,55 @@ class AurocConfig(MetricConfig):
         def rank(outputs: Tensor) -> Tensor:
             return (functional.softsign(outputs.to(precise)) + 1) / 2
 
+        weighted = self.average == "weighted"
+        options: Any = {"average": "none", "validate_args": False}
         if target.kind == "multilabel":
-            labels = MultilabelAUROC(num_labels=target.size, average=self.average, validate_args=False).to(device)
-            return _Reading(labels, lambda outputs, targets: (rank(outputs), (targets > 0.5).long()))
+            labels = MultilabelAUROC(num_labels=target.size, **options).to(device)
+            return _Auroc(labels, lambda outputs, targets: (rank(outputs), (targets > 0.5).long()), weighted)
         if target.size == 2:
             binary = BinaryAUROC(validate_args=False).to(device)
             if num_outputs == 1:
-                return _Reading(binary, lambda outputs, targets: (rank(outputs[:, 0]), targets))
-            return _Reading(binary, lambda outputs, targets: (rank(outputs[:, 1] - outputs[:, 0]), targets))
-        classes = MulticlassAUROC(num_classes=target.size, average=self.average, validate_args=False).to(device)
-        return _Reading(classes, lambda outputs, targets: (outputs.to(precise).softmax(1), targets))
+                return _Auroc(binary, lambda outputs, targets: (rank(outputs[:, 0]), targets), weighted)
+            return _Auroc(binary, lambda outputs, targets: (rank(outputs[:, 1] - outputs[:, 0]), targets), weighted)
+        classes = MulticlassAUROC(num_classes=target.size, **options).to(device)
+        return _Auroc(
+            classes, lambda outputs, targets: (outputs.to(precise).softmax(1), targets), weighted, target.size
+        )
+
+
+class _Auroc(_Reading):
+    """The mean over the classes or labels that samples with and without are there of.
+
+    torchmetrics counts the others as 0, which is no statement about the model. NaN where there is no such class.
+    """
+
+    def __init__(
+        self, metric: Metric, read: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], weighted: bool, classes: int = 0
+    ) -> None:
+        super().__init__(metric, read)
+        self.weighted, self.classes = weighted, classes
+        self.compute, self.reset = self._mean, self._forget
+        self._seen: list[Tensor] = []
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        scores, targets = self.read(outputs, targets)
+        self.metric.update(scores, targets)
+        truth = functional.one_hot(targets, self.classes) if self.classes else targets
+        self._seen.append(truth.view(len(truth), -1))
+
+    def _mean(self) -> Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the classes that are left out below
+            values = self.metric.compute().view(-1)
+        truth = torch.cat(self._seen)
+        positives = truth.sum(0)
+        told_apart = (positives > 0) & (positives < len(truth))
+        shares = positives[told_apart] if self.weighted else told_apart[told_apart]
+        return (values[told_apart] * shares).sum() / shares.sum()
+
+    def _forget(self) -> None:
+        self.metric.reset()
+        self._seen = []
 
 
 class ErrorConfig(MetricConfig):
