@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 import trainkit
+from tests.conftest import MakeExperiment
 from trainkit import cli
 
 BARE = "data: digits\nmodel: mlp\n"
@@ -116,6 +117,58 @@ def test_wrong_commands(run: Run, words: str, code: int, expected: str) -> None:
     Path("cfg.yaml").write_text(BARE)
     assert run(*words.split()) == Ended(code, "", f"error: {expected}\n")
     assert os.listdir() == ["cfg.yaml"]
+
+
+CLASSES = """
+name  samples  precision    recall        F1
+cat         1   100.00 %  100.00 %  100.00 %
+dog         2    50.00 %   50.00 %   50.00 %
+owl         1     0.00 %    0.00 %    0.00 %
+
+     cat  dog  owl
+cat    1    .    .
+dog    .    1    1
+owl    .    1    .
+Rows: the true class. Columns: what the model says.
+"""
+
+
+def test_eval_shows_the_classes_below_the_metrics(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainkit import evaluation
+    from trainkit.per_class import ClassScore
+
+    scores = ClassScore("cat", 1, 1, 1), ClassScore("dog", 2, 2, 1), ClassScore("owl", 1, 1, 0)
+    found = evaluation.Evaluation(
+        {"loss": 0.5, "accuracy": 0.5}, ["look out"], scores, [[1, 0, 0], [0, 1, 1], [0, 1, 0]]
+    )
+    monkeypatch.setattr(evaluation, "evaluate_checkpoint", lambda *arguments, **keywords: found)
+    Path("best.pt").touch()
+    first = "test/loss 0.5  test/accuracy 50.00 %\n"
+    assert run("eval", "--ckpt", "best.pt") == Ended(0, first + CLASSES, "warning: look out\n")
+    plain = json.loads(run("eval", "--ckpt", "best.pt", "--json").out)
+    assert plain.keys() == {"checkpoint", "split", "metrics", "notes", "per_class", "confusion"}
+    assert plain["confusion"] == [[1, 0, 0], [0, 1, 1], [0, 1, 0]]
+    assert plain["per_class"][1] == {
+        "name": "dog", "samples": 2, "said": 2, "right": 1, "precision": 0.5, "recall": 0.5, "f1": 0.5,
+    }  # fmt: skip
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = run("eval", "--ckpt", "best.pt").out.splitlines()
+    assert [line for line in shown if "\x1b" in line] == [f"\x1b[1m{CLASSES.splitlines()[4]}\x1b[0m"]
+    found = evaluation.Evaluation({"loss": 0.5}, [], (ClassScore("c\x1b[31mat\n", 1, 1, 1),), [[1]])
+    assert "c\\x1b[31mat\\n  " in run("eval", "--ckpt", "best.pt").out
+
+
+def test_eval_of_numbers_is_one_line(run: Run, make: MakeExperiment) -> None:
+    from trainkit.run import train
+
+    result = train(make(data={"target": "number"}, loss="mse"), quiet=True)
+    ended = run("eval", "--ckpt", str(result.checkpoint))
+    assert ended.out.splitlines()[-1].startswith("test/loss ")
+    plain = json.loads(run("eval", "--ckpt", str(result.checkpoint), "--json").out)
+    assert plain["metrics"] == {
+        name.removeprefix("test/"): value for name, value in result.metrics.items() if "test" in name
+    }
+    assert "per_class" not in plain
 
 
 def test_control_characters_do_not_reach_the_terminal(run: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,10 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.conftest import MakeExperiment, equal
 from trainkit import building
+from trainkit.data import Batch
 from trainkit.experiment import ExperimentConfig
 from trainkit.loop import Parts, Plan, due, evaluate, evaluating, fit, train_steps
 from trainkit.progress import Progress
-from trainkit.records import Record, TrainRecord
+from trainkit.records import EpochRecord, Record, TrainRecord
 
 
 def built(experiment: ExperimentConfig) -> tuple[Parts, Plan]:
@@ -155,3 +158,21 @@ def test_batch_norm_with_a_last_batch_of_one_is_refused_early(make: MakeExperime
     with pytest.raises(Exception, match=r"leaves a last batch of 1 sample.*loader\.drop_last=true or"):
         built(experiment)
     built(make(model=model, data={"val": 0, "samples": 129}, loader={"drop_last": True}))
+
+
+def test_waiting_for_data_is_told_from_training(make: MakeExperiment) -> None:
+    parts, plan = built(make(data={"val": 0, "samples": 32}, train={"epochs": 1, "accumulate": 2}))
+    loader = parts.train
+    batches = list(loader.epoch(0))
+
+    def slowly(epoch: int, *, start: int) -> Iterator[Batch]:
+        for batch in batches:
+            time.sleep(0.05)
+            yield batch
+
+    loader.epoch = slowly  # type: ignore[method-assign, assignment]
+    heard = Heard()
+    fit(parts, plan, Progress(), sink=heard, save=lambda best: None, stop=lambda: False)
+    [epoch] = [record for record in heard.records if isinstance(record, EpochRecord)]
+    assert epoch.waiting * epoch.elapsed_s >= 0.1
+    assert 0.1 / epoch.elapsed_s <= epoch.waiting < 1

@@ -453,7 +453,7 @@ def test_averaged_weights_are_what_is_evaluated(make: MakeExperiment) -> None:
     result = train(make(train={"epochs": 2, "ema": 0.5}))
     stored = torch.load(result.checkpoint, weights_only=True)
     assert not equal(stored["ema"], stored["model"])
-    metrics, _ = evaluate_checkpoint(result.checkpoint, "val")
+    metrics = evaluate_checkpoint(result.checkpoint, "val").metrics
     [best] = [r for r in records(result.run_dir) if r["kind"] == "eval" and r["split"] == "val" and r["best"]][-1:]
     assert metrics == {name: best[name] for name in ("loss", "accuracy")}
     # Averaging changes what is measured, not how the weights move.
@@ -491,17 +491,18 @@ def test_evaluation_in_steps_or_epochs(make: MakeExperiment, every: object, step
 def test_eval_gives_what_training_logged(make: MakeExperiment) -> None:
     result = train(make(metrics=["accuracy", "f1"]))
     [best] = [r for r in records(result.run_dir) if r["kind"] == "eval" and r["split"] == "val" and r["best"]][-1:]
-    metrics, notes = evaluate_checkpoint(result.checkpoint, "val", device="cpu")
+    found = evaluate_checkpoint(result.checkpoint, "val", device="cpu")
+    metrics, notes = found.metrics, found.notes
     assert notes == []
     assert metrics == {name: best[name] for name in ("loss", "accuracy", "f1")}
-    tested, _ = evaluate_checkpoint(result.checkpoint)
+    tested = evaluate_checkpoint(result.checkpoint).metrics
     assert {f"test/{name}": value for name, value in tested.items()}.items() <= dict(result.metrics).items()
 
 
 def test_eval_needs_only_the_checkpoint(make: MakeExperiment) -> None:
     result = train(make(train={"epochs": 1}))
     alone = result.checkpoint.rename("alone.pt")
-    metrics, _ = evaluate_checkpoint(alone, "test", overrides=["loader.eval_batch_size=5"])
+    metrics = evaluate_checkpoint(alone, "test", overrides=["loader.eval_batch_size=5"]).metrics
     assert metrics["accuracy"] == result.metrics["test/accuracy"]
     with pytest.raises(ConfigError, match="only data and loader can change"):
         evaluate_checkpoint(alone, overrides=["model.hidden=[3]"])
@@ -510,14 +511,16 @@ def test_eval_needs_only_the_checkpoint(make: MakeExperiment) -> None:
 def test_a_run_directory_stands_for_the_checkpoint_to_use_in_it(make: MakeExperiment) -> None:
     for val in (32, 0):
         result = train(make(data={"val": val}, train={"epochs": 1}))
-        metrics, notes = evaluate_checkpoint(result.run_dir)
+        found = evaluate_checkpoint(result.run_dir)
+        metrics, notes = found.metrics, found.notes
         assert metrics["loss"] == result.metrics["test/loss"]
         assert notes == []
 
 
 def test_another_normalisation_is_not_used_and_that_is_said(make: MakeExperiment) -> None:
     result = train(make(data={"name": "digits", "normalize": "half"}, train={"epochs": 1, "max_steps": 2}))
-    metrics, notes = evaluate_checkpoint(result.checkpoint, overrides=["data.normalize=none"])
+    found = evaluate_checkpoint(result.checkpoint, overrides=["data.normalize=none"])
+    metrics, notes = found.metrics, found.notes
     assert notes == ["the normalisation of the training run is used, not the one given"]
     assert metrics["loss"] == result.metrics["test/loss"]
 
@@ -537,7 +540,7 @@ def test_a_vanished_directory_is_the_reason_that_is_told(make: MakeExperiment, m
 
 def test_other_samples_are_named(make: MakeExperiment) -> None:
     result = train(make(train={"epochs": 1}))
-    _, notes = evaluate_checkpoint(result.checkpoint, "test", overrides=["data.test_samples=16"])
+    notes = evaluate_checkpoint(result.checkpoint, "test", overrides=["data.test_samples=16"]).notes
     assert notes == ["these test samples are not the ones of the training run"]
 
 

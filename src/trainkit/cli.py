@@ -131,19 +131,14 @@ def evaluate(
     _check_choice("split", split, SPLITS)
     if not ckpt.exists():
         raise CheckpointError(f"{ckpt}: no such file")
-    from trainkit.evaluation import measure
+    from trainkit.evaluation import evaluate_checkpoint
     from trainkit.records import format_metric, plain_json
 
-    found = measure(ckpt, split, device=device or "auto", overrides=overrides or [])
+    found = evaluate_checkpoint(ckpt, split, device=device or "auto", overrides=overrides or [])
     for note in found.notes:
         print(f"warning: {note}", file=sys.stderr)
     if as_json:
-        plain = {"checkpoint": str(ckpt), "split": split, "metrics": found.metrics, "notes": found.notes}
-        if found.per_class:
-            plain["per_class"] = [score.to_plain() for score in found.per_class]
-        if found.confusion:
-            plain["confusion"] = found.confusion
-        print(json.dumps(plain_json(plain)))
+        print(json.dumps(plain_json({"checkpoint": str(ckpt), "split": split, **found.to_plain()})))
     else:
         print("  ".join(format_metric(f"{split}/{name}", value) for name, value in found.metrics.items()))
         _show_classes(found)

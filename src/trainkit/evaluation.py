@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainkit import checkpoint, merging, snapshot
 from trainkit import device as devices
@@ -28,18 +29,17 @@ class Evaluation:
     per_class: tuple[ClassScore, ...] = ()
     """One for every class or label; empty where the targets are numbers."""
     confusion: list[list[int]] | None = None
-    """Samples of each true class (rows) that the model takes for each class (columns); None where there are no classes."""
+    """Samples of each true class (rows) that the model takes for each class (columns); None for other targets."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON, without what there is not."""
+        plain: dict[str, Any] = {"metrics": self.metrics, "notes": self.notes}
+        if self.per_class:
+            plain["per_class"] = [score.to_plain() for score in self.per_class]
+        return plain | ({"confusion": self.confusion} if self.confusion else {})
 
 
 def evaluate_checkpoint(
-    path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
-) -> tuple[dict[str, float], list[str]]:
-    """`measure`, without what it says of each class: `loss` and the metrics, and what a reader of them should know."""
-    measured = measure(path, split, device=device, overrides=overrides)
-    return measured.metrics, measured.notes
-
-
-def measure(
     path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
 ) -> Evaluation:
     """Measure a checkpoint on a split of its data. Needs only the file and the data.
@@ -83,6 +83,6 @@ def measure(
         assert metrics is not None
         return Evaluation(metrics, notes)
     tally = Tally(spec.target, chosen)
-    metrics = evaluate(parts, loader, watch=tally.watch)
+    metrics = evaluate(parts, loader, watch=lambda batch, outcome: tally.update(outcome.outputs, batch.targets))
     assert metrics is not None
     return Evaluation(metrics, notes, tally.scores(), tally.confusion())

@@ -15,6 +15,7 @@ from trainkit import merging, registry, validation
 from trainkit.config import Component, Config
 from trainkit.data import DataConfig, DataSpec
 from trainkit.data.loading import LoaderConfig
+from trainkit.data.transforms import ImageDataConfig, check_augment
 from trainkit.device import PrecisionName
 from trainkit.errors import ConfigError, DataError, did_you_mean
 from trainkit.losses import CrossEntropyConfig, LossConfig
@@ -106,7 +107,22 @@ class LogConfig(Config):
     every: Count = 100
     """Steps between records of the training loss; also at the end of each epoch."""
     tensorboard: bool = True
-    """Write event files for TensorBoard."""
+    """Write event files for TensorBoard. The switches below say what they hold besides the curves."""
+    pictures: bool = True
+    """Of picture data: the first training batch as the model sees it; after the run, val pictures with what the model
+    says of them, and its worst mistakes in the whole val split."""
+    confusion_matrix: bool = False
+    """After the run: which classes of the val split are taken for which."""
+    pr_curves: bool = False
+    """After the run: precision against recall on the val split, for each class or label."""
+    hparams: bool = True
+    """After the run: its settings and final metrics, a row on the page that compares runs."""
+    histograms: bool = False
+    """At every evaluation: the distribution of each weight and gradient."""
+    feature_maps: bool = False
+    """At every evaluation: what the first convolution makes of one val sample, channel by channel."""
+    graph: bool = False
+    """The model as a graph of operations."""
 
 
 class CheckpointConfig(Config):
@@ -216,6 +232,7 @@ def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
         lambda: _check_labels(experiment, spec),
         lambda: monitored(experiment, spec),
         lambda: _check_val(experiment),
+        lambda: _check_augment(experiment, spec),
     ]
     problems: list[str] = []
     for rule in rules:
@@ -231,6 +248,11 @@ def _check_labels(experiment: ExperimentConfig, spec: DataSpec) -> None:
     labels = ["loss", *(metric.label for metric in metrics_of(experiment, spec))]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
         raise ConfigError(f"metrics: {twice!r} is recorded already; one record holds one value of a name")
+
+
+def _check_augment(experiment: ExperimentConfig, spec: DataSpec) -> None:
+    if isinstance(experiment.data, ImageDataConfig):
+        check_augment(experiment.data.augment, spec)
 
 
 def _check_val(experiment: ExperimentConfig) -> None:

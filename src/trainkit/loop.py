@@ -96,6 +96,8 @@ class StepOutput:
     samples: int
     grad_norm: Tensor | None
     """L2 norm before clipping, shape (); None when nothing is clipped."""
+    waited_s: float
+    """How long the data loader let the step wait."""
 
 
 def due(step: int, *, every: int, last: bool) -> bool:
@@ -119,7 +121,9 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             seeding.reseed(parts.device, parts.seed, "step", progress.step)
             parts.optimizer.zero_grad(set_to_none=True)
             losses: list[Tensor] = []
+            waited, asked = 0.0, time.perf_counter()
             for batch in islice(batches, len(sizes)):
+                waited += time.perf_counter() - asked
                 batch = parts.prepare(batch, progress.epoch)
                 with parts.precision.autocast():
                     loss = parts.loss_fn(parts.model, batch).loss
@@ -127,6 +131,7 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
                 loss = loss * (len(batch.index) / samples) if len(sizes) > 1 else loss
                 parts.precision.backward(loss)
                 losses.append(loss.detach())
+                asked = time.perf_counter()
             norm = parts.precision.update(parts.optimizer, parameters, plan.clip_norm)
             parts.scheduler.step()
             progress.step += 1
@@ -135,7 +140,7 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             progress.batch += len(sizes)
             if epoch_ends := progress.batch == plan.batches_per_epoch:
                 progress.epoch, progress.batch = progress.epoch + 1, 0
-            yield StepOutput(losses[0] if len(losses) == 1 else torch.stack(losses).sum(), samples, norm)
+            yield StepOutput(losses[0] if len(losses) == 1 else torch.stack(losses).sum(), samples, norm, waited)
             if epoch_ends:
                 break
 
@@ -186,7 +191,7 @@ def fit(
         meter.start()
         lr = parts.optimizer.param_groups[0]["lr"]
         output = next(steps)
-        meter.add(output.loss, output.samples, lr)
+        meter.add(output.loss, output.samples, lr, output.waited_s)
         epoch_ends = progress.batch == 0
         if due(progress.step, every=plan.log_every, last=epoch_ends or plan.finished(progress)):
             norm = _read(meter, parts, output.grad_norm)

@@ -25,17 +25,21 @@ class Meter:
         self._unread: list[tuple[Tensor, int]] = []
         self._lr = self._norm = 0.0
         self._started = 0.0
-        self._window_s = self._epoch_s = 0.0
+        self._window_s = self._epoch_s = self._epoch_waited_s = 0.0
         self._window_samples = self._epoch_samples = 0
 
     def start(self) -> None:
         """The clock runs from here to `add`; evaluation and saving are not training time."""
         self._started = time.perf_counter()
 
-    def add(self, loss: Tensor, samples: int, lr: float) -> None:
-        """Count a step in: its mean loss, shape (), its samples and its rate. Does not wait for the device."""
+    def add(self, loss: Tensor, samples: int, lr: float, waited_s: float) -> None:
+        """Count a step in: its mean loss, shape (), its samples, its rate, and how long it waited for data.
+
+        Does not wait for the device.
+        """
         self._unread.append((loss, samples))
         self._lr = lr
+        self._epoch_waited_s += waited_s
         self._window_samples += samples
         self._window_s += time.perf_counter() - self._started
 
@@ -94,9 +98,10 @@ class Meter:
             loss=progress.epoch_loss / progress.epoch_samples,
             samples_per_s=self._epoch_samples / self._epoch_s,
             elapsed_s=self._epoch_s,
+            waiting=self._epoch_waited_s / self._epoch_s,
         )
         progress.epoch_loss, progress.epoch_samples = 0.0, 0
-        self._epoch_s, self._epoch_samples = 0.0, 0
+        self._epoch_s, self._epoch_waited_s, self._epoch_samples = 0.0, 0.0, 0
         return record
 
     def _diverged(self, what: str, step: int, norm: float) -> DivergedError:

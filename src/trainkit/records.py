@@ -46,6 +46,8 @@ class EpochRecord:
     samples_per_s: float
     elapsed_s: float
     """Training time, without evaluation and saving."""
+    waiting: float
+    """The share of it that was spent waiting for data."""
 
 
 @dataclass(frozen=True, slots=True)

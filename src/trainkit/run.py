@@ -228,6 +228,8 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
         sink.write(StartRecord(_facts(job), yamlfile.dump(experiment.to_plain())))
         for note in [*notes, *_fallback_notes(directory), *warnings(experiment, job.data, job.parts, plan)]:
             sink.write(NoteRecord(note, "warning"))
+        for record in job.data.notes:
+            sink.write(record)
         if resumed_from:
             where = f"step {progress.step}, with {progress.batch} batches of epoch {progress.epoch + 1} done"
             sink.write(NoteRecord(f"resumed at {where}: weights, optimizer, scheduler, best value, data order"))

@@ -169,18 +169,13 @@ def _picture(path: Path, title: str, key: str, trials: Sequence[Trial], ranked: 
 
 
 def write_hparams(directory: Path, trials: Sequence[Trial]) -> None:
-    """Values and final metrics of the finished trials, for TensorBoard's HPARAMS page."""
-    from torch.utils.tensorboard import SummaryWriter
+    """Values and final metrics of the finished trials whose own runs do not tell TensorBoard, for its HPARAMS page."""
+    from trainkit.sinks import tensorboard
 
     shutil.rmtree(directory, ignore_errors=True)  # what a resumed sweep says replaces what it said before
     for trial in trials:
-        if trial.metrics:
-            values = {
-                key: value if isinstance(value, bool | int | float | str) else show(value)
-                for key, value in trial.values.items()
-            }
-            with SummaryWriter(str(directory / trial.name)) as writer:
-                writer.add_hparams(values, trial.metrics, run_name=".")
+        if trial.metrics and not any(trial.run.tensorboard.glob(f"*{tensorboard.HPARAMS}")):
+            tensorboard.write_hparams(directory / trial.name, trial.values, trial.metrics)
 
 
 def _in_order(trials: Sequence[Trial], ranked: Sequence[Trial]) -> list[tuple[str, Trial]]:

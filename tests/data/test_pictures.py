@@ -8,13 +8,21 @@ import torch
 from PIL import Image
 
 from trainkit.data.base import Data
+from trainkit.data.caching import CachedSource
+from trainkit.data.decoding import PictureSource
 from trainkit.data.loading import LoaderConfig
-from trainkit.data.pictures import ImageFolderConfig, ImageTxtConfig
+from trainkit.data.picture_folders import ImageFolderConfig
 from trainkit.errors import DataError
 from trainkit.experiment import ExperimentConfig
 from trainkit.run import train
 
 COLOURS = {"cats": (200, 40, 30), "dogs": (20, 60, 220)}
+CACHED = pytest.mark.parametrize("cache", [False, True])
+
+
+@pytest.fixture(autouse=True)
+def cache_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINKIT_CACHE_DIR", "cache")
 
 
 def draw(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (20, 12), mode: str = "RGB") -> None:
@@ -29,41 +37,35 @@ def folder(root: str = "pets", each: int = 10) -> Path:
     return Path(root)
 
 
+def cut(name: str) -> None:
+    """Leave the header of a picture whole, and half of the rest."""
+    Path(name).write_bytes(Path(name).read_bytes()[: Path(name).stat().st_size // 2 + 5])
+
+
 def read(**options: Any) -> Data:
     return ImageFolderConfig.from_plain({"path": "pets", "size": 8, "val": 0.25, **options}).build(seed=0)
 
 
-def test_a_folder_per_class() -> None:
-    folder()
-    data = read()
-    assert data.spec.target.names == ("cats", "dogs")
-    assert data.spec.shape == (3, 8, 8)
-    assert data.val is not None
-    assert data.test is not None
-    assert (len(data.train), len(data.val), len(data.test)) == (12, 4, 4)
-    batch = data.train.take(torch.arange(len(data.train)))
-    assert batch.inputs.dtype == torch.uint8
-    for picture, target in zip(batch.inputs, batch.targets.tolist(), strict=True):
-        assert tuple(picture[:, 4, 4].tolist()) == COLOURS[data.spec.target.names[target]]
+def problems(**options: Any) -> tuple[str, ...]:
+    with pytest.raises(DataError) as error:
+        read(**options)
+    return error.value.problems
 
 
-def test_splits_that_are_there_are_used() -> None:
-    for part, each in (("train", 6), ("val", 2), ("test", 3)):
-        folder(f"pets/{part}", each)
-    data = read()
-    assert data.val is not None
-    assert data.test is not None
-    assert (len(data.train), len(data.val), len(data.test)) == (12, 4, 6)
+def sizes(data: Data) -> tuple[int, int, int]:
+    return len(data.train), len(data.val or ()), len(data.test or ())
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
-def test_every_mode_of_picture_is_decoded(mode: str) -> None:
-    ending = "tif" if mode == "CMYK" else "png"
-    for label in COLOURS:
-        draw(Path("pets", label, f"a.{ending}"), COLOURS[label], (5, 40), mode)
-    for wanted, channels in (("rgb", 3), ("grey", 1)):
-        data = read(mode=wanted, val=0, test=None, size=[6, 10])
-        assert data.train.take(torch.arange(2)).inputs.shape == (2, channels, 6, 10)
+def experiment(**data: Any) -> ExperimentConfig:
+    return ExperimentConfig.from_plain(
+        {
+            "data": {"name": "image_folder", "path": "pets", "size": 8, "val": 0, "test": None, **data},
+            "loader": {"batch_size": 4, "num_workers": 0},
+            "model": {"name": "cnn", "channels": [4], "hidden": []},
+            "train": {"epochs": 1},
+            "log": {"tensorboard": False},
+        }
+    )
 
 
 def test_workers_hand_out_the_same_batches() -> None:
@@ -76,68 +78,128 @@ def test_workers_hand_out_the_same_batches() -> None:
     assert all(torch.equal(one, other) for one, other in zip(*batches, strict=True))
 
 
-def test_labels_in_a_text_file() -> None:
+def test_the_splits_are_disjoint_and_the_test_split_is_the_same_for_every_seed() -> None:
     folder()
-    lines = [f"{label}/a picture {n}.png {label[:3]}" for label in COLOURS for n in range(10)]
-    Path("labels.txt").write_text("# name label\n\n" + "\n".join(lines) + "\n")
-    data = ImageTxtConfig(path="pets", labels="labels.txt", size=8).build(seed=0)
-    assert data.spec.target.names == ("cat", "dog")
-    assert len(data.train) + len(data.val or ()) + len(data.test or ()) == 20
+    data, other = (ImageFolderConfig(path="pets", size=8, val=0.25).build(seed) for seed in (0, 1))
+    assert sizes(data) == (12, 4, 4)
+    assert data.val is not None
+    assert data.test is not None
+    assert other.test is not None
+    assert sorted(torch.cat([data.train.index, data.val.index, data.test.index]).tolist()) == [*range(20)]
+    assert torch.equal(data.test.index, other.test.index)
+    assert not torch.equal(data.train.index, other.train.index)
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("alone", "labels.txt:2: expected 'name label', got 'alone'"),
-        ("cats/a picture 0.png cat", "labels.txt:2: 'cats/a picture 0.png' stands there twice"),
-        ("cats/none.png cat", "labels.txt:2: no picture pets/cats/none.png"),
-    ],
-)
-def test_bad_label_lines_are_named(line: str, message: str) -> None:
-    folder(each=1)
-    Path("labels.txt").write_text(f"cats/a picture 0.png cat\n{line}\n")
-    with pytest.raises(DataError) as error:
-        ImageTxtConfig(path="pets", labels="labels.txt").build(seed=0)
-    assert error.value.problems == (message,)
-
-
-def test_folders_that_will_not_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"{tmp_path}/pets: no such file or directory"):
-        read()
-    Path("pets/cats").mkdir(parents=True)
-    with pytest.raises(DataError, match="expected a folder per class, found 1"):
-        read()
-    Path("pets/dogs").mkdir()
-    with pytest.raises(DataError, match="pets/cats: no pictures in it"):
-        read()
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_picture_that_cannot_be_read_ends_the_run_with_its_path(workers: int) -> None:
+@CACHED
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_the_cache_and_on_error_change_nothing_where_all_is_well(cache: bool, on_error: str) -> None:
     folder()
-    Path("pets/cats/a picture 3.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    experiment = ExperimentConfig.from_plain(
-        {
-            "data": {"name": "image_folder", "path": "pets", "size": 8, "val": 0, "test": None},
-            "loader": {"num_workers": workers},
-            "model": "mlp",
-            "log": {"tensorboard": False},
-        }
+    plain, data = read(), read(cache=cache, on_error=on_error)
+    assert data.digests() == plain.digests()
+    assert isinstance(data.train.source, CachedSource if cache else PictureSource)
+    positions = torch.arange(12)
+    assert torch.equal(data.train.take(positions).inputs, plain.train.take(positions).inputs)
+    assert [note.level for note in data.notes] == ["info"] * cache  # what the cache took
+    assert read(cache=cache, on_error=on_error).notes == ()
+
+
+@CACHED
+def test_files_that_are_no_pictures_are_all_named_before_training(cache: bool) -> None:
+    folder()
+    Path("pets/cats/a picture 3.png").write_text("hello")
+    Path("pets/dogs/empty.JPG").write_bytes(b"")
+    assert problems(cache=cache) == (
+        "pets/cats/a picture 3.png: not a picture that can be read (it begins with b'hello')",
+        "pets/dogs/empty.JPG: not a picture that can be read (the file is empty)",
+        "pets: 2 of 21 pictures cannot be read; mend or remove them, or use data.on_error=skip",
     )
-    with pytest.raises(DataError) as error:
-        train(experiment)
-    assert str(error.value).startswith("pets/cats/a picture 3.png: not a picture that can be read (")
-    assert "\n" not in str(error.value)
+    assert not Path("cache").exists()
 
 
-def test_it_learns() -> None:
+def test_of_many_the_first_ten_are_named() -> None:
+    folder(each=15)
+    for number in range(12):
+        Path(f"pets/cats/a picture {number}.png").write_text("hello")
+    found = problems()
+    assert len(found) == 12
+    assert found[10:] == (
+        "… and 2 more like these",
+        "pets: 12 of 30 pictures cannot be read; mend or remove them, or use data.on_error=skip",
+    )
+
+
+def test_a_damaged_picture_ends_the_run_when_it_is_decoded() -> None:
     folder()
-    plain = {
-        "data": {"name": "image_folder", "path": "pets", "size": 8, "normalize": "half", "stratify": True},
-        "loader": {"batch_size": 4, "num_workers": 0},
-        "model": {"name": "cnn", "channels": [4], "hidden": []},
-        "train": {"epochs": 15},
-        "optimizer": {"name": "adam", "lr": 1e-2},
-        "log": {"tensorboard": False},
-    }
-    assert train(ExperimentConfig.from_plain(plain)).metrics["test/accuracy"] == 1.0
+    cut("pets/cats/a picture 3.png")
+    with pytest.raises(DataError) as error:
+        train(experiment())
+    assert str(error.value).startswith("pets/cats/a picture 3.png: not a picture that can be read (")
+    assert str(error.value).endswith("); data.on_error=skip leaves such pictures out")
+
+
+def test_the_cache_finds_damaged_pictures_before_training() -> None:
+    folder()
+    cut("pets/cats/a picture 3.png")
+    for _ in range(2):  # the second time without decoding
+        assert problems(cache=True)[-1].startswith("pets: 1 of 20 pictures cannot be read; mend or remove them")
+
+
+@CACHED
+def test_unreadable_pictures_can_be_left_out_of_every_split(cache: bool) -> None:
+    for part in ("train", "val", "test"):
+        folder(f"pets/{part}", each=3)
+        cut(f"pets/{part}/cats/a picture 1.png")
+    data = read(on_error="skip", cache=cache)
+    assert sizes(data) == (5, 5, 5)
+    told = [note.text for note in data.notes if note.level == "warning"]
+    assert told[0] == "3 of 18 pictures cannot be read and are left out"
+    assert [text.partition(": not")[0] for text in told[1:]] == [
+        f"pets/{part}/cats/a picture 1.png" for part in ("train", "val", "test")
+    ]
+    assert data.test is not None
+    batch = data.test.take(torch.arange(5))
+    assert batch.targets.tolist() == [0, 0, 1, 1, 1]
+    for picture, target in zip(batch.inputs, batch.targets.tolist(), strict=True):
+        assert tuple(picture[:, 4, 4].tolist()) == COLOURS[data.spec.target.names[target]]
+
+
+@CACHED
+def test_what_is_left_of_a_folder_has_the_same_fingerprint_as_the_folder_without_the_rest(cache: bool) -> None:
+    folder()
+    cut("pets/cats/a picture 1.png")
+    digests = read(on_error="skip", cache=cache).digests()
+    Path("pets/cats/a picture 1.png").unlink()
+    assert read().digests() == digests
+
+
+def test_a_class_of_which_nothing_is_left_is_an_error() -> None:
+    folder(each=5)
+    draw(Path("pets/birds/a.png"), (0, 0, 0))
+    cut("pets/birds/a.png")
+    *_, last = problems(on_error="skip")
+    assert last == "pets: no picture of 'birds' can be read"
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_more_than_half_unreadable_is_an_error_in_any_case(on_error: str) -> None:
+    folder(each=2)
+    for number in (0, 1):
+        Path(f"pets/cats/a picture {number}.png").write_text("hello")
+    draw(Path("pets/cats/b.png"), (0, 0, 0))
+    Path("pets/dogs/a picture 0.png").write_text("hello")
+    *_, last = problems(on_error=on_error)
+    assert last == "pets: 3 of 5 pictures cannot be read; are these the pictures that are meant?"
+
+
+def test_it_learns_and_the_cache_gives_the_same_run() -> None:
+    folder()
+    plain = experiment(
+        normalize="half", stratify=True, val=0.2, test=0.2, augment=["random_horizontal_flip"]
+    ).to_plain()
+    plain |= {"train": {"epochs": 15}, "optimizer": {"name": "adam", "lr": 1e-2}}
+    results = []
+    for cache in (False, True):
+        plain["data"]["cache"] = cache
+        results.append(train(ExperimentConfig.from_plain(plain)).metrics)
+    assert results[0] == results[1]
+    assert results[0]["test/accuracy"] == 1.0

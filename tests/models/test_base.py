@@ -230,7 +230,7 @@ def test_a_run_begins_with_the_checkpoint_of_another(make: MakeExperiment) -> No
     assert f"warning: model.weights: the last layer begins anew: 7.weight is (4, 8) in {path}, (3, 8) here" in said
 
     Path(path).unlink()
-    metrics, _ = evaluate_checkpoint(second.checkpoint)
+    metrics = evaluate_checkpoint(second.checkpoint).metrics
     assert metrics["loss"] == pytest.approx(second.metrics["test/loss"], rel=1e-5)
     resume(second.run_dir, ["train.epochs=2"], quiet=True)
     resumed = weights(second.run_dir / "checkpoints" / "last.pt")

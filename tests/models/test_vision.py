@@ -161,7 +161,8 @@ def test_trains_the_head_and_outlives_the_file_of_weights(make: MakeExperiment, 
     changed = {key for key in trained if not key.startswith("fc.") and not torch.equal(state[key], trained[key])}
     assert not changed
     Path("w.pt").unlink()
-    metrics, notes = evaluate_checkpoint(result.checkpoint)
+    found = evaluate_checkpoint(result.checkpoint)
+    metrics, notes = found.metrics, found.notes
     assert metrics["loss"] == pytest.approx(result.metrics["test/loss"], rel=1e-5)
     assert notes == []
     resume(result.run_dir, ["train.epochs=2"], quiet=True)
@@ -299,5 +300,5 @@ def test_timm_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_timm_model_trains_and_comes_back(make: MakeExperiment) -> None:
     model = {"name": "timm", "arch": "test_resnet"}
     result = train(make(model=model, data={"shape": [1, 16, 16]}, train={"max_steps": 2}), quiet=True)
-    metrics, _ = evaluate_checkpoint(result.checkpoint)
+    metrics = evaluate_checkpoint(result.checkpoint).metrics
     assert metrics["loss"] == pytest.approx(result.metrics["test/loss"], rel=1e-5)

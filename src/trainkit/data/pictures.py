@@ -1,72 +1,27 @@
-"""Pictures in files: a folder per class, or a folder and a text file of labels. Decoded in worker processes."""
+"""Pictures in files: what all sources of them have in common."""
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from trainkit.data.base import Batch, Data, DataSpec, Split, TargetSpec
+from trainkit.data import caching
+from trainkit.data.base import Data, DataSpec, Source, Split, TargetSpec, hold_out
+from trainkit.data.decoding import PictureSource, Unreadable, decode_all, find_foreign
 from trainkit.data.digits import Side
 from trainkit.data.transforms import ImageDataConfig, statistics
 from trainkit.errors import DataError
-from trainkit.registry import register
-from trainkit.seeding import permutation
+from trainkit.records import NoteRecord
 
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-MAX_PIXELS = 100_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class PictureSource:
-    """Files that are decoded when they are asked for: scaled to cover the size, and cut to it around the centre."""
-
-    root: Path
-    names: Sequence[str]
-    """Paths below `root`."""
-    targets: Tensor
-    """Shape (n,), int64."""
-    mode: Literal["rgb", "grey"]
-    height: int
-    width: int
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def take(self, index: Tensor, draw: int = 0) -> Batch:
-        return Batch(torch.stack([self._decode(self.names[n]) for n in index.tolist()]), self.targets[index], index)
-
-    def digest(self) -> str:
-        sha = hashlib.sha256(f"{self.mode} {self.height}x{self.width}".encode())
-        for name, target in zip(self.names, self.targets.tolist(), strict=True):
-            sha.update(f"{name}\0{(self.root / name).stat().st_size}\0{target}\n".encode())
-        return sha.hexdigest()
-
-    def _decode(self, name: str) -> Tensor:
-        """One picture. Shape (channels, height, width), uint8."""
-        import numpy as np
-        from PIL import Image, ImageOps
-
-        path = self.root / name
-        try:
-            with Image.open(path) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise DataError(f"{path}: {picture.width}x{picture.height} pixels are more than {MAX_PIXELS:,}")
-                upright = ImageOps.exif_transpose(picture).convert("RGB" if self.mode == "rgb" else "L")
-                fitted = ImageOps.fit(upright, (self.width, self.height), Image.Resampling.BILINEAR)
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such file") from None
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path}: not a picture that can be read ({str(error).splitlines()[0]})") from None
-        pixels = torch.from_numpy(np.array(fitted))
-        return pixels.permute(2, 0, 1).contiguous() if pixels.ndim == 3 else pixels.unsqueeze(0)
+Notes = tuple[NoteRecord, ...]
 
 
 class PicturesConfig(ImageDataConfig):
@@ -74,10 +29,18 @@ class PicturesConfig(ImageDataConfig):
 
     size: Side | tuple[Side, Side] = 224
     """Height and width in pixels to which every picture is brought."""
+    crop_pct: float = Field(1.0, gt=0, le=1)
+    """The share of a picture's shorter side that is kept: it is scaled to `size / crop_pct`, then the centre is cut."""
     mode: Literal["rgb", "grey"] = "rgb"
     """Three channels or one."""
     test: Annotated[float, Field(gt=0, lt=1)] | None = 0.2
     """The fraction of the pictures that is the test split, the same for every seed, when there is none yet."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """Pictures that cannot be read. `stop`: an error; before training for files that are no pictures, for damaged ones
+    when they are decoded. `skip`: decode all before training, leave those out, and say which."""
+    cache: bool = False
+    """Keep the decoded pictures on disk (height x width x channels bytes each), so that later epochs and runs read them
+    without decoding; below TRAINKIT_CACHE_DIR, by default `~/.cache/trainkit`."""
 
     @abstractmethod
     def build(self, seed: int) -> Data: ...
@@ -87,111 +50,93 @@ class PicturesConfig(ImageDataConfig):
 
     def _source(self, root: Path, names: Sequence[str], targets: Sequence[int]) -> PictureSource:
         height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
-        return PictureSource(root, names, torch.tensor(targets, dtype=torch.int64), self.mode, height, width)
+        numbers = torch.tensor(targets, dtype=torch.int64)
+        return PictureSource(root, names, numbers, self.mode, height, width, self.crop_pct)
 
-    def _divide(
-        self,
-        source: PictureSource,
-        classes: Sequence[str],
-        seed: int,
-        val: Split | None = None,
-        test: Split | None = None,
+    def _data(
+        self, where: Path, files: Mapping[Part, PictureSource], classes: Sequence[str], seed: int, notes: Notes = ()
     ) -> Data:
-        """Take the splits that are not there yet off the training pictures."""
-        if test is None and self.test:
-            order = permutation(len(source), 0, "test")
-            count = round(len(source) * self.test)
-            held_out, rest = order[:count].sort().values.tolist(), order[count:].sort().values.tolist()
-            test = _all(
-                self._source(source.root, [source.names[n] for n in held_out], source.targets[held_out].tolist())
-            )
-            source = self._source(source.root, [source.names[n] for n in rest], source.targets[rest].tolist())
-        train, taken = self.divide(source, seed) if val is None else (_all(source), val)
-        channels = 3 if self.mode == "rgb" else 1
-        mean, std = statistics(self.normalize, channels)
+        """Leave out what cannot be read, and take the splits that are not there yet off the training pictures.
+
+        Args:
+            where: what to call the whole of the pictures in messages.
+            files: at least those for training.
+        """
+        sources, left_out = self._readable(where, files, classes)
+        train = sources["train"]
+        test, rest = hold_out(train, 0 if "test" in sources else self.test or 0)
+        if "test" in sources:
+            test = _all(sources["test"])
+        if "val" in sources:  # then `val` does not count, but `subset` does
+            kept, _ = self.model_copy(update={"val": 0}).divide(train, seed, rest)
+            val: Split | None = _all(sources["val"])
+        else:
+            kept, val = self.divide(train, seed, rest)
+        shape = files["train"].shape
+        mean, std = statistics(self.normalize, shape[0])
         target = TargetSpec(kind="class", size=len(classes), names=tuple(classes))
-        shape = (channels, source.height, source.width)
-        return Data(DataSpec(shape=shape, target=target, image=True, mean=mean, std=std), train, taken, test)
+        spec = DataSpec(shape=shape, target=target, image=True, mean=mean, std=std)
+        return Data(spec, kept, val, test if len(test) else None, notes + left_out)
+
+    def _readable(
+        self, where: Path, files: Mapping[Part, PictureSource], classes: Sequence[str]
+    ) -> tuple[dict[Part, Source], Notes]:
+        found = {part: caching.find(source) if self.cache else None for part, source in files.items()}
+        caches = {part: cache for part, cache in found.items() if cache}
+        unreadable = {part: cache.unreadable for part, cache in caches.items()}
+        new = {part: source for part, source in files.items() if part not in caches}
+        notes: Notes = ()
+        if self.on_error == "stop":  # first, for all that follows may take long
+            self._refuse(where, files, classes, unreadable | {part: find_foreign(new[part]) for part in new})
+        for part, source in new.items():
+            if self.cache:
+                caches[part], took = caching.build(source)
+                unreadable[part] = caches[part].unreadable
+                notes += (NoteRecord(took),)
+            elif self.on_error == "skip":
+                unreadable[part] = {number: why for _, failed in decode_all(source) for number, why in failed.items()}
+        problems = self._refuse(where, files, classes, unreadable)
+        if problems:
+            total = sum(map(len, files.values()))
+            told = [f"{len(problems):,} of {total:,} pictures cannot be read and are left out", *problems]
+            notes += tuple(NoteRecord(text, "warning") for text in told)
+        sources: dict[Part, Source] = {}
+        for part, source in files.items():
+            readable = source.without(unreadable.get(part, {}))
+            sources[part] = caches[part].open(readable) if part in caches else readable
+        return sources, notes
+
+    def _refuse(
+        self,
+        where: Path,
+        files: Mapping[Part, PictureSource],
+        classes: Sequence[str],
+        unreadable: Mapping[Part, Unreadable],
+    ) -> list[str]:
+        """What is wrong with the pictures that cannot be read, one text each.
+
+        Raises:
+            DataError: it is more than can be left out.
+        """
+        problems = [
+            f"{files[part].path(number)}: {why}" for part in files for number, why in unreadable.get(part, {}).items()
+        ]
+        total = sum(map(len, files.values()))
+        count = f"{where}: {len(problems):,} of {total:,} pictures cannot be read"
+        if 2 * len(problems) > total:
+            raise DataError(*first_ten(problems), f"{count}; are these the pictures that are meant?")
+        if problems and self.on_error == "stop":
+            raise DataError(*first_ten(problems), f"{count}; mend or remove them, or use data.on_error=skip")
+        readable = files["train"].without(unreadable.get("train", {})).targets
+        for number in set(files["train"].targets.tolist()) - set(readable.tolist()):
+            raise DataError(*first_ten(problems), f"{where}: no picture of {classes[number]!r} can be read")
+        return problems
 
 
-def _all(source: PictureSource) -> Split:
+def _all(source: Source) -> Split:
     return Split(source, torch.arange(len(source)))
 
 
-@register("data")
-class ImageFolderConfig(PicturesConfig):
-    """A folder of pictures per class; or `train`, and if you like `val` and `test`, with a folder per class in each."""
-
-    name: Literal["image_folder"] = "image_folder"
-    path: str
-    """The folder, relative to the directory in which the command runs; `~` is expanded."""
-
-    def build(self, seed: int) -> Data:
-        root = Path(self.path).expanduser()
-        parts = {part: root / part for part in ("train", "val", "test") if (root / part).is_dir()}
-        if "train" not in parts:
-            parts = {"train": root}
-        classes = _folders(parts["train"])
-        if len(classes) < 2:
-            raise DataError(f"{parts['train'].absolute()}: expected a folder per class, found {len(classes)}")
-        sources = {part: self._folder(folder, classes) for part, folder in parts.items()}
-        others = {part: _all(source) for part, source in sources.items() if part != "train"}
-        return self._divide(sources["train"], classes, seed, others.get("val"), others.get("test"))
-
-    def _folder(self, root: Path, classes: Sequence[str]) -> PictureSource:
-        if strange := [name for name in _folders(root) if name not in classes]:
-            raise DataError(f"{root / strange[0]}: the training pictures have no class {strange[0]!r}")
-        names: list[str] = []
-        targets: list[int] = []
-        for number, label in enumerate(classes):
-            files = [path for path in (root / label).rglob("*") if path.suffix.lower() in ENDINGS and path.is_file()]
-            if not files:
-                raise DataError(f"{root / label}: no pictures in it ({', '.join(ENDINGS)})")
-            # Sorted, so that the order does not depend on the file system.
-            names += sorted(path.relative_to(root).as_posix() for path in files)
-            targets += [number] * len(files)
-        return self._source(root, names, targets)
-
-
-def _folders(root: Path) -> list[str]:
-    try:
-        return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{root.absolute()}: {(error.strerror or str(error)).lower()}") from None
-
-
-@register("data")
-class ImageTxtConfig(PicturesConfig):
-    """A folder of pictures, and a text file with a line `name label` for each."""
-
-    name: Literal["image_txt"] = "image_txt"
-    path: str
-    """The folder of the pictures, relative to the directory in which the command runs; `~` is expanded."""
-    labels: str
-    """The text file. The label is the last word of a line, so that names may have spaces; `#` begins a comment line."""
-
-    def build(self, seed: int) -> Data:
-        root, file = Path(self.path).expanduser(), Path(self.labels).expanduser()
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-        except OSError as error:
-            raise DataError(f"{file.absolute()}: {(error.strerror or str(error)).lower()}") from None
-        except UnicodeDecodeError as error:
-            raise DataError(f"{file}: not UTF-8 at byte {error.start}") from None
-        rows: dict[str, str] = {}
-        for number, line in enumerate(lines, 1):
-            if not line.strip() or line.lstrip().startswith("#"):
-                continue
-            name, _, label = line.strip().rpartition(" ")
-            if not name:
-                raise DataError(f"{file}:{number}: expected 'name label', got {line.strip()!r}")
-            if name in rows:
-                raise DataError(f"{file}:{number}: {name!r} stands there twice")
-            if not (root / name).is_file():
-                raise DataError(f"{file}:{number}: no picture {root / name}")
-            rows[name.strip()] = label
-        classes = sorted(set(rows.values()))
-        if len(classes) < 2:
-            raise DataError(f"{file}: expected two labels or more, found {len(classes)}")
-        targets = [classes.index(label) for label in rows.values()]
-        return self._divide(self._source(root, list(rows), targets), classes, seed)
+def first_ten(problems: Sequence[str]) -> list[str]:
+    """Some of many problems, and how many there are more."""
+    return [*problems[:10], *([f"… and {len(problems) - 10:,} more like these"] if len(problems) > 10 else [])]

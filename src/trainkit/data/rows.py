@@ -62,7 +62,9 @@ def _check_header(name: str, header: list[str], needed: Iterable[str]) -> None:
         twice = next(column for column in header if header.count(column) > 1)
         raise DataError(f"{name}:1: column {twice!r} stands there twice")
     if unknown := next((column for column in needed if column not in header), None):
-        raise DataError(f"{name}:1: no column {unknown!r}{did_you_mean(unknown, header)}; there are: {', '.join(header)}")
+        raise DataError(
+            f"{name}:1: no column {unknown!r}{did_you_mean(unknown, header)}; there are: {', '.join(header)}"
+        )
 
 
 def _read_text(name: str) -> str:

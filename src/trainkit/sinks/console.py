@@ -30,6 +30,8 @@ from trainkit.records import (
 
 CALM_S = 30.0
 """Without a terminal, at most one line of training in so many seconds."""
+WAITING = 0.2
+"""Waiting for data is worth a word when it takes more than this share of the time."""
 
 
 class ConsoleSink:
@@ -62,9 +64,10 @@ class ConsoleSink:
                 elif time.monotonic() - self._said_at >= CALM_S:
                     self._say(f"step {record.step}  epoch {record.epoch:.2f}  {self._latest}")
             case EpochRecord():
+                waiting = f"  {record.waiting:.0%} of it waiting for data" if record.waiting > WAITING else ""
                 self._say(
                     f"epoch {record.epoch}  step {record.step}  train/loss {record.loss:.4f}  "
-                    f"{record.samples_per_s:,.0f} samples/s  {format_duration(record.elapsed_s)}"
+                    f"{record.samples_per_s:,.0f} samples/s  {format_duration(record.elapsed_s)}{waiting}"
                 )
             case EvalRecord():
                 numbers = "  ".join(format_metric(f"{record.split}/{k}", v) for k, v in record.metrics.items())

@@ -36,7 +36,11 @@ class JsonlSink:
                     "wall": {"samples_per_s": round(record.samples_per_s, 1)},
                 }
             case EpochRecord():
-                wall = {"samples_per_s": round(record.samples_per_s, 1), "elapsed_s": round(record.elapsed_s, 3)}
+                wall = {
+                    "samples_per_s": round(record.samples_per_s, 1),
+                    "elapsed_s": round(record.elapsed_s, 3),
+                    "waiting": round(record.waiting, 3),
+                }
                 line = {
                     "kind": "epoch",
                     "step": record.step,

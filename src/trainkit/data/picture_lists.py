@@ -1,0 +1,150 @@
+"""Pictures that a list names: a text file of lines, a CSV file, or lists in the YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trainkit.data.base import Data
+from trainkit.data.pictures import ENDINGS, PARTS, PicturesConfig, first_ten
+from trainkit.data.rows import read_csv, read_lines
+from trainkit.errors import DataError, did_you_mean
+from trainkit.registry import register
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One picture of a list."""
+
+    where: str
+    """Its place in the list, for messages."""
+    name: str
+    """Its path below the folder of the pictures."""
+    label: str
+    part: str = "train"
+    """The split that it belongs to."""
+
+
+class PictureListConfig(PicturesConfig):
+    """Base of the sources that are told each picture's label."""
+
+    suffix: str = ""
+    """What is to be added to each name, such as `.jpg` where the list leaves it out."""
+
+    def _listed(self, where: str, folder: str, rows: Sequence[Listed], seed: int) -> Data:
+        """The data of a list, which `where` names.
+
+        Raises:
+            DataError: rows without a label or a picture; all of them are told, up to the first ten.
+        """
+        root = Path(folder).expanduser()
+        rows = [replace(row, name=row.name + self.suffix) if row.name else row for row in rows]
+        seen: dict[str, str] = {}
+        problems: list[str] = []
+        for row in rows:
+            if not row.name:
+                problems.append(f"{row.where}: the path is empty")
+            elif not row.label:
+                problems.append(f"{row.where}: the label of {row.name!r} is empty")
+            elif row.part not in PARTS:
+                hint = did_you_mean(row.part, PARTS)
+                problems.append(f"{row.where}: expected one of {', '.join(PARTS)}, got {row.part!r}{hint}")
+            elif row.name in seen:
+                problems.append(f"{row.where}: {row.name!r} stands there twice, first at {seen[row.name]}")
+            elif not (root / row.name).is_file():
+                ending = next((ending for ending in ENDINGS if (root / f"{row.name}{ending}").is_file()), None)
+                hint = f"; with data.suffix={ending} there is one" if ending else ""
+                problems.append(f"{row.where}: no picture {root / row.name}{hint}")
+            seen.setdefault(row.name, row.where)
+        classes = sorted({row.label for row in rows if row.part == "train"}, key=_natural([row.label for row in rows]))
+        problems += [
+            f"{row.where}: class {row.label!r} is not among the training pictures"
+            for row in rows
+            if row.part in ("val", "test") and row.label and row.label not in classes
+        ]
+        if problems:
+            raise DataError(*first_ten(problems))
+        if len(classes) < 2:
+            raise DataError(f"{where}: expected two labels or more, found {len(classes)}")
+        numbers = {label: number for number, label in enumerate(classes)}
+        files = {}
+        for part in PARTS:
+            if some := [row for row in rows if row.part == part]:
+                files[part] = self._source(root, [row.name for row in some], [numbers[row.label] for row in some])
+        return self._data(Path(where), files, classes, seed)
+
+
+def _natural(labels: Sequence[str]) -> Callable[[str], tuple[int, str]]:
+    """The order of the classes: by number, where all labels are numbers, so that 10 comes after 9; else by letter."""
+    numbers = all(label.isdecimal() for label in labels)
+    return lambda label: (int(label) if numbers else 0, label)
+
+
+@register("data")
+class ImageTxtConfig(PictureListConfig):
+    """A folder of pictures, and a text file with a line `name label` for each."""
+
+    name: Literal["image_txt"] = "image_txt"
+    path: str
+    """The folder of the pictures, relative to the directory in which the command runs; `~` is expanded."""
+    labels: str
+    """The text file. The label is what follows the last tab, or without a tab the last word of a line: names may have
+    spaces. `#` begins a comment line."""
+
+    def build(self, seed: int) -> Data:
+        rows = []
+        for where, line in read_lines(self.labels):
+            if line.startswith("#"):
+                continue
+            name, *label = line.rsplit("\t" if "\t" in line else None, 1)
+            if not label:
+                raise DataError(f"{where}: expected 'name label', got {line!r}")
+            rows.append(Listed(where, name.strip(), label[0].strip()))
+        return self._listed(self.labels, self.path, rows, seed)
+
+
+@register("data")
+class ImageListConfig(PictureListConfig):
+    """Pictures and their labels, as lists in the YAML or as columns of a CSV file."""
+
+    name: Literal["image_list"] = "image_list"
+    path: str = "."
+    """The folder below which the pictures lie, relative to the directory in which the command runs; `~` is expanded."""
+    paths: tuple[str, ...] | None = None
+    """The pictures, below `path`."""
+    labels: tuple[str | int, ...] | None = None
+    """One for each of `paths`."""
+    file: str | None = None
+    """A CSV file with a header, instead of `paths` and `labels`."""
+    path_column: str = "path"
+    """The column of the pictures, below `path`."""
+    label_column: str = "label"
+    """The column of the labels."""
+    split_column: str | None = None
+    """The column that says `train`, `val` or `test`, if there is one."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """What stands between the fields of the CSV file."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.file is None) == (self.paths is None) or (self.paths is None) != (self.labels is None):
+            raise ValueError("give either file, or paths and labels")
+        if self.paths is not None and self.labels is not None and len(self.paths) != len(self.labels):
+            raise ValueError(f"there are {len(self.paths)} paths and {len(self.labels)} labels")
+        return self
+
+    def build(self, seed: int) -> Data:
+        if self.file is None:
+            pairs = zip(self.paths or (), self.labels or (), strict=True)
+            rows = [Listed(f"data.paths[{n}]", path, str(label)) for n, (path, label) in enumerate(pairs)]
+            return self._listed("data.paths", self.path, rows, seed)
+        needed = [column for column in (self.path_column, self.label_column, self.split_column) if column]
+        rows = []
+        for row in read_csv(self.file, needed, delimiter=self.delimiter):
+            part = row.fields[self.split_column] if self.split_column else "train"
+            rows.append(Listed(row.where, row.fields[self.path_column], row.fields[self.label_column], part))
+        return self._listed(self.file, self.path, rows, seed)

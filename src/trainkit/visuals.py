@@ -1,0 +1,272 @@
+"""What TensorBoard shows besides curves: pictures, mistakes, a confusion matrix, feature maps, the graph, and more."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.tensorboard import SummaryWriter
+
+from trainkit import checkpoint
+from trainkit.data import Batch, Data, TargetSpec
+from trainkit.drawing import Tile, confusion_picture, pixels, sheet, spread
+from trainkit.experiment import ExperimentConfig
+from trainkit.loop import Parts, evaluate
+from trainkit.losses import Outcome
+from trainkit.metrics import decisions, squared_error
+from trainkit.per_class import Tally, class_names
+from trainkit.progress import Progress
+from trainkit.records import EndRecord, EpochRecord, EvalRecord, NoteRecord, Record, Sink, StartRecord
+from trainkit.rundir import RunDir
+from trainkit.sinks.tensorboard import write_hparams
+
+T = TypeVar("T")
+
+SHOWN = 32
+"""Pictures on a sheet."""
+HYPER = ("seed", "data", "loader", "model", "loss", "optimizer", "scheduler", "train")
+"""The sections that make one run differ from another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visuals:
+    """A sink that draws what is switched on under `log`. Whatever fails is left out with a warning; the run goes on.
+
+    It looks at the run and changes nothing in it: training sees the same weights and random numbers.
+    """
+
+    writer: SummaryWriter
+    experiment: ExperimentConfig
+    data: Data
+    parts: Parts
+    progress: Progress
+    directory: RunDir
+    stop: Callable[[], bool]
+    """Once true, no pass over the val split is begun or finished."""
+    sink: Sink
+    """Hears the warnings."""
+    failed: set[str] = field(default_factory=set)
+    """What is not tried again."""
+
+    def write(self, record: Record) -> None:
+        match record:
+            case StartRecord() if self.progress.step == 0:
+                self._draw("graph", self._graph)
+                if self.data.spec.image:
+                    self._draw("pictures", self._first_batch)
+            case EvalRecord(split="val"):
+                self._watch_model()
+            case EpochRecord() if self.parts.val is None:
+                self._watch_model()
+            case EndRecord():
+                self._end()
+            case _:
+                pass
+
+    def _draw(self, switch: str, draw: Callable[[], None]) -> None:
+        if getattr(self.experiment.log, switch) and switch not in self.failed:
+            self._attempt(draw, switch)
+
+    def _attempt(self, draw: Callable[[], T], *switches: str) -> T | None:
+        """Gives None after a failure, which is a warning and the end of what was tried."""
+        try:
+            return draw()
+        except Exception as error:
+            self.failed.update(switches)
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            what = ", ".join(f"log.{switch}" for switch in switches)
+            self.sink.write(NoteRecord(f"{what}: {reason}; the run goes on without", "warning"))
+            return None
+
+    def _watch_model(self) -> None:
+        self._draw("histograms", self._histograms)
+        self._draw("feature_maps", self._feature_maps)
+
+    def _end(self) -> None:
+        """What is known only now, of the checkpoint that the run ends with. The results are out already."""
+        drawings = {"confusion_matrix": self._confusion_matrix, "pr_curves": self._pr_curves}
+        if self.data.spec.image and self.data.val:
+            drawings["pictures"] = self._predictions
+        wanted = [switch for switch in drawings if getattr(self.experiment.log, switch)]
+        if wanted and (answers := self._attempt(self._answers, *wanted)):
+            for switch in wanted:
+                self._draw(switch, partial(drawings[switch], answers))
+        self._draw("hparams", self._hparams)
+
+    def _answers(self) -> Answers:
+        """What the model says of the whole val split, in order: one pass for all that need it."""
+        if self.parts.val is None:
+            raise ValueError("there is no val split")
+        self.parts.model.load_state_dict(checkpoint.weights(checkpoint.load(self.directory.chosen)))
+        outputs: list[Tensor] = []
+        targets: list[Tensor] = []
+
+        def watch(batch: Batch, outcome: Outcome) -> None:
+            outputs.append(outcome.outputs.float())
+            targets.append(batch.targets)
+
+        if evaluate(self.parts, self.parts.val, self.stop, watch) is None:
+            raise InterruptedError("stopped")
+        return Answers(torch.cat(outputs), torch.cat(targets), self.data.spec.target)
+
+    def _first_batch(self) -> None:
+        draw = next(iter(self.parts.train.batches))
+        # By position, not through the loader, whose workers would read ahead for nothing.
+        batch = self.parts.prepare(self.data.train.take(draw.positions[:SHOWN], draw.seed), 0)
+        pictures = pixels(batch.inputs, self.data.spec)
+        labels = [_words(target, self.data.spec.target) for target in batch.targets]
+        tiles = [Tile(picture, label) for picture, label in zip(pictures, labels, strict=True)]
+        self._image("pictures/train", sheet("The first training batch, as the model sees it", tiles))
+
+    def _predictions(self, answers: Answers) -> None:
+        assert self.data.val is not None
+        count = len(answers.targets)
+        # From everywhere in the split: files often stand in the order of their classes.
+        anywhere = torch.linspace(0, count - 1, min(SHOWN, count)).long()
+        titles = {
+            "val": f"{len(anywhere)} of {count:,} val samples: the truth, and what the model says",
+            "worst": f"The worst mistakes in {count:,} val samples: the truth, and what the model says",
+        }
+        for name, places in ("val", anywhere), ("worst", answers.worst(SHOWN)):
+            if len(places):
+                batch = self.parts.prepare(self.data.val.take(places), None)
+                tiles = answers.at(places).tiles(pixels(batch.inputs, self.data.spec))
+                self._image(f"pictures/{name}", sheet(titles[name], tiles))
+
+    def _image(self, tag: str, image: Image.Image) -> None:
+        self.writer.add_image(tag, np.asarray(image), self.progress.step, dataformats="HWC")
+
+    def _confusion_matrix(self, answers: Answers) -> None:
+        target = answers.target
+        if target.kind != "class":
+            raise ValueError("needs classes")
+        tally = Tally(target, answers.targets.device)
+        tally.update(answers.outputs, answers.targets)
+        title = f"Val split, {len(answers.targets):,} samples. Rows: the true class. Columns: what the model says"
+        picture = confusion_picture(title, tally.counts.tolist(), class_names(target))
+        self._image("confusion_matrix/val", picture)
+
+    def _pr_curves(self, answers: Answers) -> None:
+        if answers.target.kind == "number":
+            raise ValueError("needs classes or labels")
+        chances = answers.chances().T.cpu()
+        for number, name in enumerate(class_names(answers.target)):
+            there = answers.targets == number if answers.target.kind == "class" else answers.targets[:, number] > 0.5
+            self.writer.add_pr_curve(f"pr_val/{name}", there.cpu(), chances[number], self.progress.step)
+
+    def _histograms(self) -> None:
+        for name, parameter in self.parts.model.named_parameters():
+            self.writer.add_histogram(f"weights/{name}", parameter.detach().float(), self.progress.step)
+            if parameter.grad is not None:  # the last step's, until the next one begins
+                self.writer.add_histogram(f"gradients/{name}", parameter.grad.float(), self.progress.step)
+
+    def _feature_maps(self) -> None:
+        model = deepcopy(self.parts.ema.model if self.parts.ema else self.parts.model).eval()
+        convolutions = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Conv2d)]
+        if not convolutions:
+            raise ValueError("the model has no two-dimensional convolution")
+        name, first = convolutions[0]
+        maps: list[Tensor] = []
+        first.register_forward_hook(lambda module, inputs, output: maps.append(output[0].float().cpu()))
+        with torch.inference_mode(), self.parts.precision.autocast():
+            self.parts.loss_fn(model, self._sample())
+        tiles = [Tile(spread(channel)[None], str(number)) for number, channel in enumerate(maps[0])]
+        title = f"The {len(tiles)} channels of layer {name} for one val sample, each in shades of its own"
+        self._image(f"feature_maps/{name}", sheet(title, tiles))
+
+    def _graph(self) -> None:
+        batch = self._sample()
+        arguments = batch.inputs if batch.lengths is None else (batch.inputs, batch.lengths)
+        # The tracer warns of all that it cannot see, and prints why it fails.
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            self.writer.add_graph(deepcopy(self.parts.model), arguments)
+
+    def _sample(self) -> Batch:
+        """A batch of one, as the model sees it in evaluation."""
+        return self.parts.prepare((self.data.val or self.data.train).take(torch.tensor([0])), None)
+
+    def _hparams(self) -> None:
+        plain = self.experiment.to_plain()
+        values = {section: plain[section] for section in HYPER}
+        self.writer.flush()  # TensorBoard reads the files of a run one after the other
+        write_hparams(self.directory.tensorboard, values, self.directory.story["metrics"], self.progress.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model says of some samples."""
+
+    outputs: Tensor
+    """Shape (n, num_outputs)."""
+    targets: Tensor
+    """Shape (n,) or (n, size)."""
+    target: TargetSpec
+
+    def at(self, places: Tensor) -> Answers:
+        """Of these samples alone, on the CPU."""
+        return Answers(self.outputs[places].cpu(), self.targets[places].cpu(), self.target)
+
+    def chances(self) -> Tensor:
+        """Of every class or label, shape (n, size)."""
+        if self.target.kind == "class" and self.outputs.shape[1] > 1:
+            return self.outputs.softmax(1)
+        chances = self.outputs.sigmoid()
+        return torch.cat([1 - chances, chances], 1) if self.target.kind == "class" else chances
+
+    def wrong(self) -> Tensor:
+        """Shape (n,), bool. No number is ever quite right."""
+        if self.target.kind == "number":
+            return torch.ones_like(self.targets[:, 0], dtype=torch.bool)
+        differs = decisions(self.outputs, self.target) != self.targets
+        return differs if differs.ndim == 1 else differs.any(1)
+
+    def errors(self) -> Tensor:
+        """How wrong each answer is, shape (n,): minus the logarithm of the truth's probability; of numbers, squared."""
+        if self.target.kind == "number":
+            return squared_error(self.outputs, self.targets)
+        if self.target.kind == "class" and self.outputs.shape[1] > 1:
+            return functional.cross_entropy(self.outputs, self.targets, reduction="none")
+        targets = self.targets.view(len(self.targets), -1).float()
+        return functional.binary_cross_entropy_with_logits(self.outputs, targets, reduction="none").mean(1)
+
+    def worst(self, count: int) -> Tensor:
+        """The places of the wrong answers with the largest errors, the worst first."""
+        errors = torch.where(self.wrong(), self.errors(), -math.inf)
+        values, places = errors.topk(min(count, len(errors)))
+        return places[values > -math.inf].cpu()
+
+    def tiles(self, pictures: Tensor) -> list[Tile]:
+        """Pictures with what they are and what the model says that they are."""
+        truths = [_words(target, self.target) for target in self.targets]
+        if self.target.kind == "number":
+            said = [_words(outputs, self.target) for outputs in self.outputs]
+            return [Tile(*each) for each in zip(pictures, truths, said, strict=True)]
+        decided = decisions(self.outputs, self.target)
+        said = [_words(decision, self.target) for decision in decided]
+        sure = [""] * len(said)
+        if self.target.kind == "class":
+            sure = [f"{chance:.0%}" for chance in self.chances().gather(1, decided[:, None])[:, 0].tolist()]
+        return [Tile(*each) for each in zip(pictures, truths, said, sure, self.wrong().tolist(), strict=True)]
+
+
+def _words(value: Tensor, target: TargetSpec) -> str:
+    """A target, or what stands for one, as a person would write it."""
+    if target.kind == "number":
+        return ", ".join(f"{number:.4g}" for number in value.tolist())
+    names = class_names(target)
+    if value.ndim == 0:
+        return names[int(value)]
+    return ", ".join(name for name, there in zip(names, value.tolist(), strict=True) if there > 0.5) or "none"

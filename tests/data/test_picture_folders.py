@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.data.test_pictures import COLOURS, draw, folder, problems, read, sizes
+from trainkit.data.picture_folders import ImageNetConfig
+from trainkit.errors import DataError
+
+
+def test_a_folder_per_class() -> None:
+    folder()
+    data = read()
+    assert data.spec.target.names == ("cats", "dogs")
+    assert data.spec.shape == (3, 8, 8)
+    assert sizes(data) == (12, 4, 4)
+    batch = data.train.take(torch.arange(len(data.train)))
+    assert batch.inputs.dtype == torch.uint8
+    for picture, target in zip(batch.inputs, batch.targets.tolist(), strict=True):
+        assert tuple(picture[:, 4, 4].tolist()) == COLOURS[data.spec.target.names[target]]
+
+
+def test_splits_that_are_there_are_used() -> None:
+    for part, each in (("train", 6), ("val", 2), ("test", 3)):
+        folder(f"pets/{part}", each)
+    assert sizes(read()) == (12, 4, 6)
+    assert sizes(read(subset=0.5)) == (6, 4, 6)
+
+
+def test_nested_folders_belong_to_their_class_and_other_files_to_none() -> None:
+    folder(each=5)
+    draw(Path("pets/cats/wild/lynx/1.JPG"), COLOURS["cats"])
+    for name in ("readme.txt", "cats/notes.md", "cats/._a.png", "cats/.thumbnails/a.png", ".git/a.png"):
+        Path("pets", name).parent.mkdir(exist_ok=True)
+        Path("pets", name).write_text("no picture")
+    data = read(val=0, test=None)
+    assert sizes(data) == (11, 0, 0)
+    assert data.notes == ()
+    assert data.train.targets.tolist() == [0] * 6 + [1] * 5
+
+
+def test_folders_that_will_not_do(tmp_path: Path) -> None:
+    assert problems() == (f"{tmp_path}/pets: no such file or directory",)
+    Path("pets").mkdir()
+    assert problems() == (f"{tmp_path}/pets: expected a folder per class, found none",)
+    Path("pets/cats").mkdir(parents=True)
+    assert problems() == (f"{tmp_path}/pets: expected a folder per class, found only 'cats'",)
+    Path("pets/dogs").mkdir()
+    draw(Path("pets/owls/1.png"), (0, 0, 0))
+    ending = "no pictures in it (.jpg, .jpeg, .png, .bmp, .webp, .gif, .tif, .tiff, .ppm, .pgm)"
+    assert problems() == (f"pets/cats: {ending}", f"pets/dogs: {ending}")
+
+
+def test_classes_of_val_that_training_lacks_are_all_named() -> None:
+    folder("pets/train")
+    for label in ("cats", "owls", "mice"):
+        draw(Path("pets/val", label, "1.png"), (0, 0, 0))
+    assert problems() == (
+        "pets/val/mice: the training pictures have no class 'mice'",
+        "pets/val/owls: the training pictures have no class 'owls'",
+    )
+
+
+def test_val_may_lack_classes_but_not_all() -> None:
+    folder("pets/train")
+    draw(Path("pets/val/dogs/1.png"), COLOURS["dogs"])
+    data = read()
+    assert data.val is not None
+    assert data.val.targets.tolist() == [1]
+    Path("pets/val/dogs/1.png").unlink()
+    assert [text.partition(" (")[0] for text in problems()] == [
+        "pets/val/cats: no pictures in it",
+        "pets/val/dogs: no pictures in it",
+    ]
+
+
+def test_test_pictures_without_classes_are_not_used() -> None:
+    folder("pets/train")
+    draw(Path("pets/test/1.png"), (0, 0, 0))
+    data = read()
+    assert sizes(data) == (12, 4, 4)
+    assert [note.text for note in data.notes] == ["pets/test: not used, as it has no folder per class"]
+
+
+def test_splits_with_other_names_are_not_taken_for_classes_without_a_word() -> None:
+    folder("pets/training")
+    folder("pets/validation", 3)
+    data = read()
+    assert data.spec.target.names == ("training", "validation")
+    [note] = data.notes
+    assert note.text == (
+        "pets: each of the classes training, validation has the folders cats, dogs; "
+        "if these are the classes, call the others train, val and test"
+    )
+
+
+def test_imagenet() -> None:
+    for part, each in (("train", 6), ("val", 2)):
+        folder(f"data/imagenet/{part}", each)
+    config = ImageNetConfig()
+    data = config.build(seed=0)
+    assert sizes(data) == (12, 4, 0)  # nothing is taken off the training pictures
+    assert data.spec.shape == (3, 224, 224)
+    assert (data.spec.mean, data.spec.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert config.size / config.crop_pct == 256  # type: ignore[operator]
+    folder("data/imagenet/test", 1)
+    assert sizes(config.build(seed=0)) == (12, 4, 2)
+
+
+def test_imagenet_is_never_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINKIT_DATA_DIR", "elsewhere")
+    folder("elsewhere/imagenet/train")
+    with pytest.raises(DataError) as error:
+        ImageNetConfig().build(seed=0)
+    assert str(error.value) == (
+        f"{tmp_path}/elsewhere/imagenet: expected the folders train and val, in each a folder of pictures per class, "
+        "such as train/n01440764; got no such val; ImageNet is never downloaded, see image-net.org"
+    )
+    with pytest.raises(DataError, match=re.escape("got no such train and val")):
+        ImageNetConfig(path="nowhere").build(seed=0)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainkit.data.rows import read_csv, read_lines
+from trainkit.errors import DataError
+
+
+def problem(name: str, *needed: str, delimiter: str = ",") -> str:
+    with pytest.raises(DataError) as error:
+        read_csv(name, needed, delimiter=delimiter)
+    [problem] = error.value.problems
+    return problem
+
+
+def test_rows_know_their_lines() -> None:
+    Path("a.csv").write_text('path, label \n\na.png, cat\n"b\n.png",dog\n', encoding="utf-8")
+    rows = [(row.where, row.fields) for row in read_csv("a.csv", ["label"])]
+    assert rows == [
+        ("a.csv:3", {"path": "a.png", "label": "cat"}),
+        ("a.csv:5", {"path": "b\n.png", "label": "dog"}),
+    ]
+
+
+def test_excel_s_mark_and_line_ends_and_another_delimiter() -> None:
+    Path("a.csv").write_bytes("\ufeffpath;label\r\nä.png;cat, the\r\n".encode())
+    [row] = read_csv("a.csv", ["path"], delimiter=";")
+    assert row.fields == {"path": "ä.png", "label": "cat, the"}
+    Path("a.txt").write_bytes("\ufeff a.png cat\r\n\r\n b.png  dog \r\n".encode())
+    assert read_lines("a.txt") == [("a.txt:1", "a.png cat"), ("a.txt:3", "b.png  dog")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "a.csv:1: expected the names of the columns"),
+        (b"path,path\n", "a.csv:1: column 'path' stands there twice"),
+        (b"path,labels\n", "a.csv:1: no column 'label'; did you mean 'labels'?; there are: path, labels"),
+        (b"path,label\na,b\nc\n", "a.csv:3: 1 fields, the header has 2"),
+        (b'path,label\na,"b\n', "a.csv:2: unexpected end of data"),
+        (b"path,label\na,b\n\xe4,b\n", "a.csv:3: not UTF-8 (byte 0xe4); save it as UTF-8"),
+    ],
+)
+def test_problems_name_the_line(content: bytes, message: str) -> None:
+    Path("a.csv").write_bytes(content)
+    assert problem("a.csv", "path", "label") == message
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert problem("b.csv") == f"{tmp_path}/b.csv: no such file or directory"
+    assert problem(".") == f"{tmp_path}: is a directory"

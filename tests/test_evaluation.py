@@ -1,0 +1,42 @@
+"""What measuring a checkpoint finds of each class."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.conftest import MakeExperiment
+from trainkit.evaluation import evaluate_checkpoint
+from trainkit.run import train
+
+
+def test_the_classes_add_up(make: MakeExperiment) -> None:
+    result = train(make(data={"test_samples": 50}, loader={"eval_batch_size": 7}))
+    found = evaluate_checkpoint(result.checkpoint)
+    assert {f"test/{name}": value for name, value in found.metrics.items()}.items() <= result.metrics.items()
+    assert found.confusion is not None
+    assert [sum(row) for row in found.confusion] == [score.samples for score in found.per_class]
+    assert sum(map(sum, found.confusion)) == 50
+    assert sum(score.right for score in found.per_class) / 50 == pytest.approx(found.metrics["accuracy"])
+
+
+def test_two_classes_with_one_output(make: MakeExperiment) -> None:
+    result = train(make(data={"size": 2}, loss="bce_with_logits", metrics=["accuracy", "f1"]))
+    found = evaluate_checkpoint(result.checkpoint, "val")
+    assert found.confusion is not None
+    assert len(found.confusion) == len(found.per_class) == 2
+    assert sum(score.f1 for score in found.per_class) / 2 == pytest.approx(found.metrics["f1"])
+
+
+def test_labels_have_scores_and_numbers_have_none(make: MakeExperiment) -> None:
+    labels = {"target": "multilabel", "size": 3}
+    result = train(make(data=labels, loss="bce_with_logits", metrics=["accuracy", "precision"]))
+    found = evaluate_checkpoint(result.checkpoint)
+    assert found.confusion is None
+    assert found.to_plain().keys() == {"metrics", "notes", "per_class"}
+    assert sum(score.precision for score in found.per_class) / 3 == pytest.approx(found.metrics["precision"])
+    result = train(make(data={"target": "number", "size": 3}, loss="mse"))
+    found = evaluate_checkpoint(result.checkpoint)
+    assert found.to_plain().keys() == {"metrics", "notes"}
+    assert math.isfinite(found.metrics["mae"])
