@@ -16,7 +16,13 @@ from trainkit.experiment import ExperimentConfig
 @pytest.fixture(autouse=True)
 def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs in an empty directory, and no variable of the machine reaches it."""
-    for variable in ("TRAINKIT_DATA_DIR", "TRAINKIT_RUNS_DIR", "TRAINKIT_OFFLINE"):
+    for variable in (
+        "TRAINKIT_DATA_DIR",
+        "TRAINKIT_RUNS_DIR",
+        "TRAINKIT_OFFLINE",
+        "TRAINKIT_CACHE_DIR",
+        "XDG_CACHE_HOME",
+    ):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
 

@@ -71,7 +71,8 @@ def evaluate_checkpoint(
     if data.spec.shape != spec.shape:
         raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
     other = data.digests().get(split) != payload["data"].get(split)
-    notes = [f"these {split} samples are not the ones of the training run"] if other else []
+    notes = [note.text for note in data.notes if note.level == "warning"]
+    notes += [f"these {split} samples are not the ones of the training run"] if other else []
     if data.spec.image and (data.spec.mean, data.spec.std) != (spec.mean, spec.std):
         notes.append("the normalisation of the training run is used, not the one given")
     samples = data.split(split)

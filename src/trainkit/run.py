@@ -49,8 +49,8 @@ from trainkit.signals import Stop, stop_on_signal
 from trainkit.sinks.console import ConsoleSink
 from trainkit.sinks.jsonl import JsonlSink
 
-FREE = ("train.device", "train.max_minutes")
-"""What may differ when a run is resumed without another result: where it runs, and how long at a time."""
+FREE = ("train.device", "train.max_minutes", "data.cache")
+"""What may differ when a run is resumed without another result: where it runs, how long at a time, and from what disk."""
 EXTENDABLE = ("train.epochs", "train.max_steps", *FREE)
 """What may differ when a run is resumed: that, and how far it goes."""
 OUT_OF_TIME = "train.max_minutes is over"
@@ -107,6 +107,7 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
             started_at=rundir.now(),
             fallback=fallback,
             data=digests,
+            notes=[note.text for note in data.notes],
             environment=rundir.environment(),
         )
         directory.write_config(yamlfile.dump(experiment.to_plain()))

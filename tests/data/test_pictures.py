@@ -172,6 +172,15 @@ def test_what_is_left_of_a_folder_has_the_same_fingerprint_as_the_folder_without
     assert read().digests() == digests
 
 
+def test_those_left_out_are_all_told() -> None:
+    folder(each=15)
+    for number in range(13):
+        Path(f"pets/cats/a picture {number}.png").write_text("hello")
+    *_, last = read(on_error="skip").notes
+    assert last.text.startswith("and 3 more: pets/cats/a picture 7.png: not a picture that can be read (")
+    assert last.text.count("; ") == 2
+
+
 def test_a_class_of_which_nothing_is_left_is_an_error() -> None:
     folder(each=5)
     draw(Path("pets/birds/a.png"), (0, 0, 0))

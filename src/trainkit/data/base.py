@@ -71,7 +71,8 @@ class TensorSource:
         return len(self.inputs)
 
     def take(self, index: Tensor, draw: int = 0) -> Batch:
-        return Batch(self.inputs[index], self.targets[index], index)
+        # Five times as fast as indexing, for uint8 pictures.
+        return Batch(self.inputs.index_select(0, index), self.targets[index], index)
 
     def digest(self) -> str:
         sha = hashlib.sha256()
@@ -286,7 +287,7 @@ class DataConfig(Config):
 
 def _shared(one: Split, other: Split) -> int:
     """How many samples of the other split are in the first one as well, as far as that can be told without decoding."""
-    if isinstance(one.source, TensorSource) and isinstance(other.source, TensorSource):
+    if type(one.source) is TensorSource and type(other.source) is TensorSource:
         ours, theirs = _hashes(one.source.inputs[one.index]), _hashes(other.source.inputs[other.index])
         shared = int(torch.isin(theirs, ours).sum())
         # Where training samples repeat each other, as in tables of a few whole numbers, others repeat them, too.
@@ -297,12 +298,16 @@ def _shared(one: Split, other: Split) -> int:
     return 0
 
 
+HASHED_BYTES = 4_000_000
+"""At a time; each takes eight bytes meanwhile."""
+
+
 def _hashes(samples: Tensor) -> Tensor:
     """A number for each sample, shape (n,), int64: its bytes times random keys, summed modulo 2^64."""
     width = samples[0].numel() * samples.element_size()
     keys = torch.randint(-(2**62), 2**62, (width,), generator=generator(0, "hash"))
     rows = samples.contiguous().flatten(1).view(torch.uint8)
-    return torch.cat([(part.long() * keys).sum(1) for part in rows.split(2048)])
+    return torch.cat([(part.long() * keys).sum(1) for part in rows.split(max(1, HASHED_BYTES // width))])
 
 
 def hold_out(source: Source, fraction: float) -> tuple[Split, Tensor]:

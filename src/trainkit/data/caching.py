@@ -18,10 +18,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import PIL
 import torch
-from torch import Tensor
 
 from trainkit import atomic
-from trainkit.data.base import Batch, TensorSource
+from trainkit.data.base import TensorSource
 from trainkit.data.decoding import PictureSource, Unreadable, decode_all
 from trainkit.errors import DataError, StorageError
 from trainkit.records import format_duration
@@ -39,10 +38,6 @@ class CachedSource(TensorSource):
     files: PictureSource
     """The same pictures."""
     path: Path
-
-    def take(self, index: Tensor, draw: int = 0) -> Batch:
-        # Row by row; `inputs[index]` goes byte by byte, and takes five times as long.
-        return Batch(self.inputs.index_select(0, index), self.targets[index], index)
 
     def digest(self) -> str:
         return self.files.digest()  # the same data, cached or not

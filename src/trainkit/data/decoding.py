@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trainkit.data.base import Batch
-from trainkit.data.loading import _leave_signals_to_parent
+from trainkit.data.loading import leave_signals_to_parent
 from trainkit.errors import DataError
 
 MAX_PIXELS = 100_000_000
@@ -173,7 +173,7 @@ def decode_all(source: PictureSource) -> Iterator[tuple[Tensor, Unreadable]]:
         _Chunks(source, count),
         batch_size=None,
         num_workers=0 if few else min(os.cpu_count() or 1, 16),
-        worker_init_fn=_leave_signals_to_parent,
+        worker_init_fn=leave_signals_to_parent,
         generator=torch.Generator(),
     )
     console = Console(stderr=True)

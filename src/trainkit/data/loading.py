@@ -153,7 +153,7 @@ class Loader:
             num_workers=num_workers,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
-            worker_init_fn=_leave_signals_to_parent if num_workers else None,
+            worker_init_fn=leave_signals_to_parent if num_workers else None,
             # Its own generator: otherwise every epoch would draw from the global stream.
             generator=torch.Generator(),
         )
@@ -171,7 +171,7 @@ class Loader:
         return iter(self._loader)
 
 
-def _leave_signals_to_parent(_worker_id: int) -> None:
+def leave_signals_to_parent(_worker_id: int) -> None:
     """In a process group of its own, a worker does not get the Ctrl-C or SIGTERM that is meant for the run."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)

@@ -98,7 +98,8 @@ class PicturesConfig(ImageDataConfig):
         problems = self._refuse(where, files, classes, unreadable)
         if problems:
             total = sum(map(len, files.values()))
-            told = [f"{len(problems):,} of {total:,} pictures cannot be read and are left out", *problems]
+            told = [f"{len(problems):,} of {total:,} pictures cannot be read and are left out", *problems[:10]]
+            told += [f"and {len(problems) - 10:,} more: {'; '.join(problems[10:])}"] if problems[10:] else []
             notes += tuple(NoteRecord(text, "warning") for text in told)
         sources: dict[Part, Source] = {}
         for part, source in files.items():
