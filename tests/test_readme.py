@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from trainkit import cli, registry
 from trainkit.experiment import load
@@ -41,23 +43,67 @@ def test_the_commands_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert "TRAINING ON DIGITS, NOT ON MNIST" in capsys.readouterr().err
 
 
-def test_the_model_of_the_readme_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    [module] = blocks("python")
-    Path("my_models.py").write_text(module)
-    config = next(block for block in blocks("yaml") if "imports" in block)
-    Path("my.yaml").write_text(config)
+def titled(language: str) -> dict[str, str]:
+    """The blocks of a language that begin with the name of their file."""
+    return {found[1]: block for block in blocks(language) if (found := re.match(r"# ([\w./]+)", block))}
+
+
+@pytest.mark.parametrize(("module", "config"), [("my_models", "my.yaml"), ("my_data", "spirals.yaml")])
+def test_the_modules_of_the_readme_train(module: str, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(f"{module}.py").write_text(titled("python")[f"{module}.py"])
+    Path(config).write_text(titled("yaml")[config])
     # What it registers must not be there for other tests.
     families = {family: known.copy() for family, known in registry._families.items()}
     monkeypatch.setattr(registry, "_families", families)
     monkeypatch.setattr(registry, "_loaded", set())
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    assert command("trainkit train my.yaml train.epochs=1", monkeypatch) == 0
-    del sys.modules["my_models"]
+    assert command(f"trainkit train {config} train.epochs=1 loader.num_workers=0", monkeypatch) == 0
+    [run] = Path("runs/experiment").iterdir()
+    assert command(f"trainkit eval --ckpt {run} loader.num_workers=0", monkeypatch) == 0
+    del sys.modules[module]
 
 
-def test_the_layers_of_the_readme_train(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("layers.yaml").write_text(next(block for block in blocks("yaml") if "sequential" in block))
-    assert command("trainkit train layers.yaml train.epochs=1", monkeypatch) == 0
+def pictures(folder: str, count: int = 10) -> None:
+    Path(folder).mkdir(parents=True)
+    for number in range(count):
+        shade = Image.new("RGB", (80, 60), (20 * number, len(folder) * 9 % 256, 90))
+        shade.save(f"{folder}/picture {number}.jpg")
+
+
+def pets() -> None:
+    for animal in ("cats", "dogs"):
+        pictures(f"pets/{animal}")
+
+
+def leaves() -> None:
+    pictures("leaves", 20)
+    Path("leaves/labels.txt").write_text("".join(f"picture {n}.jpg {'oak' if n % 2 else 'ash'}\n" for n in range(20)))
+
+
+def houses() -> None:
+    rows = [f"{n % 5},{'south' if n % 3 else ''},{n % 5 + n / 50}" for n in range(50)]
+    Path("houses.csv").write_text("\n".join(["rooms,side,price", *rows]))
+
+
+@pytest.mark.parametrize(
+    ("name", "prepare", "overrides"),
+    [
+        ("pets", pets, ""),
+        ("leaves", leaves, ""),
+        ("houses", houses, ""),
+        ("layers", lambda: None, ""),
+        ("finetune", pets, "data.size=64 model.weights=none"),
+    ],
+)
+def test_the_configs_of_the_readme_train(
+    name: str, prepare: Callable[[], None], overrides: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare()
+    Path(f"{name}.yaml").write_text(titled("yaml")[f"{name}.yaml"])
+    line = f"trainkit train {name}.yaml train.epochs=1 loader.batch_size=8 loader.num_workers=0 {overrides}"
+    assert command(line, monkeypatch) == 0
+    [run] = Path("runs/experiment").iterdir()
+    assert command(f"trainkit eval --ckpt {run} loader.num_workers=0", monkeypatch) == 0
 
 
 def test_the_config_of_the_readme_is_the_shipped_one() -> None:

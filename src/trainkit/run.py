@@ -50,7 +50,7 @@ from trainkit.sinks.console import ConsoleSink
 from trainkit.sinks.jsonl import JsonlSink
 
 FREE = ("train.device", "train.max_minutes", "data.cache")
-"""What may differ when a run is resumed without another result: where it runs, how long at a time, and from what disk."""
+"""What may differ when a run is resumed without another result: where it runs, for how long, from what disk."""
 EXTENDABLE = ("train.epochs", "train.max_steps", *FREE)
 """What may differ when a run is resumed: that, and how far it goes."""
 OUT_OF_TIME = "train.max_minutes is over"
