@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from tests.conftest import MakeExperiment, equal, records, weights
 from trainkit import building, checkpoint, loop
 from trainkit import experiment as experiments
+from trainkit.device import Precision
 from trainkit.errors import (
     BusyError,
     CheckpointError,
@@ -44,10 +46,10 @@ def stop_at(step: int, signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
         parts, _, progress = arguments
         update = parts.precision.update
 
-        def updating(*inner: Any) -> Any:
+        def updating(*inner: Any, **options: Any) -> Any:
             if progress.step + 1 == step:
                 os.kill(os.getpid(), signum)
-            return update(*inner)
+            return update(*inner, **options)
 
         parts.precision.update = updating
         loop.fit(*arguments, **keywords)
@@ -399,6 +401,39 @@ def test_no_bad_state_is_ever_saved(make: MakeExperiment, monkeypatch: pytest.Mo
     last = checkpoint.load(Path("bad/checkpoints/last.pt"))
     assert last["progress"]["step"] == 10
     assert all(torch.isfinite(tensor).all() for tensor in last["model"].values())
+
+
+def poisoned(*steps: int) -> Callable[..., Any]:
+    """An update that finds NaN among the gradients of these steps."""
+    original, count = Precision.update, 0
+
+    def update(self: Precision, optimizer: Any, parameters: Any, *rest: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count in steps:
+            parameters[0].grad.fill_(torch.nan)
+        return original(self, optimizer, parameters, *rest, **options)
+
+    return update
+
+
+def test_steps_that_are_not_finite_may_be_left_out(
+    make: MakeExperiment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Precision, "update", poisoned(3, 8))
+        result = train(make(train={"epochs": 2, "on_nonfinite": "skip"}, checkpoint={"every": 1}))
+    err = capsys.readouterr().err
+    assert "warning: the loss or a gradient is not finite: step 8 is left out, 2 in all" in err
+    stored = checkpoint.load(result.run_dir / "checkpoints/last.pt")
+    assert (stored["progress"]["step"], stored["progress"]["skipped"]) == (16, 2)
+    assert all(bool(value.isfinite().all()) for value in stored["model"].values())
+    # the optimizer has not seen the steps that were left out
+    assert {int(state["step"]) for state in stored["optimizer"]["state"].values()} == {14}
+    with monkeypatch.context() as patch:
+        patch.setattr(Precision, "update", poisoned(*range(2, 9)))
+        with pytest.raises(DivergedError, match=r"step 5 is left out, 4 in all, more than train\.max_skipped"):
+            train(make(train={"epochs": 1, "on_nonfinite": "skip", "max_skipped": 3}))
 
 
 def test_early_stopping(make: MakeExperiment) -> None:

@@ -97,6 +97,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
         mode=mode,
         patience=stopping.patience if stopping else None,
         min_delta=stopping.min_delta if stopping else 0.0,
+        max_skipped=train.max_skipped if train.on_nonfinite == "skip" else None,
     )
     if not any(parameter.requires_grad for parameter in common.model.parameters()):
         raise ConfigError("model: has no parameters to train; are its layers in a plain list? use nn.ModuleList")

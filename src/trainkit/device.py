@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -76,17 +77,36 @@ class Precision:
     def backward(self, loss: Tensor) -> None:
         (self.scaler.scale(loss) if self.scaler else loss).backward()
 
-    def update(self, optimizer: Optimizer, parameters: list[nn.Parameter], clip_norm: float | None) -> Tensor | None:
-        """One optimizer step on clipped gradients; gives the norm before clipping, shape (), when it was needed."""
+    def update(
+        self,
+        optimizer: Optimizer,
+        parameters: list[nn.Parameter],
+        clip_norm: float | None,
+        *,
+        guard: Tensor | None = None,
+    ) -> tuple[Tensor | None, bool]:
+        """One optimizer step on clipped gradients.
+
+        Args:
+            guard: leave the step out unless this, shape (), and the gradients are finite; the host waits for both.
+
+        Returns:
+            The norm before clipping, shape (), when it was needed; and whether the step was made.
+        """
         if self.scaler:
             self.scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(parameters, clip_norm) if clip_norm is not None else None
+        # An infinite limit clips nothing.
+        limit = math.inf if clip_norm is None else clip_norm
+        norm = nn.utils.clip_grad_norm_(parameters, limit) if clip_norm is not None or guard is not None else None
+        # The scaler leaves out what is not finite by itself, lowers its scale, and tries again.
         if self.scaler:
             self.scaler.step(optimizer)
             self.scaler.update()
+        elif norm is not None and guard is not None and not bool((norm + guard).isfinite()):
+            return norm, False
         else:
             optimizer.step()
-        return norm
+        return norm, True
 
 
 def grad_norm(model: nn.Module) -> Tensor:

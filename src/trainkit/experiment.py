@@ -93,6 +93,11 @@ class TrainConfig(Config):
     """Arithmetic of the forward pass: `fp32`, or autocast to `bf16` or `fp16` (with loss scaling)."""
     device: Annotated[str, AfterValidator(_device_name)] = "auto"
     """`auto` (cuda, mps, cpu: the first that is there), `cpu`, `cuda`, `cuda:N` or `mps`."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """When the loss or a gradient is not finite: end the run, or leave the step out and go on (for which the host waits
+    for the device at every step)."""
+    max_skipped: Count = 10
+    """With `on_nonfinite: skip`: more left out steps than these in all end the run."""
     compile: bool = False
     """Have torch.compile translate the model first: costs a minute or so, may make each step faster."""
     deterministic: bool = False

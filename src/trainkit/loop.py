@@ -20,11 +20,12 @@ from trainkit.data.loading import Loader
 from trainkit.data.transforms import Prepare
 from trainkit.device import Precision, grad_norm
 from trainkit.ema import Ema
+from trainkit.errors import DivergedError
 from trainkit.losses import LossFn, Outcome
 from trainkit.meter import Meter
 from trainkit.metrics import Metric
 from trainkit.progress import Progress
-from trainkit.records import EvalRecord, Sink
+from trainkit.records import EvalRecord, NoteRecord, Sink
 from trainkit.schedulers import Scheduler
 
 
@@ -73,6 +74,8 @@ class Plan:
     """Evaluations without improvement after which training stops; None: never."""
     min_delta: float
     """What counts as an improvement for the patience."""
+    max_skipped: int | None = None
+    """So many steps may be left out because something is not finite; None: the first such step ends the run."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -98,6 +101,8 @@ class StepOutput:
     """L2 norm before clipping, shape (); None when nothing is clipped."""
     waited_s: float
     """How long the data loader let the step wait."""
+    updated: bool
+    """False for a step that was left out because the loss or a gradient was not finite."""
 
 
 def due(step: int, *, every: int, last: bool) -> bool:
@@ -132,7 +137,10 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
                 parts.precision.backward(loss)
                 losses.append(loss.detach())
                 asked = time.perf_counter()
-            norm = parts.precision.update(parts.optimizer, parameters, plan.clip_norm)
+            loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+            guard = None if plan.max_skipped is None else loss
+            norm, updated = parts.precision.update(parts.optimizer, parameters, plan.clip_norm, guard=guard)
+            progress.skipped += not updated
             parts.scheduler.step()
             progress.step += 1
             if parts.ema:
@@ -140,7 +148,7 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             progress.batch += len(sizes)
             if epoch_ends := progress.batch == plan.batches_per_epoch:
                 progress.epoch, progress.batch = progress.epoch + 1, 0
-            yield StepOutput(losses[0] if len(losses) == 1 else torch.stack(losses).sum(), samples, norm, waited)
+            yield StepOutput(loss, samples, norm, waited, updated)
             if epoch_ends:
                 break
 
@@ -182,7 +190,7 @@ def fit(
         is_due = due(progress.step, every=plan.save_every, last=finished)
         stopping = stop()
         if (progress.step, progress.evaluated) != saved and (best or is_due or stopping):
-            _read(meter, parts)
+            _read(meter, parts, plan)
             save(best)
             saved = (progress.step, progress.evaluated)
         if finished or stopping:
@@ -191,19 +199,29 @@ def fit(
         meter.start()
         lr = parts.optimizer.param_groups[0]["lr"]
         output = next(steps)
-        meter.add(output.loss, output.samples, lr, output.waited_s)
+        if output.updated:
+            meter.add(output.loss, output.samples, lr, output.waited_s)
+        else:
+            _skipped(plan, progress, sink)
         epoch_ends = progress.batch == 0
         if due(progress.step, every=plan.log_every, last=epoch_ends or plan.finished(progress)):
-            norm = _read(meter, parts, output.grad_norm)
+            norm = _read(meter, parts, plan, output.grad_norm)
             sink.write(meter.train_record(norm))
         if epoch_ends:
             sink.write(meter.epoch_record())
 
 
-def _read(meter: Meter, parts: Parts, norm: Tensor | None = None) -> float:
+def _skipped(plan: Plan, progress: Progress, sink: Sink) -> None:
+    said = f"the loss or a gradient is not finite: step {progress.step} is left out, {progress.skipped} in all"
+    if plan.max_skipped is not None and progress.skipped > plan.max_skipped:
+        raise DivergedError(f"{said}, more than train.max_skipped")
+    sink.write(NoteRecord(said, "warning"))
+
+
+def _read(meter: Meter, parts: Parts, plan: Plan, norm: Tensor | None = None) -> float:
     """Let the meter read. Where nothing is clipped, the norm is taken only now: the gradients are still there."""
     norm = grad_norm(parts.model) if norm is None else norm
-    return meter.read(norm, may_overflow=parts.precision.scaler is not None)
+    return meter.read(norm, may_overflow=parts.precision.scaler is not None or plan.max_skipped is not None)
 
 
 def _validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Callable[[], bool]) -> bool:

@@ -47,7 +47,7 @@ class Meter:
         """Fetch every unread loss and the gradient norm of the last step: the one host sync of an interval.
 
         Args:
-            may_overflow: gradients of fp16 may be infinite; such steps are skipped and their scale is lowered.
+            may_overflow: gradients may be infinite, because such steps are left out.
 
         Raises:
             DivergedError: one of them is not finite; names the first such step.
@@ -78,10 +78,10 @@ class Meter:
         record = TrainRecord(
             step=progress.step,
             epoch=progress.epoch + progress.batch / self.batches_per_epoch,
-            loss=progress.window_loss / progress.window_samples,
+            loss=_mean(progress.window_loss, progress.window_samples),
             lr=self._lr,
             grad_norm=grad_norm,
-            samples_per_s=self._window_samples / self._window_s,
+            samples_per_s=self._window_samples / max(self._window_s, 1e-9),
         )
         progress.window_loss, progress.window_samples = 0.0, 0
         self._epoch_s += self._window_s
@@ -95,7 +95,7 @@ class Meter:
         record = EpochRecord(
             step=progress.step,
             epoch=progress.epoch,
-            loss=progress.epoch_loss / progress.epoch_samples,
+            loss=_mean(progress.epoch_loss, progress.epoch_samples),
             samples_per_s=self._epoch_samples / self._epoch_s,
             elapsed_s=self._epoch_s,
             waiting=self._epoch_waited_s / self._epoch_s,
@@ -110,3 +110,8 @@ class Meter:
             f"the {what} is not finite at step {step} (epoch {epoch}, learning rate {self._lr:g}, "
             f"gradient norm {norm:g})"
         )
+
+
+def _mean(total: float, samples: int) -> float:
+    """NaN where every step was left out."""
+    return total / samples if samples else math.nan

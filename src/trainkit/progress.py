@@ -26,6 +26,8 @@ class Progress:
     bad_evals: int = 0
     """Evaluations since the best, for early stopping."""
     stopped_early: bool = False
+    skipped: int = 0
+    """Steps left out because the loss or a gradient was not finite."""
     window_loss: float = 0.0
     """Sum over samples since the last record."""
     window_samples: int = 0
