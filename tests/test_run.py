@@ -276,6 +276,46 @@ def test_a_copied_checkpoint_is_no_run_and_nothing_beside_it_is_touched(make: Ma
     assert sorted(path.name for path in Path("home").iterdir()) == [".tmp-precious", "Downloads"]
 
 
+def test_a_damaged_checkpoint_names_one_that_is_whole(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = make(train={"epochs": 2})
+    whole = train(experiment, run_dir=Path("whole"))
+    stopped(experiment, 13, Path("parts"), monkeypatch)
+    last, best = Path("parts/checkpoints/last.pt"), Path("parts/checkpoints/best.pt")
+    last.write_bytes(last.read_bytes()[:-2000])
+    with pytest.raises(CheckpointError) as error:
+        resume(Path("parts"))
+    [problem] = error.value.problems
+    assert problem == f"{last}: truncated or damaged; best.pt, of step 8, is whole: trainkit train --resume {best}"
+    resume(best)
+    assert records(Path("parts")) == records(whole.run_dir)
+    assert equal(weights(last), weights(whole.run_dir / "checkpoints/last.pt"))
+
+
+def test_weights_that_are_not_finite(make: MakeExperiment) -> None:
+    result = train(make(train={"epochs": 2, "max_steps": 3}))
+    last = result.run_dir / "checkpoints/last.pt"
+    payload = torch.load(last, weights_only=True)
+    first = next(iter(payload["model"]))
+    payload["model"][first].view(-1)[0] = torch.nan
+    torch.save(payload, last)
+    with pytest.raises(CheckpointError, match=f"{first} holds NaN or infinite values; a run cannot go on from there"):
+        resume(result.run_dir, ["train.max_steps=5"])
+    assert evaluate_checkpoint(last, "val").notes == [f"{first} holds NaN or infinite values"]
+
+
+def test_a_disk_without_room_is_said_before_anything_is_written(
+    make: MakeExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(StorageError) as error:
+        train(make(), run_dir=Path("full"))
+    assert "disk full: a checkpoint needs" in str(error.value)
+    assert str(error.value).endswith("after step 8; nothing was saved yet")
+    assert list(Path("full/checkpoints").iterdir()) == []
+    assert json.loads(Path("full/run.json").read_text())["exit_code"] == 5
+
+
 @pytest.mark.parametrize(
     ("changes", "override", "message"),
     [

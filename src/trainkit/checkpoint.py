@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import stat
 import zipfile
 from contextlib import suppress
@@ -21,6 +22,9 @@ FORMAT = "trainkit-checkpoint"
 SCHEMA = 1
 KEYS = ("meta", "config", "spec", "data", "model", "ema", "optimizer", "scheduler", "scaler", "progress", "log")
 
+MARGIN_BYTES = 1_000_000
+"""Room that a save leaves for what else is written."""
+
 Payload = dict[str, Any]
 
 
@@ -37,10 +41,16 @@ def save(directory: Path, payload: Payload, *, best: bool) -> None:
     if not directory.is_dir():
         raise StorageError(f"{directory}: the run directory vanished")
 
+    # Into memory first: given a file that fails, torch hides the cause in a RuntimeError.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    needed, free = buffer.tell() + MARGIN_BYTES, shutil.disk_usage(directory).free
+    if free < needed:
+        raise StorageError(
+            f"{directory}: disk full: a checkpoint needs {needed / 1e6:.1f} MB, {free / 1e6:.1f} are free"
+        )
+
     def write(file: BinaryIO) -> None:
-        # Into memory first: given a file that fails, torch hides the cause in a RuntimeError.
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
         file.write(buffer.getbuffer())
 
     atomic.replace(directory / "last.pt", write, link_first=directory / "best.pt" if best else None)
@@ -130,6 +140,15 @@ def _check_schema(path: Path, payload: object) -> Payload:
 def weights(payload: Payload) -> dict[str, Tensor]:
     """What training came to: the averaged weights when there are any."""
     return cast(dict[str, Tensor], payload["ema"] or payload["model"])
+
+
+def not_finite(payload: Payload) -> str | None:
+    """The name of the first weight that holds NaN or infinite values."""
+    for state in (payload["model"], payload["ema"] or {}):
+        for key, value in state.items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                return str(key)
+    return None
 
 
 def load_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor]) -> None:

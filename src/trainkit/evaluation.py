@@ -72,6 +72,8 @@ def evaluate_checkpoint(
         raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
     other = data.digests().get(split) != payload["data"].get(split)
     notes = [note.text for note in data.notes if note.level == "warning"]
+    if bad := checkpoint.not_finite(payload):
+        notes.append(f"{bad} holds NaN or infinite values")
     notes += [f"these {split} samples are not the ones of the training run"] if other else []
     if data.spec.image and (data.spec.mean, data.spec.std) != (spec.mean, spec.std):
         notes.append("the normalisation of the training run is used, not the one given")

@@ -20,6 +20,7 @@ from trainkit.building import build, open_data, warnings
 from trainkit.checkpoint import Payload
 from trainkit.data import Data
 from trainkit.errors import (
+    CheckpointError,
     ConfigError,
     DataError,
     DivergedError,
@@ -128,7 +129,7 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
     """
     directory_path, checkpoint_path = rundir.locate(path)
     with rundir.reopen(directory_path) as directory:
-        payload = checkpoint.load(checkpoint_path)
+        payload = _load(checkpoint_path)
         stored = snapshot.experiment_of(checkpoint_path, payload)
         experiment = _extended(stored, [*overrides, *([f"train.device={device}"] if device else [])])
         out_of_time = directory.story.get("reason") == OUT_OF_TIME
@@ -150,6 +151,30 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         directory.tell(status="running", resumed_at=[*directory.story.get("resumed_at", []), rundir.now()])
         directory.write_config(yamlfile.dump(experiment.to_plain()))
         return _run(Job(experiment, data, parts, plan, directory, digests, progress, quiet), payload, notes)
+
+
+def _load(path: Path) -> Payload:
+    """Read the checkpoint to resume from.
+
+    Raises:
+        CheckpointError: it is damaged; names another one of the run that is whole.
+    """
+    try:
+        return checkpoint.load(path)
+    except CheckpointError as error:
+        others = [hint for other in sorted(path.parent.glob("*.pt")) if (hint := _whole(other))]
+        if not others:
+            raise
+        raise CheckpointError(*(f"{problem}; {others[0]}" for problem in error.problems)) from None
+
+
+def _whole(path: Path) -> str | None:
+    """How to go on from a checkpoint; None when it is damaged, too."""
+    try:
+        step = checkpoint.load(path)["progress"]["step"]
+    except CheckpointError:
+        return None
+    return f"{path.name}, of step {step}, is whole: trainkit train --resume {path}"
 
 
 def _extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentConfig:
@@ -332,8 +357,9 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
         return ConfigError(f"train.compile: torch.compile failed ({text.splitlines()[0]}); use train.compile=false")
     if "backward through the graph a second time" in text:
         return ConfigError("model: keeps a result with its graph from one batch to the next; keep result.detach()")
-    if isinstance(error, OSError):
-        return StorageError(f"{directory.path}: {text} after step {step}; saved last: {directory.last}")
+    if isinstance(error, OSError | StorageError):
+        saved = f"saved last: {directory.last}" if directory.last.exists() else "nothing was saved yet"
+        return StorageError(f"{text} after step {step}; {saved}")
     if isinstance(error, DataError) and "in DataLoader worker process" in text:
         # torch puts the worker's whole traceback into the message; the last line is ours
         return DataError(text.strip().splitlines()[-1].partition("DataError: ")[2])

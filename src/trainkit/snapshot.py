@@ -60,6 +60,8 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
     """
     if differing := [name for name in digests if payload["data"].get(name) != digests[name]]:
         raise DataError(f"{path}: the run was trained on other data: {', '.join(differing)} differs")
+    if bad := checkpoint.not_finite(payload):
+        raise CheckpointError(f"{path}: {bad} holds NaN or infinite values; a run cannot go on from there")
     meta, kind, names = payload["meta"], type(parts.optimizer).__name__, _parameter_names(parts)
     # torch matches optimizer state by position alone and says nothing when the parameters are others
     if meta["optimizer"] != kind or meta["parameters"] != names:
