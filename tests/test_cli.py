@@ -149,7 +149,7 @@ def test_eval_shows_the_classes_below_the_metrics(run: Run, monkeypatch: pytest.
     assert plain.keys() == {"checkpoint", "split", "metrics", "notes", "per_class", "confusion"}
     assert plain["confusion"] == [[1, 0, 0], [0, 1, 1], [0, 1, 0]]
     assert plain["per_class"][1] == {
-        "name": "dog", "samples": 2, "said": 2, "right": 1, "precision": 0.5, "recall": 0.5, "f1": 0.5,
+        "name": "dog", "support": 2, "predicted": 2, "true_positives": 1, "precision": 0.5, "recall": 0.5, "f1": 0.5,
     }  # fmt: skip
     monkeypatch.setenv("FORCE_COLOR", "1")
     shown = run("eval", "--ckpt", "best.pt").out.splitlines()

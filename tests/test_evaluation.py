@@ -16,9 +16,9 @@ def test_the_classes_add_up(make: MakeExperiment) -> None:
     found = evaluate_checkpoint(result.checkpoint)
     assert {f"test/{name}": value for name, value in found.metrics.items()}.items() <= result.metrics.items()
     assert found.confusion is not None
-    assert [sum(row) for row in found.confusion] == [score.samples for score in found.per_class]
+    assert [sum(row) for row in found.confusion] == [score.support for score in found.per_class]
     assert sum(map(sum, found.confusion)) == 50
-    assert sum(score.right for score in found.per_class) / 50 == pytest.approx(found.metrics["accuracy"])
+    assert sum(score.true_positives for score in found.per_class) / 50 == pytest.approx(found.metrics["accuracy"])
 
 
 def test_two_classes_with_one_output(make: MakeExperiment) -> None:
@@ -40,3 +40,11 @@ def test_labels_have_scores_and_numbers_have_none(make: MakeExperiment) -> None:
     found = evaluate_checkpoint(result.checkpoint)
     assert found.to_plain().keys() == {"metrics", "notes"}
     assert math.isfinite(found.metrics["mae"])
+
+
+def test_other_sequences_may_be_longer_or_shorter(make: MakeExperiment) -> None:
+    data = {"name": "synthetic", "shape": [12, 3], "min_length": 4, "size": 4, "samples": 100, "val": 20}
+    result = train(make(data=data, model={"name": "gru", "hidden_size": 8}))
+    for length in (9, 20):
+        found = evaluate_checkpoint(result.checkpoint, overrides=[f"data.shape=[{length},3]"])
+        assert found.notes == ["these test samples are not the ones of the training run"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -176,3 +178,19 @@ def test_waiting_for_data_is_told_from_training(make: MakeExperiment) -> None:
     [epoch] = [record for record in heard.records if isinstance(record, EpochRecord)]
     assert epoch.waiting * epoch.elapsed_s >= 0.1
     assert 0.1 / epoch.elapsed_s <= epoch.waiting < 1
+
+
+def test_a_step_that_is_left_out_leaves_no_mark(make: MakeExperiment) -> None:
+    model = {"name": "cnn", "channels": [4], "norm": "batch", "hidden": []}
+    parts, plan = built(make(model=model, train={"epochs": 1, "on_nonfinite": "skip", "max_skipped": 100}))
+    before = {key: value.clone() for key, value in parts.model.state_dict().items()}
+
+    def poisoned(batch: Batch, epoch: int | None) -> Batch:
+        return parts.prepare(batch, epoch)._replace(inputs=torch.full((len(batch.index), 1, 8, 8), torch.nan))
+
+    heard = Heard()
+    ruined = replace(parts, prepare=poisoned, val=None)
+    fit(ruined, plan, Progress(), sink=heard, save=lambda best: None, stop=lambda: False)
+    assert equal(parts.model.state_dict(), before)
+    [epoch] = [record for record in heard.records if isinstance(record, EpochRecord)]
+    assert math.isnan(epoch.loss)

@@ -65,7 +65,7 @@ def test_equal_to_scikit_learn_and_torchmetrics() -> None:
     assert tally.confusion() == sklearn.metrics.confusion_matrix(targets, said).tolist()
     *expected, support = sklearn.metrics.precision_recall_fscore_support(targets, said)
     torch.testing.assert_close(torch.tensor(shares(tally), dtype=torch.float64).T, torch.tensor(np.array(expected)))
-    assert [score.samples for score in tally.scores()] == support.tolist()
+    assert [score.support for score in tally.scores()] == support.tolist()
     f1 = MulticlassF1Score(num_classes=3, average="none")(outputs, targets)
     assert [score.f1 for score in tally.scores()] == pytest.approx(f1.tolist())
 
@@ -74,7 +74,7 @@ def test_equal_to_scikit_learn_and_torchmetrics() -> None:
     assert tally.counts.tolist() == sklearn.metrics.multilabel_confusion_matrix(labels, outputs > 0).tolist()
     *expected, support = sklearn.metrics.precision_recall_fscore_support(labels, outputs > 0)
     torch.testing.assert_close(torch.tensor(shares(tally), dtype=torch.float64).T, torch.tensor(np.array(expected)))
-    assert [score.samples for score in tally.scores()] == support.tolist()
+    assert [score.support for score in tally.scores()] == support.tolist()
     precision = MultilabelPrecision(num_labels=3, average="none")((outputs > 0).float(), labels)
     assert [score.precision for score in tally.scores()] == pytest.approx(precision.tolist())
 
@@ -111,7 +111,8 @@ def test_the_table() -> None:
     assert table([ClassScore("cat", 3, 3, 3)])[1] is None
     assert table([]) == ([], None)
     assert scores[-1].to_plain() == {
-        "name": "neither", "samples": 0, "said": 0, "right": 0, "precision": 0.0, "recall": 0.0, "f1": 0.0,
+        "name": "neither", "support": 0, "predicted": 0, "true_positives": 0,
+        "precision": 0.0, "recall": 0.0, "f1": 0.0,
     }  # fmt: skip
 
 

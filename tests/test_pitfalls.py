@@ -251,7 +251,7 @@ def test_training_never_sees_a_val_or_test_sample(make: MakeExperiment, monkeypa
     names = {id(split.index): name for name, split in data._splits().items() if split}
     order = [names[key] for key, _ in taken]
     epoch = ["train"] * 8 + ["val"] * 2
-    assert order == [*epoch, *epoch, "test", "test"]
+    assert order == ["train", *epoch, *epoch, "test", "test"]  # first two samples, to try the model with
 
 
 # Models and shapes
@@ -421,7 +421,7 @@ class Forgetful(Chances):
 def test_a_layer_that_is_never_used(make: MakeExperiment) -> None:
     register_model("mine")(Forgetful)
     assert warned(make(model={"name": "mine"})) == [
-        "model: the outputs do not depend on unused.weight and 1 more, which will not be trained"
+        "model: in evaluation the outputs do not depend on unused.weight and 1 more, which may not be trained"
     ]
 
 

@@ -130,3 +130,12 @@ def test_parameters_that_outputs_do_not_depend_on() -> None:
     assert probe.unreached(Unused(), INPUTS) == ["two.weight", "two.bias"]
     with pytest.raises(ConfigError, match="model: the outputs do not depend on any parameter; is there a detach"):
         probe.unreached(Detached(), INPUTS)
+
+
+def test_what_a_norm_computes_is_no_hidden_tensor() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.spectral_norm(nn.Linear(192, 10)))
+    assert probe.suspicions(model, INPUTS) == []
+    old = nn.Linear(192, 10)
+    old._parameters["weight_orig"] = old._parameters.pop("weight")
+    vars(old)["weight"] = torch.zeros(10, 192)  # as torch.nn.utils.spectral_norm does it
+    assert probe.suspicions(nn.Sequential(nn.Flatten(), old), INPUTS) == []

@@ -121,13 +121,15 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
 def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[str]:
     """What is allowed but probably not meant."""
     found = [*parts.notes, *data.suspicions()]
-    two = _two_samples(data.spec, parts.device)
+    batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), None)
+    two = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
     with evaluating(parts.model), torch.no_grad():
         if not isinstance(experiment.model, LibraryModelConfig):  # whose authors know what they do
             found += probe.suspicions(parts.model, *two)
         if unused := probe.unreached(parts.model, *two):
             found.append(
-                f"model: the outputs do not depend on {unused[0]}{_and_more(unused)}, which will not be trained"
+                f"model: in evaluation the outputs do not depend on {unused[0]}{_and_more(unused)}, "
+                "which may not be trained"
             )
     if not data.spec.image and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE:
         found.append(f"data: inputs reach {largest:.4g}; networks learn best from numbers around 0 of size 1")
@@ -170,9 +172,8 @@ def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: t
 
 
 def _two_samples(spec: DataSpec, device: torch.device) -> tuple[Tensor, ...]:
-    """Noise in the data's shape, and lengths where the data has them."""
-    random = torch.Generator().manual_seed(0)
-    inputs = torch.randn(2, *spec.shape, generator=random).to(device)
+    """Zeros in the data's shape, which any embedding takes, and lengths where the data has them."""
+    inputs = torch.zeros(2, *spec.shape, device=device)
     return (inputs, torch.tensor([spec.shape[0], 1])) if spec.padded else (inputs,)
 
 

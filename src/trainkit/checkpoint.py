@@ -132,12 +132,13 @@ def _check_schema(path: Path, payload: object) -> Payload:
     schema = payload.get("schema")
     if schema != SCHEMA:
         raise CheckpointError(f"{path}: written with schema {schema}, this trainkit reads {SCHEMA}")
+    payload.setdefault("ema", None)  # written before there were averages
     if missing := [key for key in KEYS if key not in payload]:
         raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
     return cast(Payload, payload)
 
 
-def weights(payload: Payload) -> dict[str, Tensor]:
+def final_weights(payload: Payload) -> dict[str, Tensor]:
     """What training came to: the averaged weights when there are any."""
     return cast(dict[str, Tensor], payload["ema"] or payload["model"])
 

@@ -89,6 +89,8 @@ def train(
     if resume is not None:
         if words and "=" not in words[0]:
             raise ConfigError(f"command line: --resume goes on with the stored config; {words[0]!r} is no key=value")
+        if fast_dev_run:
+            raise ConfigError("command line: --fast-dev-run is for new runs, --resume for old ones")
         if run_dir is not None:
             raise ConfigError("command line: --resume goes on in its own directory, --run-dir cannot be given, too")
         from trainkit.run import resume as go_on

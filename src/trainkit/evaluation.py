@@ -68,7 +68,7 @@ def evaluate_checkpoint(
     spec = DataSpec.from_plain(payload["spec"])
     if data.spec.target.uncounted() != spec.target.uncounted():
         raise DataError(f"{path}: trained for {spec.target.size} {spec.target.kind} targets, this data has others")
-    if data.spec.shape != spec.shape:
+    if data.spec.shape[spec.padded :] != spec.shape[spec.padded :]:  # sequences may be longer or shorter
         raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
     other = data.digests().get(split) != payload["data"].get(split)
     notes = [note.text for note in data.notes if note.level == "warning"]
@@ -79,7 +79,7 @@ def evaluate_checkpoint(
         notes.append("the normalisation of the training run is used, not the one given")
     samples = data.split(split)
     parts = build_eval(experiment.restored(), spec, chosen)
-    checkpoint.load_weights(path, parts.model, checkpoint.weights(payload))
+    checkpoint.load_weights(path, parts.model, checkpoint.final_weights(payload))
     loader = experiment.loader.eval_loader(samples, chosen)
     if spec.target.kind == "number":
         metrics = evaluate(parts, loader)

@@ -125,6 +125,8 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             # Dropout and its like draw from a stream of the step, so that a resumed run draws the same.
             seeding.reseed(parts.device, parts.seed, "step", progress.step)
             parts.optimizer.zero_grad(set_to_none=True)
+            # A step that may be left out must not leave its mark on BatchNorm's statistics either.
+            buffers = None if plan.max_skipped is None else [buffer.clone() for buffer in parts.model.buffers()]
             losses: list[Tensor] = []
             waited, asked = 0.0, time.perf_counter()
             for batch in islice(batches, len(sizes)):
@@ -140,7 +142,10 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
             guard = None if plan.max_skipped is None else loss
             norm, updated = parts.precision.update(parts.optimizer, parameters, plan.clip_norm, guard=guard)
-            progress.skipped += not updated
+            if buffers is not None and not updated:
+                progress.skipped += 1
+                for buffer, before in zip(parts.model.buffers(), buffers, strict=True):
+                    buffer.copy_(before)
             parts.scheduler.step()
             progress.step += 1
             if parts.ema:
@@ -161,14 +166,14 @@ def fit(
     sink: Sink,
     save: Callable[[bool], None],
     stop: Callable[[], bool],
-    over: Callable[[], bool] = lambda: False,
+    out_of_time: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train to the last step; report, evaluate and save when each is due.
 
     Args:
         save: writes a checkpoint; told whether it is the best so far.
         stop: asked between steps; once true, the run is saved and the function returns.
-        over: asked after every step; once true, that was the last one: evaluated as such, and saved.
+        out_of_time: asked after every step; once true, that was the last one: evaluated as such, and saved.
 
     Raises:
         DivergedError: the loss or the gradient is not finite. No such state is ever saved.
@@ -179,7 +184,7 @@ def fit(
     saved = (progress.step, progress.evaluated)  # a resumed run stands at a checkpoint
     while True:
         # What is due at this step, which is also where a resumed run may have been interrupted.
-        finished, best = plan.finished(progress) or (progress.step > begun and over()), False
+        finished, best = plan.finished(progress) or (progress.step > begun and out_of_time()), False
         if (
             parts.val
             and progress.evaluated < progress.step

@@ -96,9 +96,9 @@ class Meter:
             step=progress.step,
             epoch=progress.epoch,
             loss=_mean(progress.epoch_loss, progress.epoch_samples),
-            samples_per_s=self._epoch_samples / self._epoch_s,
+            samples_per_s=self._epoch_samples / max(self._epoch_s, 1e-9),
             elapsed_s=self._epoch_s,
-            waiting=self._epoch_waited_s / self._epoch_s,
+            waiting=self._epoch_waited_s / max(self._epoch_s, 1e-9),
         )
         progress.epoch_loss, progress.epoch_samples = 0.0, 0
         self._epoch_s, self._epoch_waited_s, self._epoch_samples = 0.0, 0.0, 0

@@ -240,27 +240,26 @@ class _Auroc(_Reading):
         super().__init__(metric, read)
         self.weighted, self.classes = weighted, classes
         self.compute, self.reset = self._mean, self._forget
-        self._seen: list[Tensor] = []
+        self.positives, self.count = torch.zeros(()), 0
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         scores, targets = self.read(outputs, targets)
         self.metric.update(scores, targets)
-        truth = functional.one_hot(targets, self.classes) if self.classes else targets
-        self._seen.append(truth.view(len(truth), -1))
+        rows = targets.view(len(targets), -1)
+        self.positives = self.positives + (targets.bincount(minlength=self.classes) if self.classes else rows.sum(0))
+        self.count += len(targets)
 
     def _mean(self) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the classes that are left out below
             values = self.metric.compute().view(-1)
-        truth = torch.cat(self._seen)
-        positives = truth.sum(0)
-        told_apart = (positives > 0) & (positives < len(truth))
-        shares = positives[told_apart] if self.weighted else told_apart[told_apart]
+        told_apart = (self.positives > 0) & (self.positives < self.count)
+        shares = self.positives[told_apart] if self.weighted else told_apart[told_apart]
         return (values[told_apart] * shares).sum() / shares.sum()
 
     def _forget(self) -> None:
         self.metric.reset()
-        self._seen = []
+        self.positives, self.count = torch.zeros(()), 0
 
 
 class ErrorConfig(MetricConfig):

@@ -61,29 +61,35 @@ class ClassScore:
     """How well one class or label is found. What would be 0 / 0 is 0."""
 
     name: str
-    samples: int
+    support: int
     """Samples that are of the class or have the label."""
-    said: int
+    predicted: int
     """Samples of which the model says so."""
-    right: int
+    true_positives: int
     """Samples of which it rightly does."""
 
     @property
     def precision(self) -> float:
-        return self.right / max(self.said, 1)
+        return self.true_positives / max(self.predicted, 1)
 
     @property
     def recall(self) -> float:
-        return self.right / max(self.samples, 1)
+        return self.true_positives / max(self.support, 1)
 
     @property
     def f1(self) -> float:
-        return 2 * self.right / max(self.samples + self.said, 1)
+        return 2 * self.true_positives / max(self.support + self.predicted, 1)
 
     def to_plain(self) -> dict[str, str | int | float]:
         """For JSON."""
         shares = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
-        return {"name": self.name, "samples": self.samples, "said": self.said, "right": self.right, **shares}
+        return {
+            "name": self.name,
+            "support": self.support,
+            "predicted": self.predicted,
+            "true_positives": self.true_positives,
+            **shares,
+        }
 
 
 def class_names(target: TargetSpec) -> tuple[str, ...]:
@@ -95,12 +101,16 @@ def table(scores: Sequence[ClassScore]) -> tuple[list[str], str | None]:
     """The scores as lines of text in columns, of many classes the worst only; and which of them is the worst class."""
     if not scores:
         return [], None
-    ranked = sorted((score for score in scores if score.samples), key=lambda score: score.f1)
+    ranked = sorted((score for score in scores if score.support), key=lambda score: score.f1)
     shown = list(scores) if len(scores) <= MOST_ROWS else ranked[:MOST_ROWS]
     rows = [["name", "samples", "precision", "recall", "F1"]]
     for score in shown:
-        shares = (score.precision, score.said), (score.recall, score.samples), (score.f1, score.samples + score.said)
-        rows.append([score.name, f"{score.samples:,}", *(_share(value, of) for value, of in shares)])
+        shares = (
+            (score.precision, score.predicted),
+            (score.recall, score.support),
+            (score.f1, score.support + score.predicted),
+        )
+        rows.append([score.name, f"{score.support:,}", *(_share(value, of) for value, of in shares)])
     lines = _columns(rows)
     worst = lines[1 + shown.index(ranked[0])] if ranked and ranked[0].f1 < 1 else None
     if len(shown) < len(scores):

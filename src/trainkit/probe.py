@@ -113,7 +113,8 @@ def _hidden(name: str, module: nn.Module) -> list[str]:
         items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
         if not key.startswith("_") and any(isinstance(item, nn.Module) for item in items):
             found.append(f"model: the layers in {place} are in a plain list and are not trained; use nn.ModuleList")
-        if isinstance(value, Tensor):
+        # What spectral_norm and weight_norm compute from parameters of that name is none of ours.
+        if isinstance(value, Tensor) and not any(parameter.startswith(f"{key}_") for parameter in module._parameters):
             found.append(
                 f"model: {place} is a plain tensor, which does not move with the model and is in no checkpoint; "
                 f"use self.register_buffer({key!r}, …)"

@@ -146,9 +146,15 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         notes = snapshot.restore(checkpoint_path, payload, digests, parts)
         progress = Progress()
         progress.load_state_dict(payload["progress"])
-        if experiment != stored and not out_of_time:
+        if plan.max_steps < progress.step or (experiment != stored and not out_of_time):
             _check_extension(experiment, plan, progress)
-        directory.tell(status="running", resumed_at=[*directory.story.get("resumed_at", []), rundir.now()])
+        directory.tell(
+            status="running",
+            reason=None,
+            exit_code=None,
+            ended_at=None,
+            resumed_at=[*directory.story.get("resumed_at", []), rundir.now()],
+        )
         directory.write_config(yamlfile.dump(experiment.to_plain()))
         return _run(Job(experiment, data, parts, plan, directory, digests, progress, quiet), payload, notes)
 
@@ -271,7 +277,15 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
             sink.write(NoteRecord("train.compile: the first step and the first evaluation take a minute or so longer"))
         started = time.monotonic()
         limit = (experiment.train.max_minutes or math.inf) * 60
-        fit(job.parts, plan, progress, sink=sink, save=save, stop=stop, over=lambda: time.monotonic() > started + limit)
+        fit(
+            job.parts,
+            plan,
+            progress,
+            sink=sink,
+            save=save,
+            stop=stop,
+            out_of_time=lambda: time.monotonic() > started + limit,
+        )
         metrics = _final_metrics(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
         reason = None if plan.finished(progress) else OUT_OF_TIME
@@ -301,7 +315,7 @@ def _final_metrics(job: Job, sink: Sink, stop: Stop) -> dict[str, float]:
     started = time.perf_counter()
     if job.data.test is not None and not stop():
         # The weights of the last step have done their work.
-        job.parts.model.load_state_dict(checkpoint.weights(checkpoint.load(job.directory.chosen)))
+        job.parts.model.load_state_dict(checkpoint.final_weights(checkpoint.load(job.directory.chosen)))
         limit = job.experiment.train.limit_batches
         loader = job.experiment.loader.eval_loader(job.data.test, job.parts.device, limit)
         tested = evaluate(job.parts, loader, stop)

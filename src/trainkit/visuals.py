@@ -109,7 +109,7 @@ class Visuals:
         """What the model says of the whole val split, in order: one pass for all that need it."""
         if self.parts.val is None:
             raise ValueError("there is no val split")
-        self.parts.model.load_state_dict(checkpoint.weights(checkpoint.load(self.directory.chosen)))
+        self.parts.model.load_state_dict(checkpoint.final_weights(checkpoint.load(self.directory.chosen)))
         outputs: list[Tensor] = []
         targets: list[Tensor] = []
 

@@ -217,6 +217,22 @@ def test_bad_samples(items: list[Any], options: dict[str, Any], message: str) ->
         opened(gives(*items), val=0, test=None, **options)
 
 
+def test_what_getitem_says_counts() -> None:
+    class Shifted(Points):
+        targets = [1, 2, 3] * 10  # as the files have them
+        classes = 3  # no names
+
+        def __init__(self) -> None:
+            super().__init__(30)
+
+        def __getitem__(self, n: int) -> tuple[torch.Tensor, int]:
+            return self.points[n], self.targets[n] - 1
+
+    data = opened(Shifted, val=0, test=None)
+    assert (data.spec.target.size, data.spec.target.names, data.spec.target.counts) == (3, (), (10, 10, 10))
+    assert data.train.take(torch.arange(3)).targets.tolist() == [0, 1, 2]
+
+
 def test_more_classes_than_names() -> None:
     class Misnamed(Points):
         classes = ("only",)

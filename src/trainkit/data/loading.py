@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from trainkit.config import Config
 from trainkit.data.base import Batch, Draw, Split, TensorSource
+from trainkit.data.sequences import SequenceSource
 from trainkit.errors import DataError
 from trainkit.seeding import derive, generator, permutation
 
@@ -38,7 +39,8 @@ class LoaderConfig(Config):
     """Leave out the last training batch of an epoch when it is smaller than the others."""
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     """`shuffle`: every training sample once an epoch. `balanced`: as many draws, but each class as often as the others:
-    samples of rare classes come several times, some of the frequent ones not at all."""
+    samples of rare classes come several times (as the same picture, since random transforms follow from the sample and
+    the epoch), some of the frequent ones not at all."""
 
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
         "shuffle": "training samples are shuffled, the others never are; loader.sampler has other orders",
@@ -69,7 +71,7 @@ class LoaderConfig(Config):
     def _loader(self, split: Split, batches: EpochBatches, device: torch.device) -> Loader:
         if self.num_workers != "auto":
             workers = self.num_workers
-        elif isinstance(split.source, TensorSource) or sys.platform == "win32":
+        elif isinstance(split.source, TensorSource | SequenceSource) or sys.platform == "win32":
             workers = 0
         else:
             workers = min((os.cpu_count() or 1) // 2, 8)

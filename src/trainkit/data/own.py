@@ -49,6 +49,11 @@ class OwnDatasetConfig(ImageDataConfig):
         return None
 
     def build(self, seed: int) -> Data:
+        with generators_restored():
+            seed_generators(0)  # what is drawn while looking at the samples is the same every time
+            return self._build(seed)
+
+    def _build(self, seed: int) -> Data:
         training, testing = self.dataset("train"), self.dataset("test")
         assert training is not None
         source = DatasetSource(training, self.target, self.collate)
@@ -108,12 +113,14 @@ class DatasetSource:
         return _number(f"{self.title}[{number}]: the target", self._item(number)[1])
 
     def take(self, index: Tensor, draw: int = 0) -> Batch:
-        inputs = []
+        inputs, rows = [], []
         with generators_restored():
             for number in index.tolist():
                 seed_generators(derive(draw, number))
-                inputs.append(self.input(number))
-        targets = self.targets[index]
+                where, item = f"{self.title}[{number}]", self._item(number)
+                inputs.append(_input(f"{where}: the input", item[0]))
+                rows.append(_number(f"{where}: the target", item[1]))
+        targets = self._as_kind(rows)
         if self.collate == "pad":
             lengths = torch.tensor([len(one) for one in inputs])
             return Batch(pad_sequence(inputs, batch_first=True), targets, index, lengths)
@@ -129,19 +136,31 @@ class DatasetSource:
     def targets(self) -> Tensor:
         """Of all samples; read from an attribute `targets` of the dataset when it has one, which is much faster."""
         given = getattr(self.dataset, "targets", None)
-        if given is None or len(given) != len(self):
-            given = [self.target(number) for number in range(len(self))]
-        targets = torch.stack([_number(f"{self.title}.targets[{n}]", one) for n, one in enumerate(given)])
+        rows: list[Tensor] = []
+        if isinstance(given, list | tuple | np.ndarray | Tensor) and len(given) == len(self):
+            rows = [_number(f"{self.title}.targets[{n}]", one) for n, one in enumerate(given)]
+        # What __getitem__ says counts: it may have made something else of them.
+        some = {0, len(self) // 2, len(self) - 1}
+        if not rows or any(rows[n].tolist() != self.target(n).tolist() for n in some):
+            rows = [self.target(number) for number in range(len(self))]
+        return self._as_kind(rows)
+
+    def _as_kind(self, rows: list[Tensor]) -> Tensor:
+        """Targets as batches have them."""
+        if any(row.shape != rows[0].shape for row in rows):
+            raise DataError(f"{self.title}: the targets differ in shape: one number, or as many, for every sample")
+        targets = torch.stack(rows)
         if self.kind == "class":
             if targets.is_floating_point() or targets.ndim != 1 or int(targets.min()) < 0:
-                rows = "for one-hot rows row.argmax(), or data.target=multilabel"
-                hint = rows if targets.ndim == 2 else "or data.target=number"
+                one_hot = "for one-hot rows row.argmax(), or data.target=multilabel"
+                hint = one_hot if targets.ndim == 2 else "or data.target=number"
                 raise DataError(f"{self.title}: classes are one whole number >= 0 per sample; {hint}")
             return targets.long()
-        return targets.float().view(len(self), -1)
+        return targets.float().view(len(rows), -1)
 
     def target_spec(self) -> TargetSpec:
-        names = tuple(map(str, getattr(self.dataset, "classes", ())))
+        classes = getattr(self.dataset, "classes", ())
+        names = tuple(map(str, classes)) if isinstance(classes, list | tuple) else ()
         size = int(self.targets.max()) + 1 if self.kind == "class" else self.targets.shape[1]
         if names and self.kind == "class":
             if size > len(names):
