@@ -676,3 +676,13 @@ def test_importing_does_nothing_else() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr, os.listdir()) == ("", "", [])
+
+
+def test_large_targets_are_said(make: MakeExperiment, capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"name": "tensors", "inputs": [[0.0], [1.0], [0.5], [0.2]], "targets": [150e3, 270e3, 2e5, 16e4], "val": 0}
+    options: dict[str, Any] = {"model": {"name": "mlp", "hidden": [4]}, "loss": "mse", "train": {"epochs": 1}}
+    train(make(data=data, loader={"batch_size": 2}, **options))
+    assert (
+        "targets reach 2.7e+05, far from a network's first answers; give them in larger units"
+        in capsys.readouterr().err
+    )

@@ -40,6 +40,8 @@ def open_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data, str
 
 LARGE = 50.0
 """Inputs beyond this are worth a warning."""
+LARGE_TARGET = 1000.0
+"""Numbers to be predicted beyond this are worth one, too."""
 
 
 def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.device) -> EvalParts:
@@ -133,6 +135,10 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
             )
     if not data.spec.image and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE:
         found.append(f"data: inputs reach {largest:.4g}; networks learn best from numbers around 0 of size 1")
+    if data.spec.target.kind == "number" and (largest := float(data.train.targets.abs().max())) > LARGE_TARGET:
+        found.append(
+            f"data: targets reach {largest:.4g}, far from a network's first answers; give them in larger units"
+        )
     if experiment.train.limit_batches:
         found.append(f"train.limit_batches: only {plan.batches_per_epoch} batches an epoch; the results mean little")
     low, high = experiment.optimizer.usual_lr

@@ -398,6 +398,8 @@ def _facts(job: Job) -> dict[str, str]:
     shape = "x".join(map(str, data.spec.shape))
     targets = {"class": "classes", "multilabel": "labels", "number": "numbers"}[data.spec.target.kind]
     parameters = sum(parameter.numel() for parameter in parts.model.parameters())
+    trained = sum(parameter.numel() for parameter in parts.model.parameters() if parameter.requires_grad)
+    frozen = f", {trained:,} of them trained" if trained < parameters else ""
     length = f"{experiment.train.epochs} epochs of {plan.steps_per_epoch:,} steps"
     if plan.max_steps < experiment.train.epochs * plan.steps_per_epoch:
         length = f"{plan.max_steps:,} steps (train.max_steps ends it before {experiment.train.epochs} epochs)"
@@ -407,7 +409,7 @@ def _facts(job: Job) -> dict[str, str]:
         "run": str(job.directory.path),
         "device": f"{devices.describe(parts.device)}, {parts.precision.name}",
         "data": f"{plain['data']['name']}: {counts}; {shape}, {data.spec.target.size} {targets}",
-        "model": f"{plain['model']['name']}, {parameters:,} parameters",
+        "model": f"{plain['model']['name']}, {parameters:,} parameters{frozen}",
         "training": f"{length}, batch size {experiment.loader.batch_size} (last {last}), {lr}, seed {experiment.seed}",
     }
 

@@ -87,7 +87,7 @@ def _balancing(split: Split) -> Tensor:
     """
     targets = split.targets
     if targets.ndim != 1 or targets.is_floating_point():
-        raise DataError("loader.sampler: balanced needs classes, the targets of the data are none")
+        raise DataError("loader.sampler: balanced needs classes, the targets of the data are no classes")
     return targets.bincount().double().reciprocal()[targets]
 
 
