@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from trainkit.experiment import ExperimentConfig
+from trainkit.progress import Progress
+
+# The ordinary run is the same every time; HYPOTHESIS_PROFILE=thorough looks further, and elsewhere each time.
+settings.register_profile("ordinary", max_examples=300, deadline=None, database=None, derandomize=True)
+settings.register_profile("thorough", max_examples=5000, deadline=None, database=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ordinary"))
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +58,25 @@ def make() -> MakeExperiment:
         return ExperimentConfig.from_plain(plain)
 
     return experiment
+
+
+def payload(**content: Any) -> dict[str, Any]:
+    """The content of a small checkpoint."""
+    return {
+        "meta": {"torch": "2.10", "device": "cpu", "threads": 1, "optimizer": "SGD", "parameters": ["weight"]},
+        "config": {},
+        "spec": {"shape": [3], "target": {"kind": "number", "size": 2}},
+        "data": {},
+        "model": {"weight": torch.arange(6.0).view(2, 3)},
+        "ema": None,
+        "optimizer": {"state": {}, "param_groups": []},
+        "scheduler": {},
+        "scaler": None,
+        "progress": Progress(step=3).state_dict(),
+        "log": {"bytes": 0},
+        "rng": None,
+        **content,
+    }
 
 
 def records(run_dir: Path) -> list[dict[str, Any]]:

@@ -16,10 +16,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.conftest import MakeExperiment, equal
 from trainkit import building
 from trainkit.data import Batch
+from trainkit.device import Precision
+from trainkit.errors import DivergedError
 from trainkit.experiment import ExperimentConfig
 from trainkit.loop import Parts, Plan, due, evaluate, evaluating, fit, train_steps
 from trainkit.progress import Progress
 from trainkit.records import EpochRecord, Record, TrainRecord
+from trainkit.run import train
 
 
 def built(experiment: ExperimentConfig) -> tuple[Parts, Plan]:
@@ -93,6 +96,17 @@ class Reads(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
         return func(*args, **(kwargs or {}))
+
+
+def test_gradients_that_always_overflow_fp16_end_the_run(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    backward = Precision.backward
+
+    def overflowing(precision: Precision, loss: torch.Tensor) -> None:
+        backward(precision, loss * 1e36)
+
+    monkeypatch.setattr(Precision, "backward", overflowing)
+    with pytest.raises(DivergedError, match=r"overflowed fp16 at every step .*; use train\.precision=bf16"):
+        train(make(train={"epochs": 4, "precision": "fp16"}))
 
 
 def test_a_step_reads_nothing_back(make: MakeExperiment) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from tests.conftest import MakeExperiment, equal, weights
+from tests.conftest import MakeExperiment, equal, payload, weights
 from trainkit import building, checkpoint, registry, seeding, snapshot
 from trainkit import experiment as experiments
 from trainkit.data import Batch, Data, Split, register_dataset
@@ -623,7 +623,7 @@ def test_evaluation_uses_running_statistics_and_keeps_no_graph(make: MakeExperim
 
 
 def test_files_from_a_gpu_are_read_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = {"format": checkpoint.FORMAT, "schema": checkpoint.SCHEMA, **dict.fromkeys(checkpoint.KEYS)}
+    content = {"format": checkpoint.FORMAT, "schema": checkpoint.SCHEMA, **payload()}
     with monkeypatch.context() as patch:
         patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
         torch.save({**content, "model": {"weight": torch.ones(3)}}, "gpu.pt")

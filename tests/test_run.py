@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -436,7 +438,7 @@ def test_no_bad_state_is_ever_saved(make: MakeExperiment, monkeypatch: pytest.Mo
         loop.fit(parts, plan, progress, **keywords)
 
     monkeypatch.setattr("trainkit.run.fit", fit)
-    with pytest.raises(DivergedError, match=r"at step 11 .* last good checkpoint: bad/checkpoints/last\.pt"):
+    with pytest.raises(DivergedError, match=r"at step 11 .* last good: step 10 in bad/checkpoints/last\.pt"):
         train(make(checkpoint={"every": 1}, log={"every": 1000}), run_dir=Path("bad"))
     last = checkpoint.load(Path("bad/checkpoints/last.pt"))
     assert last["progress"]["step"] == 10
@@ -521,6 +523,46 @@ def test_a_run_ends_in_time_and_goes_on(make: MakeExperiment, capsys: pytest.Cap
     assert "go on      trainkit train --resume parts" in capsys.readouterr().out.splitlines()
     resume(Path("parts"), ["train.max_minutes=100"])
     assert json.loads(Path("parts/run.json").read_text())["reason"] is None
+    assert equal(weights(Path("parts/checkpoints/last.pt")), weights(whole.run_dir / "checkpoints/last.pt"))
+
+
+def test_a_rhythm_in_minutes_saves_and_changes_nothing_else(
+    make: MakeExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(make(checkpoint={"every": "10 minutes"}), run_dir=Path("whole"))
+    log = (whole.run_dir / "train.log").read_text()
+    assert "at step 7" not in log
+    monkeypatch.setattr("trainkit.run.seconds_of", lambda every: {"10 minutes": 0.0}[every])
+    often = train(make(checkpoint={"every": "10 minutes"}), run_dir=Path("often"))
+    assert (often.run_dir / "train.log").read_text().count("saved ") == 16
+    assert records(often.run_dir) == records(whole.run_dir)
+
+
+def test_a_history_of_checkpoints(make: MakeExperiment) -> None:
+    result = train(make(checkpoint={"every": 3, "keep": 3}))
+    found = sorted(path.name for path in (result.run_dir / "checkpoints").iterdir())
+    assert found == ["best.pt", "last.pt", "step-12.pt", "step-15.pt", "step-16.pt"]
+    resume(result.run_dir, ["train.epochs=3", "checkpoint.keep=2"])
+    found = sorted(path.name for path in (result.run_dir / "checkpoints").iterdir())
+    assert found == ["best.pt", "last.pt", "step-21.pt", "step-24.pt"]
+    assert checkpoint.load(result.run_dir / "checkpoints/step-21.pt")["progress"]["step"] == 21
+
+
+def test_random_numbers_of_foreign_code_go_on_where_they_were(
+    make: MakeExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss of the user's that draws from the global generators of Python and NumPy."""
+    backward = Precision.backward
+
+    def noisy(precision: Precision, loss: torch.Tensor) -> None:
+        backward(precision, loss * (random.random() + float(np.random.rand())))
+
+    monkeypatch.setattr(Precision, "backward", noisy)
+    whole = train(make(train={"epochs": 2}), run_dir=Path("whole"))
+    train(make(train={"epochs": 1}), run_dir=Path("parts"))
+    random.seed(1)
+    np.random.seed(1)
+    resume(Path("parts"), ["train.epochs=2"])
     assert equal(weights(Path("parts/checkpoints/last.pt")), weights(whole.run_dir / "checkpoints/last.pt"))
 
 

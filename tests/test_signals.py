@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from trainkit.signals import stop_on_signal
+from trainkit.signals import OutOfGrace, stop_on_signal
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,34 @@ def test_ctrl_c_twice_interrupts() -> None:
         assert stop()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_after_nohup_a_lost_terminal_changes_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signal() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_usr1_asks_only_for_a_checkpoint() -> None:
+    with stop_on_signal() as stop:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.save_asked
+        assert not stop()
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_what_takes_too_long_after_sigterm_is_ended() -> None:
+    def slow() -> None:
+        with stop_on_signal(grace_s=0.05):
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+
+    with pytest.raises(OutOfGrace):
+        slow()
+    with stop_on_signal(grace_s=0.05):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

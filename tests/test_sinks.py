@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import pty
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -16,7 +19,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.conftest import MakeExperiment, records
 from trainkit.records import EvalRecord, TrainRecord, format_duration, format_metric
 from trainkit.run import resume, train
+from trainkit.rundir import RunDir
 from trainkit.sinks.jsonl import JsonlSink
+from trainkit.sinks.tensorboard import TensorBoardSink
 
 STEP = TrainRecord(step=3, epoch=0.5, loss=1.5, lr=0.1, grad_norm=2.0, samples_per_s=100.0)
 
@@ -36,6 +41,59 @@ def test_jsonl_is_cut_to_what_the_checkpoint_knows() -> None:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["train", "eval"]
     assert lines[1]["loss"] is None
+
+
+class FullDisk:
+    """In the place of a raw file: takes a few bytes, then none until there is room again."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.room = file, 5
+
+    def write(self, content: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken: int = self.file.write(content[: self.room])
+        self.room -= taken
+        return taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+def test_records_wait_for_a_full_disk_and_the_next_save_insists() -> None:
+    sink = JsonlSink(Path("metrics.jsonl"))
+    disk = sink._file._file = FullDisk(sink._file._file)  # type: ignore[assignment]
+    sink.write(STEP)
+    sink.write(STEP)
+    with pytest.raises(OSError, match="No space left"):
+        sink.sync()
+    assert Path("metrics.jsonl").stat().st_size == 5
+    disk.room = 10**6
+    assert sink.sync() == Path("metrics.jsonl").stat().st_size
+    sink.close()
+    assert [json.loads(line)["step"] for line in Path("metrics.jsonl").read_text().splitlines()] == [3, 3]
+
+
+def test_curves_wait_for_a_full_disk_with_one_warning() -> None:
+    warnings: list[str] = []
+    sink = TensorBoardSink(Path("tb"), warn=warnings.append)
+    file = sink.writer._get_file_writer().event_writer._file
+    disk = file._file = FullDisk(file._file)
+    for step in range(5):
+        sink.write(replace(STEP, step=step))
+    (warning,) = warnings
+    assert "no space left on device; the curves wait, metrics.jsonl has every number, too" in warning
+    disk.room = 10**6
+    sink.write(replace(STEP, step=5))
+    sink.close()
+    events = EventAccumulator("tb")
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == list(range(6))
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunDir, "log", Path("/dev/full"))
+    assert train(make(train={"epochs": 1})).metrics["test/loss"] > 0
 
 
 def scalars(directory: Path) -> EventAccumulator:

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pytest
 
+import trainkit
 from tests.conftest import records
-from trainkit import experiment, grid, sweep_report
+from trainkit import experiment, grid, sweep_report, trial
 from trainkit.errors import BusyError, CheckpointError, ConfigError, StoppedError, SweepError
 from trainkit.sweep import resume, sweep
 from trainkit.trial import Trial
@@ -157,7 +158,7 @@ def test_a_sweep_that_is_complete_starts_nothing(moved: Path, capsys: pytest.Cap
     assert states(moved) == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "changed", "no database"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed", "no database", "locked"])
 def test_a_damaged_study_is_built_again_from_the_directories(
     damage: str, moved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,11 +167,13 @@ def test_a_damaged_study_is_built_again_from_the_directories(
     content = database.read_bytes()
     changed = bytearray(content)
     changed[4096:40960] = bytes(36864)
-    files = {"cut": content[: len(content) // 2], "changed": bytes(changed), "no database": b"[]"}
+    files = {"cut": content[: len(content) // 2], "changed": bytes(changed), "no database": b"[]", "locked": content}
     database.write_bytes(files.get(damage, b""))
     if damage == "missing":
         database.unlink()
-    resume(moved, quiet=True)
+    with closing(sqlite3.connect(database if damage == "locked" else ":memory:")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        resume(moved, quiet=True)
     assert capsys.readouterr().err == f"warning: {database}: missing or damaged; rebuilt from the trials' directories\n"
     assert (moved / "study.db.old1").exists() == (damage != "missing")
     assert states(moved) == ["COMPLETE"] * 3
@@ -187,7 +190,10 @@ def test_two_drivers_do_not_share_a_sweep(moved: Path) -> None:
         other.communicate(b"\n")
 
 
-def test_a_trial_that_a_killed_driver_left_behind_is_waited_for(moved: Path) -> None:
+def test_a_trial_that_a_killed_driver_left_behind_and_that_does_not_end(
+    moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "PATIENCE_S", 0.1)
     with open(moved / "logs/001.log", "ab") as log:
         fcntl.flock(log, fcntl.LOCK_EX)
         with pytest.raises(BusyError, match="trials/001: still running"):
@@ -210,7 +216,7 @@ def test_a_signal_stops_the_trials_and_tells_how_to_go_on(tmp_path: Path) -> Non
     [directory] = Path("runs/tiny").iterdir()
     assert error.value.exit_code == 143
     assert str(error.value) == f"stopped by SIGTERM; go on with: trainkit sweep --resume {directory}"
-    Trial(directory, "000", {}).check_idle()
+    Trial(directory, "000", {}).wait_until_idle()
 
 
 BAD = {
@@ -231,6 +237,8 @@ BAD = {
     "imports=[os],[sys]": "command line: imports: may not be swept",
     "extends=a.yaml,b.yaml": "command line: extends: may not be swept",
     "sweep.axes.seed=1,2": "command line: sweep.axes.seed: may not be swept",
+    "sweep.timeout_minutes=0": "command line: sweep.timeout_minutes: must be > 0, got 0",
+    "sweep.timeout=1": "command line: sweep.timeout: unknown key; did you mean 'timeout_minutes'?",
     "seed..x=1,2": "command line: empty key in 'seed..x'",
     "data.val=0": "command line: data.val: a sweep ranks its trials by the val split, got 0",
     "checkpoint.monitor=val/loss,val/accuracy": (
@@ -303,13 +311,37 @@ def test_double_values_are_tried_once() -> None:
     assert found.warnings == ["command line: optimizer.lr: 0.1 is given twice and tried once"]
 
 
-def test_only_a_sweep_can_be_resumed(done: Done, moved: Path) -> None:
+def test_only_a_sweep_can_be_resumed(done: Done) -> None:
     with pytest.raises(CheckpointError, match="no sweep here"):
         resume(done.directory / "trials")
+
+
+def test_configs_that_were_changed(moved: Path) -> None:
     with (moved / "sweep.yaml").open("a") as file:
         file.write("seed: 1\n")
-    with pytest.raises(ConfigError, match="was changed since the sweep began; begin a new sweep: trainkit sweep "):
+    (moved / "configs/001.yaml").write_text("")
+    (moved / "configs/002.yaml").unlink()
+    (moved / "configs/000.yaml~").touch()
+    with pytest.raises(ConfigError) as error:
         resume(moved)
+    assert error.value.problems == tuple(
+        f"{moved}/{name}: was changed since the sweep began; begin a new sweep: trainkit sweep {moved}/sweep.yaml"
+        for name in ("sweep.yaml", "configs/001.yaml", "configs/002.yaml")
+    )
+
+
+def test_another_version_and_another_commit(moved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["init"], ["-c", "user.name=a", "-c", "user.email=b", "commit", "--allow-empty", "-m", "c"]):
+        subprocess.run(["git", *command], check=True, capture_output=True)
+    now = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    finish_all(moved)
+    plan = json.loads((moved / "sweep.json").read_text())
+    (moved / "sweep.json").write_text(json.dumps(plan | {"version": "0.0.9", "commit": "a1b2"}))
+    resume(moved, quiet=True)
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: begun with trainkit 0.0.9, goes on with {trainkit.__version__}",
+        f"warning: begun with commit a1b2, goes on with {now}",
+    ]
 
 
 def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
         ConfigError: the model does not fit the data.
     """
     num_outputs = experiment.loss.num_outputs(spec.target)
-    seeding.reseed(torch.device("cpu"), experiment.seed, "init")
+    seeding.seed_global(seeding.derive(experiment.seed, "init"))
     model, notes = experiment.model.create(spec, num_outputs)
     model = model.to(device)
     _check_outputs(model, spec, num_outputs, device)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import stat
+import warnings
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -15,24 +18,31 @@ import torch
 from torch import Tensor
 
 from trainkit import atomic
-from trainkit.errors import CheckpointError, StorageError
+from trainkit.errors import CheckpointError, OutOfMemoryError, StorageError
+from trainkit.payload import Payload, checked, is_ordinary
 from trainkit.weights import misfits
 
 FORMAT = "trainkit-checkpoint"
 SCHEMA = 1
-KEYS = ("meta", "config", "spec", "data", "model", "ema", "optimizer", "scheduler", "scaler", "progress", "log")
+KEYS = ("meta", "config", "spec", "data", "model", "ema", "optimizer", "scheduler", "scaler", "progress", "log", "rng")
 
 MARGIN_BYTES = 1_000_000
 """Room that a save leaves for what else is written."""
 
-Payload = dict[str, Any]
+ENTRY = re.compile(r"[^./\\\0][^/\\\0]*(/\.?\w+)+(\.pkl)?")
+"""A file in the archive's only folder, or in one below it."""
+ENCRYPTED = 0x1
+IS_FOLDER = 0x10
+"""With this one bit torch reads nothing, and takes what happens to be in memory for the numbers."""
+MAX_ENTRIES = 100_000
+MAX_PICKLE_BYTES = 16 * 1024 * 1024
 
 
-def save(directory: Path, payload: Payload, *, best: bool) -> None:
-    """Write `last.pt`, and `best.pt` before it when this is the best so far.
+def save(directory: Path, payload: Payload, *, names: Sequence[str] = ()) -> None:
+    """Write `last.pt`, and before it the same content under other names, such as `best.pt`.
 
-    Best goes first: should the process die in between, the run resumes from the old `last.pt` and writes the same
-    best again.
+    Last goes last: should the process die in between, the run resumes from the old `last.pt` and writes the same
+    others again.
 
     Raises:
         StorageError: the disk refuses; the files that were there are still whole.
@@ -49,11 +59,12 @@ def save(directory: Path, payload: Payload, *, best: bool) -> None:
         raise StorageError(
             f"{directory}: disk full: a checkpoint needs {needed / 1e6:.1f} MB, {free / 1e6:.1f} are free"
         )
-
-    def write(file: BinaryIO) -> None:
-        file.write(buffer.getbuffer())
-
-    atomic.replace(directory / "last.pt", write, link_first=directory / "best.pt" if best else None)
+    atomic.replace(
+        directory / "last.pt",
+        lambda file: file.write(buffer.getbuffer()),
+        links=[directory / name for name in names],
+        whole=_is_whole,
+    )
 
 
 def plain(value: object, where: str) -> Any:
@@ -66,7 +77,10 @@ def plain(value: object, where: str) -> Any:
         if value.layout != torch.strided:
             raise TypeError(f"{where}: {value.layout} tensors cannot go into a checkpoint")
         # The clone drops what a view would drag along: its whole storage.
-        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        clone = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        if not is_ordinary(clone):
+            raise TypeError(f"{where}: {type(clone).__name__} of {clone.dtype} cannot go into a checkpoint")
+        return clone
     if isinstance(value, dict):
         return {key: plain(item, f"{where}.{key}") for key, item in value.items()}
     if type(value) in (list, tuple):
@@ -82,6 +96,7 @@ def load(path: Path) -> Payload:
 
     Raises:
         CheckpointError: the file is missing, damaged, not a trainkit checkpoint, or of a newer schema.
+        OutOfMemoryError: it does not fit into memory.
     """
     try:
         # Non-blocking, so that a FIFO does not hang the command.
@@ -91,38 +106,75 @@ def load(path: Path) -> Payload:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise CheckpointError(f"{path}: is not a regular file")
-    with open(descriptor, "rb") as file:
+    with open(descriptor, "rb") as file:  # the same file for every step, whatever the path names by then
         _check_container(path, file)
         payload = _load(path, file)
     return _check_schema(path, payload)
 
 
 def _check_container(path: Path, file: BinaryIO) -> None:
-    begin = file.read(64)
-    if not begin.startswith(b"PK\x03\x04"):
-        start = begin[:12]
+    start = file.read(12)
+    if not start.startswith(b"PK\x03\x04"):
         shown = repr(start.decode()) if start.isascii() else f"the bytes {start[:4].hex(' ')}"
         what = f"begins with {shown}" if start else "the file is empty"
         raise CheckpointError(f"{path}: not a trainkit checkpoint ({what})")
+    if flaw := _flaw(file):
+        raise CheckpointError(f"{path}: {flaw}")
+    file.seek(0)
+
+
+def _is_whole(file: BinaryIO) -> bool:
+    return _flaw(file) is None
+
+
+def _flaw(file: BinaryIO) -> str | None:
+    """What is wrong with an archive. Of one that torch has not written only the table of contents is read."""
     try:
         with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
+            entries = archive.infolist()
+            if len(entries) > MAX_ENTRIES:
+                return f"has {len(entries)} entries (limit {MAX_ENTRIES})"
+            if not _are_of_torch(entries, os.fstat(file.fileno()).st_size):
+                return "damaged, or an archive that torch.save has not written"
+            # The checksums find what `torch.load` does not look for: a single wrong bit.
+            return "truncated or damaged" if archive.testzip() else None
     except Exception:  # zipfile leaks many kinds on damaged files
-        damaged = "directory"
-    if damaged:
-        raise CheckpointError(f"{path}: truncated or damaged")
-    file.seek(0)
+        return "truncated or damaged"
+
+
+def _are_of_torch(entries: list[zipfile.ZipInfo], file_bytes: int) -> bool:
+    """Whether these are files in one folder, none twice, neither packed nor encrypted, and one pickle among them."""
+    names = [entry.orig_filename for entry in entries]
+    pickles = [entry for entry in entries if entry.filename.endswith(".pkl")]
+    return (
+        all(ENTRY.fullmatch(name) for name in names)
+        and len(set(names)) == len(names)
+        and len({name.partition("/")[0] for name in names}) == 1
+        and all(
+            entry.compress_type == zipfile.ZIP_STORED
+            and entry.compress_size == entry.file_size
+            and not entry.flag_bits & ENCRYPTED
+            and not entry.external_attr & IS_FOLDER
+            for entry in entries
+        )
+        and sum(entry.file_size for entry in entries) < file_bytes
+        and [pickle.filename.partition("/")[2] for pickle in pickles] == ["data.pkl"]
+        and pickles[0].file_size <= MAX_PICKLE_BYTES
+    )
 
 
 def _load(path: Path, file: BinaryIO) -> object:
     problem = f"{path}: not a trainkit checkpoint, or damaged"
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception:  # torch leaks many kinds, and its text advises an unsafe load
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch leaks many kinds, and its text advises an unsafe load
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            raise OutOfMemoryError(f"{path}: does not fit into memory") from None
         with suppress(Exception):
             file.seek(0)
             if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(file):
-                problem = f"{path}: refused, it asks for {unsafe[0]!r}; nothing was executed"
+                problem = f"{path}: refused, it asks for {min(unsafe)[:100]!r}; nothing was executed"
     raise CheckpointError(problem)
 
 
@@ -130,26 +182,39 @@ def _check_schema(path: Path, payload: object) -> Payload:
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a trainkit checkpoint; to train from bare weights: model.weights={path}")
     schema = payload.get("schema")
-    if schema != SCHEMA:
-        raise CheckpointError(f"{path}: written with schema {schema}, this trainkit reads {SCHEMA}")
-    payload.setdefault("ema", None)  # written before there were averages
+    if type(schema) is not int or schema != SCHEMA:
+        raise CheckpointError(f"{path}: written with schema {schema!r:.20}, this trainkit reads {SCHEMA}")
+    for key in ("ema", "rng"):  # files of before there were averages, and random states, go on to load
+        payload.setdefault(key, None)
     if missing := [key for key in KEYS if key not in payload]:
         raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
-    return cast(Payload, payload)
+    return checked(payload, f"{path}: damaged")
 
 
 def final_weights(payload: Payload) -> dict[str, Tensor]:
     """What training came to: the averaged weights when there are any."""
-    return cast(dict[str, Tensor], payload["ema"] or payload["model"])
+    return cast(dict[str, Tensor], payload["model"] if payload["ema"] is None else payload["ema"])
 
 
 def not_finite(payload: Payload) -> str | None:
     """The name of the first weight that holds NaN or infinite values."""
     for state in (payload["model"], payload["ema"] or {}):
         for key, value in state.items():
-            if value.is_floating_point() and not bool(value.isfinite().all()):
+            if not bool(value.isfinite().all()):
                 return str(key)
     return None
+
+
+def check_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor]) -> None:
+    """Raise CheckpointError when keys, shapes or types differ; names the first five of each kind."""
+    own = model.state_dict()
+    found = misfits(own, state) or [
+        f"{key} is of {state[key].dtype}, in the model of {weight.dtype}"
+        for key, weight in own.items()
+        if state[key].dtype != weight.dtype
+    ]
+    if found:
+        raise CheckpointError(*(f"{path}: the weights do not fit the model: {problem}" for problem in found[:5]))
 
 
 def load_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor]) -> None:
@@ -158,6 +223,5 @@ def load_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor]) -
     Raises:
         CheckpointError: keys or shapes differ; names the first five of each kind.
     """
-    if problems := misfits(model.state_dict(), state):
-        raise CheckpointError(*(f"{path}: the weights do not fit the model: {problem}" for problem in problems))
+    check_weights(path, model, state)
     model.load_state_dict(state)

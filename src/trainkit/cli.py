@@ -8,15 +8,25 @@ import sys
 import sysconfig
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
-from trainkit.errors import CheckpointError, ConfigError, StoppedError, TrainkitError, did_you_mean
+from trainkit.errors import (
+    CheckpointError,
+    ConfigError,
+    OutOfMemoryError,
+    RemoteError,
+    StoppedError,
+    StorageError,
+    TrainkitError,
+    did_you_mean,
+    did_you_mean_path,
+    printable,
+)
 
 if TYPE_CHECKING:
     from trainkit.evaluation import Evaluation
-    from trainkit.experiment import ExperimentConfig
 
 # Typer exports only this one of click's errors; its base is UsageError, whichever click Typer brings along.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -54,7 +64,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
     if version:
         from trainkit import __version__
 
-        print(f"trainkit {__version__}")
+        _print(f"trainkit {__version__}")
         raise typer.Exit
 
 
@@ -93,6 +103,8 @@ def train(
             raise ConfigError("command line: --fast-dev-run is for new runs, --resume for old ones")
         if run_dir is not None:
             raise ConfigError("command line: --resume goes on in its own directory, --run-dir cannot be given, too")
+        if not resume.exists():
+            raise CheckpointError(f"{resume}: no run here{did_you_mean_path(resume)}")
         from trainkit.run import resume as go_on
 
         go_on(resume, words, device=device, quiet=quiet)
@@ -100,10 +112,16 @@ def train(
     path, values = _config_and_overrides(words)
     more = [f"train.device={device}"] if device else []
     more += ["train.epochs=1", "train.limit_batches=2", "scheduler.warmup_steps=0"] if fast_dev_run else []
-    experiment = _load(path, [*values, *more])
+    from trainkit.merging import override, read
+
+    node = override(read(path), [*values, *more])  # before torch, which takes seconds to import
+    from trainkit.experiment import located, parse
+
+    experiment = parse(node, beside=path.parent)
     from trainkit.run import train as begin
 
-    begin(experiment, run_dir=run_dir, quiet=quiet)
+    with located(node):
+        begin(experiment, run_dir=run_dir, quiet=quiet)
 
 
 @app.command(
@@ -132,17 +150,20 @@ def evaluate(
         raise ConfigError(f"command line: --ckpt FILE is missing; write --ckpt {stray}")
     _check_choice("split", split, SPLITS)
     if not ckpt.exists():
-        raise CheckpointError(f"{ckpt}: no such file")
+        raise CheckpointError(f"{ckpt}: no such file{did_you_mean_path(ckpt)}")
+    if ckpt.is_dir():
+        from trainkit.rundir import locate
+
+        locate(ckpt)
     from trainkit.evaluation import evaluate_checkpoint
     from trainkit.records import format_metric, plain_json
 
     found = evaluate_checkpoint(ckpt, split, device=device or "auto", overrides=overrides or [])
-    for note in found.notes:
-        print(f"warning: {note}", file=sys.stderr)
+    _print(*(f"warning: {printable(note)}" for note in found.notes), stream=sys.stderr)
     if as_json:
-        print(json.dumps(plain_json({"checkpoint": str(ckpt), "split": split, **found.to_plain()})))
+        _print(json.dumps(plain_json({"checkpoint": str(ckpt), "split": split, **found.to_plain()})))
     else:
-        print("  ".join(format_metric(f"{split}/{name}", value) for name, value in found.metrics.items()))
+        _print("  ".join(format_metric(f"{split}/{name}", value) for name, value in found.metrics.items()))
         _show_classes(found)
 
 
@@ -159,14 +180,14 @@ def sweep(
         list[str] | None, typer.Argument(metavar="KEY=V1,V2,...", help="Values to try; a single one holds for all.")
     ] = None,
     resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Finish what is missing of this sweep.")] = None,
-    jobs: Annotated[int, typer.Option(metavar="N", help="Trials at a time.")] = 1,
+    jobs: Annotated[str, typer.Option(metavar="N", help="Trials at a time.")] = "1",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Train every combination of some values (by default learning rates 1e-1 to 1e-4) and rank them."""
     words = [config, *(assignments or [])] if config else []
-    if jobs < 1:
-        raise ConfigError(f"command line: --jobs: must be >= 1, got {jobs}")
+    if not re.fullmatch(r"[1-9]\d{0,3}", jobs):
+        raise ConfigError(f"command line: --jobs: expected a whole number from 1 to 9999, got {jobs!r}")
     if resume is not None and words:
         raise ConfigError(f"command line: --resume finishes the stored sweep; {words[0]!r} is not needed")
     if resume is None:
@@ -175,9 +196,9 @@ def sweep(
     from trainkit import sweep as sweeps
 
     if resume is not None:
-        sweeps.resume(resume, jobs=jobs, quiet=quiet)
+        sweeps.resume(resume, jobs=int(jobs), quiet=quiet)
     else:
-        sweeps.sweep(path, values, jobs=jobs, quiet=quiet)
+        sweeps.sweep(path, values, jobs=int(jobs), quiet=quiet)
 
 
 @app.command(name="list", epilog=_examples("list", "list optimizers"))
@@ -197,8 +218,7 @@ def list_components(
         _check_choice("family", family, FAMILIES)
     from trainkit import listing
 
-    for line in listing.lines([family] if family else FAMILIES, brief=family is None):
-        print(line)
+    _print(*listing.lines([family] if family else FAMILIES, brief=family is None))
 
 
 @app.command(epilog=_examples("schema > configs/trainkit.schema.json"))
@@ -206,7 +226,7 @@ def schema(debug: Debug = False) -> None:
     """Print the JSON Schema of a config, with which editors complete keys and show mistakes."""
     from trainkit import listing
 
-    print(json.dumps(listing.schema(), indent=1))
+    _print(json.dumps(listing.schema(), indent=1))
 
 
 def _check_choice(kind: str, word: str, known: tuple[str, ...]) -> None:
@@ -228,7 +248,7 @@ def _show_classes(found: Evaluation) -> None:
     lines += matrix(found.confusion, [score.name for score in found.per_class])
     for line in lines:
         with console.capture() as capture:
-            console.print(Text(_printable(line), "bold" if line == worst else ""), end="")
+            console.print(Text(printable(line), "bold" if line == worst else ""), end="")
         print_line(capture.get(), sys.stdout)
 
 
@@ -251,21 +271,12 @@ def _check_yaml(path: Path) -> None:
     read(path)
 
 
-def _load(path: Path, overrides: list[str]) -> ExperimentConfig:
-    from trainkit.merging import override, read
-
-    node = override(read(path), overrides)  # before torch, which takes seconds to import
-    from trainkit.experiment import parse
-
-    return parse(node, beside=path.parent)
-
-
 def main() -> NoReturn:
     """The console script: run a command and exit with its code."""
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except StoppedError as error:  # asked for, and safely done
-        print("\n".join(error.problems), file=sys.stderr)
+        _print(*error.problems, stream=sys.stderr)
         sys.exit(error.exit_code)
     except TrainkitError as error:
         _fail(error.exit_code, *error.problems)
@@ -275,31 +286,39 @@ def main() -> NoReturn:
         _fail(2, _usage_problem(error))
     except Exception as error:
         frames, message = _user_frames(error), str(error).partition("\n")[0]
-        print(frames, end="", file=sys.stderr)
-        what = f"{'your code raised' if frames else 'unexpected'} {type(error).__name__}: {message}"
+        if isinstance(error, MemoryError) or "can't allocate memory" in message:
+            _fail(OutOfMemoryError.exit_code, "out of memory before the first step; use a smaller model or less data")
+        if isinstance(error, OSError) and error.strerror and not frames:
+            _fail(StorageError.exit_code, f"{error.filename or 'the system says'}: {error.strerror.lower()}")
+        _print(*frames.splitlines(), stream=sys.stderr)
+        kind = "" if isinstance(error, RemoteError) else f"{type(error).__name__}: "
+        what = f"{'your code raised' if frames else 'unexpected'} {kind}{message}"
         _fail(1, f"{what}; --debug shows the whole traceback")
 
 
 def _fail(code: int, *problems: str) -> NoReturn:
     if "--debug" in sys.argv:
-        traceback.print_exc()
-    for problem in problems:
-        print(f"error: {_printable(problem)}", file=sys.stderr)
+        _print(traceback.format_exc().rstrip("\n"), stream=sys.stderr)
+    _print(*(f"error: {printable(problem)}" for problem in problems), stream=sys.stderr)
     sys.exit(code)
 
 
-def _printable(text: str) -> str:
-    """Without what would move the cursor of a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _print(*lines: str, stream: TextIO | None = None) -> None:
+    """Print to stdout, or to a stream; silently, when its reader is gone, as after `| head`."""
+    from trainkit.sinks.console import print_line
+
+    for line in lines:
+        print_line(line, stream or sys.stdout)
 
 
 def _user_frames(error: Exception) -> str:
     """The traceback through the user's own files; empty when there is none of them in it."""
     trace = traceback.TracebackException.from_exception(error)
     others = (str(Path(__file__).parent), "<frozen", *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
-    trace.stack = traceback.StackSummary.from_list(
-        [frame for frame in trace.stack if not frame.filename.startswith(others)]
-    )
+    frames = error.frames if isinstance(error, RemoteError) else trace.stack
+    trace.stack = traceback.StackSummary.from_list([frame for frame in frames if not frame.filename.startswith(others)])
+    if isinstance(error, RemoteError) and trace.stack:
+        return f"Traceback (most recent call last):\n{''.join(trace.stack.format())}{error}"
     return "".join(trace.format(chain=False)) if trace.stack or isinstance(error, SyntaxError) else ""
 
 

@@ -64,7 +64,7 @@ class Component:
         if not isinstance(value, Mapping | str):
             raise PydanticCustomError("component", "a mapping or a name")
         name = value.get("name") if isinstance(value, Mapping) else value
-        if name is None and self.default:
+        if name is None and self.default and (isinstance(value, str) or "name" not in value):
             return self.default
         try:
             if name is None:

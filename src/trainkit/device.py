@@ -17,7 +17,7 @@ from trainkit.errors import StorageError
 
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 
-DEVICE_PATTERN = r"auto|cpu|cuda(:\d+)?|mps"
+DEVICE_PATTERN = r"auto|cpu|cuda(:(0|[1-9][0-9]?))?|mps"  # torch would take cuda:300 for cuda:44
 
 
 def select(name: str, *, deterministic: bool = False) -> torch.device:
@@ -76,6 +76,13 @@ class Precision:
 
     def backward(self, loss: Tensor) -> None:
         (self.scaler.scale(loss) if self.scaler else loss).backward()
+
+    def collapsed(self) -> bool:
+        """Whether the scale of fp16 has been halved below 1: the gradients overflow step after step, and none is made.
+
+        The host waits for the device.
+        """
+        return self.scaler is not None and self.scaler.get_scale() < 1
 
     def update(
         self,

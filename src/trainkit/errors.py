@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from traceback import StackSummary
 
 
 class TrainkitError(Exception):
@@ -12,8 +16,11 @@ class TrainkitError(Exception):
     exit_code = 1
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        super().__init__(*problems)
+        self.problems = tuple(map(printable, problems))
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class ConfigError(TrainkitError):
@@ -70,6 +77,23 @@ class WorkerError(TrainkitError):
     exit_code = 10
 
 
+class RemoteError(Exception):
+    """What code in another process raised, where its type may be unknown and its frames are no longer there.
+
+    Args:
+        kind: the name of its type.
+        frames: where it was raised.
+    """
+
+    def __init__(self, kind: str, message: str, frames: StackSummary) -> None:
+        super().__init__(kind, message, frames)
+        self.kind, self.message, self.frames = kind, message, frames
+        self.add_note("".join(frames.format()).rstrip())
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+
 class StoppedError(TrainkitError):
     """A signal asked the run to stop; the exit code is 128 + the signal's number, as shells count."""
 
@@ -101,6 +125,26 @@ def nearest(wrong: str, known: Iterable[str]) -> str | None:
     near += [name for name in names if word.endswith(f"_{name}") or name.endswith((f"_{word}", f".{word}"))]
     near += [name for name in names if len(word) > 2 and name.startswith(word)]
     return names[near[0]] if near else None
+
+
+def did_you_mean_path(path: Path) -> str:
+    """`; did you mean data/labels.csv?` when a name near to the one that is missing is there, else an empty string."""
+    missing = path
+    with suppress(OSError):
+        if path.exists():
+            return ""
+        while not missing.parent.exists():
+            missing = missing.parent
+        there = {each.name for each in islice(missing.parent.iterdir(), 1000)} - {missing.name}
+        if near := nearest(missing.name, there):
+            whole = missing.with_name(near) / path.relative_to(missing)
+            return f"; did you mean {whole if whole.exists() else missing.with_name(near)}?"
+    return ""
+
+
+def printable(text: str) -> str:
+    """A text in one line, without what would move the cursor of a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _plain(word: str) -> str:

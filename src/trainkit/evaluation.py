@@ -11,6 +11,7 @@ from trainkit import checkpoint, merging, snapshot
 from trainkit import device as devices
 from trainkit.building import build_eval, open_data
 from trainkit.data import DataSpec
+from trainkit.data.workers import failures_told
 from trainkit.errors import ConfigError, DataError
 from trainkit.experiment import parse
 from trainkit.loop import evaluate
@@ -39,6 +40,7 @@ class Evaluation:
         return plain | ({"confusion": self.confusion} if self.confusion else {})
 
 
+@failures_told()
 def evaluate_checkpoint(
     path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
 ) -> Evaluation:
@@ -62,7 +64,7 @@ def evaluate_checkpoint(
     snapshot.experiment_of(path, payload)
     experiment = parse(merging.override(snapshot.config_node(path, payload), overrides), beside=None)
     chosen = devices.select(device)
-    _, data, missing = open_data(experiment)
+    _, data, missing = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored())
     if missing:
         raise DataError(missing)
     spec = DataSpec.from_plain(payload["spec"])
@@ -70,6 +72,8 @@ def evaluate_checkpoint(
         raise DataError(f"{path}: trained for {spec.target.size} {spec.target.kind} targets, this data has others")
     if data.spec.shape[spec.padded :] != spec.shape[spec.padded :]:  # sequences may be longer or shorter
         raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
+    if (data.spec.image, data.spec.padded) != (spec.image, spec.padded):
+        raise DataError(f"{path}: trained on inputs of another kind: pictures, numbers, or padded sequences of them")
     other = data.digests().get(split) != payload["data"].get(split)
     notes = [note.text for note in data.notes if note.level == "warning"]
     if bad := checkpoint.not_finite(payload):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -17,7 +19,7 @@ from trainkit.data import DataConfig, DataSpec
 from trainkit.data.loading import LoaderConfig
 from trainkit.data.transforms import ImageDataConfig, check_augment
 from trainkit.device import PrecisionName
-from trainkit.errors import ConfigError, DataError, did_you_mean
+from trainkit.errors import ConfigError, DataError, StorageError, did_you_mean
 from trainkit.losses import CrossEntropyConfig, LossConfig
 from trainkit.metrics import DEFAULT, MetricConfig
 from trainkit.models import ModelConfig
@@ -43,22 +45,35 @@ _NAME_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-def _in_words(text: str) -> str:
-    if not re.fullmatch(r"[1-9]\d{0,5} (step|epoch)s?", text):
-        raise ValueError(f"expected a number of steps, or such as '2 epochs', got {text[:100]!r}")
-    return text
+def _in_words(text: str, units: str = "step|epoch") -> str:
+    if not (found := re.fullmatch(rf"([1-9][0-9]{{0,5}}) ({units})s?", text)):
+        minutes = " or '10 minutes'" if "minute" in units else ""
+        raise ValueError(f"expected a number of steps, or such as '2 epochs'{minutes}, got {text[:100]!r}")
+    return f"{found[1]} {found[2]}{'s' * (found[1] != '1')}"  # one spelling, since runs are compared by their configs
+
+
+def _in_words_or_minutes(text: str) -> str:
+    return _in_words(text, "step|epoch|minute")
 
 
 Every = Count | Annotated[str, AfterValidator(_in_words)]
 """Steps, or `2 epochs`."""
+EveryOrMinutes = Count | Annotated[str, AfterValidator(_in_words_or_minutes)]
+"""Steps, `2 epochs`, or `10 minutes`."""
 
 
-def steps_of(every: Every, steps_per_epoch: int) -> int:
-    """A rhythm in steps."""
+def steps_of(every: EveryOrMinutes, steps_per_epoch: int) -> int:
+    """A rhythm in steps; for one in minutes more steps than any run has."""
     if isinstance(every, int):
         return every
     number, unit = every.split()
-    return int(number) * (steps_per_epoch if unit.startswith("epoch") else 1)
+    return int(number) * {"step": 1, "epoch": steps_per_epoch, "minute": 10**12}[unit.removesuffix("s")]
+
+
+def seconds_of(every: EveryOrMinutes) -> float:
+    """A rhythm in minutes in seconds; infinite for one in steps or epochs."""
+    number, _, unit = str(every).partition(" ")
+    return 60.0 * int(number) if unit.startswith("minute") else math.inf
 
 
 class EarlyStoppingConfig(Config):
@@ -133,8 +148,11 @@ class LogConfig(Config):
 class CheckpointConfig(Config):
     """When the run is saved, and what counts as its best."""
 
-    every: Every | None = None
-    """Between saves: a number of steps, or `2 epochs`; by default `train.eval_every`. A new best is always saved."""
+    every: EveryOrMinutes | None = None
+    """Between saves: a number of steps, `2 epochs` or `10 minutes`; by default `train.eval_every`. A new best is always
+    saved, and so is the last step."""
+    keep: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """So many of the latest saves stay, as `step-1200.pt` and so on, besides `best.pt` and `last.pt`."""
     monitor: str | None = None
     """A metric of the val split such as `val/loss`; by default the first of `metrics`."""
     mode: Literal["min", "max"] | None = None
@@ -149,6 +167,8 @@ class SweepConfig(Config):
 
     axes: dict[str, tuple[AxisValue, ...]] = {"optimizer.lr": (1e-1, 1e-2, 1e-3, 1e-4)}
     """Keys with the values to try; all combinations are run."""
+    timeout_minutes: Annotated[float, Field(gt=0)] | None = None
+    """A trial that takes longer is stopped and has failed; `--resume` goes on with it for as long again."""
 
 
 class ExperimentConfig(Config):
@@ -184,8 +204,9 @@ class ExperimentConfig(Config):
     """What a sweep varies."""
 
     def restored(self) -> Self:
-        """The same experiment for weights from a checkpoint: files that training began with may be gone."""
-        return self.model_copy(update={"model": self.model.restored()})
+        """The same experiment out of a checkpoint: files that training began with may be gone, and none is fetched to a
+        place that nobody here has chosen."""
+        return self.model_copy(update={"model": self.model.restored(), "data": self.data.restored()})
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
@@ -209,19 +230,30 @@ def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
     if problems:
         raise ConfigError(*problems)
     experiment = validation.validate(ExperimentConfig, node)
-    try:
+    with located(node):
         if spec := experiment.data.spec():
             check(experiment, spec)
-    except (ConfigError, DataError) as error:
-        raise type(error)(*(_with_position(problem, node) for problem in error.problems)) from None
     return experiment
 
 
-def _with_position(problem: str, node: Node) -> str:
-    """Put the place of `section.key` in front of a problem that begins with it."""
+@contextmanager
+def located(node: Node) -> Iterator[None]:
+    """Put the place in the config in front of the problems, raised inside, that begin with a key of it."""
+    try:
+        yield
+    except (ConfigError, DataError, StorageError) as error:
+        problems = [_with_place(problem, node) for problem in error.problems]
+        raise type(error)(*problems).with_traceback(error.__traceback__) from None
+
+
+def _with_place(problem: str, node: Node) -> str:
+    key = problem.partition(": ")[0]
+    parts = re.findall(r"\w+", key)
+    if not re.fullmatch(r"\w[\w.\[\]]*", key) or parts[0] not in ExperimentConfig.model_fields:
+        return problem  # it begins with a path
     here = node
-    for part in problem.split(":", 1)[0].split("."):
-        here = here.child(part) or here
+    for part in parts:
+        here = here.child(int(part) if part.isdecimal() else part) or here
     return f"{here.where if here is not node else node.where.source}: {problem}"
 
 
@@ -229,7 +261,7 @@ def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
     """The rules between sections, given what the data is.
 
     Raises:
-        ConfigError: with every rule that is broken.
+        ConfigError, DataError: with every rule that is broken.
     """
     rules: list[Callable[[], object]] = [
         lambda: experiment.loss.num_outputs(spec.target),
@@ -239,14 +271,14 @@ def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
         lambda: _check_val(experiment),
         lambda: _check_augment(experiment, spec),
     ]
-    problems: list[str] = []
+    errors: list[ConfigError | DataError] = []
     for rule in rules:
         try:
             rule()
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(*problems)
+        except (ConfigError, DataError) as error:
+            errors.append(error)
+    if errors:
+        raise type(errors[0])(*(problem for error in errors for problem in error.problems))
 
 
 def _check_labels(experiment: ExperimentConfig, spec: DataSpec) -> None:

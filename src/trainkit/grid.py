@@ -15,7 +15,7 @@ from trainkit import merging, validation, yamlfile
 from trainkit.building import open_data
 from trainkit.config import Config
 from trainkit.errors import ConfigError
-from trainkit.experiment import ExperimentConfig, SweepConfig, monitored, parse
+from trainkit.experiment import ExperimentConfig, SweepConfig, located, monitored, parse
 from trainkit.yamlfile import COMMAND_LINE, Node
 
 MAX_TRIALS = 10_000
@@ -40,6 +40,8 @@ class Grid:
     monitor: str
     """What ranks the trials, such as `val/accuracy`."""
     mode: Literal["min", "max"]
+    timeout_minutes: float | None
+    """For each trial."""
     warnings: list[str]
 
 
@@ -59,7 +61,9 @@ def read(path: Path, assignments: Iterable[str]) -> Grid:
     axes, overrides = _from_command_line(assignments)
     base = merging.override(merging.read(path), overrides)
     assert isinstance(base.value, dict)
-    axes = axes or _from_file(base)
+    section = base.child("sweep")
+    config = validation.validate(_SweepSection, Node({"sweep": section} if section else {}, base.where)).sweep
+    axes = axes or _from_file(base, config)
     # What is set below a component that changes belongs to each trial: with its name, the old one's keys go.
     changing = tuple(f"{key.removesuffix('.name')}." for key in axes)
     for key, _, text in (override.partition("=") for override in overrides if override.startswith(changing)):
@@ -68,13 +72,15 @@ def read(path: Path, assignments: Iterable[str]) -> Grid:
     shared = Node({key: node for key, node in base.value.items() if key != "sweep"}, base.where)
     points = points_of(axes)
     experiments = _validate(shared, points, path.parent)
-    monitor, mode = _ranking(experiments, points)
+    monitor, mode = _ranking(experiments, points, shared)
     return Grid(
-        base=shared.plain() | {"sweep": {"axes": {key: [node.plain() for node in axes[key]] for key in axes}}},
+        base=shared.plain()
+        | {"sweep": config.to_plain() | {"axes": {key: [node.plain() for node in axes[key]] for key in axes}}},
         points=[_plain(point) for point in points],
         experiments=experiments,
         monitor=f"val/{monitor}",
         mode=mode,
+        timeout_minutes=config.timeout_minutes,
         warnings=warnings,
     )
 
@@ -140,10 +146,9 @@ def _values(key: str, text: str) -> list[Node]:
     return [replace(value, key_where=COMMAND_LINE) for value in node.value]
 
 
-def _from_file(base: Node) -> _Axes:
+def _from_file(base: Node, config: SweepConfig) -> _Axes:
     section = base.child("sweep")
-    default = validation.validate(_SweepSection, Node({"sweep": section} if section else {}, base.where)).sweep.axes
-    node = (section and section.child("axes")) or yamlfile.from_plain(default, base.where)
+    node = (section and section.child("axes")) or yamlfile.from_plain(config.axes, base.where)
     assert isinstance(node.value, dict)
     axes = {
         key: [replace(value, key_where=axis.key_where) for value in axis.value]
@@ -207,12 +212,15 @@ def _experiment(shared: Node, point: dict[str, Node], beside: Path) -> Experimen
     return experiment
 
 
-def _ranking(experiments: list[ExperimentConfig], points: list[dict[str, Node]]) -> tuple[str, Literal["min", "max"]]:
+def _ranking(
+    experiments: list[ExperimentConfig], points: list[dict[str, Node]], shared: Node
+) -> tuple[str, Literal["min", "max"]]:
     """The metric by which all trials can be compared."""
     found: dict[tuple[str, Literal["min", "max"]], dict[str, Node]] = {}
     for experiment, point in zip(experiments, points, strict=True):
-        spec = experiment.data.spec() or open_data(experiment)[1].spec
-        found.setdefault(monitored(experiment, spec), point)
+        with located(merging.assign(shared, point)):
+            spec = experiment.data.spec() or open_data(experiment)[1].spec
+            found.setdefault(monitored(experiment, spec), point)
     if len(found) > 1:
         by = ", ".join(f"{mode} val/{name} (trial {label(_plain(point))})" for (name, mode), point in found.items())
         raise ConfigError(f"checkpoint.monitor: trials that are ranked by different metrics: {by}")

@@ -166,6 +166,7 @@ def fit(
     sink: Sink,
     save: Callable[[bool], None],
     stop: Callable[[], bool],
+    save_asked: Callable[[], bool] = lambda: False,
     out_of_time: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train to the last step; report, evaluate and save when each is due.
@@ -173,6 +174,7 @@ def fit(
     Args:
         save: writes a checkpoint; told whether it is the best so far.
         stop: asked between steps; once true, the run is saved and the function returns.
+        save_asked: asked between steps; while true, a checkpoint is due whatever the plan says.
         out_of_time: asked after every step; once true, that was the last one: evaluated as such, and saved.
 
     Raises:
@@ -192,13 +194,13 @@ def fit(
         ):
             best = _validate(parts, plan, progress, sink, stop)
             finished = finished or plan.finished(progress)
-        is_due = due(progress.step, every=plan.save_every, last=finished)
-        stopping = stop()
-        if (progress.step, progress.evaluated) != saved and (best or is_due or stopping):
+        is_due = due(progress.step, every=plan.save_every, last=finished) or save_asked()
+        here = (progress.step, progress.evaluated)
+        if here != saved and (best or is_due or stop()):
             _read(meter, parts, plan)
             save(best)
-            saved = (progress.step, progress.evaluated)
-        if finished or stopping:
+            saved = here
+        if finished or (stop() and here == saved):
             return
 
         meter.start()
@@ -226,6 +228,8 @@ def _skipped(plan: Plan, progress: Progress, sink: Sink) -> None:
 def _read(meter: Meter, parts: Parts, plan: Plan, norm: Tensor | None = None) -> float:
     """Let the meter read. Where nothing is clipped, the norm is taken only now: the gradients are still there."""
     norm = grad_norm(parts.model) if norm is None else norm
+    if parts.precision.collapsed():
+        raise DivergedError("the gradients have overflowed fp16 at every step for a while; use train.precision=bf16")
     return meter.read(norm, may_overflow=parts.precision.scaler is not None or plan.max_skipped is not None)
 
 

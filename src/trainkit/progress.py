@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
+
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""Checked when a checkpoint is read."""
 
 
 @dataclass(slots=True)
 class Progress:
     """Counts are of finished steps only: what a step in the middle has consumed does not count."""
 
-    step: int = 0
+    step: Count = 0
     """Optimizer updates made."""
-    epoch: int = 0
+    epoch: Count = 0
     """Epochs finished."""
-    batch: int = 0
+    batch: Count = 0
     """Batches consumed in the current epoch; at an epoch's end (epoch + 1, 0)."""
-    evaluated: int = 0
+    evaluated: Count = 0
     """The step of the last evaluation."""
     best: float | None = None
     """The best value of the monitored metric."""
-    best_step: int = 0
+    best_step: Count = 0
     improved_to: float | None = None
     """The value of the last improvement that counted for early stopping."""
-    bad_evals: int = 0
+    bad_evals: Count = 0
     """Evaluations since the best, for early stopping."""
     stopped_early: bool = False
-    skipped: int = 0
+    kept: list[Count] = field(default_factory=list)
+    """The steps of the checkpoints in the history, the oldest first."""
+    skipped: Count = 0
     """Steps left out because the loss or a gradient was not finite."""
     window_loss: float = 0.0
     """Sum over samples since the last record."""
-    window_samples: int = 0
+    window_samples: Count = 0
     epoch_loss: float = 0.0
     """Sum over samples since the epoch began."""
-    epoch_samples: int = 0
+    epoch_samples: Count = 0
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for key, value in state.items():
-            setattr(self, key, value)

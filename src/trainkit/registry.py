@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from trainkit.errors import ConfigError, did_you_mean
+from trainkit.errors import ConfigError, did_you_mean, printable
 
 C = TypeVar("C", bound=type[BaseModel])
 
@@ -91,11 +92,16 @@ def load_module(name: str, beside: Path | None) -> None:
     before, known = sys.path.copy(), len(list(_registered()))
     sys.path[:0] = places
     try:
+        _announce(name)
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the module is there, but imports one that is not
         raise ConfigError(f"no module {name!r} (looked in {', '.join(places)} and what is installed)") from None
+    except SystemExit:
+        raise ConfigError(
+            f"{name!r} exits when it is imported; put what it runs below if __name__ == '__main__'"
+        ) from None
     finally:
         # At the end, for what the module imports later: a neighbour called random.py must not take random's place.
         sys.path[:] = before + [place for place in places if place not in before]
@@ -103,6 +109,14 @@ def load_module(name: str, beside: Path | None) -> None:
     if len(list(_registered())) == known and not any(f"{module}.".startswith(f"{name}.") for module in modules):
         raise ConfigError(f"{name!r} registers no config")
     _loaded.add(name)
+
+
+def _announce(name: str) -> None:
+    """Say which code is about to run."""
+    with suppress(OSError, ValueError):  # nobody may be reading, or it is `__main__`
+        spec = importlib.util.find_spec(name.partition(".")[0])  # to look for the module itself would run its package
+        if spec and sys.stderr:
+            sys.stderr.write(f"imports {name} ({printable(spec.origin or 'a folder')})\n")
 
 
 def python_path(modules: Iterable[str]) -> str:

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from trainkit import atomic, checkpoint, merging, registry, rundir, snapshot, yamlfile
+from trainkit import atomic, checkpoint, merging, registry, rundir, seeding, snapshot, yamlfile
 from trainkit import device as devices
 from trainkit.building import build, open_data, warnings
-from trainkit.checkpoint import Payload
 from trainkit.data import Data
+from trainkit.data.workers import deaths_ignored, worker_error
 from trainkit.errors import (
     CheckpointError,
     ConfigError,
@@ -30,8 +30,9 @@ from trainkit.errors import (
     TrainkitError,
     WorkerError,
 )
-from trainkit.experiment import ExperimentConfig, parse
+from trainkit.experiment import ExperimentConfig, parse, seconds_of
 from trainkit.loop import Parts, Plan, evaluate, fit
+from trainkit.payload import Payload
 from trainkit.progress import Progress
 from trainkit.records import (
     CheckpointRecord,
@@ -46,12 +47,15 @@ from trainkit.records import (
 )
 from trainkit.rundir import RunDir
 from trainkit.schedulers import PlateauConfig
-from trainkit.signals import Stop, stop_on_signal
+from trainkit.signals import GRACE_S, OutOfGrace, Stop, stop_on_signal
 from trainkit.sinks.console import ConsoleSink
 from trainkit.sinks.jsonl import JsonlSink
 
-FREE = ("train.device", "train.max_minutes", "data.cache")
-"""What may differ when a run is resumed without another result: where it runs, for how long, from what disk."""
+FREE = (
+    *("train.device", "train.max_minutes", "data.cache"),
+    *("loader.num_workers", "loader.pin_memory", "loader.timeout", "checkpoint.every", "checkpoint.keep"),
+)
+"""What may differ when a run is resumed without another result: where it runs, for how long, how often it is saved."""
 EXTENDABLE = ("train.epochs", "train.max_steps", *FREE)
 """What may differ when a run is resumed: that, and how far it goes."""
 OUT_OF_TIME = "train.max_minutes is over"
@@ -127,26 +131,31 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
     Raises:
         TrainkitError: as `train`; CheckpointError when there is nothing to resume.
     """
+    overrides = list(overrides)
     directory_path, checkpoint_path = rundir.locate(path)
     with rundir.reopen(directory_path) as directory:
         payload = _load(checkpoint_path)
+        snapshot.use_threads(payload)
         stored = snapshot.experiment_of(checkpoint_path, payload)
         experiment = _extended(stored, [*overrides, *([f"train.device={device}"] if device else [])])
         out_of_time = directory.story.get("reason") == OUT_OF_TIME
-        if directory.story.get("status") == "finished" and not out_of_time and experiment == stored:
+        extends = any(getattr(experiment.train, key) != getattr(stored.train, key) for key in ("epochs", "max_steps"))
+        if directory.story.get("status") == "finished" and not out_of_time and not extends:
             result = Result(directory.path, directory.chosen, directory.story["metrics"])
             ConsoleSink(quiet=quiet).write(_end(result, "already complete", stored, directory, None))
             return result
         chosen = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
-        _, data, missing = open_data(experiment)
+        _, data, missing = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored())
         if missing:
             raise DataError(missing)
         parts, plan = build(experiment.restored(), data, chosen)
         digests = data.digests()
         notes = snapshot.restore(checkpoint_path, payload, digests, parts)
-        progress = Progress()
-        progress.load_state_dict(payload["progress"])
-        if plan.max_steps < progress.step or (experiment != stored and not out_of_time):
+        del payload["model"], payload["ema"], payload["optimizer"]  # as much memory as the training itself takes
+        progress = snapshot.progress_of(checkpoint_path, payload, plan)
+        notes += _best_notes(directory, checkpoint_path, progress)
+        directory.saved = progress.step, checkpoint_path
+        if plan.max_steps < progress.step or (extends and not out_of_time):
             _check_extension(experiment, plan, progress)
         directory.tell(
             status="running",
@@ -183,12 +192,30 @@ def _whole(path: Path) -> str | None:
     return f"{path.name}, of step {step}, is whole: trainkit train --resume {path}"
 
 
+def _best_notes(directory: RunDir, resumed_from: Path, progress: Progress) -> list[str]:
+    """A warning when `best.pt` is not the best that the run remembers. A newer one is: the run had gone further."""
+    if not progress.best_step or (directory.best.exists() and directory.best.samefile(resumed_from)):
+        return []
+    try:
+        step = checkpoint.load(directory.best)["progress"]["step"]
+    except CheckpointError as error:
+        problem = str(error)
+    else:
+        if step >= progress.best_step:
+            return []
+        problem = f"{directory.best}: is of step {step}, the best was step {progress.best_step}"
+    return [f"{problem}; the next better value writes a new one"]
+
+
 def _extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentConfig:
     """The stored config with overrides that only extend it."""
     node = yamlfile.from_plain(stored.to_plain(), yamlfile.COMMAND_LINE)
     given = parse(merging.override(node, overrides), beside=None)
     before, after = dict(_leaves(stored.to_plain())), dict(_leaves(given.to_plain()))
     differing = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    # Of a component that is another one, only that.
+    others = tuple(key.removesuffix("name") for key in differing if key.endswith(".name"))
+    differing = [key for key in differing if key.endswith(".name") or not key.startswith(others)]
     if refused := [key for key in differing if key not in EXTENDABLE]:
         show = yamlfile.show
         raise ConfigError(
@@ -243,7 +270,11 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
             from trainkit.sinks.tensorboard import TensorBoardSink
             from trainkit.visuals import Visuals
 
-            board = TensorBoardSink(directory.tensorboard, purge_step=progress.step + 1 if resumed_from else None)
+            board = TensorBoardSink(
+                directory.tensorboard,
+                purge_step=progress.step + 1 if resumed_from else None,
+                warn=lambda text: console.write(NoteRecord(text, "warning")),
+            )
             stack.callback(board.close)
             visuals = Visuals(
                 writer=board.writer,
@@ -264,17 +295,36 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
             sink.write(record)
         if resumed_from:
             where = f"step {progress.step}, with {progress.batch} batches of epoch {progress.epoch + 1} done"
-            sink.write(NoteRecord(f"resumed at {where}: weights, optimizer, scheduler, best value, data order"))
+            state = f"weights, optimizer, scheduler, best value, data order, {torch.get_num_threads()} threads"
+            sink.write(NoteRecord(f"resumed at {where}: {state}"))
+
+        saved_at, save_every_s = (
+            time.monotonic(),
+            seconds_of(experiment.checkpoint.every or experiment.train.eval_every),
+        )
 
         def save(best: bool) -> None:
+            nonlocal saved_at
+            keep, names = experiment.checkpoint.keep, ["best.pt"] if best else []
+            if keep:
+                # What falls out of the history leaves the list only in the next checkpoint: a kill in between must not
+                # let it out of sight.
+                progress.kept = list(dict.fromkeys([*progress.kept, progress.step]))
+                names.insert(0, f"step-{progress.step}.pt")
             payload = snapshot.take(experiment, job.data.spec, job.digests, job.parts, progress, jsonl.sync())
-            checkpoint.save(directory.checkpoints, payload, best=best)
+            checkpoint.save(directory.checkpoints, payload, names=names)
+            directory.saved = progress.step, directory.last
+            while len(progress.kept) > keep:
+                (directory.checkpoints / f"step-{progress.kept.pop(0)}.pt").unlink(missing_ok=True)
+            saved_at, stop.save_asked = time.monotonic(), False
             sink.write(CheckpointRecord(progress.step, directory.last, best))
 
         console.show_progress(progress, max_steps=plan.max_steps, steps_per_epoch=plan.steps_per_epoch)
         if experiment.train.compile:
             job.parts.model.compile()  # in place: the names in its state_dict stay as they are
             sink.write(NoteRecord("train.compile: the first step and the first evaluation take a minute or so longer"))
+        if resumed_from and resumed_from["rng"]:  # last: nothing may draw between here and the first step
+            seeding.set_global_state(resumed_from["rng"])
         started = time.monotonic()
         limit = (experiment.train.max_minutes or math.inf) * 60
         fit(
@@ -284,13 +334,14 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
             sink=sink,
             save=save,
             stop=stop,
+            save_asked=lambda: stop.save_asked or time.monotonic() > saved_at + save_every_s,
             out_of_time=lambda: time.monotonic() > started + limit,
         )
         metrics = _final_metrics(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
         reason = None if plan.finished(progress) else OUT_OF_TIME
         directory.tell(status="finished", reason=reason, exit_code=0, ended_at=rundir.now(), metrics=metrics)
-        how = f"{directory.chosen.name} of step {progress.best_step or progress.step}"
+        how = f"{directory.chosen.name} of step {_chosen_step(job)}"
         how += f", stopped early at step {progress.step}" if progress.stopped_early else ""
         how += f", {reason} at step {progress.step} of {plan.max_steps}" if reason else ""
         how += f"; {format_duration(time.monotonic() - started)}"
@@ -315,17 +366,22 @@ def _final_metrics(job: Job, sink: Sink, stop: Stop) -> dict[str, float]:
     started = time.perf_counter()
     if job.data.test is not None and not stop():
         # The weights of the last step have done their work.
-        job.parts.model.load_state_dict(checkpoint.final_weights(checkpoint.load(job.directory.chosen)))
+        chosen = job.directory.chosen
+        checkpoint.load_weights(chosen, job.parts.model, checkpoint.final_weights(checkpoint.load(chosen)))
         limit = job.experiment.train.limit_batches
         loader = job.experiment.loader.eval_loader(job.data.test, job.parts.device, limit)
         tested = evaluate(job.parts, loader, stop)
     if stop.signum is not None:
         raise StoppedError(stop.signum)
     if tested is not None:
-        step = progress.best_step or progress.step
+        step = _chosen_step(job)
         sink.write(EvalRecord(step, job.plan.epoch_at(step), "test", tested, False, time.perf_counter() - started))
         metrics |= {f"test/{name}": value for name, value in tested.items()}
     return metrics
+
+
+def _chosen_step(job: Job) -> int:
+    return job.progress.best_step if job.directory.best.exists() else job.progress.step
 
 
 @contextmanager
@@ -338,7 +394,8 @@ def _early_end_told(job: Job) -> Iterator[None]:
         code = told.exit_code if isinstance(told, TrainkitError) else 130 if isinstance(told, KeyboardInterrupt) else 1
         status = {7: "diverged", 130: "stopped", 143: "stopped"}.get(code, "failed")
         reason = str(told) or type(told).__name__
-        with suppress(StorageError):  # a full disk or a vanished directory must not hide why the run ended
+        # A full disk, a vanished directory or the end of another worker must not hide why the run ended.
+        with suppress(StorageError), deaths_ignored():
             job.directory.tell(
                 status=status, reason=reason, exit_code=code, ended_at=rundir.now(), step=job.progress.step
             )
@@ -350,14 +407,20 @@ def _early_end_told(job: Job) -> Iterator[None]:
 def _early_end(error: BaseException, job: Job) -> BaseException:
     directory, step, batch_size = job.directory, job.progress.step, job.experiment.loader.batch_size
     text = str(error)
+    good, go_on = "nothing was saved yet", ""
+    if directory.saved:
+        saved, path = directory.saved
+        good = f"last good: step {saved} in {path}"
+        run = directory.path if path == directory.last else path
+        go_on = f"; go on with: {registry.python_path(job.experiment.imports)}trainkit train --resume {run}"
     if isinstance(error, StoppedError):
-        python_path = registry.python_path(job.experiment.imports)
-        saved = f"saved; go on with: {python_path}trainkit train --resume {directory.path}"
-        what = saved if directory.last.exists() else "before anything was saved"
         signum = error.exit_code - 128
+        what = f"saved{go_on}" if directory.saved else "before anything was saved"
         return StoppedError(signum, f"stopped by {signal.Signals(signum).name} at step {step}, {what}")
+    if isinstance(error, OutOfGrace):
+        late = f"stopped by SIGTERM at step {step}, which was not saved within {GRACE_S:g} s; {good}{go_on}"
+        return StoppedError(signal.SIGTERM, late)
     if isinstance(error, DivergedError):
-        good = f"last good checkpoint: {directory.last}" if directory.last.exists() else "nothing was saved yet"
         advice = f"start a new run with a lower rate, such as optimizer.lr={job.experiment.optimizer.lr / 10:g}"
         if " at step 1 (" in text:  # no update has been made yet
             advice = "no rate mends that: look for NaN in the data, and for log, sqrt and division in the model"
@@ -372,13 +435,11 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
     if "backward through the graph a second time" in text:
         return ConfigError("model: keeps a result with its graph from one batch to the next; keep result.detach()")
     if isinstance(error, OSError | StorageError):
-        saved = f"saved last: {directory.last}" if directory.last.exists() else "nothing was saved yet"
-        return StorageError(f"{text} after step {step}; {saved}")
-    if isinstance(error, DataError) and "in DataLoader worker process" in text:
-        # torch puts the worker's whole traceback into the message; the last line is ours
-        return DataError(text.strip().splitlines()[-1].partition("DataError: ")[2])
-    if isinstance(error, RuntimeError) and "DataLoader worker" in text:
-        return WorkerError(f"a data worker died after step {step}: {text.splitlines()[0]}")
+        if isinstance(error, OSError) and error.strerror:
+            text = f"{error.filename or directory.path}: {error.strerror.lower()}"
+        return StorageError(f"{text} after step {step}; {good}{go_on}")
+    if died := error if isinstance(error, WorkerError) else worker_error(error):
+        return WorkerError(f"{died}; after step {step}, {good}{go_on}")
     return error
 
 

@@ -27,6 +27,8 @@ class RunDir:
     path: Path
     story: dict[str, Any] = field(default_factory=dict)
     """What stands in `run.json`."""
+    saved: tuple[int, Path] | None = None
+    """The step of the checkpoint from which the run can go on, and where that is."""
     _lock: TextIO | None = None
 
     @property
@@ -99,6 +101,8 @@ def create(name: str, at: Path | None = None, *, kind: Literal["run", "sweep"] =
         path.mkdir()  # never an existing one, even when two runs begin in the same second
         (path / inner).mkdir()
     except FileExistsError as error:
+        if at is None and path.is_dir():  # of another one that has begun in this second
+            return create(name, kind=kind)
         raise StorageError(f"{error.filename}: is there already, and a run needs a directory of its own") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

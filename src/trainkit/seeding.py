@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import random
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +39,25 @@ def reseed(device: torch.device, seed: int, *key: str | int) -> None:
         torch.cuda.manual_seed(value)
     elif device.type == "mps":
         torch.mps.manual_seed(value)
+
+
+def seed_global(seed: int) -> None:
+    """Seed the generators that code which is not ours may draw from: Python's, NumPy's and torch's."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+
+
+def global_state() -> dict[str, Any]:
+    """The states of Python's and NumPy's global generators in plain numbers. torch's is seeded anew at every step."""
+    name, numbers, *rest = np.random.get_state(legacy=True)
+    return {"python": random.getstate(), "numpy": (name, np.asarray(numbers).tolist(), *rest)}
+
+
+def set_global_state(state: dict[str, Any]) -> None:
+    """The inverse of `global_state`."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
 
 
 def uniform(index: Tensor, seed: int, *key: str | int) -> Tensor:

@@ -45,12 +45,16 @@ class Plan:
     monitor: str
     """The metric that ranks the trials, such as `val/accuracy`."""
     mode: Literal["min", "max"]
-    digest: str
-    """Of `sweep.yaml`, from which the numbers of the trials follow."""
+    timeout_minutes: float | None
+    """For each trial."""
+    digests: dict[str, str]
+    """Of `sweep.yaml`, from which the numbers of the trials follow, and of the trials' configs."""
     beside: str | None
     """Where the modules named in `imports` are, relative to the sweep; None without any."""
     version: str
     """Of trainkit."""
+    commit: str | None
+    """Of the git repository in which it was begun."""
 
 
 def sweep(path: Path, assignments: Sequence[str], *, jobs: int = 1, quiet: bool = False) -> Path:
@@ -79,17 +83,21 @@ def sweep(path: Path, assignments: Sequence[str], *, jobs: int = 1, quiet: bool 
             (home.path / inner).mkdir()
         for trial, experiment in zip(trials, planned.experiments, strict=True):
             trial.config.write_text(yamlfile.dump(experiment.to_plain()), encoding="utf-8")
-        text = f"# trainkit sweep {home.path / 'sweep.yaml'}\n{yamlfile.dump(planned.base)}"
+        source = home.path / "sweep.yaml"
+        atomic.write_text(source, f"# trainkit sweep {source}\n{yamlfile.dump(planned.base)}")
+        files = [source, *(trial.config for trial in trials)]
         plan = Plan(
             name=planned.experiments[0].name,
             monitor=planned.monitor,
             mode=planned.mode,
-            digest=_digest(text),
+            timeout_minutes=planned.timeout_minutes,
+            digests={str(file.relative_to(home.path)): _digest(file) for file in files},
             beside=os.path.relpath(path.parent, home.path) if planned.experiments[0].imports else None,
             version=trainkit.__version__,
+            commit=_commit(),
         )
+        # Last: with it, the sweep can be resumed.
         atomic.write_text(home.path / "sweep.json", json.dumps(asdict(plan), indent=2) + "\n")
-        atomic.write_text(home.path / "sweep.yaml", text)  # last: with it, the sweep can be resumed
         return _run(home, plan, trials, jobs=jobs, quiet=quiet)
 
 
@@ -101,7 +109,8 @@ def resume(directory: Path, *, jobs: int = 1, quiet: bool = False) -> Path:
 
     Raises:
         CheckpointError: there is no sweep here.
-        BusyError: the sweep, or a trial that it left behind, is still running.
+        ConfigError: its configs were changed.
+        BusyError: the sweep is still running, or a trial that it left behind does not end.
         TrainkitError: as `sweep`.
     """
     source = directory / "sweep.yaml"
@@ -113,15 +122,16 @@ def resume(directory: Path, *, jobs: int = 1, quiet: bool = False) -> Path:
             plan = Plan(**json.loads((directory / "sweep.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             raise CheckpointError(f"{directory / 'sweep.json'}: missing or damaged; {anew}") from None
-        if _digest(source.read_text(encoding="utf-8", errors="replace")) != plan.digest:
-            raise ConfigError(f"{source}: was changed since the sweep began; {anew}")
+        if changed := [name for name, digest in plan.digests.items() if _digest(directory / name) != digest]:
+            raise ConfigError(*(f"{directory / name}: was changed since the sweep began; {anew}" for name in changed))
         axes = merging.read(source).plain()["sweep"]["axes"]
         trials = _trials(directory, grid.points_of(axes))
         for trial in trials:
-            trial.check_idle()
+            trial.wait_until_idle()
             trial.look()
-        if plan.version != trainkit.__version__:
-            _warn(f"begun with trainkit {plan.version}, goes on with {trainkit.__version__}")
+        for what, then, now in (("trainkit", plan.version, trainkit.__version__), ("commit", plan.commit, _commit())):
+            if then and now and then != now:
+                _warn(f"begun with {what} {then}, goes on with {now}")
         database = directory / "study.db"
         if not _intact(database, plan, len(trials)):
             for file in (database, database.with_name("study.db-journal")):
@@ -138,18 +148,36 @@ def _trials(directory: Path, points: Sequence[dict[str, object]]) -> list[Trial]
 
 
 def _run(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int, quiet: bool) -> Path:
-    """Run what is not finished, `jobs` at a time, and report."""
+    """Run what is not finished, and report."""
+    try:
+        _run_trials(home, plan, trials, jobs=jobs, quiet=quiet)
+        _report(home.path, plan, trials, jobs)
+    except (OSError, StorageError) as error:
+        what = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            what = f"{error.filename or home.path}: {error.strerror.lower()}"
+        raise StorageError(f"{what}; go on with: {_resume_command(home.path, jobs)}") from error
+    return home.path
+
+
+def _run_trials(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int, quiet: bool) -> None:
+    """Run what is not finished, `jobs` at a time.
+
+    Raises:
+        StoppedError: a signal came before all had ended.
+    """
     environment = _environment(home.path, plan, jobs)
     choices = {key: list(dict.fromkeys(_choice(trial.values[key]) for trial in trials)) for key in trials[0].values}
+    limit_s = 60 * (plan.timeout_minutes or math.inf)
     running: list[tuple[Trial, optuna.Trial]] = []
     with ExitStack() as stack:
         study = stack.enter_context(_open_study(home.path / "study.db", plan))
         waiting = _enqueue(study, trials, plan)
         view = stack.enter_context(View(trials, plan.monitor, quiet=quiet))
-        stop = stack.enter_context(stop_on_signal())
+        stop = stack.enter_context(stop_on_signal(grace_s=None))
         stack.callback(_kill, running)  # whatever happens, none outlives the driver
-        while (waiting or running) and not stop():
-            if waiting and len(running) < jobs:
+        while running or (waiting and not stop()):
+            if waiting and len(running) < jobs and not stop():
                 waiting -= 1
                 asked = study.ask()
                 trial = trials[asked.user_attrs["index"]]
@@ -158,28 +186,31 @@ def _run(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int, quiet:
                 if trial.over:
                     _tell(study, asked, trial, plan)
                     continue
-                trial.begin(environment)
                 running.append((trial, asked))
+                trial.begin(environment)
                 view.begins(trial)
-            for trial, asked in [each for each in running if each[0].ended()]:
+            if stop():
+                view.stops()
+            for trial, asked in running.copy():
+                if stop():
+                    trial.ask_to_stop()
+                elif time.monotonic() > trial.began + limit_s:
+                    trial.ask_to_stop(timed_out=True)
+                if not trial.ended():
+                    continue
                 running.remove((trial, asked))
                 _tell(study, asked, trial, plan)
                 view.ends(trial)
                 sweep_report.write_csv(home.path, trials, sweep_report.rank(trials, plan.monitor, plan.mode))
+                if trial.status == "interrupted":
+                    waiting += 1
+                    study.enqueue_trial(asked.params, user_attrs=asked.user_attrs)
             view.refresh()
             time.sleep(POLL_S)
-        if stop.signum is not None and (waiting or running):
-            if running and not quiet:
-                print_line("stopping: the running trials save and end", sys.stderr)
-            for trial, _ in running:
-                trial.ask_to_stop()
-            for trial, _ in running:
-                trial.wait()
-                view.ends(trial)
+        if waiting:
+            assert stop.signum is not None
             name = signal.Signals(stop.signum).name
             raise StoppedError(stop.signum, f"stopped by {name}; go on with: {_resume_command(home.path, jobs)}")
-    _report(home.path, plan, trials, jobs)
-    return home.path
 
 
 def _kill(running: Sequence[tuple[Trial, optuna.Trial]]) -> None:
@@ -244,6 +275,7 @@ def _environment(directory: Path, plan: Plan, jobs: int) -> dict[str, str]:
 def _open_study(path: Path, plan: Plan) -> Iterator[optuna.Study]:
     """The study, which only this process writes; empty when it is new."""
     import optuna
+    from sqlalchemy.exc import SQLAlchemyError  # where Optuna does not turn it into its own
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     direction = optuna.study.StudyDirection.MINIMIZE if plan.mode == "min" else optuna.study.StudyDirection.MAXIMIZE
@@ -254,7 +286,7 @@ def _open_study(path: Path, plan: Plan) -> Iterator[optuna.Study]:
         finally:
             storage.remove_session()
             storage.engine.dispose()
-    except optuna.exceptions.StorageInternalError as error:
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
         raise StorageError(f"{path}: {error.__cause__ or error}".splitlines()[0]) from None
 
 
@@ -310,8 +342,13 @@ def _choice(value: Any) -> Scalar:
     return grid.show(value) if isinstance(value, list) else value
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
+
+
+def _commit() -> str | None:
+    git: dict[str, str] | None = rundir.environment()["git"]
+    return git["commit"] if git else None
 
 
 def _warn(text: str) -> None:

@@ -27,6 +27,7 @@ from trainkit.sinks.console import print_line
 from trainkit.trial import Trial
 
 REDRAW_S = 0.5
+STOPPING = "stopping: the running trials save and end; Ctrl-C ends them at once"
 
 
 class View:
@@ -37,6 +38,7 @@ class View:
         self._console = Console(stderr=True, highlight=False)
         self._live: Live | None = None
         self._drawn_at = 0.0
+        self._stopping = False
 
     def __enter__(self) -> View:
         if not self.quiet and self._console.is_terminal and not os.environ.get("CI"):
@@ -57,6 +59,12 @@ class View:
         result = f"  {format_metric(self.monitor, value)}" if value is not None else ""
         self.say(f"trial {trial.name}  {outcome(trial)}{result}  {_duration(trial)}")
 
+    def stops(self) -> None:
+        """The trials were asked to end; said once."""
+        if not self._stopping:
+            self._stopping = True
+            self.say(STOPPING)
+
     def say(self, text: str) -> None:
         if not self.quiet and not self._live:
             print_line(text, sys.stderr)
@@ -72,7 +80,8 @@ class View:
         begun = [trial for trial in self.trials if trial.status not in ("waiting", "interrupted")]
         finished = sum(trial.status == "finished" for trial in begun)
         table = Table("trial", *self.trials[0].values, "status", "epoch", self.monitor, "time", box=None)
-        table.caption = f"{finished} of {len(self.trials)} finished; Ctrl-C saves and stops"
+        hint = STOPPING if self._stopping else "Ctrl-C saves and stops"
+        table.caption = f"{finished} of {len(self.trials)} finished; {hint}"
         begun.sort(key=lambda trial: trial.status == "running")
         for trial in begun[-max(1, self._console.height - 4) :]:
             epoch, value = trial.latest(self.monitor)
@@ -91,7 +100,7 @@ def rank(trials: Sequence[Trial], monitor: str, mode: Literal["min", "max"]) -> 
 
 def outcome(trial: Trial) -> str:
     """`finished`, `diverged`, `failed (reason)`, …"""
-    return f"failed ({trial.reason})" if trial.status == "failed" else trial.status
+    return f"{trial.status} ({trial.reason})" if trial.reason else trial.status
 
 
 def table(trials: Sequence[Trial], ranked: Sequence[Trial]) -> list[str]:

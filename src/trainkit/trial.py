@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import math
 import re
 import signal
 import subprocess
@@ -16,10 +18,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from trainkit.errors import BusyError
+from trainkit.errors import BusyError, StorageError
 from trainkit.rundir import RunDir
+from trainkit.signals import GRACE_S
 
 Status = Literal["waiting", "interrupted", "running", "finished", "diverged", "failed"]
+PATIENCE_S = GRACE_S + 5
+"""For a process to end that was asked to: after `GRACE_S` it does so without saving, if it still can do anything."""
 TAIL_BYTES = 16 * 1024
 
 
@@ -34,11 +39,15 @@ class Trial:
     """Of the axes, by key."""
     status: Status = "waiting"
     reason: str = ""
-    """Why it failed."""
+    """Why it failed, or why it must go on."""
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float | None = None
     _process: subprocess.Popen[bytes] | None = None
-    _began: float = 0.0
+    began: float = 0.0
+    """When its process was started, by the monotonic clock."""
+    _lives: int = 0
+    _kill_at: float = math.inf
+    _timed_out: bool = False
     _log_begin: int = 0
 
     @property
@@ -64,12 +73,14 @@ class Trial:
         story: dict[str, Any] = {}
         with suppress(OSError, ValueError):
             story = json.loads((self.run.path / "run.json").read_text())
-        match story.get("status"):
-            case "finished" | "diverged" | "failed" as status:
+        match story.get("status"), story.get("exit_code"):
+            case "failed", StorageError.exit_code:
+                self.status = "interrupted"  # it can go on when the disk has room again
+            case "finished" | "diverged" | "failed" as status, _:
                 self.status = status
             case _:
                 self.status = "interrupted" if self.run.path.exists() else "waiting"
-        self.reason = str(story.get("reason") or "").partition("\n")[0]
+        self.reason = str(story["reason"]).partition("\n")[0] if story.get("status") == "failed" else ""
         if self.status == "finished":
             self.metrics = {key: float(value) for key, value in story["metrics"].items() if value is not None}
         if self.status not in ("interrupted", "waiting"):
@@ -80,7 +91,7 @@ class Trial:
         """Start its process: go on where it was interrupted, or begin anew.
 
         Raises:
-            BusyError: its last process is still alive.
+            BusyError: its last process does not end.
         """
         with self._own_log() as log:
             resume = self.status == "interrupted" and self.run.last.is_file()
@@ -96,11 +107,17 @@ class Trial:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
+                preexec_fn=_end_with_driver if sys.platform == "linux" else None,
             )
-        self.status, self.reason, self.seconds, self._began = "running", "", None, time.monotonic()
+        self.status, self.reason, self.seconds = "running", "", None
+        self._lives, self.began, self._kill_at, self._timed_out = self._lives + 1, time.monotonic(), math.inf, False
 
-    def check_idle(self) -> None:
-        """Raise BusyError while a process that an earlier driver left behind is still at work."""
+    def wait_until_idle(self) -> None:
+        """Until no process that an earlier driver left behind is at work.
+
+        Raises:
+            BusyError: it does not end.
+        """
         if self.log.exists():
             self._own_log().close()
 
@@ -111,41 +128,57 @@ class Trial:
             import fcntl
         except ImportError:  # Windows
             return log
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            log.close()
-            raise BusyError(f"{self.run.path}: still running, started by a sweep that was killed") from None
-        return log
+        give_up_at = time.monotonic() + PATIENCE_S  # what is left of a process that was killed ends, too
+        while True:
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return log
+            except OSError:
+                if time.monotonic() > give_up_at:
+                    log.close()
+                    raise BusyError(f"{self.run.path}: still running, started by a sweep that was killed") from None
+            time.sleep(0.05)
 
     def ended(self) -> bool:
-        """Whether the process has ended; if so, the fields say how."""
+        """Whether the process has ended; if so, the fields say how.
+
+        What was killed or has met a full disk is only interrupted at first: it may go on once. Then it has failed.
+        """
         assert self._process is not None
         code = self._process.poll()
         if code is None:
+            if time.monotonic() > self._kill_at:
+                self._process.kill()
             return False
-        self._process = None
+        asked, self._process = self._kill_at < math.inf, None
         self.look()
         if self.seconds is None:
-            self.seconds = time.monotonic() - self._began
-        if not self.over:
-            said = re.findall(r"^error: (.*)", self.log.read_bytes()[self._log_begin :].decode(errors="replace"), re.M)
-            killed = f"killed by {signal.Signals(-code).name}" if code < 0 else ""
-            told = self.reason if self.status == "failed" else ""
-            self.status, self.reason = "failed", killed or told or (said[-1] if said else f"exit code {code}")
+            self.seconds = time.monotonic() - self.began
+        if self.over:
+            return True
+        if self._timed_out:
+            self.status, self.reason = "failed", "timeout"
+        elif asked:
+            self.status, self.reason = "interrupted", ""
+        else:
+            signum = {130: signal.SIGINT, 143: signal.SIGTERM}.get(code, -code)
+            lost = signum > 0 or code == StorageError.exit_code
+            self.status = "interrupted" if lost and self._lives == 1 else "failed"
+            self.reason = f"killed by {signal.Signals(signum).name}" if signum > 0 else self.reason or self._said(code)
         return True
 
-    def ask_to_stop(self) -> None:
-        """Let the process save and end."""
-        if self._process:
-            self._process.terminate()
+    def _said(self, code: int) -> str:
+        """What its process has said before it ended with this exit code."""
+        log = self.log.read_bytes()[self._log_begin :].decode(errors="replace")
+        # Without the place in a config that nobody has written.
+        errors = re.findall(rf"^error: (?:{re.escape(str(self.config))}[:0-9]*: )?(.*)", log, re.M)
+        return errors[-1] if errors else f"exit code {code}"
 
-    def wait(self) -> None:
-        """Until the process has ended; the fields say how far it came."""
-        if self._process:
-            self._process.wait()
-            self._process = None
-            self.look()
+    def ask_to_stop(self, *, timed_out: bool = False) -> None:
+        """Let the process save and end; it gets one SIGTERM, however often this is called."""
+        if self._process and self._kill_at == math.inf:
+            self._process.terminate()
+            self._kill_at, self._timed_out = time.monotonic() + PATIENCE_S, timed_out
 
     def kill(self) -> None:
         """Leave nothing running."""
@@ -155,7 +188,7 @@ class Trial:
 
     def elapsed_s(self) -> float | None:
         """How long it took, or has been running."""
-        return time.monotonic() - self._began if self.status == "running" else self.seconds
+        return time.monotonic() - self.began if self.status == "running" else self.seconds
 
     def latest(self, monitor: str) -> tuple[float | None, float | None]:
         """The epoch and the value of a val metric that its records end with."""
@@ -169,6 +202,11 @@ class Trial:
                     if record.get("split") == "val":
                         return epoch, record.get(monitor.removeprefix("val/"))
         return epoch, None
+
+
+def _end_with_driver() -> None:
+    """In the new process: Linux will ask it to stop when the driver dies, in whatever way."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def set_aside(path: Path) -> Path:

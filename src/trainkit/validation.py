@@ -36,10 +36,12 @@ def validate(config_class: type[ConfigT], node: Node) -> ConfigT:
 
 def _fit(error: ValidationError, node: Node) -> Node:
     """Read bare words as the schema wants them: `name: 2024` is text, and the word under `normalize.mean` no name."""
-    for detail in error.errors(include_url=False):
-        path = _path(detail, node)
+    details = [(_path(detail, node), detail) for detail in error.errors(include_url=False)]
+    out_of_bounds = {path for path, detail in details if detail["type"] in _BOUNDS}
+    for path, detail in details:
         *_, here = _along(path, node)
-        if detail["type"] == "string_type" and isinstance(here.value, bool | int | float):
+        is_number = isinstance(here.value, bool | int | float) and path not in out_of_bounds
+        if detail["type"] == "string_type" and is_number:
             node = _put(node, path, replace(here, value=here.text))
         elif detail["type"] == "extra_forbidden" and path[-1] == "name" and here.key_where is None:
             node = _put(node, path, None)
@@ -88,7 +90,7 @@ def explain(error: ValidationError, config_class: type[Config], node: Node) -> l
         if len(path) < len(details[0]["loc"]) and any(path == other[: len(path)] != other for other in groups):
             continue
         where, message = _problem(path, details, config_class, node)
-        label = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+        label = "".join(f"[{part}]" if isinstance(part, int) else f".{_short(part)}" for part in path).lstrip(".")
         foreign = where.source not in (node.where.source, COMMAND_LINE.source)
         order = (where == COMMAND_LINE, foreign, where.source, where.line, where.column)
         extended_by = f" (extended by {node.where.source})" if foreign else ""
@@ -138,7 +140,8 @@ def _problem(path: Place, details: list[ErrorDetails], config_class: type[Config
     details = [detail for detail in details if detail["type"] == "missing"][-1:] or details
     if bounds := [detail for detail in details if detail["type"] in _BOUNDS]:
         details = bounds[:1] + [detail for detail in details if detail["type"] == "literal_error"]
-    expected = " or ".join(dict.fromkeys(map(_expected, details)))
+    kinds = list(dict.fromkeys(map(_expected, details)))
+    expected = " or ".join(kind for kind in kinds if kind != "a whole number" or "a number" not in kinds)
     message = f"{'must be' if bounds else 'expected'} {expected}, got {_got(node, expected)}"
     return node.where, message + _advice(node, expected)
 
@@ -157,9 +160,13 @@ def _got(node: Node, expected: str) -> str:
     if isinstance(node.value, list) and expected.endswith("values"):
         return str(len(node.value))
     if isinstance(node.value, str):
-        shown = node.value if len(node.value) <= 60 else f"{node.value[:60]}…"
+        shown = _short(node.value)
         return f'the text "{shown}"' if _quoted(node.value, expected) else repr(shown)
     return show(node.value) if isinstance(node.value, dict | list) else node.text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _quoted(text: str, expected: str) -> bool:
@@ -175,7 +182,7 @@ def _advice(node: Node, expected: str) -> str:
     if node.where == COMMAND_LINE and "," in text and "a list" not in expected:
         return "; several values are for trainkit sweep"
     if expected == "a list":
-        return f"; write [{text}]"
+        return f"; write [{_short(text)}]"
     if "a mapping" in expected and re.fullmatch(r"\w+:\S+", text):
         return "; a space is missing after ':'"
     if _quoted(text, expected):
@@ -193,6 +200,9 @@ def _unknown_key(path: Place, config_class: type[Config], root: Node) -> str:
         return f"{message}; {owner.unknown_key_hints[key]}"
     if key in ("_target_", "class_path", "_component_"):
         return f"{message}; own code comes in through imports"
+    *_, node = _along(path, root)
+    if re.fullmatch(r"[0-9]\w*", key) and node.value is None and not node.text:  # {lr: 0,1}
+        return f"{message}; decimals follow a point, not a comma"
     known = [name for name in owner.model_fields if not (tag and name == "name")]
     elsewhere = [
         f"{section}.{key}"

@@ -22,6 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 from trainkit import checkpoint
 from trainkit.data import Batch, Data, TargetSpec
 from trainkit.drawing import Tile, confusion_picture, pixels, sheet, spread
+from trainkit.errors import printable
 from trainkit.experiment import ExperimentConfig
 from trainkit.loop import Parts, evaluate
 from trainkit.losses import Outcome
@@ -164,7 +165,7 @@ class Visuals:
         chances = answers.chances().T.cpu()
         for number, name in enumerate(class_names(answers.target)):
             there = answers.targets == number if answers.target.kind == "class" else answers.targets[:, number] > 0.5
-            self.writer.add_pr_curve(f"pr_val/{name}", there.cpu(), chances[number], self.progress.step)
+            self.writer.add_pr_curve(f"pr_val/{printable(name)}", there.cpu(), chances[number], self.progress.step)
 
     def _histograms(self) -> None:
         for name, parameter in self.parts.model.named_parameters():

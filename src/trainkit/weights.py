@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from trainkit.errors import ConfigError
+from trainkit.errors import ConfigError, did_you_mean_path
 
 State = Mapping[str, Tensor]
 """What `state_dict()` gives."""
@@ -30,8 +32,8 @@ def read(path: Path) -> State:
     try:
         content = _load(path)
     except FileNotFoundError:
-        expected = "none, a file or, for torchvision and timm, DEFAULT"
-        raise ConfigError(f"model.weights: no file {path.absolute()}; expected {expected}") from None
+        hint = did_you_mean_path(path) or "; expected none, a file or, for torchvision and timm, DEFAULT"
+        raise ConfigError(f"model.weights: no file {path.absolute()}{hint}") from None
     except ImportError as error:
         raise ConfigError(f"model.weights: {path} cannot be read here: {error}") from None
     except Exception:  # torch and safetensors leak many kinds, and their texts advise an unsafe load
@@ -40,17 +42,30 @@ def read(path: Path) -> State:
     for key in ("state_dict", "model", "ema"):  # a checkpoint of a run that averages its weights has the last two
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             state = content[key]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not state or not all(_is_dense(value) for value in state.values()):
         raise ConfigError(f"model.weights: {path} has no state_dict, as torch.save(model.state_dict(), …) writes it")
     return state
 
 
 def _load(path: Path) -> Any:
+    if not stat.S_ISREG(path.stat().st_mode):
+        return None  # a FIFO would block
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
         return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings(action="ignore"):  # of files that are refused anyway
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _is_dense(value: object) -> bool:
+    """Whether this is a tensor that can be copied into a weight: there are also sparse ones, and such without data."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
 
 
 def misfits(own: State, state: State) -> list[str]:

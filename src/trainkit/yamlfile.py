@@ -7,7 +7,6 @@ are the only booleans; `1e-3` is a number; `no`, `010` and `1:30` are text. A YA
 from __future__ import annotations
 
 import json
-import math
 import re
 import stat
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from trainkit.errors import ConfigError, nearest
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
+MAX_FLOAT = 3.4e38  # what is larger is infinite to torch
 MAX_DIGITS = 20  # those of 2**64: what is larger than a field allows is then told so by its bound
 
 type_names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
@@ -148,7 +148,7 @@ def resolve(text: str) -> Scalar:
         return int(text)
     if _FLOAT.fullmatch(text) and not _INT.fullmatch(text) and not _LEADING_ZERO.fullmatch(text):
         number = float(text)
-        return number if math.isfinite(number) else text
+        return number if abs(number) <= MAX_FLOAT else text
     return text
 
 
@@ -161,7 +161,9 @@ def number_hint(text: str) -> str:
         return f"; leading zero: write {text.removesuffix(digits)}{digits.lstrip('0') or 0}"
     if _INT.fullmatch(text) and len(digits) > MAX_DIGITS:
         return f"; it has {len(digits)} digits (limit {MAX_DIGITS})"
-    if _FLOAT.fullmatch(text) or re.fullmatch(r"\.?(inf|nan|infinity)", digits, re.IGNORECASE):
+    if _FLOAT.fullmatch(text):
+        return f"; the largest number is {MAX_FLOAT:g}"
+    if re.fullmatch(r"\.?(inf|nan|infinity)", digits, re.IGNORECASE):
         return "; it must be finite"
     if re.fullmatch(r"[\d_]+|0[xob]\w+|\d+(:\d+)+", digits):
         return "; write decimal digits only"
@@ -208,6 +210,8 @@ class _Reader:
         if tag := getattr(event, "tag", None):
             self.problems.append(f"{where}: YAML tags are not allowed ({tag.replace('tag:yaml.org,2002:', '!!')})")
         if isinstance(event, yaml.ScalarEvent):
+            if "\0" in event.value:  # written \0 in double quotes; no system call takes it in a path
+                self.problems.append(f"{where}: control character 0x00")
             return Node(resolve(event.value) if event.style is None else event.value, where, key, event.value)
         if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
             kind = "list" if isinstance(event, yaml.SequenceStartEvent) else "mapping"

@@ -77,7 +77,7 @@ def test_what_cannot_be_read_is_remembered() -> None:
     assert caching.find(files) == first
     assert first.unreadable == {
         3: "not a picture that can be read (it begins with b'no picture')",
-        5: "no such file",
+        5: "no such file or directory",
     }
     kept = cached(files)
     assert len(kept) == 10

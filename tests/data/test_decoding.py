@@ -1,5 +1,12 @@
 from __future__ import annotations
 
+import os
+import resource
+import signal
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +15,8 @@ import torch
 from PIL import Image, ImageOps
 
 from trainkit.data import decoding
-from trainkit.data.decoding import PictureSource, decode_all, find_foreign
-from trainkit.errors import DataError
+from trainkit.data.decoding import PictureSource, Unreadable, decode_all, find_foreign
+from trainkit.errors import DataError, StorageError, WorkerError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
@@ -52,6 +59,18 @@ def test_sixteen_bits_become_eight(name: str) -> None:
     Image.fromarray(np.full((8, 8), 0x80FF, dtype=np.uint16)).save(name)
     assert decoded(name, "grey").unique().tolist() == [0x80]
     assert decoded(name).unique().tolist() == [0x80]
+
+
+def test_content_counts_and_not_the_name() -> None:
+    Image.fromarray(NOISE).save("a.png")
+    Path("a.png").rename("a.jpg")
+    Image.fromarray(NOISE).save("b.png")
+    assert torch.equal(decoded("a.jpg"), decoded("b.png"))
+
+
+def test_a_single_pixel_fills_the_picture() -> None:
+    Image.new("RGB", (1, 1), (7, 8, 9)).save("a.png")
+    assert decoded("a.png", height=3, width=5).flatten(1).unique(dim=1).tolist() == [[7], [8], [9]]
 
 
 def test_floating_point_pixels_are_refused() -> None:
@@ -110,11 +129,14 @@ def test_the_digest_tells_sizes_and_crops_apart() -> None:
     [
         ("a.jpg", b"<!DOCTYPE html><p>404", "not a picture that can be read (it begins with b'<!DOCTYPE html><')"),
         ("a.png", b"", "not a picture that can be read (the file is empty)"),
-        ("none.png", None, "no such file"),
+        ("none.png", None, "no such file or directory"),
+        ("loop.png", Path("loop.png"), "too many levels of symbolic links"),
     ],
 )
-def test_what_is_no_picture_is_found_by_its_header(name: str, content: bytes | None, reason: str) -> None:
-    if content is not None:
+def test_what_is_no_picture_is_found_by_its_header(name: str, content: bytes | Path | None, reason: str) -> None:
+    if isinstance(content, Path):
+        Path(name).symlink_to(content)
+    elif content is not None:
         Path(name).write_bytes(content)
     Image.fromarray(NOISE).save("good.png")
     both = source("good.png", name)
@@ -131,6 +153,42 @@ def test_too_many_pixels_are_found_by_their_header(monkeypatch: pytest.MonkeyPat
     assert find_foreign(source("a.png")) == {0: "60x40 pixels are more than 2,000"}
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow's own limit, which is an error at its double
     assert "exceeds limit of 2000 pixels" in find_foreign(source("a.png"))[0]
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def test_a_header_that_promises_too_much_costs_nothing() -> None:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0))
+    Path("a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    tracemalloc.start()
+    [reason] = find_foreign(source("a.png")).values()
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+    assert reason.startswith("not a picture that can be read (Image size (2500000000 pixels) exceeds limit")
+
+
+def test_what_has_no_end_is_not_read() -> None:
+    os.mkfifo("pipe.png")
+    Path("zero.png").symlink_to("/dev/zero")
+    Path("folder.png").mkdir()
+    assert find_foreign(source("pipe.png", "zero.png", "folder.png")) == {
+        0: "is not a regular file",
+        1: "is not a regular file",
+        2: "is a directory",
+    }
+
+
+def test_too_many_open_files_are_not_the_picture_s_fault() -> None:
+    Image.fromarray(NOISE).save("a.png")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(StorageError, match=r"^a\.png: too many open files$"):
+            decoded("a.png")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
@@ -153,3 +211,16 @@ def test_all_are_decoded_in_their_order_without_those_that_fail(count: int) -> N
     expected = [number % 251 for number in range(count) if number != 3]
     assert torch.cat([pixels for pixels, _ in chunks])[:, 0, 0, 0].tolist() == expected
     assert [number for _, failed in chunks for number in failed] == [3]
+
+
+class Deadly(PictureSource):
+    def decode(self, numbers: Sequence[int]) -> tuple[torch.Tensor, Unreadable]:
+        if 100 in numbers:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.zeros(len(numbers), *self.shape, dtype=torch.uint8), {}
+
+
+def test_a_killed_worker_is_told() -> None:
+    deadly = Deadly(Path(), ["a.png"] * 300, torch.zeros(300, dtype=torch.int64), "grey", 8, 8)
+    with pytest.raises(WorkerError, match=r"^worker killed by signal 9 \(out of memory\?\); use a smaller loader"):
+        list(decode_all(deadly))

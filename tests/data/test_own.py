@@ -13,7 +13,8 @@ from torch.utils.data import Dataset, IterableDataset
 from trainkit import registry
 from trainkit.data import Data, DataConfig, register_dataset
 from trainkit.data.loading import LoaderConfig
-from trainkit.errors import ConfigError, DataError
+from trainkit.data.own import DatasetSource
+from trainkit.errors import ConfigError, DataError, OutOfMemoryError
 
 CPU = torch.device("cpu")
 
@@ -206,9 +207,21 @@ def gives(*items: Any) -> type[Dataset[Any]]:
         ([], {}, "Given: has no samples"),
         ([{"x": 1}], {}, r"Given\[0\]: expected a pair \(input, target\), got dict"),
         ([("a text", 1)], {}, r"Given\[0\]: the input is a str; expected a tensor, an array, numbers or a PIL picture"),
-        ([([1.0], 0), ([2.0], -1)], {}, "Given: classes are one whole number >= 0 per sample"),
+        ([([1.0], 0), ([2.0], -1)], {}, r"Given\[1\]: class -1, outside 0 … 999,999"),
         ([([1.0], [0.5, 1.0])], {"target": "multilabel"}, "Given: labels are a row of 0 and 1 per sample"),
         ([([1.0], 0), ([2.0], 1)], {"normalize": "half"}, "data.normalize: is for uint8 pictures"),
+        ([([1.0], 0.5), ([2.0], float("nan"))], {}, r"Given\[1\]: the target holds a value that is not finite"),
+        (
+            [([1.0], [0.5, 1]), ([2.0], [1.5])],
+            {},
+            r"the targets differ in shape: .*; samples 0 and 1 have \(2,\) and \(",
+        ),
+        ([([1.0], 0), ([2.0], 10**12)], {}, r"Given\[1\]: class 1000000000000, outside 0 … 999,999"),
+        (
+            [([[1.0]], 0), ([], 1)],
+            {"collate": "pad"},
+            r"Given\[1\]: the input is empty, its shape \(0,\)",
+        ),
         ([(torch.zeros(4, 4, dtype=torch.uint8), 0)], {}, r"a uint8 tensor is a picture \(channels, height, width\)"),
     ],
 )
@@ -244,3 +257,66 @@ def test_more_classes_than_names() -> None:
 def test_digest_tells_datasets_apart(tmp_path: Path) -> None:
     one, same, other = (opened(Points, slope=slope).digests() for slope in (1.0, 1.0, -3.0))
     assert one == same != other
+
+
+def test_sequences_of_single_numbers() -> None:
+    data = opened(gives(([1.0, 2.0], 0), ([3.0], 1)), collate="pad", val=0, test=None)
+    assert data.spec.shape == (2, 1)
+    assert data.train.take(torch.arange(2)).inputs.tolist() == [[[1], [2]], [[3], [0]]]
+
+
+def test_sequences_must_have_the_same_features() -> None:
+    data = opened(gives(([[1.0, 2.0]], 0), ([[3.0]], 1)), collate="pad", val=0, test=None)
+    with pytest.raises(
+        DataError, match=r"^Given: samples 0 and 1 have the shapes \(1, 2\) and \(1, 1\); bring them to"
+    ):
+        data.train.take(torch.arange(2))
+
+
+def test_single_numbers_are_vectors_of_one() -> None:
+    data = opened(gives((1.0, 0), (2.0, 1)), val=0, test=None)
+    assert data.spec.shape == (1,)
+    assert data.train.take(torch.arange(2)).inputs.tolist() == [[1], [2]]
+
+
+class Failing(Points):
+    """Well behaved while the data is opened."""
+
+    targets = [0, 1, 2, 0]
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.error: Exception | None = None
+
+    def __getitem__(self, n: int) -> tuple[torch.Tensor, int]:
+        if n == 1 and self.error:
+            raise self.error
+        return self.points[n], 7 if n == 1 else self.targets[n]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "a.png"), r"Failing\[1\]: a.png: no such file or directory"),
+        (OSError("image file is truncated"), r"Failing\[1\]: image file is truncated"),
+        (StopIteration(), r"Failing\[1\]: __getitem__ raised StopIteration"),
+        (None, r"Failing\[1\]: class 7, outside 0 … 2"),
+    ],
+)
+def test_a_sample_that_fails_later_is_named(error: Exception | None, message: str) -> None:
+    data = opened(Failing, val=0, test=None)
+    assert isinstance(data.train.source, DatasetSource)
+    assert isinstance(data.train.source.dataset, Failing)
+    data.train.source.dataset.error = error
+    with pytest.raises(DataError, match=f"^{message}$"):
+        list(LoaderConfig(batch_size=4).train_loader(data.train, 0, CPU).epoch())
+
+
+def test_more_than_fits_into_memory() -> None:
+    class Huge(Points):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.empty(2**50)
+
+    with pytest.raises(OutOfMemoryError, match=r"^data: the samples do not fit into memory$"):
+        opened(Huge)

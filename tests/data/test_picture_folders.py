@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import json
+import os
 import re
+from contextlib import ExitStack
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 
 from tests.data.test_pictures import COLOURS, draw, folder, problems, read, sizes
-from trainkit.data.picture_folders import ImageNetConfig
+from trainkit.data.base import DataSpec
+from trainkit.data.decoding import PictureSource
+from trainkit.data.picture_folders import ImageFolderConfig, ImageNetConfig
 from trainkit.errors import DataError
 
 
@@ -43,7 +49,7 @@ def test_nested_folders_belong_to_their_class_and_other_files_to_none() -> None:
 
 
 def test_folders_that_will_not_do(tmp_path: Path) -> None:
-    assert problems() == (f"{tmp_path}/pets: no such file or directory",)
+    assert problems() == (f"data.path: {tmp_path}/pets: no such file or directory",)
     Path("pets").mkdir()
     assert problems() == (f"{tmp_path}/pets: expected a folder per class, found none",)
     Path("pets/cats").mkdir(parents=True)
@@ -121,3 +127,77 @@ def test_imagenet_is_never_downloaded(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     with pytest.raises(DataError, match=re.escape("got no such train and val")):
         ImageNetConfig(path="nowhere").build(seed=0)
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    Path("pets").write_text("a file")
+    assert problems() == (f"data.path: {tmp_path}/pets: not a directory",)
+    Path("pets").unlink()
+    Path("pets").symlink_to("pets")
+    assert problems() == (f"data.path: {tmp_path}/pets: too many levels of symbolic links",)
+    [problem] = problems(path="a" * 300)
+    assert problem == f"data.path: {tmp_path}/{'a' * 300}: file name too long"
+    assert problems(path="a\0b")[0].endswith(": embedded null byte")
+    assert problems(path="~nobody-of-that-name/pets") == ("~nobody-of-that-name/pets: there is no such user",)
+
+
+def test_links_that_lead_back_end(tmp_path: Path) -> None:
+    folder(each=5)
+    plain = read().digests()
+    for number in range(3):  # together, 3 to the power of the depth: without an end
+        Path(f"pets/cats/again{number}").symlink_to(tmp_path / "pets" / "cats")
+    assert read().digests() == plain
+    Path("elsewhere").mkdir()
+    draw(Path("elsewhere/lynx.png"), COLOURS["cats"])
+    for name in ("x", "y"):  # two ways to one folder
+        Path(f"pets/cats/{name}").symlink_to(tmp_path / "elsewhere")
+    files = read(val=0, test=None).train.source
+    assert isinstance(files, PictureSource)
+    assert [name for name in files.names if "lynx" in name] == ["cats/x/lynx.png"]
+
+
+def test_the_order_of_a_listing_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("B", "a", "Ä", "10", "9", "b/x", "b/Y"):
+        for number in range(12):
+            draw(Path(f"pets/{name}/{number}.png"), (0, 0, 0))
+    first = read()
+    assert first.spec.target.names == ("10", "9", "B", "a", "b", "Ä")  # as their bytes
+    listdir, scandir, random = os.listdir, os.scandir, Random(0)
+
+    def shuffled(names: list[str]) -> list[str]:
+        random.shuffle(names)
+        return names
+
+    class ShuffledEntries(ExitStack):
+        def __init__(self, path: str) -> None:
+            super().__init__()
+            self.entries = list(scandir(path))
+            random.shuffle(self.entries)
+
+        def __next__(self) -> os.DirEntry[str]:
+            if not self.entries:
+                raise StopIteration
+            return self.entries.pop()
+
+    monkeypatch.setattr(os, "listdir", lambda path: shuffled(listdir(path)))
+    monkeypatch.setattr(os, "scandir", ShuffledEntries)
+    for _ in range(3):
+        again = read()
+        assert again.digests() == first.digests()
+        assert again.spec == first.spec
+
+
+def test_classes_that_differ_in_case_alone_are_told() -> None:
+    for name in ("Cats", "cats", "dogs"):
+        draw(Path(f"pets/{name}/1.png"), COLOURS["cats"])
+    assert "data: 'Cats' and 'cats' are two classes, though only upper and lower case differ" in (
+        ImageFolderConfig(path="pets", size=8, val=0, test=None).open(0).suspicions()
+    )
+
+
+def test_names_that_are_not_in_utf_8() -> None:
+    folder()
+    Path("pets/cats").rename(os.fsdecode(b"pets/caf\xe9"))
+    spec = read().spec
+    assert spec.target.names == (r"caf\udce9", "dogs")
+    assert DataSpec.from_plain(json.loads(json.dumps(spec.to_plain()))) == spec

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.data.test_pictures import COLOURS, cut, folder, sizes
+from tests.data.test_pictures import COLOURS, cut, draw, folder, sizes
 from trainkit.data.base import Data
 from trainkit.data.picture_lists import ImageListConfig, ImageTxtConfig
 from trainkit.errors import ConfigError, DataError
@@ -62,7 +62,13 @@ def test_labels_that_are_numbers_keep_their_order() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("alone", "labels.txt:3: expected 'name label', got 'alone'"),
+        ("alone", "labels.txt:3: no label for 'alone'"),
+        (
+            "cats/a picture 1.png",
+            "labels.txt:3: no picture pets/cats/a picture; cats/a picture 1.png is one, but has no label",
+        ),
+        (f"{'a' * 300} cat", f"labels.txt:3: pets/{'a' * 300}: file name too long"),
+        ("cats cat", "labels.txt:3: pets/cats: is a directory"),
         (
             "cats/a picture 0.png cat",
             "labels.txt:3: 'cats/a picture 0.png' stands there twice, first at labels.txt:1",
@@ -108,7 +114,7 @@ def test_lists_in_the_yaml() -> None:
     assert sizes(data) == (7, 1, 2)
     with pytest.raises(DataError) as error:
         ImageListConfig(paths=("a.png", "b.png"), labels=("cat", "")).build(seed=0)
-    assert error.value.problems == ("data.paths[0]: no picture a.png", "data.paths[1]: the label of 'b.png' is empty")
+    assert error.value.problems == ("data.paths[0]: no picture a.png", "data.paths[1]: no label for 'b.png'")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +168,7 @@ def test_a_column_of_splits() -> None:
             "labels.csv:1: no column 'part'; did you mean 'path'?; there are: path, label, fold",
         ),
         (",cat,train\n", {}, "labels.csv:4: the path is empty"),
-        ("cats/a picture 2.png,,train\n", {}, "labels.csv:4: the label of 'cats/a picture 2.png' is empty"),
+        ("cats/a picture 2.png,,train\n", {}, "labels.csv:4: no label for 'cats/a picture 2.png'"),
         ("cats/none.png,cat,train\n", {}, "labels.csv:4: no picture pets/cats/none.png"),
         (
             "cats/a picture 0.png,cat,train\n",
@@ -187,3 +193,29 @@ def test_csv_problems_name_the_line(rows: str, options: dict[str, Any], message:
     with pytest.raises(DataError) as error:
         csv(f"path,label,fold\n{good}{rows}", **options)
     assert error.value.problems == (message,)
+
+
+def test_a_folder_that_is_none_is_one_line(tmp_path: Path) -> None:
+    lines = "".join(f"{name} {label}\n" for name, label in EXPECTED.items())
+    Path("file").touch()
+    for path, problem in (("pats", "no such file or directory; did you mean pets?"), ("file", "is not a directory")):
+        with pytest.raises(DataError) as error:
+            text(lines, path=path)
+        assert error.value.problems == (f"data.path: {tmp_path}/{path}: {problem}",)
+
+
+def test_pictures_that_are_not_in_the_list_are_counted() -> None:
+    lines = "".join(f"./{name} {label}\n" for name, label in EXPECTED.items())
+    assert text(lines).notes == ()
+    draw(Path("pets/cats/wild/lynx.png"), COLOURS["cats"])
+    Path("pets/notes.md").touch()
+    [note] = text(lines).notes
+    assert (note.level, note.text) == (
+        "info",
+        "pets: 1 of the pictures in it are not in labels.txt and not used, such as cats/wild/lynx.png",
+    )
+
+
+def test_labels_of_thousands_of_digits_are_names() -> None:
+    lines = "".join(f"{name} {'7' * (5000 + number)}\n" for number, name in enumerate(NAMES))
+    assert len(text(lines).spec.target.names) == 10

@@ -14,7 +14,7 @@ from trainkit.data.loading import LoaderConfig
 from trainkit.data.picture_folders import ImageFolderConfig
 from trainkit.errors import DataError
 from trainkit.experiment import ExperimentConfig
-from trainkit.run import train
+from trainkit.run import resume, train
 
 COLOURS = {"cats": (200, 40, 30), "dogs": (20, 60, 220)}
 CACHED = pytest.mark.parametrize("cache", [False, True])
@@ -135,6 +135,39 @@ def test_a_damaged_picture_ends_the_run_when_it_is_decoded() -> None:
         train(experiment())
     assert str(error.value).startswith("pets/cats/a picture 3.png: not a picture that can be read (")
     assert str(error.value).endswith("); data.on_error=skip leaves such pictures out")
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_that_goes_or_changes_during_a_run_is_named(workers: int) -> None:
+    folder()
+    data = read(val=0, test=None)
+    loader = LoaderConfig(batch_size=2, num_workers=workers).train_loader(data.train, 0, torch.device("cpu"))
+    assert len(list(loader.epoch(0))) == 10
+    Path("pets/dogs/a picture 4.png").write_text("changed")
+    with pytest.raises(DataError) as error:
+        list(loader.epoch(1))
+    advice = "data.on_error=skip leaves such pictures out"
+    name = "pets/dogs/a picture 4.png"
+    assert error.value.problems == (f"{name}: not a picture that can be read (it begins with b'changed'); {advice}",)
+    Path(name).unlink()
+    with pytest.raises(DataError) as error:
+        list(loader.epoch(2))
+    assert error.value.problems == (f"{name}: no such file or directory; {advice}",)
+
+
+def test_a_run_goes_on_with_the_same_pictures_only() -> None:
+    folder()
+    directory = train(experiment()).run_dir
+    before = Path("pets/dogs/a picture 4.png").read_bytes()
+    draw(Path("pets/dogs/a picture 4.png"), (0, 0, 0), size=(300, 200))
+    with pytest.raises(DataError, match="the run was trained on other data: train differs"):
+        resume(directory, ["train.epochs=2"])
+    Path("pets/dogs/a picture 4.png").unlink()
+    with pytest.raises(DataError, match="the run was trained on other data: train differs"):
+        resume(directory, ["train.epochs=2"])
+    Path("pets/dogs/a picture 4.png").write_bytes(before)
+    resume(directory, ["train.epochs=2"])
 
 
 def test_the_cache_finds_damaged_pictures_before_training() -> None:

@@ -57,7 +57,7 @@ def test_the_longest_may_be_a_test_sample(tmp_path: Path) -> None:
     assert TensorsConfig(file="all.pt", val=1).open(0).spec.shape == (3, 2)
 
 
-@pytest.mark.parametrize("lengths", [[1, 3, 3], [0, 4, 2], [[6]]])
+@pytest.mark.parametrize("lengths", [[1, 3, 3], [0, 4, 2], [[6]], [1.0, 3.0, 2.0], [], [2**62, 2**62, 6 - 2**63]])
 def test_lengths_that_do_not_fit(tmp_path: Path, lengths: list[int]) -> None:
     np.savez(tmp_path / "all.npz", allow_pickle=False, inputs=torch.cat(STEPS), lengths=lengths, targets=TARGETS)
     with pytest.raises(DataError, match=r"all\.npz: lengths"):

@@ -140,6 +140,26 @@ def test_csv_with_bom_and_windows_line_ends() -> None:
             "animals.csv:3: labels are 0 or 1, got 0.5, 1.0",
         ),
         ('species,x\ncat,"1\n', {}, "animals.csv:2: unexpected end of data"),
+        ("species,x\ncat,1\ndog,inf\n", {}, "animals.csv:3: x: inf is too large; at most 3.4e+38"),
+        (
+            "species,x\n1,1e300\n2,2\n",
+            {"target": "x", "task": "number"},
+            "animals.csv:2: x: 1e300 is too large; at most 3.4e+38",
+        ),
+        (
+            "species,x\n1,1_0\n2,2\n",
+            {"target": "x", "task": "number"},
+            "animals.csv:2: x: expected a number, got '1_0'",
+        ),
+        ("species\ncat\ndog\n", {}, "animals.csv:1: no column beside species to predict from"),
+        (
+            "species,x\n" + "".join(f"{n % 2},x{n}\n" for n in range(10_001)),
+            {},
+            (
+                "animals.csv:2: x: 10,001 different words are too many for categories (at most 10,000); "
+                "choose columns with data.features"
+            ),
+        ),
     ],
 )
 def test_csv_problems_name_the_line(text: str, options: dict[str, Any], message: str) -> None:
@@ -157,3 +177,19 @@ def test_csv_a_class_that_training_never_saw_is_named() -> None:
 def test_csv_missing_file_names_the_full_path(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"{tmp_path}/nothing.csv: no such file or directory"):
         CsvConfig(path="nothing.csv", target="x").build(seed=0)
+
+
+def test_csv_of_the_test_split_needs_the_same_columns() -> None:
+    Path("test.csv").write_text("species,weight,colour\ncat,1,red\n")
+    with pytest.raises(DataError, match=r"^test\.csv:1: no column 'postcode'; there are: species, weight, colour$"):
+        read(test="test.csv")
+    Path("test.csv").write_text("extra,postcode,species,weight,colour\n,1010,cat,1,red\n")
+    data = read(test="test.csv")
+    assert data.test is not None
+    assert data.test.source.take(torch.tensor([0])).inputs.shape[1:] == data.spec.shape
+
+
+def test_csv_a_feature_that_hardly_changes_stays_finite() -> None:
+    data = read("species,x,y\ncat,0,7\ndog,1e-44,7\n")
+    prepared = preparation(data.spec, (), 0, torch.device("cpu"))(data.train.take(torch.arange(2)), None)
+    assert bool(prepared.inputs.isfinite().all())

@@ -140,14 +140,21 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert batch.inputs.nonzero().tolist() == [[n, 0, 0, 1] for n in range(4)]
     assert [data.spec.target.names[n] for n in batch.targets.tolist()] == ["airplane", "cat", "truck", "automobile"]
 
-    (folder / "test_batch").write_bytes(b"something else")
+    # Batches are pickles, which could do anything: none is opened before its digest has been compared.
+    (folder / "test_batch").write_bytes(b"cos\nsystem\n(S'touch canary'\ntR.")
     with pytest.raises(DataError) as caught:
         config.build(0)
     assert str(caught.value) == (
         f"{folder}: cifar10 is damaged (files are missing, packed or cut short); "
         "move the folder away, then use data.download=true"
     )
-    assert (folder / "test_batch").read_bytes() == b"something else"  # a user's files are left alone
+    assert (folder / "test_batch").exists()  # a user's files are left alone
+    assert not Path("canary").exists()
+    (folder / "batches.meta").write_bytes((folder / "test_batch").read_bytes())
+    (folder / "test_batch").write_bytes((folder / "data_batch_1").read_bytes())
+    with pytest.raises(DataError, match="cifar10 is damaged"):
+        config.build(0)
+    assert not Path("canary").exists()
 
 
 def test_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,6 +286,9 @@ def test_damaged_files(tmp_path: Path) -> None:
     refused(images, (folder / images).read_bytes()[:-1], cut)
     refused(images, (folder / images).read_bytes()[:16], cut)
     refused(images, b"", cut)
+    refused(images, struct.pack(">IIII", 0x803, 2**31, 2**15, 2**15) + bytes(784), cut)  # no memory is taken for it
+    refused(images, struct.pack(">I", 0x8FF) + bytes(1020), cut)  # 255 axes
+    refused(images, struct.pack(">IIII", 0x80D, 12, 28, 28) + bytes(12 * 784), cut)  # of another type
     refused(images, b"<html>not found</html>", cut)
     refused(labels, (folder / labels).read_bytes()[:-1], cut)
     refused(labels, struct.pack(">II", 0x801, 11) + bytes(11), "12 images (1, 28, 28), 11 labels")

@@ -5,21 +5,28 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol, Self
 
+import numpy as np
 import torch
-from pydantic import Field
+from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from trainkit.config import Config
-from trainkit.errors import DataError
+from trainkit.data.workers import failures_told
+from trainkit.errors import DataError, OutOfMemoryError
 from trainkit.records import NoteRecord
 from trainkit.seeding import generator, permutation
 from trainkit.yamlfile import show
 
 Kind = Literal["class", "multilabel", "number"]
 """What a target is: one class of several, any of several labels, or numbers."""
+
+
+MAX_CLASSES = 1_000_000
+"""More are not meant: the numbers of something else were taken for classes."""
 
 
 class Batch(NamedTuple):
@@ -85,8 +92,8 @@ class TensorSource:
 class Draw(NamedTuple):
     """What a loader asks a split for."""
 
-    positions: Tensor
-    """Shape (batch,), int64."""
+    positions: NDArray[np.int64]
+    """Shape (batch,). An array: on its way to a worker, a tensor would need shared memory."""
     seed: int
     """For what is random in making a sample; another one in every epoch."""
 
@@ -102,7 +109,7 @@ class Split(Dataset[Batch]):
         return len(self.index)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        return self.take(*draw)
+        return self.take(torch.from_numpy(draw.positions), draw.seed)
 
     def take(self, positions: Tensor, draw: int = 0) -> Batch:
         """The batch at these positions of `index`, shape (batch,), int64."""
@@ -114,13 +121,18 @@ class Split(Dataset[Batch]):
         return self.source.targets[self.index]
 
 
+def _in_utf8(name: str) -> str:
+    """A folder's name may be in another encoding, which Python keeps in half characters that no JSON takes."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 class TargetSpec(Config):
     """What is to be predicted."""
 
     kind: Kind
     size: int = Field(ge=1)
     """How many classes, labels or numbers."""
-    names: tuple[str, ...] = ()
+    names: tuple[Annotated[str, AfterValidator(_in_utf8)], ...] = ()
     """Class or label names, in the order of the model's outputs; may be empty."""
     counts: tuple[int, ...] = ()
     """Training samples of each class or with each label; empty while they have not been read."""
@@ -195,6 +207,10 @@ class Data:
             found.append(f"data: no training sample {what} {target.names[missing] if target.names else missing!r}")
         if target.kind == "class" and max(target.counts) == target.samples:
             found.append("data: all training samples are of one class; there is nothing to tell apart")
+        folded: dict[str, str] = {}
+        for name in target.names:
+            if (other := folded.setdefault(name.casefold(), name)) != name:
+                found.append(f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ")
         for name, split in self._splits().items():
             if name != "train" and split is not None and (shared := _shared(self.train, split)):
                 found.append(f"data: {shared:,} of the {len(split):,} {name} samples are also training samples")
@@ -234,6 +250,10 @@ class DataConfig(Config):
         """What to use instead when the data is missing; None, unless the config says otherwise."""
         return None
 
+    def restored(self) -> Self:
+        """The same data for a config out of a checkpoint, which does not decide where files are written."""
+        return self
+
     @abstractmethod
     def build(self, seed: int) -> Data:
         """Read the data and split it.
@@ -242,13 +262,21 @@ class DataConfig(Config):
             DataError: the data is missing or damaged.
         """
 
+    @failures_told()
     def open(self, seed: int) -> Data:
         """Build, and measure on the training samples what the spec is to tell about them.
 
         Raises:
             DataError: the data is missing or damaged.
+            OutOfMemoryError: it is too large.
+            WorkerError: a worker that decoded pictures died.
         """
-        data = self.build(seed)
+        try:
+            data = self.build(seed)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
+                raise
+            raise OutOfMemoryError("data: the samples do not fit into memory") from error
         target = data.spec.target
         if target.kind == "class":
             data.check_classes()

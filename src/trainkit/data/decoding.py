@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
@@ -23,9 +24,10 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from trainkit.data import workers
 from trainkit.data.base import Batch
-from trainkit.data.loading import leave_signals_to_parent
-from trainkit.errors import DataError
+from trainkit.data.paths import no_file, told
+from trainkit.errors import DataError, StorageError
 
 MAX_PIXELS = 100_000_000
 
@@ -98,7 +100,11 @@ class PictureSource:
         crop = "" if self.crop_pct == 1 else f" {self.crop_pct:g}"
         sha = hashlib.sha256(f"{self.mode} {self.height}x{self.width}{crop}".encode())
         for name, target in zip(self.names, self.targets.tolist(), strict=True):
-            sha.update(os.fsencode(f"{name}\0{(self.root / name).stat().st_size}\0{target}\n"))
+            try:
+                size = (self.root / name).stat().st_size
+            except OSError as error:
+                raise DataError(f"{self.root / name}: {told(error)}") from None
+            sha.update(os.fsencode(f"{name}\0{size}\0{target}\n"))
         return sha.hexdigest()
 
     def _decode(self, path: Path) -> NDArray[np.uint8]:
@@ -115,30 +121,38 @@ class PictureSource:
             return np.asarray(fitted)
 
 
+OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""The machine's fault, not the picture's."""
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
     """Open a picture; only its header is read until its pixels are asked for.
 
     Raises:
         UnreadableError: it cannot be opened, or what is done with it fails.
+        StorageError: the machine has no room for another open file.
     """
     try:
+        if why := no_file(path):
+            raise UnreadableError(why)
         with Image.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise UnreadableError(f"{picture.width}x{picture.height} pixels are more than {MAX_PIXELS:,}")
             yield picture
     except (UnreadableError, MemoryError):
         raise
-    except FileNotFoundError:
-        raise UnreadableError("no such file") from None
     except UnidentifiedImageError:
         with open(path, "rb") as file:
             start = file.read(16)
         reason = f"it begins with {start!r}" if start else "the file is empty"
         raise UnreadableError(f"not a picture that can be read ({reason})") from None
     except Exception as error:  # Pillow's decoders leak many kinds on damaged files
-        told = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-        reason = told.splitlines()[0]
+        if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
+            raise StorageError(f"{path}: {told(error)}") from None
+        if isinstance(error, OSError) and error.strerror:
+            raise UnreadableError(told(error)) from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UnreadableError(f"not a picture that can be read ({reason})") from None
 
 
@@ -169,16 +183,19 @@ def decode_all(source: PictureSource) -> Iterator[tuple[Tensor, Unreadable]]:
     count = max(1, min(32, 2**22 // math.prod(source.shape)))  # at most 4 MB: containers have little shared memory
     # Processes, not threads: measured on 2 cores, threads take 1.3 (500 x 500) to 1.8 times (64 x 64) as long.
     few = len(source) < 200 or sys.platform == "win32"
-    loader = DataLoader(
-        _Chunks(source, count),
+    chunks = _Chunks(source, count)
+    loader: DataLoader[tuple[Tensor, Unreadable] | Exception] = DataLoader(
+        chunks if few else workers.Guarded(chunks),
         batch_size=None,
+        sampler=range(len(chunks)),
         num_workers=0 if few else min(os.cpu_count() or 1, 16),
-        worker_init_fn=leave_signals_to_parent,
+        worker_init_fn=None if few else workers.begin,
         generator=torch.Generator(),
     )
+    results = iter(loader) if few else workers.results(iter(loader))
     console = Console(stderr=True)
     hidden = not console.is_terminal or bool(os.environ.get("CI"))
-    yield from track(loader, "decoding pictures", len(loader), console=console, transient=True, disable=hidden)
+    yield from track(results, "decoding pictures", len(loader), console=console, transient=True, disable=hidden)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from trainkit.config import Config
+from trainkit.data import workers
 from trainkit.data.base import Batch, Draw, Split, TensorSource
 from trainkit.data.sequences import SequenceSource
 from trainkit.errors import DataError
@@ -33,6 +33,9 @@ class LoaderConfig(Config):
     num_workers: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
     """Worker processes. `auto`: none for data in memory, which comes in whole batches without them; half the cores
     (at most 8) for files."""
+    timeout: Annotated[float, Field(gt=0, le=1_000_000)] = 600.0
+    """Seconds that a run waits for a batch from its workers before it takes one for hanging and ends with exit code 10.
+    Without workers, it waits as long as it takes."""
     pin_memory: bool = True
     """Page-locked memory for faster copies to a GPU; no effect without CUDA."""
     drop_last: bool = False
@@ -57,7 +60,7 @@ class LoaderConfig(Config):
         samples = len(split)
         if samples < self.batch_size and self.drop_last:
             raise DataError(
-                f"{samples} samples, batch_size {self.batch_size}, drop_last: 0 batches; "
+                f"loader.drop_last: {samples} samples, batch_size {self.batch_size}, drop_last: 0 batches; "
                 f"use loader.batch_size={max(1, samples // 2)} or loader.drop_last=false"
             )
         weights = _balancing(split) if self.sampler == "balanced" else None
@@ -70,13 +73,14 @@ class LoaderConfig(Config):
 
     def _loader(self, split: Split, batches: EpochBatches, device: torch.device) -> Loader:
         if self.num_workers != "auto":
-            workers = self.num_workers
+            num_workers = self.num_workers
         elif isinstance(split.source, TensorSource | SequenceSource) or sys.platform == "win32":
-            workers = 0
+            num_workers = 0
         else:
-            workers = min((os.cpu_count() or 1) // 2, 8)
+            num_workers = min((os.cpu_count() or 1) // 2, 8)
         # Only then: elsewhere torch warns and does not pin.
-        return Loader(split, batches, num_workers=workers, pin_memory=self.pin_memory and device.type == "cuda")
+        pin_memory = self.pin_memory and device.type == "cuda"
+        return Loader(split, batches, num_workers=num_workers, timeout=self.timeout, pin_memory=pin_memory)
 
 
 def _balancing(split: Split) -> Tensor:
@@ -92,7 +96,7 @@ def _balancing(split: Split) -> Tensor:
 
 
 class EpochBatches(Sampler[Draw]):
-    """The positions of each batch of an epoch, as index tensors cut from one order of the samples.
+    """The positions of each batch of an epoch, as arrays cut from one order of the samples.
 
     Set `epoch` and `start` (batches to leave out) before iterating: resuming costs no more than slicing.
 
@@ -129,7 +133,7 @@ class EpochBatches(Sampler[Draw]):
         return min(self.batch_size, self.samples - batch * self.batch_size)
 
     def __iter__(self) -> Iterator[Draw]:
-        order, size = self._order(), self.batch_size
+        order, size = self._order().numpy(), self.batch_size
         seed = derive(self.seed or 0, "sample", self.epoch)
         # Not a generator function: that would read `epoch` and `start` at the first batch, when they may have moved on.
         return (Draw(order[batch * size : (batch + 1) * size], seed) for batch in range(self.start, self.count))
@@ -146,16 +150,19 @@ class EpochBatches(Sampler[Draw]):
 class Loader:
     """Batches of one split, epoch by epoch."""
 
-    def __init__(self, split: Split, batches: EpochBatches, *, num_workers: int, pin_memory: bool) -> None:
+    def __init__(
+        self, split: Split, batches: EpochBatches, *, num_workers: int, timeout: float, pin_memory: bool
+    ) -> None:
         self.batches = batches
-        self._loader: DataLoader[Batch] = DataLoader(
-            split,
+        self._loader: DataLoader[Batch | Exception] = DataLoader(
+            workers.Guarded(split) if num_workers else split,
             batch_size=None,  # a split makes whole batches, there is nothing to collate
             sampler=batches,
             num_workers=num_workers,
+            timeout=timeout if num_workers else 0,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
-            worker_init_fn=leave_signals_to_parent if num_workers else None,
+            worker_init_fn=workers.begin if num_workers else None,
             # Its own generator: otherwise every epoch would draw from the global stream.
             generator=torch.Generator(),
         )
@@ -168,13 +175,12 @@ class Loader:
         return [self.batches.size(batch) for batch in range(start, min(start + count, len(self.batches)))]
 
     def epoch(self, epoch: int = 0, *, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from batch number `start` on."""
+        """The batches of an epoch, from batch number `start` on.
+
+        Raises:
+            WorkerError: a worker died or hangs.
+            RemoteError: what a user's code raised in a worker.
+        """
         self.batches.epoch, self.batches.start = epoch, start
-        return iter(self._loader)
-
-
-def leave_signals_to_parent(_worker_id: int) -> None:
-    """In a process group of its own, a worker does not get the Ctrl-C or SIGTERM that is meant for the run."""
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        batches = iter(self._loader)
+        return workers.results(batches) if self._loader.num_workers else batches

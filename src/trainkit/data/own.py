@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,7 +17,19 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, IterableDataset
 
-from trainkit.data.base import Batch, Data, DataSpec, Kind, Split, TargetSpec, TensorSource, hold_out
+from trainkit.data.base import (
+    MAX_CLASSES,
+    Batch,
+    Data,
+    DataSpec,
+    Kind,
+    Split,
+    TargetSpec,
+    TensorSource,
+    hold_out,
+)
+from trainkit.data.paths import told
+from trainkit.data.tensor_files import is_dense
 from trainkit.data.transforms import ImageDataConfig, statistics
 from trainkit.errors import ConfigError, DataError
 from trainkit.registry import register
@@ -68,7 +80,7 @@ class OwnDatasetConfig(ImageDataConfig):
         first = source.input(0)
         image = first.dtype == torch.uint8
         if image and (first.ndim != 3 or first.shape[0] > 4 >= first.shape[2]):
-            way = "unsqueeze(0)" if first.ndim == 2 else "permute(2, 0, 1)"
+            way = {2: "unsqueeze(0)", 3: "permute(2, 0, 1)"}.get(first.ndim, "float(), if it is none")
             raise DataError(
                 f"{source.title}[0]: a uint8 tensor is a picture (channels, height, width), got {tuple(first.shape)}; "
                 f"try tensor.{way}"
@@ -79,9 +91,10 @@ class OwnDatasetConfig(ImageDataConfig):
         if self.collate == "pad":
             shape = (max(one.longest() for one in sources), *shape[1:])
         mean, std = statistics(self.normalize, shape[0]) if image else ((), ())
-        spec = DataSpec(
-            shape=shape, target=source.target_spec(), image=image, mean=mean, std=std, padded=self.collate == "pad"
-        )
+        target = source.target_spec()
+        for one in sources:
+            one.num_classes = target.size  # a loss on a GPU would read beyond its memory
+        spec = DataSpec(shape=shape, target=target, image=image, mean=mean, std=std, padded=self.collate == "pad")
         return Data(spec, train, val, test if len(test) else None)
 
 
@@ -93,44 +106,67 @@ class DatasetSource:
         self.title = type(dataset).__name__
         if len(self) == 0:
             raise DataError(f"{self.title}: has no samples")
+        self.num_classes = MAX_CLASSES
+        """What each sample is held against; fewer once they have been counted."""
         self.kind: Kind = kind or ("number" if self.target(0).is_floating_point() else "class")
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]  # register_dataset has seen to it
 
     def _item(self, number: int) -> tuple[object, object]:
-        item = self.dataset[number]
+        where = f"{self.title}[{number}]"
+        try:
+            item = self.dataset[number]
+        except OSError as error:  # of a file, as a rule
+            file = f"{error.filename}: " if error.filename else ""
+            raise DataError(f"{where}: {file}{told(error)}") from error
+        except StopIteration:  # would end the epoch without a word
+            raise DataError(f"{where}: __getitem__ raised StopIteration") from None
         if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"{self.title}[{number}]: expected a pair (input, target), got {type(item).__name__}")
+            raise DataError(f"{where}: expected a pair (input, target), got {type(item).__name__}")
         return item[0], item[1]
 
     def input(self, number: int) -> Tensor:
         """One input: a uint8 picture (channels, height, width), or float32 numbers of any shape."""
-        return _input(f"{self.title}[{number}]: the input", self._item(number)[0])
+        return self._input(number, self._item(number)[0])
 
     def target(self, number: int) -> Tensor:
         """One target, shape () or (size,)."""
         return _number(f"{self.title}[{number}]: the target", self._item(number)[1])
+
+    def _input(self, number: int, value: object) -> Tensor:
+        where = f"{self.title}[{number}]: the input"
+        tensor = _input(where, value)
+        if self.collate == "stack":
+            return tensor
+        tensor = tensor.unsqueeze(1) if tensor.ndim == 1 else tensor
+        if tensor.dtype == torch.uint8 or tensor.ndim < 2:
+            raise DataError(
+                f"{where} has the shape {_form(tensor)}; data.collate=pad is for sequences (length, features) or "
+                "(length,) of numbers"
+            )
+        return tensor
 
     def take(self, index: Tensor, draw: int = 0) -> Batch:
         inputs, rows = [], []
         with generators_restored():
             for number in index.tolist():
                 seed_generators(derive(draw, number))
-                where, item = f"{self.title}[{number}]", self._item(number)
-                inputs.append(_input(f"{where}: the input", item[0]))
-                rows.append(_number(f"{where}: the target", item[1]))
-        targets = self._as_kind(rows)
-        if self.collate == "pad":
-            lengths = torch.tensor([len(one) for one in inputs])
-            return Batch(pad_sequence(inputs, batch_first=True), targets, index, lengths)
-        for number, one in zip(index.tolist(), inputs, strict=True):
-            if one.shape != inputs[0].shape:
+                one, target = self._item(number)
+                inputs.append(self._input(number, one))
+                rows.append(_number(f"{self.title}[{number}]: the target", target))
+        padded = self.collate == "pad"
+        for number, tensor in zip(index.tolist(), inputs, strict=True):
+            if tensor.shape[padded:] != inputs[0].shape[padded:] or tensor.dtype != inputs[0].dtype:
                 raise DataError(
-                    f"{self.title}: samples {int(index[0])} and {number} have the shapes {tuple(inputs[0].shape)} and "
-                    f"{tuple(one.shape)}; bring them to one shape in __getitem__, or use data.collate=pad for sequences"
+                    f"{self.title}: samples {int(index[0])} and {number} have the shapes {_form(inputs[0])} and "
+                    f"{_form(tensor)}; bring them to one shape in __getitem__, or use data.collate=pad for sequences"
                 )
-        return Batch(torch.stack(inputs), targets, index)
+        targets = self._as_kind(rows, index.tolist())
+        if not padded:
+            return Batch(torch.stack(inputs), targets, index)
+        lengths = torch.tensor([len(one) for one in inputs])
+        return Batch(pad_sequence(inputs, batch_first=True), targets, index, lengths)
 
     @cached_property
     def targets(self) -> Tensor:
@@ -143,20 +179,35 @@ class DatasetSource:
         some = {0, len(self) // 2, len(self) - 1}
         if not rows or any(rows[n].tolist() != self.target(n).tolist() for n in some):
             rows = [self.target(number) for number in range(len(self))]
-        return self._as_kind(rows)
+        return self._as_kind(rows, range(len(self)))
 
-    def _as_kind(self, rows: list[Tensor]) -> Tensor:
-        """Targets as batches have them."""
-        if any(row.shape != rows[0].shape for row in rows):
-            raise DataError(f"{self.title}: the targets differ in shape: one number, or as many, for every sample")
+    def _as_kind(self, rows: list[Tensor], numbers: Sequence[int]) -> Tensor:
+        """Targets of the samples with these numbers, as batches have them."""
+        for number, row in zip(numbers, rows, strict=True):
+            if row.shape != rows[0].shape or row.ndim > 1 or row.numel() == 0:
+                raise DataError(
+                    f"{self.title}: the targets differ in shape: one number, or as many, for every sample; "
+                    f"samples {numbers[0]} and {number} have {tuple(rows[0].shape)} and {tuple(row.shape)}"
+                )
+        if self.kind != "class":
+            targets = torch.stack(rows).to(torch.float32).view(len(rows), -1)
+            if len(bad := (~targets.isfinite().all(1)).nonzero()):
+                raise DataError(f"{self.title}[{numbers[int(bad[0])]}]: the target holds a value that is not finite")
+            if self.kind == "multilabel" and not bool(((targets == 0) | (targets == 1)).all()):
+                raise DataError(f"{self.title}: labels are a row of 0 and 1 per sample")
+            return targets
         targets = torch.stack(rows)
-        if self.kind == "class":
-            if targets.is_floating_point() or targets.ndim != 1 or int(targets.min()) < 0:
-                one_hot = "for one-hot rows row.argmax(), or data.target=multilabel"
-                hint = one_hot if targets.ndim == 2 else "or data.target=number"
-                raise DataError(f"{self.title}: classes are one whole number >= 0 per sample; {hint}")
-            return targets.long()
-        return targets.float().view(len(rows), -1)
+        if targets.is_floating_point() or targets.ndim != 1:
+            one_hot = "for one-hot rows row.argmax(), or data.target=multilabel"
+            hint = one_hot if targets.ndim == 2 else "or data.target=number"
+            raise DataError(f"{self.title}: classes are one whole number >= 0 per sample; {hint}")
+        targets = targets.long()
+        if len(bad := ((targets < 0) | (targets >= self.num_classes)).nonzero()):
+            worst = int(bad[0])
+            raise DataError(
+                f"{self.title}[{numbers[worst]}]: class {int(targets[worst])}, outside 0 … {self.num_classes - 1:,}"
+            )
+        return targets
 
     def target_spec(self) -> TargetSpec:
         classes = getattr(self.dataset, "classes", ())
@@ -166,8 +217,7 @@ class DatasetSource:
             if size > len(names):
                 raise DataError(f"{self.title}: class {size - 1} among the targets, but classes has {len(names)} names")
             size = len(names)
-        if self.kind == "multilabel" and not bool(((self.targets == 0) | (self.targets == 1)).all()):
-            raise DataError(f"{self.title}: labels are a row of 0 and 1 per sample")
+        size = max(2, size) if self.kind == "class" else size  # of one, there is nothing to learn
         return TargetSpec(kind=self.kind, size=size, names=names if len(names) == size else ())
 
     def longest(self) -> int:
@@ -203,26 +253,41 @@ def generators_restored() -> Iterator[None]:
         torch.default_generator.set_state(tensors)
 
 
+def _form(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)}{' uint8' * (tensor.dtype == torch.uint8)}"
+
+
 def _input(where: str, value: Any) -> Tensor:
     if hasattr(value, "convert") and hasattr(value, "getbands"):  # a PIL picture
         value = np.array(value if value.mode in ("L", "RGB") else value.convert("RGB"))
-    if isinstance(value, np.ndarray) and value.dtype == np.uint8:  # (height, width[, channels]), as PIL and OpenCV
+    if (
+        isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3)
+    ):  # (height, width[, channels]), as PIL and OpenCV
         value = np.atleast_3d(value).transpose(2, 0, 1)
     tensor = _tensor(where, value)
-    return tensor.contiguous() if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
+    if tensor.numel() == 0:
+        raise DataError(f"{where} is empty, its shape {tuple(tensor.shape)}")
+    if tensor.dtype == torch.uint8 and tensor.ndim:
+        return tensor.contiguous()
+    return tensor.to(torch.float32).reshape(tensor.shape or (1,))
 
 
 def _number(where: str, value: Any) -> Tensor:
-    return _tensor(where, value).squeeze()
+    tensor = _tensor(where, value).squeeze()
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
 
 
 def _tensor(where: str, value: Any) -> Tensor:
     try:
-        return value if isinstance(value, Tensor) else torch.as_tensor(np.ascontiguousarray(value))
+        tensor = value if isinstance(value, Tensor) else torch.as_tensor(np.ascontiguousarray(value))
     except (TypeError, ValueError, RuntimeError):
         raise DataError(
             f"{where} is a {type(value).__name__}; expected a tensor, an array, numbers or a PIL picture"
         ) from None
+    if not is_dense(tensor) or tensor.is_complex():
+        kind = f"{tensor.layout}, {tensor.dtype}, on {tensor.device}"
+        raise DataError(f"{where} is a tensor: {kind}; expected a dense one of real numbers, on the CPU")
+    return tensor.detach()
 
 
 def register_dataset(name: str) -> Callable[[D], D]:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from trainkit.data.base import Data
 from trainkit.data.decoding import PictureSource
-from trainkit.data.pictures import ENDINGS, PARTS, Notes, Part, PicturesConfig
+from trainkit.data.paths import expanded, unreadable
+from trainkit.data.pictures import ENDINGS, PARTS, Notes, Part, PicturesConfig, find_pictures
 from trainkit.data.transforms import Normalize, Preset
 from trainkit.errors import DataError
 from trainkit.records import NoteRecord
@@ -26,8 +27,11 @@ class FoldersConfig(PicturesConfig):
     """The folder, relative to the directory in which the command runs; `~` is expanded."""
 
     def build(self, seed: int) -> Data:
-        root = Path(self.path).expanduser()
-        folders = self._parts(root)
+        root = expanded(self.path)
+        try:
+            folders = self._parts(root)
+        except OSError as error:
+            raise unreadable("path", root, error) from None
         notes: Notes = ()
         if "test" in folders and not _folders(folders["test"]):
             # As Kaggle has it: pictures whose classes are not told.
@@ -47,7 +51,7 @@ class FoldersConfig(PicturesConfig):
         there = _folders(root)
         if strange := [name for name in there if name not in classes]:
             raise DataError(*(f"{root / name}: the training pictures have no class {name!r}" for name in strange))
-        by_class = {label: _pictures(root, label) if label in there else [] for label in classes}
+        by_class = {label: find_pictures(root, label) if label in there else [] for label in classes}
         empty = [label for label, names in by_class.items() if not names]
         if empty and (part == "train" or len(empty) == len(classes)):
             raise DataError(*(f"{root / label}: no pictures in it ({', '.join(ENDINGS)})" for label in empty))
@@ -99,25 +103,8 @@ def _there(root: Path) -> dict[Part, Path]:
 def _folders(root: Path) -> list[str]:
     try:
         return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{root.absolute()}: {(error.strerror or str(error)).lower()}") from None
-
-
-def _pictures(root: Path, label: str) -> list[str]:
-    """The pictures in a folder and those below it, hidden ones aside: their paths below `root`.
-
-    Sorted, so that the order does not depend on the file system.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename}: {(error.strerror or str(error)).lower()}")
-
-    found: list[str] = []
-    for place, folders, files in os.walk(root / label, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(place).relative_to(root).as_posix()
-        found += [f"{below}/{file}" for file in files if file.lower().endswith(ENDINGS) and not file.startswith(".")]
-    return sorted(found)
+    except (OSError, ValueError) as error:
+        raise unreadable("path", root, error) from None
 
 
 def _doubts(root: Path, files: PictureSource) -> Notes:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from trainkit.data.base import Data
-from trainkit.data.pictures import ENDINGS, PARTS, PicturesConfig, first_ten
+from trainkit.data.decoding import PictureSource
+from trainkit.data.paths import expanded, no_file, told, unreadable
+from trainkit.data.pictures import ENDINGS, PARTS, Notes, Part, PicturesConfig, find_pictures, first_ten
 from trainkit.data.rows import read_csv, read_lines
-from trainkit.errors import DataError, did_you_mean
+from trainkit.errors import DataError, did_you_mean, did_you_mean_path
+from trainkit.records import NoteRecord
 from trainkit.registry import register
 
 
@@ -39,26 +44,30 @@ class PictureListConfig(PicturesConfig):
         """The data of a list, which `where` names.
 
         Raises:
-            DataError: rows without a label or a picture; all of them are told, up to the first ten.
+            DataError: the folder is none, or rows without a label or a picture; all of them are told, up to the first
+                ten.
         """
-        root = Path(folder).expanduser()
-        rows = [replace(row, name=row.name + self.suffix) if row.name else row for row in rows]
+        root = expanded(folder)
+        try:
+            if not stat.S_ISDIR(root.stat().st_mode):
+                raise DataError(f"data.path: {root.absolute()}: is not a directory")
+        except (OSError, ValueError) as error:
+            raise unreadable("path", root, error) from None
         seen: dict[str, str] = {}
         problems: list[str] = []
         for row in rows:
             if not row.name:
                 problems.append(f"{row.where}: the path is empty")
             elif not row.label:
-                problems.append(f"{row.where}: the label of {row.name!r} is empty")
+                problems.append(f"{row.where}: no label for {row.name!r}")
             elif row.part not in PARTS:
                 hint = did_you_mean(row.part, PARTS)
                 problems.append(f"{row.where}: expected one of {', '.join(PARTS)}, got {row.part!r}{hint}")
             elif row.name in seen:
                 problems.append(f"{row.where}: {row.name!r} stands there twice, first at {seen[row.name]}")
-            elif not (root / row.name).is_file():
-                ending = next((ending for ending in ENDINGS if (root / f"{row.name}{ending}").is_file()), None)
-                hint = f"; with data.suffix={ending} there is one" if ending else ""
-                problems.append(f"{row.where}: no picture {root / row.name}{hint}")
+            elif (why := self._why_none(root, row)) is not None:
+                # Looking for what was meant takes time: not for a million rows.
+                problems.append(f"{row.where}: {why}{self._hint(root, row) if len(problems) < 10 else ''}")
             seen.setdefault(row.name, row.where)
         classes = sorted({row.label for row in rows if row.part == "train"}, key=_natural([row.label for row in rows]))
         problems += [
@@ -74,13 +83,41 @@ class PictureListConfig(PicturesConfig):
         files = {}
         for part in PARTS:
             if some := [row for row in rows if row.part == part]:
-                files[part] = self._source(root, [row.name for row in some], [numbers[row.label] for row in some])
-        return self._data(Path(where), files, classes, seed)
+                names = [f"{row.name}{self.suffix}" for row in some]
+                files[part] = self._source(root, names, [numbers[row.label] for row in some])
+        return self._data(Path(where), files, classes, seed, self._unlisted(where, root, files))
+
+    def _why_none(self, root: Path, row: Listed) -> str | None:
+        """What is wrong with the file that a row names; None where there is one."""
+        path = root / f"{row.name}{self.suffix}"
+        try:
+            why = no_file(path)
+        except FileNotFoundError:
+            return f"no picture {path}"
+        except (OSError, ValueError) as error:
+            why = told(error)
+        return why and f"{path}: {why}"
+
+    def _hint(self, root: Path, row: Listed) -> str:
+        """What may have been meant by a row without a picture."""
+        name = f"{row.name}{self.suffix}"
+        with suppress(OSError):
+            if (root / f"{row.name} {row.label}{self.suffix}").is_file():
+                return f"; {row.name} {row.label}{self.suffix} is one, but has no label"
+            for ending in ENDINGS:
+                if (root / f"{name}{ending}").is_file():
+                    return f"; with data.suffix={self.suffix}{ending} there is one"
+        return did_you_mean_path(root / name)
+
+    def _unlisted(self, where: str, root: Path, files: Mapping[Part, PictureSource]) -> Notes:
+        """What to say of pictures that are there, but not in the list."""
+        return ()
 
 
 def _natural(labels: Sequence[str]) -> Callable[[str], tuple[int, str]]:
     """The order of the classes: by number, where all labels are numbers, so that 10 comes after 9; else by letter."""
-    numbers = all(label.isdecimal() for label in labels)
+    # Python refuses numbers of thousands of digits.
+    numbers = all(label.isdecimal() and len(label) < 1000 for label in labels)
     return lambda label: (int(label) if numbers else 0, label)
 
 
@@ -97,14 +134,23 @@ class ImageTxtConfig(PictureListConfig):
 
     def build(self, seed: int) -> Data:
         rows = []
-        for where, line in read_lines(self.labels):
+        for where, line in read_lines(self.labels, key="labels"):
             if line.startswith("#"):
                 continue
             name, *label = line.rsplit("\t" if "\t" in line else None, 1)
-            if not label:
-                raise DataError(f"{where}: expected 'name label', got {line!r}")
-            rows.append(Listed(where, name.strip(), label[0].strip()))
+            rows.append(Listed(where, name.strip(), label[0].strip() if label else ""))
         return self._listed(self.labels, self.path, rows, seed)
+
+    def _unlisted(self, where: str, root: Path, files: Mapping[Part, PictureSource]) -> Notes:
+        listed = {Path(name).as_posix() for source in files.values() for name in source.names}
+        try:
+            unlisted = [name for name in find_pictures(root) if name not in listed]
+        except DataError:  # some folder that has nothing to do with it
+            return ()
+        if not unlisted:
+            return ()
+        text = f"{root}: {len(unlisted):,} of the pictures in it are not in {where} and not used, such as {unlisted[0]}"
+        return (NoteRecord(text),)
 
 
 @register("data")
@@ -144,7 +190,7 @@ class ImageListConfig(PictureListConfig):
             return self._listed("data.paths", self.path, rows, seed)
         needed = [column for column in (self.path_column, self.label_column, self.split_column) if column]
         rows = []
-        for row in read_csv(self.file, needed, delimiter=self.delimiter):
+        for row in read_csv(self.file, needed, key="file", delimiter=self.delimiter):
             part = row.fields[self.split_column] if self.split_column else "train"
             rows.append(Listed(row.where, row.fields[self.path_column], row.fields[self.label_column], part))
         return self._listed(self.file, self.path, rows, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from trainkit.data import caching
 from trainkit.data.base import Data, DataSpec, Source, Split, TargetSpec, hold_out
 from trainkit.data.decoding import PictureSource, Unreadable, decode_all, find_foreign
 from trainkit.data.digits import Side
+from trainkit.data.paths import told
 from trainkit.data.transforms import ImageDataConfig, statistics
 from trainkit.errors import DataError
 from trainkit.records import NoteRecord
@@ -98,9 +100,9 @@ class PicturesConfig(ImageDataConfig):
         problems = self._refuse(where, files, classes, unreadable)
         if problems:
             total = sum(map(len, files.values()))
-            told = [f"{len(problems):,} of {total:,} pictures cannot be read and are left out", *problems[:10]]
-            told += [f"and {len(problems) - 10:,} more: {'; '.join(problems[10:])}"] if problems[10:] else []
-            notes += tuple(NoteRecord(text, "warning") for text in told)
+            texts = [f"{len(problems):,} of {total:,} pictures cannot be read and are left out", *problems[:10]]
+            texts += [f"and {len(problems) - 10:,} more: {'; '.join(problems[10:])}"] if problems[10:] else []
+            notes += tuple(NoteRecord(text, "warning") for text in texts)
         sources: dict[Part, Source] = {}
         for part, source in files.items():
             readable = source.without(unreadable.get(part, {}))
@@ -132,6 +134,40 @@ class PicturesConfig(ImageDataConfig):
         for number in set(files["train"].targets.tolist()) - set(readable.tolist()):
             raise DataError(*first_ten(problems), f"{where}: no picture of {classes[number]!r} can be read")
         return problems
+
+
+def find_pictures(root: Path, below: str = "") -> list[str]:
+    """The pictures in a folder and those below it, hidden ones aside: their paths below `root`.
+
+    In the order of their names, so that it does not depend on the file system. A folder to which several links lead is
+    read once: links that lead to a folder above them would otherwise never end.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    try:
+        for place, folders, files in os.walk(root / below, onerror=refuse, followlinks=True):
+            status = Path(place).stat()
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            inside = Path(place).relative_to(root)
+            found += [(inside / file).as_posix() for file in files if _is_picture(file)]
+    except OSError as error:
+        raise DataError(f"{error.filename}: {told(error)}") from None
+    return sorted(found)
+
+
+def _is_picture(file: str) -> bool:
+    return file.lower().endswith(ENDINGS) and not file.startswith(".")
 
 
 def _all(source: Source) -> Split:

@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from trainkit.data.paths import file_at, unreadable
 from trainkit.errors import DataError, did_you_mean
 
 
@@ -21,16 +21,21 @@ class Row:
     """By the names of the columns, without spaces around them."""
 
 
-def read_csv(name: str, needed: Iterable[str], *, delimiter: str = ",") -> list[Row]:
+def read_csv(name: str, needed: Iterable[str], *, key: str, delimiter: str = ",") -> list[Row]:
     """The rows of a CSV file in UTF-8 that begins with the names of its columns. Blank lines are left out.
 
     Args:
         needed: columns that must be there.
+        key: of `data`, under which the name stands.
 
     Raises:
         DataError: the file is missing or not such a file; with the line.
     """
-    reader = csv.reader(io.StringIO(_read_text(name), newline=""), delimiter=delimiter, strict=True)
+    lines = io.StringIO(_read_text(name, key), newline="")
+    try:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    except ValueError as error:  # from Python 3.13 on
+        raise DataError(f"data.delimiter: {error}") from None
     try:
         header = [field.strip() for field in next(reader, [])]
         _check_header(name, header, needed)
@@ -45,13 +50,13 @@ def read_csv(name: str, needed: Iterable[str], *, delimiter: str = ",") -> list[
         raise DataError(f"{name}:{reader.line_num}: {error}") from None
 
 
-def read_lines(name: str) -> list[tuple[str, str]]:
+def read_lines(name: str, *, key: str) -> list[tuple[str, str]]:
     """The lines of a text file in UTF-8, each after its `file:line`. Blank ones are left out.
 
     Raises:
         DataError: the file is missing or not text.
     """
-    lines = [line.strip() for line in io.StringIO(_read_text(name), newline=None)]
+    lines = [line.strip() for line in io.StringIO(_read_text(name, key), newline=None)]
     return [(f"{name}:{number}", line) for number, line in enumerate(lines, 1) if line]
 
 
@@ -62,18 +67,23 @@ def _check_header(name: str, header: list[str], needed: Iterable[str]) -> None:
         twice = next(column for column in header if header.count(column) > 1)
         raise DataError(f"{name}:1: column {twice!r} stands there twice")
     if unknown := next((column for column in needed if column not in header), None):
-        raise DataError(
-            f"{name}:1: no column {unknown!r}{did_you_mean(unknown, header)}; there are: {', '.join(header)}"
-        )
+        hint = did_you_mean(unknown, header)
+        if separator := next((other for other in ",;\t|" if other in header[0] and len(header) == 1), None):
+            hint = f"; is {separator!r} the data.delimiter?"
+        raise DataError(f"{name}:1: no column {unknown!r}{hint}; there are: {', '.join(header)}")
 
 
-def _read_text(name: str) -> str:
-    path = Path(name).expanduser()
+def _read_text(name: str, key: str) -> str:
+    path = file_at(key, name)
     try:
         content = path.read_bytes()
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"{path.absolute()}: {(error.strerror or str(error)).lower()}") from None
+        raise unreadable(key, path, error) from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(f"{name}:{line}: not UTF-8 (byte 0x{content[error.start]:02x}); save it as UTF-8") from None
+    if (place := content.find(0)) >= 0:
+        line = content.count(b"\n", 0, place) + 1
+        raise DataError(f"{name}:{line}: a NUL character; this is no text, or not UTF-8")
+    return text

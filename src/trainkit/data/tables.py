@@ -16,6 +16,9 @@ from trainkit.errors import DataError
 from trainkit.registry import register
 from trainkit.seeding import permutation
 
+FLOAT32 = torch.finfo(torch.float32)
+MAX_CATEGORIES = 10_000
+"""Of a column; each is a feature."""
 MISSING = ("", "na", "nan", "n/a", "null", "none", "?")
 """What counts as no value in a CSV file, in any case."""
 
@@ -34,9 +37,9 @@ class TableConfig(DataConfig):
         spec = DataSpec(shape=shape, target=target)
         if self.standardize:
             seen = train.inputs[split[0].index].double()
-            # A feature that never changes has no deviation: it becomes 0, not infinite.
+            # A feature that never changes, or hardly, has no deviation to divide by: it becomes 0, not infinite.
             std = seen.std(dim=0, correction=0)
-            std = torch.where(std > 0, std, 1.0)
+            std = torch.where(std > FLOAT32.tiny, std, 1.0)
             spec = DataSpec(shape=shape, target=target, mean=tuple(seen.mean(dim=0).tolist()), std=tuple(std.tolist()))
         return Data(spec, *split, Split(test, torch.arange(len(test))) if len(test) else None)
 
@@ -150,9 +153,10 @@ class CsvConfig(TableConfig):
         return None
 
     def build(self, seed: int) -> Data:
-        rows = self._read(self.path)
+        rows = self._read("path", self.path)
+        columns = self._columns(rows)
         if isinstance(self.test, str):
-            test_rows = self._read(self.test)
+            test_rows = self._read("test", self.test, columns)
         else:
             count = round(len(rows) * (self.test or 0))
             order = permutation(len(rows), 0, "test").tolist()
@@ -164,22 +168,31 @@ class CsvConfig(TableConfig):
         # Which rows train is needed before they can be encoded: categories and means are those of the training rows.
         places = TensorSource(torch.zeros(len(rows), 1), targets)
         train, val = self.divide(places, seed)
-        encoder = _Encoder([rows[n] for n in train.index.tolist()], self._columns(rows[0]), self.categorical)
+        encoder = _Encoder([rows[n] for n in train.index.tolist()], columns, self.categorical)
         source = TensorSource(encoder(rows), targets)
         test = TensorSource(encoder(test_rows), self._targets(test_rows, target))
         split = (Split(source, train.index), Split(source, val.index) if val else None)
         return self.table(source, test, target, split)
 
-    def _columns(self, row: Row) -> list[str]:
-        return list(self.features) if self.features else [name for name in row.fields if name not in self.targets]
+    def _columns(self, rows: Sequence[Row]) -> Sequence[str]:
+        """What to predict from."""
+        if self.features or not rows:
+            return self.features or ()
+        columns = [name for name in rows[0].fields if name not in self.targets]
+        if not columns:
+            raise DataError(f"{self.path}:1: no column beside {', '.join(self.targets)} to predict from")
+        return columns
 
-    def _read(self, name: str) -> list[Row]:
-        named = (*self.targets, *(self.features or ()), *self.categorical)
-        return [row for row in read_csv(name, named, delimiter=self.delimiter) if self._is_complete(row)]
+    def _read(self, key: str, name: str, columns: Sequence[str] = ()) -> list[Row]:
+        """The rows of a file that are used, each with these columns."""
+        needed = (*self.targets, *(self.features or ()), *self.categorical, *columns)
+        rows = read_csv(name, needed, key=key, delimiter=self.delimiter)
+        columns = columns or self._columns(rows)
+        return [row for row in rows if self._is_complete(row, columns)]
 
-    def _is_complete(self, row: Row) -> bool:
+    def _is_complete(self, row: Row, columns: Sequence[str]) -> bool:
         """Whether the row is used; False for one to drop."""
-        empty = next((name for name in (*self.targets, *self._columns(row)) if _missing(row, name)), None)
+        empty = next((name for name in (*self.targets, *columns) if _missing(row, name)), None)
         if empty and self.missing == "drop":
             return False
         if empty and (self.missing == "error" or empty in self.targets):
@@ -205,6 +218,11 @@ class CsvConfig(TableConfig):
         numbers = {name: number for number, name in enumerate(target.names)}
         labels = [row.fields[self.targets[0]] for row in rows]
         for row, label in zip(rows, labels, strict=True):
+            if label not in numbers and all(map(_is_number, numbers)):
+                raise DataError(
+                    f"data.task: class, but {label}, the {self.targets[0]!r} of {row.where}, is in no training row; "
+                    "use data.task=number for numbers"
+                )
             if label not in numbers:
                 raise DataError(f"{row.where}: class {label!r} is not among the training rows")
         return torch.tensor([numbers[label] for label in labels], dtype=torch.int64)
@@ -218,7 +236,9 @@ def _number(row: Row, column: str) -> float:
     text = row.fields[column]
     if not _is_number(text):
         raise DataError(f"{row.where}: {column}: expected a number, got {text!r}")
-    return float(text)
+    if abs(number := float(text)) > FLOAT32.max:
+        raise DataError(f"{row.where}: {column}: {text} is too large; at most {FLOAT32.max:.1e}")
+    return number
 
 
 class _Encoder:
@@ -228,12 +248,21 @@ class _Encoder:
         self.categories: dict[str, list[str]] = {}
         self.means: dict[str, float] = {}
         for column in columns:
-            values = [row.fields[column] for row in rows if not _missing(row, column)]
-            if column in categorical or not all(map(_is_number, values)):
-                self.categories[column] = sorted({row.fields[column] for row in rows})
+            present = [row for row in rows if not _missing(row, column)]
+            if column in categorical or not all(_is_number(row.fields[column]) for row in present):
+                self.categories[column] = self._words(rows, column)
             else:
-                self.means[column] = math.fsum(map(float, values)) / max(len(values), 1)
+                self.means[column] = math.fsum(_number(row, column) for row in present) / max(len(present), 1)
         self.columns = columns
+
+    def _words(self, rows: Sequence[Row], column: str) -> list[str]:
+        words = sorted({row.fields[column] for row in rows})
+        if len(words) > MAX_CATEGORIES:
+            raise DataError(
+                f"{rows[0].where}: {column}: {len(words):,} different words are too many for categories (at most "
+                f"{MAX_CATEGORIES:,}); choose columns with data.features"
+            )
+        return words
 
     def __call__(self, rows: Sequence[Row]) -> Tensor:
         """Shape (rows, features), float32."""
@@ -250,6 +279,6 @@ class _Encoder:
 
 def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return "_" not in text and not math.isnan(float(text))  # Python reads 1_2 as 12
     except ValueError:
         return False

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from trainkit.data.base import Data, DataConfig, DataSpec, Kind, Source, Split, TargetSpec, TensorSource, hold_out
+from trainkit.data import tensor_files
+from trainkit.data.base import (
+    MAX_CLASSES,
+    Data,
+    DataConfig,
+    DataSpec,
+    Kind,
+    Split,
+    TargetSpec,
+    TensorSource,
+    hold_out,
+)
+from trainkit.data.paths import file_at, unreadable
 from trainkit.data.sequences import SequenceSource
 from trainkit.errors import DataError
 from trainkit.registry import register
@@ -58,33 +68,30 @@ class TensorsConfig(DataConfig):
         where = self.file or "data"
         inputs, targets = _pair(where, tensors["inputs"], tensors["targets"])
         target = self._target_spec(where, targets)
-        source = self._source(where, inputs, targets, target)
+        source = _source(where, inputs, targets, target)
         test, rest = hold_out(source, self.test or 0)
+        spec = _spec(target, source)
         if "test_inputs" in tensors and "test_targets" in tensors:
-            other = self._source(where, *_pair(where, tensors["test_inputs"], tensors["test_targets"]), target)
+            other = _source(where, *_pair(where, tensors["test_inputs"], tensors["test_targets"]), target)
             test, rest = Split(other, torch.arange(len(other))), torch.arange(len(source))
+            spec = _common(where, spec, _spec(target, other))
         train, val = self.divide(source, seed, rest)
-        return Data(_spec(target, source, test.source), train, val, test if len(test) else None)
+        return Data(spec, train, val, test if len(test) else None)
 
     def _read(self) -> Mapping[str, Inputs]:
         if self.file is None:
             return {name: _from_list(name, getattr(self, name)) for name in ("inputs", "targets")}
-        path = Path(self.file).expanduser()
+        path = file_at("file", self.file)
         try:
-            tensors = (
-                _from_npz(path) if path.suffix == ".npz" else torch.load(path, weights_only=True, map_location="cpu")
-            )
+            tensors = tensor_files.read(path)
         except OSError as error:
-            raise DataError(f"{path.absolute()}: {(error.strerror or str(error)).lower()}") from None
-        except Exception:  # numpy and torch leak many kinds on other files; neither executes anything
-            raise DataError(f"{path}: not an .npz file, or a .pt file of a dict of tensors, without objects") from None
-        found = tensors if isinstance(tensors, dict) else {}
-        named: dict[str, Inputs] = {name: value for name, value in found.items() if _is_data(value)}
+            raise unreadable("file", path, error) from None
+        named = {name: _plain(path, name, value) for name, value in tensors.items() if tensor_files.is_data(value)}
         for part in ("", "test_"):
             if f"{part}lengths" in named and f"{part}inputs" in named:
                 named[f"{part}inputs"] = _cut(path, named[f"{part}inputs"], named[f"{part}lengths"])
         if not {"inputs", "targets"} <= named.keys():
-            there = ", ".join(map(str, named)) or "nothing of that kind"
+            there = ", ".join(map(str, tensors)) or "nothing of that kind"
             raise DataError(f"{path}: expected tensors called inputs and targets, got {there}")
         return named
 
@@ -94,57 +101,91 @@ class TensorsConfig(DataConfig):
         binary = rows and bool(((targets == 0) | (targets == 1)).all())
         kind = self.target or ("multilabel" if binary else "class" if whole and not rows else "number")
         if kind == "class":
-            if rows or not whole or int(targets.min()) < 0:
-                raise DataError(f"{where}: targets: classes are one whole number >= 0 per sample")
-            return TargetSpec(kind="class", size=int(targets.max()) + 1)
+            if rows or not whole:
+                what = f"rows of {targets.shape[1]}" if rows else "not whole"
+                raise DataError(f"{where}: targets: classes are one whole number >= 0 per sample, these are {what}")
+            _check_range(where, targets, MAX_CLASSES)
+            return TargetSpec(kind="class", size=max(2, int(targets.max()) + 1))  # of one, there is nothing to learn
         if kind == "multilabel" and not binary:
             raise DataError(f"{where}: targets: labels are a row of 0 and 1 per sample")
         return TargetSpec(kind=kind, size=targets.shape[1] if rows else 1)
 
-    def _source(self, where: str, inputs: Inputs, targets: Tensor, target: TargetSpec) -> TensorSource | SequenceSource:
-        targets = _as_target(where, targets, target)
-        if isinstance(inputs, list):
-            return _sequences(where, inputs, targets)
-        if inputs.ndim not in (2, 3, 4):
-            raise DataError(
-                f"{where}: inputs of shape {tuple(inputs.shape)}; expected (samples, features) and up to 4 axes"
-            )
-        # uint8 of four axes are pictures (samples, channels, height, width); everything else is numbers
-        inputs = inputs if inputs.dtype == torch.uint8 and inputs.ndim == 4 else inputs.to(torch.float32)
-        if inputs.is_floating_point() and not bool(inputs.isfinite().all()):
-            bad = int((~inputs.flatten(1).isfinite().all(1)).nonzero()[0])
-            raise DataError(f"{where}: inputs: sample {bad} holds a value that is not finite")
-        return TensorSource(inputs, targets)
+
+def _source(where: str, inputs: Inputs, targets: Tensor, target: TargetSpec) -> TensorSource | SequenceSource:
+    targets = _as_target(where, targets, target)
+    if isinstance(inputs, list):
+        return _sequences(where, inputs, targets)
+    shape = tuple(inputs.shape)
+    if inputs.ndim not in (2, 3, 4) or 0 in shape:
+        raise DataError(f"{where}: inputs of shape {shape}; expected (samples, features) and up to 4 axes")
+    # uint8 of four axes are pictures (samples, channels, height, width); everything else is numbers
+    image = inputs.dtype == torch.uint8 and inputs.ndim == 4
+    if image and shape[1] > 4 >= shape[3]:
+        raise DataError(
+            f"{where}: uint8 inputs of shape {shape}; expected pictures (samples, channels, height, width): "
+            "try inputs.transpose(0, 3, 1, 2) in NumPy, inputs.permute(0, 3, 1, 2) in torch"
+        )
+    inputs = inputs if image else inputs.to(torch.float32)
+    if not image:
+        _check_finite(f"{where}: inputs", inputs)
+    return TensorSource(inputs, targets)
 
 
 def _as_target(where: str, targets: Tensor, target: TargetSpec) -> Tensor:
-    if target.kind != "class":
-        return targets.to(torch.float32).view(len(targets), -1)
-    if int(targets.max()) >= target.size or int(targets.min()) < 0:
-        raise DataError(f"{where}: targets: a class outside 0 … {target.size - 1}")
-    return targets.to(torch.int64)
+    """The targets as batches have them; those of a test split must be of the same kind as those of training."""
+    if target.kind == "class":
+        if targets.ndim != 1 or targets.is_floating_point():
+            raise DataError(f"{where}: targets: classes are one whole number >= 0 per sample")
+        _check_range(where, targets, target.size)
+        return targets.to(torch.int64)
+    rows = targets.to(torch.float32)
+    rows = rows.unsqueeze(1) if rows.ndim == 1 else rows
+    if rows.ndim != 2 or rows.shape[1] != target.size:
+        raise DataError(f"{where}: targets of shape {tuple(targets.shape)}; expected (samples, {target.size})")
+    _check_finite(f"{where}: targets", rows)
+    return rows
+
+
+def _check_range(where: str, targets: Tensor, size: int) -> None:
+    if len(bad := ((targets < 0) | (targets >= size)).nonzero()):
+        first = int(bad[0])
+        raise DataError(f"{where}: targets: sample {first} has class {int(targets[first])}, outside 0 … {size - 1:,}")
+
+
+def _check_finite(what: str, rows: Tensor) -> None:
+    if not bool(rows.isfinite().all()):
+        bad = int((~rows.flatten(1).isfinite().all(1)).nonzero()[0])
+        raise DataError(f"{what}: sample {bad} holds a value that is not finite")
 
 
 def _sequences(where: str, inputs: list[Tensor], targets: Tensor) -> SequenceSource:
     rows = [sequence.unsqueeze(1) if sequence.ndim == 1 else sequence for sequence in inputs]
     for number, row in enumerate(rows):
-        if row.ndim != 2 or len(row) == 0 or row.shape[1] != rows[0].shape[1]:
+        if row.ndim != 2 or 0 in row.shape or row.shape[1] != rows[0].shape[1]:
             raise DataError(
                 f"{where}: inputs: sample {number} has shape {tuple(row.shape)}; "
-                f"expected one step or more of {rows[0].shape[-1]} features"
+                f"expected one step or more of {rows[0].shape[-1] if rows[0].ndim else 1} features"
             )
-        if not bool(row.isfinite().all()):
+        if not bool(row.to(torch.float32).isfinite().all()):
             raise DataError(f"{where}: inputs: sample {number} holds a value that is not finite")
     return SequenceSource.of(rows, targets)
 
 
-def _spec(target: TargetSpec, *sources: Source) -> DataSpec:
-    first = sources[0]
-    if isinstance(first, SequenceSource):
-        longest = max(int(source.lengths.max()) for source in sources if isinstance(source, SequenceSource))
-        return DataSpec(shape=(longest, first.values.shape[1]), target=target, padded=True)
-    assert isinstance(first, TensorSource)
-    return DataSpec(shape=tuple(first.inputs.shape[1:]), target=target, image=first.inputs.dtype == torch.uint8)
+def _spec(target: TargetSpec, source: TensorSource | SequenceSource) -> DataSpec:
+    if isinstance(source, SequenceSource):
+        shape = (int(source.lengths.max()), source.values.shape[1])
+        return DataSpec(shape=shape, target=target, padded=True)
+    return DataSpec(shape=tuple(source.inputs.shape[1:]), target=target, image=source.inputs.dtype == torch.uint8)
+
+
+def _common(where: str, train: DataSpec, test: DataSpec) -> DataSpec:
+    """The spec of both splits: sequences may be of different lengths."""
+    padded = train.padded and test.padded
+    if padded or not (train.padded or test.padded):
+        longest = max(train.shape[0], test.shape[0]) if padded else train.shape[0]
+        if train.image == test.image and train.shape[padded:] == test.shape[padded:]:
+            return train.model_copy(update={"shape": (longest, *train.shape[1:])})
+    raise DataError(f"{where}: test_inputs of shape {test.shape} per sample do not go with inputs of {train.shape}")
 
 
 def _pair(where: str, inputs: Inputs, targets: Inputs) -> tuple[Inputs, Tensor]:
@@ -156,19 +197,32 @@ def _pair(where: str, inputs: Inputs, targets: Inputs) -> tuple[Inputs, Tensor]:
     scalar = any(isinstance(data, Tensor) and data.ndim == 0 for data in (inputs, targets))
     if isinstance(targets, list) or scalar or len(inputs) != len(targets) or len(inputs) == 0:
         raise DataError(f"{where}: inputs {shape(inputs)} and targets {shape(targets)} do not go together")
+    if targets.ndim > 2 or 0 in targets.shape:
+        raise DataError(f"{where}: targets of shape {shape(targets)}; expected (samples,) or (samples, numbers)")
     return inputs, targets
 
 
-def _is_data(value: Any) -> bool:
-    return isinstance(value, Tensor) or (
-        isinstance(value, list) and bool(value) and all(isinstance(item, Tensor) for item in value)
-    )
+def _plain(where: Path | str, name: str, data: Inputs) -> Inputs:
+    """The same as numbers of few types: uint8 as it is, for pictures; others as int64 or float32."""
+    if isinstance(data, list):
+        return [_number_tensor(where, name, item) for item in data]
+    return _number_tensor(where, name, data)
+
+
+def _number_tensor(where: Path | str, name: str, tensor: Tensor) -> Tensor:
+    if tensor.is_complex():
+        raise DataError(f"{where}: {name}: complex numbers; give their parts as features")
+    if tensor.dtype == torch.uint8:
+        return tensor
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
 
 
 def _cut(where: Path, steps: Inputs, lengths: Inputs) -> Inputs:
     """Sequences that stand one after the other."""
     if isinstance(steps, list) or isinstance(lengths, list) or lengths.ndim != 1 or steps.ndim == 0:
         raise DataError(f"{where}: lengths is one whole number per sequence, inputs all their steps")
+    if lengths.is_floating_point() or len(lengths) == 0 or int(lengths.max()) > len(steps):
+        raise DataError(f"{where}: lengths is one whole number per sequence, at most the {len(steps)} steps of inputs")
     if int(lengths.sum()) != len(steps) or int(lengths.min()) < 1:
         raise DataError(
             f"{where}: lengths add up to {int(lengths.sum())} with the shortest {int(lengths.min())}, "
@@ -178,14 +232,9 @@ def _cut(where: Path, steps: Inputs, lengths: Inputs) -> Inputs:
 
 
 def _from_list(name: str, values: Any) -> Inputs:
-    with suppress(ValueError, TypeError):
-        return torch.tensor(values)
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, RuntimeError):
+        return _number_tensor("data", name, torch.tensor(values))
+    with suppress(ValueError, TypeError, RuntimeError):
         if name == "inputs":
             return [torch.tensor(sample, dtype=torch.float32) for sample in values]
     raise DataError(f"data.{name}: the samples differ in form")
-
-
-def _from_npz(path: Path) -> dict[str, Tensor]:
-    with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as arrays:
-        return {name: torch.as_tensor(arrays[name]) for name in arrays.files}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from pydantic import Field
 
 from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.digits import DigitsConfig, Size, height_width
+from trainkit.data.paths import expanded, unreadable
 from trainkit.data.transforms import ImageDataConfig, Normalize, Preset, statistics
 from trainkit.errors import ConfigError, DataError
 from trainkit.registry import register
@@ -52,7 +53,7 @@ class TorchvisionConfig(ImageDataConfig):
     @property
     def place(self) -> Path:
         """The folder in which the files are expected."""
-        return (Path(self.root).expanduser() / self.folder).absolute()
+        return (expanded(self.root) / self.folder).absolute()
 
     def spec(self) -> DataSpec:
         channels, *sides = self.shape
@@ -82,6 +83,10 @@ class TorchvisionConfig(ImageDataConfig):
             augment=self.augment,
         )
 
+    def restored(self) -> Self:
+        default = type(self).model_fields["root"].get_default(call_default_factory=True)
+        return self if self.root == default else self.model_copy(update={"download": False})
+
     def build(self, seed: int) -> Data:
         spec = self.spec()
         if not self._has_files():
@@ -92,11 +97,14 @@ class TorchvisionConfig(ImageDataConfig):
         return Data(spec, train, val, Split(test, torch.arange(len(test))))
 
     def _has_files(self) -> bool:
-        return any(self.place.glob("*"))
+        try:
+            return any(self.place.glob("*"))
+        except OSError as error:
+            raise unreadable("root", self.place, error) from None
 
     def _read(self, *, train: bool) -> TensorSource:
         try:
-            dataset = self._dataset(Path(self.root).expanduser(), train=train, download=False)
+            dataset = self._dataset(expanded(self.root), train=train, download=False)
         except OSError as error:
             raise DataError(f"{self.place}: {self.name} cannot be read ({error.strerror})") from None
         # What torchvision raises for missing files, wrong checksums, and bytes that make no sense to it.

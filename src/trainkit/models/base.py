@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -13,6 +12,7 @@ from torch import nn
 
 from trainkit.config import Config
 from trainkit.data import DataSpec
+from trainkit.data.paths import expanded
 from trainkit.errors import ConfigError
 from trainkit.registry import register
 from trainkit.signature import arguments, config_class
@@ -91,7 +91,7 @@ class ModelConfig(Config):
         Raises:
             ConfigError: the file has none.
         """
-        return read(Path(self.weights).expanduser())
+        return read(expanded(self.weights))
 
     def restored(self) -> Self:
         """The same architecture without weights from elsewhere: a checkpoint is about to bring its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from trainkit.errors import printable
 from trainkit.progress import Progress
 from trainkit.records import (
     CheckpointRecord,
@@ -85,9 +87,11 @@ class ConsoleSink:
     def close(self) -> None:
         self._stop_bar()
         if self._log:
-            self._log.close()
+            with suppress(OSError):
+                self._log.close()
 
     def _say(self, text: str, level: str = "info") -> None:
+        text = printable(text)
         self._log_line(text)
         self._said_at = time.monotonic()
         if not self.quiet or level == "warning":
@@ -99,8 +103,9 @@ class ConsoleSink:
 
     def _log_line(self, text: str) -> None:
         if self._log:
-            self._log.write(text + "\n")
-            self._log.flush()
+            with suppress(OSError):  # a full disk must not end a run for want of its log
+                self._log.write(text + "\n")
+                self._log.flush()
 
     def _stop_bar(self) -> None:
         if self._bar:
@@ -109,10 +114,12 @@ class ConsoleSink:
 
 
 def print_line(text: str, stream: TextIO) -> None:
-    """Print a line; a closed pipe is silent."""
+    """Print a line; a closed pipe and a terminal that is gone are silent."""
     try:
         print(text, file=stream, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
         _silence(stream)
 
 
@@ -124,6 +131,12 @@ def _silence(stream: TextIO) -> None:
 
 class _PatientConsole(Console):
     """A console whose reader may go away; rich would end the process."""
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:  # a terminal that is gone is no broken pipe, but EIO
+            self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:
         self.quiet = True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from trainkit.records import EpochRecord, EvalRecord, Record, TrainRecord, plain_json
+from trainkit.sinks.appended import Appended
 
 
 class JsonlSink:
@@ -18,9 +18,7 @@ class JsonlSink:
 
     def __init__(self, path: Path, keep: int | None = None) -> None:
         """Append to the file, after cutting it to its first `keep` bytes (what a checkpoint knows of)."""
-        self._file = open(path, "ab")  # noqa: SIM115
-        if keep is not None:
-            self._file.truncate(min(keep, path.stat().st_size))
+        self._file = Appended(path, keep)
 
     def write(self, record: Record) -> None:
         line: dict[str, Any]
@@ -60,14 +58,12 @@ class JsonlSink:
                 }
             case _:
                 return
+        # A full disk may have room again by the next save, which insists.
         self._file.write(json.dumps(plain_json(line)).encode() + b"\n")
-        self._file.flush()
 
     def sync(self) -> int:
         """Make everything written so far survive a power failure; gives the file's length in bytes."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        return os.fstat(self._file.fileno()).st_size
+        return self._file.sync()
 
     def close(self) -> None:
         self._file.close()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard import FileWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from trainkit.records import EpochRecord, EvalRecord, Record, StartRecord, TrainRecord
+from trainkit.sinks.appended import Appended
 
 HPARAMS = ".hparams"
 """How the name of the event file ends that holds the hyper-parameters."""
@@ -19,12 +23,17 @@ HPARAMS = ".hparams"
 class TensorBoardSink:
     """Scalars against the step, the config as text. `writer` takes whatever else there is to show."""
 
-    def __init__(self, directory: Path, purge_step: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, purge_step: int | None = None, *, warn: Callable[[str], None] = warnings.warn
+    ) -> None:
         """Write a new event file; on resume, TensorBoard forgets what older ones say from `purge_step` on."""
         if purge_step is not None:
             for stale in directory.glob(f"*{HPARAMS}"):  # of an end that is none any more
                 stale.unlink()
         self.writer = SummaryWriter(str(directory), purge_step=purge_step)
+        events: FileWriter = self.writer._get_file_writer()
+        events.event_writer.close()
+        events.event_writer = _EventFile(Path(events.event_writer._file_name), warn)
 
     def write(self, record: Record) -> None:
         match record:
@@ -48,6 +57,35 @@ class TensorBoardSink:
 
     def close(self) -> None:
         self.writer.close()
+
+
+class _EventFile:
+    """Takes events in the place of TensorBoard's own writer, whose thread would end in a traceback on a full disk."""
+
+    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+        self.path = path
+        self._file = Appended(path)
+        self._records = RecordWriter(self)
+        self._warn: Callable[[str], None] | None = warn
+
+    def get_logdir(self) -> str:
+        return str(self.path.parent)
+
+    def add_event(self, event: Event) -> None:
+        self._records.write(event.SerializeToString())
+
+    def write(self, record: bytes) -> None:
+        """What `RecordWriter` makes of an event."""
+        if (error := self._file.write(record)) and self._warn:
+            reason = (error.strerror or str(error)).lower()
+            self._warn(f"{self.path}: {reason}; the curves wait, metrics.jsonl has every number, too")
+            self._warn = None
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def write_hparams(directory: Path, values: Mapping[str, Any], metrics: Mapping[str, float], step: int = 0) -> None:

@@ -1,0 +1,65 @@
+"""The files and folders that a config names."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from trainkit.errors import DataError, did_you_mean_path
+
+
+def expanded(name: str) -> Path:
+    """The path that a name stands for, `~` expanded.
+
+    Raises:
+        DataError: there is no such user.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise DataError(f"{name}: there is no such user") from None
+
+
+def file_at(key: str, name: str) -> Path:
+    """The path of a file that is there and has an end: no pipe and no device.
+
+    Args:
+        key: of `data`, under which the name stands.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = expanded(name)
+    try:
+        if why := no_file(path):
+            raise DataError(f"data.{key}: {path.absolute()}: {why}")
+    except (OSError, ValueError) as error:
+        raise unreadable(key, path, error) from None
+    return path
+
+
+def no_file(path: Path) -> str | None:
+    """Why what is there is no file that has an end; None when it is one.
+
+    Raises:
+        OSError, ValueError: nothing is there, or nothing can be there.
+    """
+    mode = path.stat().st_mode
+    return None if stat.S_ISREG(mode) else "is a directory" if stat.S_ISDIR(mode) else "is not a regular file"
+
+
+def unreadable(key: str, path: Path, error: OSError | ValueError) -> DataError:
+    """What is to be said of a file or folder that cannot be read.
+
+    Args:
+        key: of `data`, under which its name stands.
+    """
+    hint = did_you_mean_path(path) if isinstance(error, FileNotFoundError) else ""
+    if "$" in str(path) and isinstance(error, FileNotFoundError):
+        hint = "; variables are not expanded"
+    return DataError(f"data.{key}: {path.absolute()}: {told(error)}{hint}")
+
+
+def told(error: OSError | ValueError) -> str:
+    """What the system says, such as `permission denied`."""
+    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()

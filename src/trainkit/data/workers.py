@@ -1,0 +1,163 @@
+"""Data workers: what one does in its process, and what a run says when one fails."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import util
+from typing import Any, TypeVar
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from trainkit.errors import OutOfMemoryError, RemoteError, StorageError, TrainkitError, WorkerError
+
+T = TypeVar("T", bound=Iterable[Any])
+
+NOTICED_S = 5.0
+"""After so long, the death of a worker has come to notice."""
+MAY_SHOW_WHY = "in the middle of its work; loader.num_workers=0 may show why"
+TOO_MANY_FILES = "too many open files; use a smaller loader.num_workers, or see ulimit -n"
+SHARED_MEMORY = "use loader.num_workers=0, or give it more shared memory, such as docker run --shm-size=8g"
+
+
+def begin(_worker_id: int) -> None:
+    """What a worker does first: it ends with its parent, and leaves signals to it.
+
+    In a process group of its own, it does not get the Ctrl-C or SIGTERM that is meant for the run.
+    """
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # torch's workers look for their parent only between two samples: one that hangs in a sample would live for ever.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+class Guarded(Dataset[T | Exception]):
+    """A dataset in a worker, whose items do not raise: torch's own way loses the frames and hangs on some classes."""
+
+    def __init__(self, dataset: Dataset[T]) -> None:
+        self.dataset = dataset
+        # Where workers open their sockets: made here, it goes with this process, however the workers end.
+        util.get_temp_dir()
+
+    def __getitem__(self, key: Any) -> T | Exception:
+        try:
+            return _shared(self.dataset[key])
+        except TrainkitError as error:
+            return error
+        except MemoryError:
+            what = "a data worker ran out of memory; use a smaller loader.num_workers or loader.batch_size"
+            return OutOfMemoryError(what)
+        except (Exception, SystemExit) as error:
+            return RemoteError(type(error).__name__, str(error), traceback.extract_tb(error.__traceback__))
+
+
+def _shared(item: T) -> T:
+    """The same, its tensors in shared memory. torch would put them there in a thread, whose errors nobody hears."""
+    try:
+        for part in item:
+            if isinstance(part, Tensor):
+                part.share_memory_()
+    except RuntimeError as error:
+        if "No space left on device" in str(error):
+            raise WorkerError(f"the shared memory is full; {SHARED_MEMORY}") from None
+        if "Too many open files" in str(error):
+            raise StorageError(TOO_MANY_FILES) from None
+        raise
+    return item
+
+
+def results(batches: Iterator[T | Exception]) -> Iterator[T]:
+    """What comes from workers that guard it; their errors raised.
+
+    Raises:
+        WorkerError: one died or hangs.
+    """
+    with failures_told():
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except (EOFError, ConnectionError, FileNotFoundError):
+                # Whoever was to hand over a batch has died: torch's signal handler is about to raise how.
+                time.sleep(NOTICED_S)
+                raise WorkerError(f"worker ended {MAY_SHOW_WHY}") from None
+            if isinstance(batch, Exception):
+                try:
+                    raise batch
+                finally:
+                    del batch, batches  # else the error would hold this frame, and the frame the workers
+            yield batch
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """Where the death of a worker may come to light, which is anywhere: torch raises it in a signal handler.
+
+    Raises:
+        WorkerError, StorageError: what torch says of it, and what to do.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "Too many open files" in str(error):
+            raise StorageError(TOO_MANY_FILES) from error
+        if (told := worker_error(error)) is None:
+            raise
+        raise told from error
+
+
+def worker_error(error: BaseException) -> WorkerError | None:
+    """What torch's error says of a worker that died or hangs; None when it is about something else."""
+    text = f"{error} {error.__cause__}"  # where torch noticed twice, the cause has the details
+    if not isinstance(error, RuntimeError) or "DataLoader" not in text:
+        return None
+    if waited := re.search(r"timed out after (\S+) seconds", text):
+        return WorkerError(
+            f"no batch has come from a worker for {float(waited[1]):g} s: it hangs, or reads that slowly; use a larger "
+            "loader.timeout, or loader.num_workers=0 to see where"
+        )
+    if killed := re.search(r"killed by signal: (.*?)\.( |$)", text):
+        number = next((number for number in signal.valid_signals() if signal.strsignal(number) == killed[1]), "?")
+        if number == signal.SIGKILL:
+            why, advice = "out of memory?", "use a smaller loader.num_workers or loader.batch_size"
+        elif number == getattr(signal, "SIGBUS", None):
+            why, advice = "shared memory full?", SHARED_MEMORY
+        else:
+            why, advice = killed[1].lower(), "loader.num_workers=0 may show where"
+        return WorkerError(f"worker killed by signal {number} ({why}); {advice}")
+    if "DataLoader worker" in text:
+        code = re.search(r"exit code (\d+)", text)
+        return WorkerError(f"worker ended {f'with exit code {code[1]} ' if code else ''}{MAY_SHOW_WHY}")
+    return None
+
+
+@contextmanager
+def deaths_ignored() -> Iterator[None]:
+    """For what must not be disturbed at the end of a run, when other workers may follow the first one."""
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGCHLD)
+    while signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL:
+        with suppress(RuntimeError):  # what has happened already is raised by this very call
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
