@@ -72,10 +72,11 @@ class Command:
 bare = Command("trainkit.cli", "trainkit.merging", "trainkit.sinks.console", "pydantic.type_adapter")
 """Without torch: for what is judged before torch is needed."""
 warm = Command(
-    "trainkit.cli", "trainkit.evaluation", "trainkit.run", "trainkit.sweep",
+    "trainkit.cli", "trainkit.evaluation", "trainkit.run", "trainkit.sweep", "trainkit.sinks.tensorboard",
     "torch._dynamo", "sklearn.datasets", "sklearn.model_selection",
+    "alembic.command", "optuna.storages._rdb.models", "sqlalchemy.dialects.sqlite", "matplotlib.backends.backend_agg",
 )  # fmt: skip
-"""With torch, and with what optimizers and the digits import when they are made."""
+"""With torch, and with what optimizers, the digits and sweeps import when they are made."""
 
 
 def _next_command() -> Path | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import MakeExperiment
+from trainkit.errors import DataError
 from trainkit.evaluation import evaluate_checkpoint
 from trainkit.run import train
 
@@ -48,3 +51,12 @@ def test_other_sequences_may_be_longer_or_shorter(make: MakeExperiment) -> None:
     for length in (9, 20):
         found = evaluate_checkpoint(result.checkpoint, overrides=[f"data.shape=[{length},3]"])
         assert found.notes == ["these test samples are not the ones of the training run"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("image", False), ("padded", True)])
+def test_another_kind_of_inputs_of_the_same_shape(key: str, value: bool) -> None:
+    content = torch.load(Path(__file__).parent / "fixtures/checkpoint-schema-1.pt", weights_only=True)
+    content["spec"][key] = value
+    torch.save(content, "x.pt")
+    with pytest.raises(DataError, match=r"^x\.pt: trained on inputs of another kind"):
+        evaluate_checkpoint(Path("x.pt"))

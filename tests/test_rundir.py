@@ -36,11 +36,11 @@ def test_the_check_makes_nothing() -> None:
 def test_the_story_is_kept_over_a_resume() -> None:
     with rundir.create("a", Path("run")) as directory:
         directory.tell(status="running")
-        Path("run/.tmp-last.pt-1-ab").write_bytes(b"torn")
+        Path("run/.tmp-last.pt-1-0123abcd").write_bytes(b"torn")
     with rundir.reopen(Path("run")) as again:
         again.tell(more=1)
     assert json.loads(Path("run/run.json").read_text()) == {"status": "running", "more": 1}
-    assert not Path("run/.tmp-last.pt-1-ab").exists()
+    assert not Path("run/.tmp-last.pt-1-0123abcd").exists()
 
 
 def test_the_environment_holds_no_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,7 @@ def state_of(change: Callable[[Any], Any]) -> Payload:
         lambda state: {**state, "step": torch.zeros(8)},
         lambda state: {**state, "step": torch.zeros((), dtype=torch.int64)},
         lambda state: {**state, "step": 5},
+        lambda state: {**state, "exp_avg": None},
     ],
 )
 def test_the_state_of_a_parameter_that_is_none(change: Callable[[Any], Any]) -> None:

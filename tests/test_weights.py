@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,11 @@ def test_files_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for content in contents:
         torch.save(content, "w.pt")
         assert problem("w.pt") == expected
+    for odd in (torch.eye(2).to_sparse(), torch.empty(2, device="meta")):
+        torch.save({"weight": odd}, "w.pt")
+        assert problem("w.pt") == expected
+    os.mkfifo("fifo.pt")  # nobody writes into it
+    assert problem("fifo.pt") == expected.replace("w.pt", "fifo.pt")
     Path("folder.pt").mkdir()
     assert problem("folder.pt") == expected.replace("w.pt", "folder.pt")
     Path("w.safetensors").write_text("PK")

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from torch import multiprocessing
-from torch.utils.data import Dataset
 
-from tests.command import Ended, warm
+from tests.command import ROOT, Ended, warm
 from tests.conftest import equal, records, weights
-from tests.data.test_own import Noisy
-from trainkit.data.base import Split
-from trainkit.data.loading import LoaderConfig
-from trainkit.data.own import DatasetSource
 
 MY_DATA = '''
 import ctypes, os, signal, subprocess, time
@@ -52,8 +46,10 @@ class Faulty(Dataset):
         return self.points[number], int(self.targets[number])
 
     def kill(self):
-        if Path("run/checkpoints/last.pt").exists():  # of the first epoch
-            os.kill(os.getpid(), signal.SIGKILL)
+        if Path("run/checkpoints/last.pt").exists():  # of the first epoch, so that there are those of val, too
+            others = {int(path.name) for path in Path("workers").iterdir()} - {os.getpid()}
+            for worker in [*others, os.getpid()]:
+                os.kill(worker, signal.SIGKILL)
 
     def segv(self):
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -196,17 +192,20 @@ def test_what_happened_to_a_worker_is_one_line(fault: str, code: int, line: str)
 def test_no_run_waits_for_ever(fault: str, line: str) -> None:
     ended = train("job.yaml", f"data.fault={fault}", "loader.timeout=1")
     assert ended.code == 10
-    assert re.fullmatch(f"error: {line}{NO_SAVE}", *said(ended))
+    [last] = said(ended)
+    assert re.fullmatch(f"error: {line}{NO_SAVE}", last)
     wait_for_the_end_of_the_workers()
 
 
-def test_a_killed_worker_costs_the_steps_since_the_last_save_and_changes_nothing() -> None:
+def test_killed_workers_cost_the_steps_since_the_last_save_and_change_nothing() -> None:
     ended = train("job.yaml", "data.fault=kill", "--run-dir", "run")
     out_of_memory = "worker killed by signal 9 (out of memory?); use a smaller loader.num_workers or loader.batch_size"
     assert ended.code == 10
     [line] = said(ended)
     assert line.startswith(f"error: {out_of_memory}; after step ")
     assert line.endswith("go on with: trainkit train --resume run")
+    story = json.loads(Path("run/run.json").read_text())
+    assert (story["status"], story["exit_code"]) == ("failed", 10)
     wait_for_the_end_of_the_workers()
     Path("healed").touch()
     assert train("--resume", "run", "loader.num_workers=1").code == 0
@@ -232,7 +231,8 @@ def test_a_full_shared_memory_is_named() -> None:
         pytest.skip("needs the right to mount")
     ended = train("job.yaml", "data.fault=full")
     assert ended.code == 10
-    assert re.fullmatch(f"error: the shared memory is full; {MEMORY}{NO_SAVE}", *said(ended))
+    [last] = said(ended)
+    assert re.fullmatch(f"error: the shared memory is full; {MEMORY}{NO_SAVE}", last)
 
 
 def test_in_an_evaluation_too() -> None:
@@ -256,19 +256,31 @@ def test_without_workers_code_fails_in_the_same_way() -> None:
     assert train("job.yaml", "data.fault=missing", "loader.num_workers=0").code == 3
 
 
+HOWEVER = """
+import sys
+import torch
+from torch import multiprocessing
+from tests.data.test_own import Noisy  # draws from the generators of Python, NumPy and torch
+from trainkit.data.base import Split
+from trainkit.data.loading import LoaderConfig
+from trainkit.data.own import DatasetSource
+
+
+def batches(num_workers):
+    split = Split(DatasetSource(Noisy(40), None, "stack"), torch.arange(40))
+    loader = LoaderConfig(batch_size=16, num_workers=num_workers).train_loader(split, 0, torch.device("cpu"))
+    return [[*batch.inputs.tolist(), batch.targets.tolist()] for epoch in range(2) for batch in loader.epoch(epoch)]
+
+
+if __name__ == "__main__":
+    alone = batches(0)
+    multiprocessing.set_start_method(sys.argv[1])
+    assert batches(1) == alone
+"""
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_however_workers_start_their_batches_are_the_same(method: str) -> None:
-    dataset: Dataset[Any] = Noisy(40)  # draws from the generators of Python, NumPy and torch
-    split = Split(DatasetSource(dataset, None, "stack"), torch.arange(40))
-
-    def batches(num_workers: int) -> list[list[list[float]]]:
-        loader = LoaderConfig(batch_size=16, num_workers=num_workers).train_loader(split, 0, torch.device("cpu"))
-        return [[*batch.inputs.tolist(), batch.targets.tolist()] for epoch in range(2) for batch in loader.epoch(epoch)]
-
-    alone = batches(0)
-    before = multiprocessing.get_start_method()
-    multiprocessing.set_start_method(method, force=True)
-    try:
-        assert batches(1) == alone
-    finally:
-        multiprocessing.set_start_method(before, force=True)
+    Path("however.py").write_text(HOWEVER)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "however.py", method], env=environment, timeout=120, check=True)

@@ -186,7 +186,7 @@ def sweep(
 ) -> None:
     """Train every combination of some values (by default learning rates 1e-1 to 1e-4) and rank them."""
     words = [config, *(assignments or [])] if config else []
-    if not re.fullmatch(r"[1-9]\d{0,3}", jobs):
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", jobs):
         raise ConfigError(f"command line: --jobs: expected a whole number from 1 to 9999, got {jobs!r}")
     if resume is not None and words:
         raise ConfigError(f"command line: --resume finishes the stored sweep; {words[0]!r} is not needed")
@@ -287,7 +287,7 @@ def main() -> NoReturn:
     except Exception as error:
         frames, message = _user_frames(error), str(error).partition("\n")[0]
         if isinstance(error, MemoryError) or "can't allocate memory" in message:
-            _fail(OutOfMemoryError.exit_code, "out of memory before the first step; use a smaller model or less data")
+            _fail(OutOfMemoryError.exit_code, "out of memory; use a smaller model or less data")
         if isinstance(error, OSError) and error.strerror and not frames:
             _fail(StorageError.exit_code, f"{error.filename or 'the system says'}: {error.strerror.lower()}")
         _print(*frames.splitlines(), stream=sys.stderr)

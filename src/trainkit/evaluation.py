@@ -11,7 +11,6 @@ from trainkit import checkpoint, merging, snapshot
 from trainkit import device as devices
 from trainkit.building import build_eval, open_data
 from trainkit.data import DataSpec
-from trainkit.data.workers import failures_told
 from trainkit.errors import ConfigError, DataError
 from trainkit.experiment import parse
 from trainkit.loop import evaluate
@@ -40,7 +39,6 @@ class Evaluation:
         return plain | ({"confusion": self.confusion} if self.confusion else {})
 
 
-@failures_told()
 def evaluate_checkpoint(
     path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
 ) -> Evaluation:

@@ -18,7 +18,6 @@ from trainkit import atomic, checkpoint, merging, registry, rundir, seeding, sna
 from trainkit import device as devices
 from trainkit.building import build, open_data, warnings
 from trainkit.data import Data
-from trainkit.data.workers import deaths_ignored, worker_error
 from trainkit.errors import (
     CheckpointError,
     ConfigError,
@@ -394,8 +393,7 @@ def _early_end_told(job: Job) -> Iterator[None]:
         code = told.exit_code if isinstance(told, TrainkitError) else 130 if isinstance(told, KeyboardInterrupt) else 1
         status = {7: "diverged", 130: "stopped", 143: "stopped"}.get(code, "failed")
         reason = str(told) or type(told).__name__
-        # A full disk, a vanished directory or the end of another worker must not hide why the run ended.
-        with suppress(StorageError), deaths_ignored():
+        with suppress(StorageError):  # a full disk or a vanished directory must not hide why the run ended
             job.directory.tell(
                 status=status, reason=reason, exit_code=code, ended_at=rundir.now(), step=job.progress.step
             )
@@ -438,8 +436,8 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
         if isinstance(error, OSError) and error.strerror:
             text = f"{error.filename or directory.path}: {error.strerror.lower()}"
         return StorageError(f"{text} after step {step}; {good}{go_on}")
-    if died := error if isinstance(error, WorkerError) else worker_error(error):
-        return WorkerError(f"{died}; after step {step}, {good}{go_on}")
+    if isinstance(error, WorkerError):
+        return WorkerError(f"{text}; after step {step}, {good}{go_on}")
     return error
 
 

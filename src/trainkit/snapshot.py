@@ -166,7 +166,7 @@ def _is_state_of(parameter: Tensor, state: Any, like: Any) -> bool:
 
     def fits(key: str, value: Any) -> bool:
         if not isinstance(value, Tensor):
-            return value is None
+            return value is None and key == "momentum_buffer"  # of an SGD without momentum
         if key in COUNTERS:
             return value.shape == () and value.is_floating_point()
         # Fused kernels walk raw memory by the size of the parameter: a smaller tensor would let them write beyond it.

@@ -125,7 +125,7 @@ class Visuals:
     def _first_batch(self) -> None:
         draw = next(iter(self.parts.train.batches))
         # By position, not through the loader, whose workers would read ahead for nothing.
-        batch = self.parts.prepare(self.data.train.take(draw.positions[:SHOWN], draw.seed), 0)
+        batch = self.parts.prepare(self.data.train[draw._replace(positions=draw.positions[:SHOWN])], 0)
         pictures = pixels(batch.inputs, self.data.spec)
         labels = [_words(target, self.data.spec.target) for target in batch.targets]
         tiles = [Tile(picture, label) for picture, label in zip(pictures, labels, strict=True)]

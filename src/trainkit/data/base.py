@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from trainkit.config import Config
-from trainkit.data.workers import failures_told
 from trainkit.errors import DataError, OutOfMemoryError
 from trainkit.records import NoteRecord
 from trainkit.seeding import generator, permutation
@@ -262,7 +261,6 @@ class DataConfig(Config):
             DataError: the data is missing or damaged.
         """
 
-    @failures_told()
     def open(self, seed: int) -> Data:
         """Build, and measure on the training samples what the spec is to tell about them.
 

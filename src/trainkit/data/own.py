@@ -260,10 +260,8 @@ def _form(tensor: Tensor) -> str:
 def _input(where: str, value: Any) -> Tensor:
     if hasattr(value, "convert") and hasattr(value, "getbands"):  # a PIL picture
         value = np.array(value if value.mode in ("L", "RGB") else value.convert("RGB"))
-    if (
-        isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3)
-    ):  # (height, width[, channels]), as PIL and OpenCV
-        value = np.atleast_3d(value).transpose(2, 0, 1)
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3):
+        value = np.atleast_3d(value).transpose(2, 0, 1)  # from (height, width[, channels]), as PIL and OpenCV have it
     tensor = _tensor(where, value)
     if tensor.numel() == 0:
         raise DataError(f"{where} is empty, its shape {tuple(tensor.shape)}")

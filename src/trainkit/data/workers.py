@@ -9,9 +9,10 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from multiprocessing import util
+from types import FrameType
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -53,6 +54,7 @@ class Guarded(Dataset[T | Exception]):
         self.dataset = dataset
         # Where workers open their sockets: made here, it goes with this process, however the workers end.
         util.get_temp_dir()
+        deaths.kept = None  # of those before
 
     def __getitem__(self, key: Any) -> T | Exception:
         try:
@@ -81,53 +83,91 @@ def _shared(item: T) -> T:
     return item
 
 
+class _Deaths:
+    """Of workers. torch raises them in a signal handler, wherever the run just is, even in the middle of a save; here
+    they are kept until it waits for a batch."""
+
+    def __init__(self) -> None:
+        self.kept: RuntimeError | None = None
+        self.waiting = False
+        self.handler: Callable[[int, FrameType | None], Any] | None = None
+        """Torch's own."""
+
+    def watch(self) -> None:
+        """Come before torch's handler, which is there once a worker is; the first time is enough."""
+        if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+            return
+        handler = signal.getsignal(signal.SIGCHLD)
+        if self.handler is None and callable(handler):
+            self.handler = handler
+            signal.signal(signal.SIGCHLD, self)
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        assert self.handler is not None
+        try:
+            self.handler(signum, frame)
+        except RuntimeError as error:
+            if self.waiting:
+                raise
+            self.kept = error
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        self.waiting = True
+        try:
+            if self.kept:
+                raise self.kept
+            yield
+        finally:
+            self.waiting = False
+
+
+deaths = _Deaths()
+
+
 def results(batches: Iterator[T | Exception]) -> Iterator[T]:
     """What comes from workers that guard it; their errors raised.
 
     Raises:
         WorkerError: one died or hangs.
+        StorageError: too many files are open.
+        RemoteError: what a user's code raised.
     """
-    with failures_told():
-        while True:
-            try:
+    deaths.watch()
+    while True:
+        try:
+            with deaths.raised():
                 batch = next(batches)
-            except StopIteration:
-                return
-            except (EOFError, ConnectionError, FileNotFoundError):
-                # Whoever was to hand over a batch has died: torch's signal handler is about to raise how.
-                time.sleep(NOTICED_S)
-                raise WorkerError(f"worker ended {MAY_SHOW_WHY}") from None
-            if isinstance(batch, Exception):
-                try:
-                    raise batch
-                finally:
-                    del batch, batches  # else the error would hold this frame, and the frame the workers
-            yield batch
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            raise _explained(error) from error
+        except (EOFError, ConnectionError, FileNotFoundError):
+            raise _last_words() from None
+        if isinstance(batch, Exception):
+            try:
+                raise batch
+            finally:
+                del batch, batches  # else the error would hold this frame, and the frame the workers
+        yield batch
 
 
-@contextmanager
-def failures_told() -> Iterator[None]:
-    """Where the death of a worker may come to light, which is anywhere: torch raises it in a signal handler.
-
-    Raises:
-        WorkerError, StorageError: what torch says of it, and what to do.
-    """
+def _last_words() -> Exception:
+    """How the worker ended that was just about to hand over a batch: soon, torch's handler will know."""
     try:
-        yield
+        with deaths.raised():
+            time.sleep(NOTICED_S)
     except RuntimeError as error:
-        if "Too many open files" in str(error):
-            raise StorageError(TOO_MANY_FILES) from error
-        if (told := worker_error(error)) is None:
-            raise
-        raise told from error
+        return _explained(error)
+    return WorkerError(f"worker ended {MAY_SHOW_WHY}")
 
 
-def worker_error(error: BaseException) -> WorkerError | None:
-    """What torch's error says of a worker that died or hangs; None when it is about something else."""
+def _explained(error: RuntimeError) -> Exception:
+    """What torch's error says of a worker that died or hangs; another error as it is."""
     text = f"{error} {error.__cause__}"  # where torch noticed twice, the cause has the details
-    if not isinstance(error, RuntimeError) or "DataLoader" not in text:
-        return None
-    if waited := re.search(r"timed out after (\S+) seconds", text):
+    if "Too many open files" in text:
+        return StorageError(TOO_MANY_FILES)
+    if waited := re.search(r"DataLoader timed out after (\S+) seconds", text):
         return WorkerError(
             f"no batch has come from a worker for {float(waited[1]):g} s: it hangs, or reads that slowly; use a larger "
             "loader.timeout, or loader.num_workers=0 to see where"
@@ -144,20 +184,4 @@ def worker_error(error: BaseException) -> WorkerError | None:
     if "DataLoader worker" in text:
         code = re.search(r"exit code (\d+)", text)
         return WorkerError(f"worker ended {f'with exit code {code[1]} ' if code else ''}{MAY_SHOW_WHY}")
-    return None
-
-
-@contextmanager
-def deaths_ignored() -> Iterator[None]:
-    """For what must not be disturbed at the end of a run, when other workers may follow the first one."""
-    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.getsignal(signal.SIGCHLD)
-    while signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL:
-        with suppress(RuntimeError):  # what has happened already is raised by this very call
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCHLD, handler)
+    return error

@@ -98,6 +98,7 @@ class ConsoleSink:
             self._console.print(text, style="yellow" if level == "warning" else None, markup=False)
 
     def _result(self, text: str) -> None:
+        text = printable(text)
         self._log_line(text)
         print_line(text, sys.stdout)
 
