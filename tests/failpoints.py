@@ -136,9 +136,9 @@ def _act(point: str, actions: str) -> None:
 
 
 def _shorten_grace(seconds: float) -> None:
-    from trainkit import run, signals
+    from trainkit import run_report, signals
 
-    vars(run)["GRACE_S"] = seconds
+    vars(run_report)["GRACE_S"] = seconds
     signals.stop_on_signal.__wrapped__.__defaults__ = (seconds,)  # type: ignore[attr-defined]
 
 

@@ -1,0 +1,112 @@
+"""From where a run may go on, and what of it may be another when it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from trainkit import checkpoint, merging, yamlfile
+from trainkit.errors import CheckpointError, ConfigError
+from trainkit.experiment import ExperimentConfig, parse
+from trainkit.loop import Plan
+from trainkit.payload import Payload
+from trainkit.progress import Progress
+from trainkit.rundir import RunDir
+from trainkit.schedulers import PlateauConfig
+
+FREE = (
+    *("train.device", "train.max_minutes", "data.cache"),
+    *("loader.num_workers", "loader.pin_memory", "loader.timeout", "checkpoint.every", "checkpoint.keep"),
+)
+"""What may differ when a run is resumed without another result: where it runs, for how long, how often it is saved."""
+EXTENDABLE = ("train.epochs", "train.max_steps", *FREE)
+"""What may differ when a run is resumed: that, and how far it goes."""
+
+
+def load(path: Path) -> Payload:
+    """Read the checkpoint to resume from.
+
+    Raises:
+        CheckpointError: it is damaged; names another one of the run that is whole.
+    """
+    try:
+        return checkpoint.load(path)
+    except CheckpointError as error:
+        others = [hint for other in sorted(path.parent.glob("*.pt")) if (hint := _whole(other))]
+        if not others:
+            raise
+        raise CheckpointError(*(f"{problem}; {others[0]}" for problem in error.problems)) from None
+
+
+def _whole(path: Path) -> str | None:
+    """How to go on from a checkpoint; None when it is damaged, too."""
+    try:
+        step = checkpoint.load(path)["progress"]["step"]
+    except CheckpointError:
+        return None
+    return f"{path.name}, of step {step}, is whole: trainkit train --resume {path}"
+
+
+def best_notes(directory: RunDir, resumed_from: Path, progress: Progress) -> list[str]:
+    """A warning when `best.pt` is not the best that the run remembers. A newer one is: the run had gone further."""
+    if not progress.best_step or (directory.best.exists() and directory.best.samefile(resumed_from)):
+        return []
+    try:
+        step = checkpoint.load(directory.best)["progress"]["step"]
+    except CheckpointError as error:
+        problem = str(error)
+    else:
+        if step >= progress.best_step:
+            return []
+        problem = f"{directory.best}: is of step {step}, the best was step {progress.best_step}"
+    return [f"{problem}; the next better value writes a new one"]
+
+
+def extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentConfig:
+    """The stored config with overrides that only extend it."""
+    node = yamlfile.from_plain(stored.to_plain(), yamlfile.COMMAND_LINE)
+    given = parse(merging.override(node, overrides), beside=None)
+    before, after = dict(_leaves(stored.to_plain())), dict(_leaves(given.to_plain()))
+    differing = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    # Of a component that is another one, only that.
+    others = tuple(key.removesuffix("name") for key in differing if key.endswith(".name"))
+    differing = [key for key in differing if key.endswith(".name") or not key.startswith(others)]
+    if refused := [key for key in differing if key not in EXTENDABLE]:
+        show = yamlfile.show
+        raise ConfigError(
+            *(
+                f"command line: {key} differs (stored {show(before.get(key))}, given {show(after.get(key))}); "
+                "start a new run"
+                for key in refused
+            )
+        )
+    if set(differing) - set(FREE) and given.scheduler.depends_on_total:
+        raise ConfigError(
+            f"command line: {differing[0]}: the whole curve of this scheduler depends on it; start a new run"
+        )
+    return given
+
+
+def check_extension(experiment: ExperimentConfig, plan: Plan, progress: Progress) -> None:
+    """Refuse a new end that the run has passed, and one that would not give the run planned that way from the start."""
+    reacts = plan.patience is not None or isinstance(experiment.scheduler, PlateauConfig)
+    if plan.max_steps < progress.step:
+        problem = f"the run is at step {progress.step} already, and would end at step {plan.max_steps}"
+    elif progress.stopped_early:
+        problem = f"the run stopped early at step {progress.step}, and would do so again; start a new run"
+    elif plan.max_steps == progress.step:
+        problem = f"adds nothing: the run ends at step {plan.max_steps}; see train.epochs and train.max_steps"
+    elif reacts and progress.evaluated == progress.step and progress.step % plan.eval_every:
+        problem = "the evaluation at the old end would not have been there in a longer run; start a new run"
+    else:
+        return
+    raise ConfigError(f"command line: {problem}")
+
+
+def _leaves(plain: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(plain, dict) and plain:
+        for name, value in plain.items():
+            yield from _leaves(value, f"{key}.{name}" if key else name)
+    else:
+        yield key, plain

@@ -1,0 +1,147 @@
+"""What a run says of itself: its first lines, its last ones, and why it ended early."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+import torch
+
+from trainkit import device as devices
+from trainkit import registry, rundir
+from trainkit.errors import (
+    ConfigError,
+    DivergedError,
+    OutOfMemoryError,
+    StoppedError,
+    StorageError,
+    TrainkitError,
+    WorkerError,
+)
+from trainkit.experiment import ExperimentConfig
+from trainkit.job import Job
+from trainkit.progress import Progress
+from trainkit.records import EndRecord, format_metric
+from trainkit.rundir import RunDir
+from trainkit.signals import GRACE_S, OutOfGrace
+
+
+@contextmanager
+def early_end_told(job: Job) -> Iterator[None]:
+    """Write into `run.json` how a run ended early, and turn that into an error which says what is left of it."""
+    try:
+        yield
+    except BaseException as error:
+        told = _early_end(error, job)
+        code = told.exit_code if isinstance(told, TrainkitError) else 130 if isinstance(told, KeyboardInterrupt) else 1
+        status = {7: "diverged", 130: "stopped", 143: "stopped"}.get(code, "failed")
+        reason = str(told) or type(told).__name__
+        with suppress(StorageError):  # a full disk or a vanished directory must not hide why the run ended
+            job.directory.tell(
+                status=status, reason=reason, exit_code=code, ended_at=rundir.now(), step=job.progress.step
+            )
+        if told is error:
+            raise
+        raise told from (None if isinstance(error, TrainkitError) else error)
+
+
+def _early_end(error: BaseException, job: Job) -> BaseException:
+    directory, step, batch_size = job.directory, job.progress.step, job.experiment.loader.batch_size
+    text = str(error)
+    good, go_on = "nothing was saved yet", ""
+    if directory.saved:
+        saved, path = directory.saved
+        good = f"last good: step {saved} in {path}"
+        run = directory.path if path == directory.last else path
+        go_on = f"; go on with: {registry.python_path(job.experiment.imports)}trainkit train --resume {run}"
+    if isinstance(error, StoppedError):
+        signum = error.exit_code - 128
+        what = f"saved{go_on}" if directory.saved else "before anything was saved"
+        return StoppedError(signum, f"stopped by {signal.Signals(signum).name} at step {step}, {what}")
+    if isinstance(error, OutOfGrace):
+        late = f"stopped by SIGTERM at step {step}, which was not saved within {GRACE_S:g} s; {good}{go_on}"
+        return StoppedError(signal.SIGTERM, late)
+    if isinstance(error, DivergedError):
+        advice = f"start a new run with a lower rate, such as optimizer.lr={job.experiment.optimizer.lr / 10:g}"
+        if " at step 1 (" in text:  # no update has been made yet
+            advice = "no rate mends that: look for NaN in the data, and for log, sqrt and division in the model"
+        return DivergedError(f"{directory.path}: {error}; {good}; {advice}")
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
+        half = f"loader.batch_size={max(1, batch_size // 2)}"
+        return OutOfMemoryError(f"out of memory with loader.batch_size {batch_size}; try {half}")
+    if "deterministic" in text and job.experiment.train.deterministic:
+        return ConfigError(f"train.deterministic: {text.splitlines()[0]}")
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return ConfigError(f"train.compile: torch.compile failed ({text.splitlines()[0]}); use train.compile=false")
+    if "backward through the graph a second time" in text:
+        return ConfigError("model: keeps a result with its graph from one batch to the next; keep result.detach()")
+    if isinstance(error, OSError | StorageError):
+        if isinstance(error, OSError) and error.strerror:
+            text = f"{error.filename or directory.path}: {error.strerror.lower()}"
+        return StorageError(f"{text} after step {step}; {good}{go_on}")
+    if isinstance(error, WorkerError):
+        return WorkerError(f"{text}; after step {step}, {good}{go_on}")
+    return error
+
+
+def fallback_notes(directory: RunDir) -> list[str]:
+    fallback = directory.story.get("fallback")
+    if not fallback:
+        return []
+    return [f"TRAINING ON {fallback['used'].upper()}, NOT ON {fallback['asked'].upper()}: {fallback['why']}"]
+
+
+def facts(job: Job) -> dict[str, str]:
+    """The header: what is going to happen, in a few lines."""
+    experiment, plan, data, parts = job.experiment, job.plan, job.data, job.parts
+    plain = experiment.to_plain()
+    sizes = {"train": data.train, "val": data.val, "test": data.test}
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in sizes.items() if split is not None)
+    shape = "x".join(map(str, data.spec.shape))
+    targets = {"class": "classes", "multilabel": "labels", "number": "numbers"}[data.spec.target.kind]
+    parameters = sum(parameter.numel() for parameter in parts.model.parameters())
+    trained = sum(parameter.numel() for parameter in parts.model.parameters() if parameter.requires_grad)
+    frozen = f", {trained:,} of them trained" if trained < parameters else ""
+    length = f"{experiment.train.epochs} epochs of {plan.steps_per_epoch:,} steps"
+    if plan.max_steps < experiment.train.epochs * plan.steps_per_epoch:
+        length = f"{plan.max_steps:,} steps (train.max_steps ends it before {experiment.train.epochs} epochs)"
+    last = parts.train.sizes(len(parts.train) - 1, 1)[0]
+    lr = f"{plain['optimizer']['name']} lr {experiment.optimizer.lr:g}"
+    return {
+        "run": str(job.directory.path),
+        "device": f"{devices.describe(parts.device)}, {parts.precision.name}",
+        "data": f"{plain['data']['name']}: {counts}; {shape}, {data.spec.target.size} {targets}",
+        "model": f"{plain['model']['name']}, {parameters:,} parameters{frozen}",
+        "training": f"{length}, batch size {experiment.loader.batch_size} (last {last}), {lr}, seed {experiment.seed}",
+    }
+
+
+def last_lines(
+    experiment: ExperimentConfig, directory: RunDir, metrics: Mapping[str, float], how: str, longer: str | None = None
+) -> EndRecord:
+    """The result, and what to type next.
+
+    Args:
+        how: it came to that.
+        longer: overrides with which the run goes on; None when it cannot.
+    """
+    numbers = "  ".join(format_metric(name, value) for name, value in metrics.items()) or "done"
+    fallback = directory.story.get("fallback")
+    instead = f"; on {fallback['used']}, not on {fallback['asked']}" if fallback else ""
+    python_path = registry.python_path(experiment.imports)
+    commands = {
+        "evaluate": f"{python_path}trainkit eval --ckpt {directory.chosen}",
+        "curves": f"tensorboard --logdir {directory.tensorboard}",
+    }
+    if longer is not None:
+        commands["go on"] = f"{python_path}trainkit train --resume {directory.path} {longer}".rstrip()
+    return EndRecord(f"{numbers}  ({how}{instead})", commands)
+
+
+def longer(experiment: ExperimentConfig, progress: Progress) -> str | None:
+    """The override that makes a finished run twice as long; None where a longer run would be another one."""
+    if progress.stopped_early or experiment.scheduler.depends_on_total:
+        return None
+    max_steps = experiment.train.max_steps
+    return f"train.max_steps={2 * max_steps}" if max_steps else f"train.epochs={2 * experiment.train.epochs}"
