@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -231,6 +232,25 @@ def test_files_are_closed() -> None:
         checkpoint.save(Path(), payload(step), names=NAMES)
         step_of(Path("last.pt"))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_checkpoint_may_be_read_while_it_is_replaced() -> None:
+    checkpoint.save(Path(), payload(0), names=NAMES)
+    done = threading.Event()
+
+    def replace_often() -> None:
+        for step in range(1, 200):
+            checkpoint.save(Path(), payload(step), names=NAMES)
+        done.set()
+
+    writer = threading.Thread(target=replace_often)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        with open("last.pt", "rb") as file:  # opened once, as `load` does
+            seen.add(torch.load(file, weights_only=True)["progress"]["step"])
+    writer.join()
+    assert len(seen) > 1
 
 
 def test_only_our_own_temporary_files_are_removed() -> None:
