@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.conftest import MakeExperiment
 from trainkit import device
+from trainkit.device import choose_precision
 from trainkit.errors import StorageError
+from trainkit.run import train
 
 
 @pytest.mark.parametrize(
@@ -43,3 +46,20 @@ def test_grad_norm_is_over_all_parameters() -> None:
     model.weight.grad = torch.tensor([[3.0, 0.0]])
     model.bias.grad = torch.tensor([4.0])
     assert float(device.grad_norm(model)) == 5.0
+
+
+def test_auto_is_what_the_hardware_computes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert choose_precision("auto", cpu) == "bf16"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
+    assert choose_precision("auto", cpu) == "fp32"
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert choose_precision("auto", cpu) == "fp32"
+    assert choose_precision("fp16", cpu) == "fp16"
+
+
+def test_what_auto_was_stands_in_the_config_of_the_run(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    result = train(make(train={"epochs": 1, "precision": "auto"}))
+    assert "precision: bf16" in (result.run_dir / "config.yaml").read_text()

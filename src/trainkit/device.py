@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from trainkit.errors import StorageError
 
-PrecisionName = Literal["fp32", "bf16", "fp16"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 
 DEVICE_PATTERN = r"auto|cpu|cuda(:(0|[1-9][0-9]?))?|mps"  # torch would take cuda:300 for cuda:44
 
@@ -47,6 +47,17 @@ def select(name: str, *, deterministic: bool = False) -> torch.device:
     return device
 
 
+def choose_precision(name: PrecisionName, device: torch.device) -> PrecisionName:
+    """`auto` is bf16 where the hardware computes in it, else fp32. The hardware says so; nothing is timed."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    # torch before 2.11 cannot say
+    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
+
+
 def valid_name(name: str) -> bool:
     """Whether a name can be given to `select`."""
     return re.fullmatch(DEVICE_PATTERN, name) is not None
@@ -63,9 +74,9 @@ class Precision:
     """Autocast for the forward pass, loss scaling for fp16, clipping, and the update."""
 
     def __init__(self, name: PrecisionName, device: torch.device) -> None:
-        self.name = name
+        self.name = choose_precision(name, device)
         self.device = device
-        self._dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+        self._dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
         self.scaler = torch.amp.GradScaler(device.type) if name == "fp16" else None
 
     def autocast(self) -> AbstractContextManager[Any]:

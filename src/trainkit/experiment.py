@@ -105,7 +105,8 @@ class TrainConfig(Config):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest L2 norm of the gradient; longer ones are scaled down to it."""
     precision: PrecisionName = "fp32"
-    """Arithmetic of the forward pass: `fp32`, or autocast to `bf16` or `fp16` (with loss scaling)."""
+    """Arithmetic of the forward pass: `fp32`, or autocast to `bf16` or `fp16` (with loss scaling). `auto` is bf16 where
+    the hardware computes in it, else fp32; which it was stands in the run's config."""
     device: Annotated[str, AfterValidator(_device_name)] = "auto"
     """`auto` (cuda, mps, cpu: the first that is there), `cpu`, `cuda`, `cuda:N` or `mps`."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
@@ -202,6 +203,10 @@ class ExperimentConfig(Config):
     """When the run is saved."""
     sweep: SweepConfig = SweepConfig()
     """What a sweep varies."""
+
+    def with_precision(self, name: PrecisionName) -> Self:
+        """The same experiment in that precision."""
+        return self.model_copy(update={"train": self.train.model_copy(update={"precision": name})})
 
     def restored(self) -> Self:
         """The same experiment out of a checkpoint: files that training began with may be gone, and none is fetched to a

@@ -33,19 +33,20 @@ def load(path: Path) -> Payload:
     try:
         return checkpoint.load(path)
     except CheckpointError as error:
-        others = [hint for other in sorted(path.parent.glob("*.pt")) if (hint := _whole(other))]
-        if not others:
+        whole = {step: other for other in path.parent.glob("*.pt") if (step := _step(other)) is not None}
+        if not whole:
             raise
-        raise CheckpointError(*(f"{problem}; {others[0]}" for problem in error.problems)) from None
+        step, other = max(whole.items())
+        hint = f"{other.name}, of step {step}, is whole: trainkit train --resume {other}"
+        raise CheckpointError(*(f"{problem}; {hint}" for problem in error.problems)) from None
 
 
-def _whole(path: Path) -> str | None:
-    """How to go on from a checkpoint; None when it is damaged, too."""
+def _step(path: Path) -> int | None:
+    """Where a checkpoint stands; None when it is damaged."""
     try:
-        step = checkpoint.load(path)["progress"]["step"]
+        return int(checkpoint.load(path)["progress"]["step"])
     except CheckpointError:
         return None
-    return f"{path.name}, of step {step}, is whole: trainkit train --resume {path}"
 
 
 def best_notes(directory: RunDir, resumed_from: Path, progress: Progress) -> list[str]:

@@ -65,6 +65,7 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
     device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
     asked = experiment.data.to_plain()["name"]
     experiment, data, missing = open_data(experiment)
+    experiment = experiment.with_precision(devices.choose_precision(experiment.train.precision, device))
     parts, plan = build(experiment, data, device)
     used = experiment.data.to_plain()["name"]
     fallback = {"asked": asked, "used": used, "why": missing} if missing else None
