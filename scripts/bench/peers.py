@@ -28,14 +28,8 @@ ALL = ("tutorial", "lightning_", "ignite_", "skorch_", "keras_", "fastai_", "acc
 
 def run(side: str, words: list[str]) -> dict[str, Any]:
     """One run: what it printed last, the seconds of the whole command, and the most memory that it had."""
-    name, _, more = side.partition(":")
-    command = [
-        sys.executable,
-        str(SIDES / f"{name}.py"),
-        *filter(None, [more and f"--{more}".replace("=", " ")]),
-        *words,
-    ]
-    command = [word for part in command for word in (part.split(" ") if part.startswith("--") else [part])]
+    name, *more = side.split()
+    command = [sys.executable, str(SIDES / f"{name}.py"), *more, *words]
     begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     stdout, stderr = process.communicate()
@@ -52,7 +46,9 @@ def main() -> None:
     parser.add_argument("--model", choices=["cnn", "mlp"], default="cnn")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--sides", nargs="+", default=ALL, help="names of programs; trainkit_:precision=bf16")
+    parser.add_argument(
+        "--sides", nargs="+", default=ALL, help="programs, maybe with options: 'trainkit_ --precision bf16'"
+    )
     options = parser.parse_args()
     results: dict[str, list[dict[str, Any]]] = {side: [] for side in options.sides}
 

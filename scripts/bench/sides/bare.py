@@ -3,29 +3,17 @@
 With `--best` as one who knows would write it: channels_last, fused Adam, ReLU after the pool.
 """
 
-import sys
-
 import torch
-from common import BATCH_SIZE, VAL, arguments, network, report, timed
-from torch import nn
+from common import BATCH_SIZE, VAL, Cnn, arguments, network, report, timed
 from torch.nn import functional
 from torchvision.datasets import MNIST
 
-best = "--best" in sys.argv
-if best:
-    sys.argv.remove("--best")
 options = arguments()
+best = options.best
 torch.manual_seed(options.seed)
 
 
-class BestCnn(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
-        self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
-        self.fc1 = nn.Linear(64 * 7 * 7, 128)
-        self.fc2 = nn.Linear(128, 10)
-
+class BestCnn(Cnn):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = torch.relu(torch.max_pool2d(self.conv1(x), 2))
         x = torch.relu(torch.max_pool2d(self.conv2(x), 2))

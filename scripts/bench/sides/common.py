@@ -27,6 +27,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", choices=["cnn", "mlp"], default="cnn")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--best", action="store_true", help="of `bare`: with every trick")
+    parser.add_argument("--precision", default="fp32", help="of `trainkit_`")
     return parser.parse_args()
 
 

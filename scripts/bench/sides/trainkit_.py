@@ -7,9 +7,6 @@ from pathlib import Path
 
 from common import VAL, arguments, timed
 
-precision = sys.argv.pop(sys.argv.index("--precision") + 1) if "--precision" in sys.argv else "fp32"
-if "--precision" in sys.argv:
-    sys.argv.remove("--precision")
 options = arguments()
 model = {"cnn": "model={name: cnn, channels: [32, 64], hidden: [128]}", "mlp": "model={name: mlp, hidden: [128]}"}
 with tempfile.TemporaryDirectory() as place:
@@ -19,7 +16,7 @@ with tempfile.TemporaryDirectory() as place:
     )
     sys.argv = [
         "trainkit", "train", str(config), model[options.model], f"train.epochs={options.epochs}",
-        f"seed={options.seed}", f"train.precision={precision}", "--run-dir", f"{place}/run",
+        f"seed={options.seed}", f"train.precision={options.precision}", "--run-dir", f"{place}/run",
     ]  # fmt: skip
     from trainkit import run
     from trainkit.cli import main

@@ -33,7 +33,7 @@ from trainkit.data.tensor_files import is_dense
 from trainkit.data.transforms import ImageDataConfig, statistics
 from trainkit.errors import ConfigError, DataError
 from trainkit.registry import register
-from trainkit.seeding import derive
+from trainkit.seeding import derive, seed_global
 from trainkit.signature import arguments, config_class
 
 D = TypeVar("D", bound=type[Dataset[Any]])
@@ -62,7 +62,7 @@ class OwnDatasetConfig(ImageDataConfig):
 
     def build(self, seed: int) -> Data:
         with generators_restored():
-            seed_generators(0)  # what is drawn while looking at the samples is the same every time
+            seed_global(0)  # what is drawn while looking at the samples is the same every time
             return self._build(seed)
 
     def _build(self, seed: int) -> Data:
@@ -151,7 +151,7 @@ class DatasetSource:
         inputs, rows = [], []
         with generators_restored():
             for number in index.tolist():
-                seed_generators(derive(draw, number))
+                seed_global(derive(draw, number))
                 one, target = self._item(number)
                 inputs.append(self._input(number, one))
                 rows.append(_number(f"{self.title}[{number}]: the target", target))
@@ -228,17 +228,10 @@ class DatasetSource:
         sha = hashlib.sha256(TensorSource(self.targets, self.targets).digest().encode())
         with generators_restored():
             for number in range(0, len(self), max(1, len(self) // 8)):
-                seed_generators(number)
+                seed_global(number)
                 one = self.input(number)
                 sha.update(TensorSource(one, one).digest().encode())
         return sha.hexdigest()
-
-
-def seed_generators(seed: int) -> None:
-    """Seed everything that a dataset may draw from."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
 
 
 @contextmanager
