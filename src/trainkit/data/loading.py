@@ -28,7 +28,7 @@ class LoaderConfig(Config):
 
     batch_size: BatchSize = 64
     """Training samples per batch."""
-    eval_batch_size: BatchSize = 1000
+    eval_batch_size: BatchSize = 256
     """Samples per batch in evaluation; no effect on the result."""
     num_workers: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
     """Worker processes. `auto`: none for data in memory, which comes in whole batches without them; half the cores
