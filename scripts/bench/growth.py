@@ -76,7 +76,7 @@ def jobs(root: str, place: Path) -> Iterator[dict[str, object]]:
         data = f"data={{name: tensors, file: {repeated(root, place, times)}, val: 5000}}"
         yield measured(place, f"mlp, {times} x 60,000 samples", data, "train.epochs=1")
     for count in (1000, 3000, 10000):
-        data = f"data={{name: image_folder, root: {pictures(place, count)}, size: 64, val: 0.1}}"
+        data = f"data={{name: image_folder, path: {pictures(place, count)}, size: 64, val: 0.1}}"
         words = (data, cnn, "train.epochs=2")
         yield measured(place, f"cnn, {count:,} JPEGs, 2 epochs", *words)
         yield measured(place, f"cnn, {count:,} JPEGs, 2 epochs, cache made", *words, "data.cache=true")

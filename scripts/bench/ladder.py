@@ -8,7 +8,8 @@ config:
 
     plain      a step by hand on made-up batches: contiguous, fp32, the optimizer as torch builds it by default
     step       a step by hand on made-up batches, with trainkit's model, layout, precision and optimizer
-    data       the same by hand, with the real samples: order, gather, random transforms, normalisation
+    data       the same by hand with the real samples, where they are in memory and have no random transforms: shuffled,
+               gathered and normalised in three lines; elsewhere with trainkit's loader and transforms
     trainkit   `fit`, with its records
 """
 
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -28,8 +29,9 @@ import torch
 from timing import print_json, ratio, rounds, spread
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainkit import device as devices
 from trainkit.building import build, open_data
-from trainkit.data import Batch
+from trainkit.data import Batch, Data, TensorSource
 from trainkit.experiment import ExperimentConfig, load
 from trainkit.loop import Parts, Plan, fit
 from trainkit.progress import Progress
@@ -56,6 +58,19 @@ def made_up(parts: Parts, count: int) -> list[Batch]:
     """Batches as the model sees them, of the real distribution, more than the cache holds."""
     loader = parts.train.epoch(0)
     return [parts.prepare(batch, 0) for batch in islice(loader, count)]
+
+
+def real(parts: Parts, data: Data, augmented: bool) -> Iterator[Batch]:
+    """An epoch of real batches, without trainkit where that can be."""
+    split, size = data.train, parts.train.batches.batch_size
+    if augmented or not isinstance(split.source, TensorSource) or not data.spec.image:
+        yield from (parts.prepare(batch, 0) for batch in parts.train.epoch(0))
+        return
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (data.spec.mean or [0.0], data.spec.std or [1.0]))
+    inputs, targets, scale, shift = split.source.inputs, split.source.targets, 1 / (255 * std), -mean / std
+    for index in split.index[torch.randperm(len(split))].split(size):
+        pixels = inputs.index_select(0, index).to(torch.float32, memory_format=torch.channels_last)
+        yield Batch(torch.addcmul(shift, pixels, scale), targets[index], index)
 
 
 def by_hand(parts: Parts, batches: Callable[[], object], steps: int, optimizer: torch.optim.Optimizer) -> float:
@@ -87,7 +102,7 @@ def main() -> None:
     parser.add_argument("--command", action="store_true", help="also run the whole command, three times")
     options = parser.parse_args()
     experiment = load(options.config, options.overrides)
-    device = torch.device("cpu")
+    device = devices.select("cpu")
     experiment, data, _ = open_data(experiment)
 
     def fresh(other: ExperimentConfig = experiment) -> tuple[Parts, Plan]:
@@ -101,10 +116,11 @@ def main() -> None:
     resident = [batch._replace(inputs=batch.inputs.contiguous()) for batch in made_up(plain, steps)]
     (stepped, _), (fed, _), (ours, plan) = fresh(), fresh(), fresh()
     prepared = made_up(stepped, steps)
+    augmented = bool(getattr(experiment.data, "augment", ()))
     sides = {
         "plain": lambda: by_hand(plain, lambda: iter(resident), steps, default),
         "step": lambda: by_hand(stepped, lambda: iter(prepared), steps, stepped.optimizer),
-        "data": lambda: by_hand(fed, lambda: (fed.prepare(b, 0) for b in fed.train.epoch(0)), steps, fed.optimizer),
+        "data": lambda: by_hand(fed, lambda: real(fed, data, augmented), steps, fed.optimizer),
         "trainkit": lambda: of_trainkit(ours, plan, steps),
     }
     rounds(sides, 1)  # warm-up

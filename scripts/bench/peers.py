@@ -16,13 +16,14 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from timing import print_json, ratio, rounds, spread
 
-SIDES = Path(__file__).parent / "sides"
+SIDES = Path(__file__).absolute().parent / "sides"
 ALL = ("tutorial", "lightning_", "ignite_", "skorch_", "keras_", "fastai_", "accelerate_", "bare", "trainkit_")
 
 
@@ -30,13 +31,13 @@ def run(side: str, words: list[str]) -> dict[str, Any]:
     """One run: what it printed last, the seconds of the whole command, and the most memory that it had."""
     name, *more = side.split()
     command = [sys.executable, str(SIDES / f"{name}.py"), *more, *words]
-    begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    stdout, stderr = process.communicate()
-    seconds = time.perf_counter() - begin
-    if process.returncode:
-        sys.exit(f"{side}: {stderr}")
-    told = json.loads(stdout.strip().splitlines()[-1])
+    with tempfile.TemporaryDirectory() as place:  # some leave files where they run
+        begin = time.perf_counter()
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+        seconds = time.perf_counter() - begin
+    if done.returncode:
+        sys.exit(f"{side}: {done.stderr}")
+    told = json.loads(done.stdout.strip().splitlines()[-1])
     return {**told, "command": seconds}
 
 
@@ -53,7 +54,14 @@ def main() -> None:
     results: dict[str, list[dict[str, Any]]] = {side: [] for side in options.sides}
 
     def measured(side: str) -> float:
-        words = ["--root", options.root, "--model", options.model, "--epochs", str(options.epochs)]
+        words = [
+            "--root",
+            str(Path(options.root).absolute()),
+            "--model",
+            options.model,
+            "--epochs",
+            str(options.epochs),
+        ]
         found = run(side, [*words, "--seed", str(len(results[side]))])
         results[side].append(found)
         print(f"{side:<24} {json.dumps(found)}", file=sys.stderr, flush=True)

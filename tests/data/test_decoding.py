@@ -133,7 +133,7 @@ def test_the_digest_tells_sizes_and_crops_apart() -> None:
         ("loop.png", Path("loop.png"), "too many levels of symbolic links"),
     ],
 )
-def test_what_is_no_picture_is_found_by_its_header(name: str, content: bytes | Path | None, reason: str) -> None:
+def test_what_is_no_picture_is_found_by_its_first_bytes(name: str, content: bytes | Path | None, reason: str) -> None:
     if isinstance(content, Path):
         Path(name).symlink_to(content)
     elif content is not None:
@@ -147,12 +147,12 @@ def test_what_is_no_picture_is_found_by_its_header(name: str, content: bytes | P
     assert error.value.problems == (f"{name}: {reason}; data.on_error=skip leaves such pictures out",)
 
 
-def test_too_many_pixels_are_found_by_their_header(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_of_too_many_pixels_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "MAX_PIXELS", 2000)
     Image.fromarray(NOISE).save("a.png")
-    assert find_foreign(source("a.png")) == {0: "60x40 pixels are more than 2,000"}
+    assert source("a.png").decode([0])[1] == {0: "60x40 pixels are more than 2,000"}
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow's own limit, which is an error at its double
-    assert "exceeds limit of 2000 pixels" in find_foreign(source("a.png"))[0]
+    assert "exceeds limit of 2000 pixels" in source("a.png").decode([0])[1][0]
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -163,7 +163,7 @@ def test_a_header_that_promises_too_much_costs_nothing() -> None:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0))
     Path("a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
     tracemalloc.start()
-    [reason] = find_foreign(source("a.png")).values()
+    [reason] = source("a.png").decode([0])[1].values()
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
     assert reason.startswith("not a picture that can be read (Image size (2500000000 pixels) exceeds limit")

@@ -78,8 +78,8 @@ class TensorSource:
         return len(self.inputs)
 
     def take(self, index: Tensor, draw: int = 0) -> Batch:
-        # Five times as fast as indexing, for uint8 pictures.
-        return Batch(self.inputs.index_select(0, index), self.targets[index], index)
+        # Two to five times as fast as indexing.
+        return Batch(self.inputs.index_select(0, index), self.targets.index_select(0, index), index)
 
     def digest(self) -> str:
         sha = hashlib.sha256()
@@ -113,7 +113,7 @@ class Split(Dataset[Batch]):
 
     def take(self, positions: Tensor, draw: int = 0) -> Batch:
         """The batch at these positions of `index`, shape (batch,), int64."""
-        return self.source.take(self.index[positions], draw)
+        return self.source.take(self.index.index_select(0, positions), draw)
 
     @property
     def targets(self) -> Tensor:

@@ -156,15 +156,31 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise UnreadableError(f"not a picture that can be read ({reason})") from None
 
 
+def _begins_as_picture(path: Path) -> bool:
+    """Whether one of Pillow's usual formats takes the file for its own; a fifth of the time that reading its header
+    takes."""
+    try:
+        if no_file(path):
+            return False
+        with open(path, "rb") as file:
+            prefix = file.read(16)
+    except (OSError, ValueError):
+        return False
+    Image.preinit()
+    accepts = (accept for _, accept in Image.OPEN.values() if accept)
+    return len(prefix) == 16 and any(accept(prefix) is True for accept in accepts)
+
+
 def find_foreign(source: PictureSource) -> Unreadable:
-    """Open every file and read its header, to find those that are no pictures at all."""
+    """Look at the first bytes of every file, to find those that are no pictures at all."""
 
     def look(numbers: range) -> Unreadable:
         found = {}
         for number in numbers:
             try:
-                with opened(source.path(number)):
-                    pass
+                if not _begins_as_picture(source.path(number)):
+                    with opened(source.path(number)):
+                        pass
             except UnreadableError as error:
                 found[number] = str(error)
         return found
@@ -188,7 +204,7 @@ def decode_all(source: PictureSource) -> Iterator[tuple[Tensor, Unreadable]]:
         chunks if few else workers.Guarded(chunks),
         batch_size=None,
         sampler=range(len(chunks)),
-        num_workers=0 if few else min(os.cpu_count() or 1, 16),
+        num_workers=0 if few else min(workers.cores(), 16),
         worker_init_fn=None if few else workers.begin,
         generator=torch.Generator(),
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -31,7 +30,7 @@ class LoaderConfig(Config):
     eval_batch_size: BatchSize = 256
     """Samples per batch in evaluation; no effect on the result."""
     num_workers: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
-    """Worker processes. `auto`: none for data in memory, which comes in whole batches without them; half the cores
+    """Worker processes. `auto`: none for data in memory, which comes in whole batches without them; one for each core
     (at most 8) for files."""
     timeout: Annotated[float, Field(gt=0, le=1_000_000)] = 600.0
     """Seconds that a run waits for a batch from its workers before it takes one for hanging and ends with exit code 10.
@@ -77,7 +76,7 @@ class LoaderConfig(Config):
         elif isinstance(split.source, TensorSource | SequenceSource) or sys.platform == "win32":
             num_workers = 0
         else:
-            num_workers = min((os.cpu_count() or 1) // 2, 8)
+            num_workers = min(workers.cores(), 8)
         # Only then: elsewhere torch warns and does not pin.
         pin_memory = self.pin_memory and device.type == "cuda"
         return Loader(split, batches, num_workers=num_workers, timeout=self.timeout, pin_memory=pin_memory)
@@ -147,6 +146,10 @@ class EpochBatches(Sampler[Draw]):
         return self.weights.multinomial(self.samples, replacement=True, generator=random)
 
 
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
 class Loader:
     """Batches of one split, epoch by epoch."""
 
@@ -156,7 +159,8 @@ class Loader:
         self.batches = batches
         self._loader: DataLoader[Batch | Exception] = DataLoader(
             workers.Guarded(split) if num_workers else split,
-            batch_size=None,  # a split makes whole batches, there is nothing to collate
+            batch_size=None,  # a split makes whole batches
+            collate_fn=_as_it_is,  # by default, torch looks at every part of it for something to convert
             sampler=batches,
             num_workers=num_workers,
             timeout=timeout if num_workers else 0,

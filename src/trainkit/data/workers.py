@@ -29,6 +29,11 @@ TOO_MANY_FILES = "too many open files; use a smaller loader.num_workers, or see 
 SHARED_MEMORY = "use loader.num_workers=0, or give it more shared memory, such as docker run --shm-size=8g"
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def begin(_worker_id: int) -> None:
     """What a worker does first: it ends with its parent, and leaves signals to it.
 
