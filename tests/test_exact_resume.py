@@ -33,6 +33,9 @@ ACCUMULATE = "train.accumulate=3"
 WORKERS = "loader.num_workers=2"
 SGD = "optimizer={name: sgd, lr: 0.05, momentum: 0.9}"
 PLATEAU = "scheduler={name: plateau, patience: 1, warmup_steps: 3}"
+BF16 = "train.precision=bf16"
+CNN = "model={name: cnn, channels: [8], hidden: [], norm: batch}"
+CLIPPED = "train.clip_norm=0.5"
 
 
 def train(*words: str, failpoints: str = "") -> Ended:
@@ -111,7 +114,14 @@ def test_every_failpoint_of_a_run_is_in_use() -> None:
 
 
 @pytest.mark.parametrize(
-    "overrides", [(ACCUMULATE,), (WORKERS,), (SGD, PLATEAU), ("data.augment=[cutmix]", "train.ema=null")]
+    "overrides",
+    [
+        (ACCUMULATE,),
+        (WORKERS,),
+        (SGD, PLATEAU),
+        ("data.augment=[cutmix]", "train.ema=null"),
+        (BF16, CNN, CLIPPED, ACCUMULATE),
+    ],
 )
 @pytest.mark.parametrize(
     ("point", "when"), [("step.after_backward", 4), ("step.after_optimizer", 5), ("ckpt.mid_write", 2), ("eval.mid", 1)]

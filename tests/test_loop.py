@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -62,8 +63,9 @@ def test_accumulated_batches_equal_one_big_batch(make: MakeExperiment) -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_clipping_bounds_the_update(make: MakeExperiment) -> None:
-    experiment = make(optimizer={"name": "sgd", "lr": 1.0}, train={"clip_norm": 1e-3})
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_clipping_bounds_the_update(precision: str, make: MakeExperiment) -> None:
+    experiment = make(optimizer={"name": "sgd", "lr": 1.0}, train={"clip_norm": 1e-3, "precision": precision})
     parts, plan = built(experiment)
     before = [parameter.detach().clone() for parameter in parts.model.parameters()]
     output = next(train_steps(parts, plan, Progress()))
@@ -72,6 +74,40 @@ def test_clipping_bounds_the_update(make: MakeExperiment) -> None:
     assert output.grad_norm is not None
     assert float(output.grad_norm) > 1e-3
     assert moved == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_average_is_of_the_weights_after_every_step(precision: str, make: MakeExperiment) -> None:
+    parts, plan = built(make(train={"ema": 0.5, "accumulate": 2, "precision": precision}))
+    assert parts.ema
+    expected = [parameter.detach().clone() for parameter in parts.model.parameters()]
+    for step, _ in enumerate(islice(train_steps(parts, plan, Progress()), 6), 1):
+        keep = min(0.5, (1 + step) / (10 + step))
+        for average, parameter in zip(expected, parts.model.parameters(), strict=True):
+            average.mul_(keep).add_(parameter.detach(), alpha=1 - keep)
+    for average, found in zip(expected, parts.ema.model.parameters(), strict=True):
+        torch.testing.assert_close(found, average, rtol=1e-5, atol=1e-7)
+
+
+def test_the_fast_path_computes_what_the_plain_one_does(make: MakeExperiment) -> None:
+    """channels_last, the fused optimizer and the pool before the activation, against a loop without any of them."""
+    parts, plan = built(make(model={"dropout": 0.0}))
+    plain = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 8), nn.ReLU(),
+        nn.Linear(8, 4),
+    )  # fmt: skip
+    for one, other in zip(plain.parameters(), parts.model.parameters(), strict=True):
+        one.data.copy_(other.data)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=0.01, foreach=False, fused=False)
+    for batch in parts.train.epoch(0):
+        optimizer.zero_grad()
+        prepared = parts.prepare(batch, 0)
+        nn.functional.cross_entropy(plain(prepared.inputs.contiguous()), prepared.targets).backward()
+        optimizer.step()
+    for _ in islice(train_steps(parts, plan, Progress()), len(parts.train)):
+        pass
+    for one, other in zip(plain.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -109,8 +145,16 @@ def test_gradients_that_always_overflow_fp16_end_the_run(make: MakeExperiment, m
         train(make(train={"epochs": 4, "precision": "fp16"}))
 
 
-def test_a_step_reads_nothing_back(make: MakeExperiment) -> None:
-    parts, plan = built(make(train={"clip_norm": 1.0, "accumulate": 2}))
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ({}, {"clip_norm": 1.0, "accumulate": 2}),
+        ({}, {"precision": "bf16", "ema": 0.9}),
+        ({"name": "digits", "augment": [{"name": "random_crop", "padding": 1}, "random_horizontal_flip"]}, {}),
+    ],
+)
+def test_a_step_reads_nothing_back(data: dict[str, Any], options: dict[str, Any], make: MakeExperiment) -> None:
+    parts, plan = built(make(data=data, train=options))
     steps = train_steps(parts, plan, Progress())
     next(steps)  # the DataLoader draws a seed, on the host, when an epoch begins
     with Reads() as reads:

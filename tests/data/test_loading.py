@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torchvision import transforms
 
-from trainkit.data import Batch, Split, TensorSource
+from trainkit import seeding
+from trainkit.data import Batch, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.loading import Loader, LoaderConfig
+from trainkit.data.transforms import preparation
 from trainkit.errors import DataError
 
 CPU = torch.device("cpu")
@@ -100,6 +103,23 @@ def test_index_is_the_place_in_the_source() -> None:
     batches = list(LoaderConfig(batch_size=8).train_loader(part, 0, CPU).epoch())
     assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == [*range(40, 60)]
     assert all(torch.equal(batch.targets, batch.index) for batch in batches)
+
+
+def test_batches_are_what_samples_one_by_one_would_be() -> None:
+    pixels = torch.randint(0, 256, (70, 3, 4, 4), dtype=torch.uint8)
+    images = Split(TensorSource(pixels, torch.arange(70)), torch.arange(69, 19, -1))
+    spec = DataSpec(
+        shape=(3, 4, 4), target=TargetSpec(kind="class", size=70), image=True, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)
+    )
+    prepare = preparation(spec, (), 0, CPU)
+    order = seeding.permutation(50, 7, "order", 2)
+    one_by_one = transforms.Compose([transforms.ToTensor(), transforms.Normalize(spec.mean, spec.std)])
+    batches = [prepare(batch, 2) for batch in LoaderConfig(batch_size=16).train_loader(images, 7, CPU).epoch(2)]
+    assert [len(batch.index) for batch in batches] == [16, 16, 16, 2]
+    expected = [69 - position for position in order.tolist()]
+    assert torch.cat([batch.targets for batch in batches]).tolist() == expected
+    samples = [one_by_one(pixels[number].permute(1, 2, 0).numpy()) for number in expected]
+    torch.testing.assert_close(torch.cat([batch.inputs for batch in batches]), torch.stack(samples))
 
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:
