@@ -15,6 +15,7 @@ net = NeuralNetClassifier(
     network(options.model),
     criterion=nn.CrossEntropyLoss,
     optimizer=torch.optim.Adam,
+    lr=1e-3,
     batch_size=BATCH_SIZE,
     max_epochs=options.epochs,
     iterator_train__shuffle=True,
