@@ -22,6 +22,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ordinary"))
 
 
 @pytest.fixture(autouse=True)
+def denormals() -> None:
+    """A run on the CPU lets its process flush them, and Hypothesis then refuses to make floating-point numbers."""
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
 def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs in an empty directory, and no variable of the machine reaches it."""
     for variable in (

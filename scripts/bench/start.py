@@ -48,7 +48,7 @@ def main() -> None:
         sides = {
             "`import torch, torch._dynamo`": lambda: seconds("-c", IMPORTS),
             "`trainkit train` to the end of the first step": lambda: seconds("-c", FIRST_STEP, "train", str(config)),
-            "`trainkit --help`": lambda: seconds("-m", "trainkit", "--help"),
+            "`--help`": lambda: seconds("-m", "trainkit", "--help"),
         }
         rounds(sides, 1)  # the files are in memory from here on
         found = rounds(sides, options.rounds)

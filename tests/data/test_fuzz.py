@@ -175,12 +175,6 @@ def test_damaged_tensors(suffix: str) -> None:
     check()
 
 
-@pytest.fixture(autouse=True)
-def denormals() -> None:
-    """Hypothesis makes no floating-point numbers in a process that flushes them, as a run on the CPU lets it do."""
-    torch.set_flush_denormal(False)
-
-
 DTYPES = st.one_of(
     arrays.boolean_dtypes(), arrays.integer_dtypes(), arrays.unsigned_integer_dtypes(), arrays.floating_dtypes(),
     arrays.complex_number_dtypes(), arrays.byte_string_dtypes(), arrays.datetime64_dtypes(),
