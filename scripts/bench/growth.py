@@ -18,8 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from pictures import pictures
 from timing import print_json
 
 
@@ -55,17 +54,6 @@ np.savez(sys.argv[2], inputs=np.tile(inputs, (times, 1, 1, 1)), targets=np.tile(
     path = place / f"mnist{times}.npz"
     subprocess.run([sys.executable, "-c", program, root, str(path), str(times)], check=True)
     return path
-
-
-def pictures(place: Path, count: int) -> Path:
-    """JPEGs of 64 x 64 in ten folders."""
-    random = np.random.default_rng(0)
-    for number in range(count):
-        folder = place / f"pictures{count}" / str(number % 10)
-        folder.mkdir(parents=True, exist_ok=True)
-        small = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(small).resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"{number}.jpg", quality=90)
-    return place / f"pictures{count}"
 
 
 def jobs(root: str, place: Path) -> Iterator[dict[str, object]]:

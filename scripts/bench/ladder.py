@@ -1,6 +1,6 @@
 """Where the time of a step goes: from what the machine can do to what the whole command takes.
 
-    python scripts/bench/ladder.py configs/mnist_cnn.yaml data.root=data
+    python scripts/bench/ladder.py configs/mnist_cnn.yaml data.root=data train.precision=fp32
     python scripts/bench/ladder.py configs/mnist_mlp.yaml data.root=data train.precision=bf16
 
 The rungs are measured in interleaved rounds in one process, on the model, loss, optimizer, batch size and data of the
@@ -128,7 +128,7 @@ def main() -> None:
     with FlopCounterMode(display=False) as counter:
         by_hand(stepped, lambda: iter(prepared), 1, stepped.optimizer)
     gflop = counter.get_total_flops() / 1e9
-    dtype = torch.bfloat16 if experiment.train.precision == "bf16" else torch.float32
+    dtype = torch.bfloat16 if stepped.precision.name == "bf16" else torch.float32
     peaks = {str(kind).removeprefix("torch."): round(peak(kind), 1) for kind in (torch.float32, torch.bfloat16)}
     print(f"{options.config.name} {' '.join(options.overrides)}: {gflop:.3f} GFLOP a step of {batch_size}")
     print(f"machine peak, GFLOP/s: {peaks}\n")

@@ -1,6 +1,7 @@
 """The shortest loop by hand for data that is resident in memory: no records, no checkpoints, nothing configurable.
 
-With `--best` as one who knows would write it: channels_last, fused Adam, ReLU after the pool.
+With `--best` as one who knows would write it: channels_last, fused Adam, ReLU after the pool, samples picked by
+`index_select`, and evaluation in batches whose layers are small enough for the allocator to use their memory again.
 """
 
 import torch
@@ -10,6 +11,7 @@ from torchvision.datasets import MNIST
 
 options = arguments()
 best = options.best
+EVAL_BATCH_SIZE = 256 if best else 1000
 torch.manual_seed(options.seed)
 
 
@@ -42,7 +44,7 @@ optimizer = torch.optim.Adam(model.parameters(), fused=best or None)
 def train() -> None:
     model.train()
     for index in train_index[torch.randperm(len(train_index))].split(BATCH_SIZE):
-        batch = prepare(inputs[index])
+        batch = prepare(inputs.index_select(0, index) if best else inputs[index])
         if best:
             batch = batch.contiguous(memory_format=torch.channels_last)
         loss = functional.cross_entropy(model(batch), targets[index])
@@ -56,7 +58,7 @@ def accuracy(pixels: torch.Tensor, labels: torch.Tensor) -> float:
     with torch.inference_mode():
         found = [
             (model(prepare(x)).argmax(1) == y).sum()
-            for x, y in zip(pixels.split(1000), labels.split(1000), strict=True)
+            for x, y in zip(pixels.split(EVAL_BATCH_SIZE), labels.split(EVAL_BATCH_SIZE), strict=True)
         ]
     return float(torch.stack(found).sum()) / len(labels)
 
