@@ -13,6 +13,7 @@ import trainkit
 from tests.command import bare
 from tests.conftest import MakeExperiment
 from trainkit import cli
+from trainkit.commands.reference import FAMILIES
 
 BARE = "data: digits\nmodel: mlp\n"
 
@@ -146,7 +147,7 @@ def test_version(run: Run) -> None:
 
 def test_list_names_everything(run: Run) -> None:
     brief = run("list").out.splitlines()
-    assert [line for line in brief if line and line[0] != " "] == list(cli.FAMILIES)
+    assert [line for line in brief if line and line[0] != " "] == list(FAMILIES)
     assert "      lr = 0.001   (number > 0)" in brief
     assert "      step_size is required   (whole number >= 1)" in brief
     assert "      early_stopping = null   (mapping of patience, min_delta or null)" in brief

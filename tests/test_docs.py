@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 from trainkit import merging
-from trainkit.cli import app
+from trainkit.commands import app
 from trainkit.experiment import load
 
 ROOT = Path(__file__).parent.parent

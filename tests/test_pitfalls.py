@@ -42,7 +42,7 @@ def built(experiment: ExperimentConfig) -> tuple[Data, Parts, Plan]:
 
 def warned(experiment: ExperimentConfig) -> list[str]:
     data, parts, plan = built(experiment)
-    return building.warnings(experiment, data, parts, plan)
+    return list(building.warnings(experiment, data, parts, plan))
 
 
 def refused(experiment: ExperimentConfig, kind: type[TrainkitError] = ConfigError) -> str:
@@ -245,7 +245,7 @@ def test_training_never_sees_a_val_or_test_sample(make: MakeExperiment, monkeypa
 
     experiment = make(data={"test_samples": 50}, loader={"batch_size": 16, "eval_batch_size": 25, "num_workers": 0})
     _, data, _ = building.open_data(experiment)
-    monkeypatch.setattr("trainkit.run.open_data", lambda _: (experiment, data, None))
+    monkeypatch.setattr("trainkit.building.open_data", lambda _: (experiment, data, None))
     monkeypatch.setattr(Split, "take", take)
     train(experiment)
     names = {id(split.index): name for name, split in data._splits().items() if split}
@@ -346,15 +346,15 @@ class Pooled(nn.Module):
         (
             Coloured,
             (
-                "model: a trial batch of shape (2, 1, 8, 8) does not pass through in layer conv (Conv2d): "
-                "… to have 3 channels, but got 1 channels instead"
+                "model: a trial batch of shape (2, 1, 8, 8) does not pass through layer conv (Conv2d): "
+                "it takes 3 channels but got (2, 1, 8, 8); in_channels=1 would fit"
             ),
         ),
         (
             Pooled,
             (
-                "model: a trial batch of shape (2, 1, 8, 8) does not pass through in layer head (Linear): "
-                "… shapes cannot be multiplied (2x72 and 128x4)"
+                "model: a trial batch of shape (2, 1, 8, 8) does not pass through layer head (Linear): "
+                "it takes 128 features but got (2, 72); in_features=72 would fit"
             ),
         ),
         (

@@ -76,11 +76,29 @@ def test_endings_that_losses_apply_themselves(last: nn.Module, name: str) -> Non
 def test_the_layer_that_does_not_fit_is_named() -> None:
     inner = nn.Sequential(nn.Linear(192, 64), nn.ReLU(), nn.Linear(65, 10))
     model = nn.Sequential(nn.Flatten(), inner)
-    with pytest.raises(
-        ConfigError, match=r"shape \(2, 3, 8, 8\) does not pass through in layer 1.2 \(Linear\): .*\(2x64 and 65x10\)"
-    ):
+    fits = r"it takes 65 features but got \(2, 64\); in_features=64 would fit$"
+    with pytest.raises(ConfigError, match=r"shape \(2, 3, 8, 8\) does not pass through layer 1.2 \(Linear\): " + fits):
         probe.run(model, INPUTS)
     assert not inner[2]._forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("layers", "advice"),
+    [
+        ([nn.Conv2d(1, 4, 3)], "it takes 1 channels but got (2, 3, 8, 8); in_channels=3 would fit"),
+        ([nn.BatchNorm2d(4)], "it takes 4 features but got (2, 3, 8, 8); num_features=3 would fit"),
+        ([nn.Linear(192, 10)], "it takes 192 features but got (2, 3, 8, 8); a flatten(1) before it would fit"),
+        (
+            [nn.Linear(100, 10)],
+            "it takes 100 features but got (2, 3, 8, 8); a flatten(1) before it and in_features=192 would fit",
+        ),
+        ([nn.MaxPool2d(9)], "Given input size: (3x8x8). Calculated output size: (3x0x0). Output size is too small"),
+    ],
+)
+def test_what_would_fit_is_said(layers: list[nn.Module], advice: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        probe.run(nn.Sequential(*layers), INPUTS)
+    assert str(caught.value).endswith(f"): {advice}")
 
 
 def test_a_model_that_gives_no_tensor() -> None:

@@ -14,14 +14,14 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from torch import Tensor, nn
 
 from tests.conftest import MakeExperiment, equal, records, weights
-from trainkit import drawing, loop, registry, visuals
+from trainkit import answers, drawing, loop, registry
+from trainkit.answers import Answers
 from trainkit.building import build, open_data
 from trainkit.data import DataSpec, TargetSpec
 from trainkit.drawing import Tile, confusion_picture, pixels, sheet, spread
 from trainkit.experiment import LogConfig
 from trainkit.models import register_model
 from trainkit.run import resume, train
-from trainkit.visuals import Answers
 
 CPU = torch.device("cpu")
 SWITCHES = [
@@ -259,7 +259,7 @@ def test_a_pass_that_fails_is_one_warning_for_all_that_need_it(
     def evaluate(*arguments: object) -> None:
         raise OSError("the data are gone")
 
-    monkeypatch.setattr(visuals, "evaluate", evaluate)
+    monkeypatch.setattr(answers, "evaluate", evaluate)
     result = train(make(log=ON))
     assert result.metrics
     assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")] == [
@@ -358,7 +358,7 @@ def test_no_pass_over_the_val_split_that_nothing_needs(make: MakeExperiment, mon
         passes += 1
         return loop.evaluate(*arguments)
 
-    monkeypatch.setattr(visuals, "evaluate", evaluate)
+    monkeypatch.setattr(answers, "evaluate", evaluate)
     train(make(log={**OFF, "histograms": True, "feature_maps": True, "graph": True, "hparams": True}))
     assert passes == 0
     train(make(log=ON))

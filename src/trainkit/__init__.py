@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from trainkit.models import ModelConfig as ModelConfig
     from trainkit.models import register_model as register_model
     from trainkit.optimizers import OptimizerConfig as OptimizerConfig
+    from trainkit.prediction import Prediction as Prediction
+    from trainkit.prediction import predict as predict
     from trainkit.progress import Progress as Progress
     from trainkit.registry import register as register
     from trainkit.run import resume as resume
@@ -57,6 +59,7 @@ _homes = {
     "OptimizerConfig": "optimizers",
     "Parts": "loop",
     "Plan": "loop",
+    "Prediction": "prediction",
     "Progress": "progress",
     "SchedulerConfig": "schedulers",
     "Split": "data",
@@ -70,6 +73,7 @@ _homes = {
     "fit": "loop",
     "load": "experiment",
     "open_data": "building",
+    "predict": "prediction",
     "register": "registry",
     "register_dataset": "data",
     "register_model": "models",

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
+from trainkit import device as devices
 from trainkit import probe, seeding
 from trainkit.data import Data, DataSpec
 from trainkit.data.transforms import ImageDataConfig, preparation
 from trainkit.device import Precision
 from trainkit.ema import Ema
-from trainkit.errors import ConfigError, DataError
+from trainkit.errors import ConfigError, DataError, Suspicion, and_more
 from trainkit.experiment import ExperimentConfig, check, metrics_of, monitored, steps_of
 from trainkit.loop import EvalParts, Parts, Plan, evaluating
 from trainkit.models.vision import LibraryModelConfig
+from trainkit.schedulers import StaircaseConfig
 
 
 def open_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data, str | None]:
@@ -36,6 +38,31 @@ def open_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data, str
         # From here on the run is one on the stand-in: its config, its resume, its evaluation.
         used = experiment.model_copy(update={"data": stand_in})
         return used, stand_in.open(experiment.seed), str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An experiment with its data, ready to be built."""
+
+    experiment: ExperimentConfig
+    """As it will really be run: with the data and the precision that are used."""
+    data: Data
+    device: torch.device
+    missing: str | None
+    """Why it is not the data asked for; None where it is."""
+
+
+def open_experiment(experiment: ExperimentConfig) -> Opened:
+    """Choose the device, read the data, and decide what was left open.
+
+    Raises:
+        StorageError: there is no such device.
+        DataError: the data is missing and nothing may stand in for it.
+    """
+    device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
+    experiment, data, missing = open_data(experiment)
+    precision = devices.choose_precision(experiment.train.precision, device)
+    return Opened(experiment.with_precision(precision), data, device, missing)
 
 
 LARGE = 50.0
@@ -120,40 +147,56 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     return parts, plan
 
 
-def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[str]:
+def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[Suspicion]:
     """What is allowed but probably not meant."""
-    found = [*parts.notes, *data.suspicions()]
+    found = [*(Suspicion("weights", note) for note in parts.notes), *data.suspicions()]
+
+    def warn(code: str, text: str) -> None:
+        found.append(Suspicion(code, text))
+
     batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), None)
     two = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
     with evaluating(parts.model), torch.no_grad():
         if not isinstance(experiment.model, LibraryModelConfig):  # whose authors know what they do
             found += probe.suspicions(parts.model, *two)
         if unused := probe.unreached(parts.model, *two):
-            found.append(
-                f"model: in evaluation the outputs do not depend on {unused[0]}{_and_more(unused)}, "
-                "which may not be trained"
-            )
+            text = f"in evaluation the outputs do not depend on {and_more(unused)}, which may not be trained"
+            warn("no-gradient", f"model: {text}")
     if not data.spec.image and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE:
-        found.append(f"data: inputs reach {largest:.4g}; networks learn best from numbers around 0 of size 1")
+        warn("large-inputs", f"data: inputs reach {largest:.4g}; networks learn best from numbers around 0 of size 1")
     if data.spec.target.kind == "number" and (largest := float(data.train.targets.abs().max())) > LARGE_TARGET:
-        found.append(
-            f"data: targets reach {largest:.4g}, far from a network's first answers; give them in larger units"
-        )
+        text = f"targets reach {largest:.4g}, far from a network's first answers; give them in larger units"
+        warn("large-targets", f"data: {text}")
     if experiment.train.limit_batches:
-        found.append(f"train.limit_batches: only {plan.batches_per_epoch} batches an epoch; the results mean little")
+        text = f"only {plan.batches_per_epoch} batches an epoch; the results mean little"
+        warn("limit-batches", f"train.limit_batches: {text}")
     low, high = experiment.optimizer.usual_lr
     if not low <= experiment.optimizer.lr <= high:
         name = type(experiment.optimizer).model_fields["name"].default
-        found.append(f"optimizer.lr: {experiment.optimizer.lr:g} is unusual for {name} ({low:g} to {high:g})")
+        text = f"{experiment.optimizer.lr:g} is unusual for {name} ({low:g} to {high:g})"
+        warn("unusual-lr", f"optimizer.lr: {text}")
     if experiment.loader.batch_size > len(data.train):
-        found.append(f"loader.batch_size: {experiment.loader.batch_size} exceeds the {len(data.train)} samples")
+        text = f"{experiment.loader.batch_size} exceeds the {len(data.train)} samples"
+        warn("batch-size", f"loader.batch_size: {text}")
     if experiment.loader.batch_size == 1:
-        found.append("loader.batch_size: 1 is slow and noisy; 32 to 256 is usual for small inputs")
+        warn("batch-size", "loader.batch_size: 1 is slow and noisy; 32 to 256 is usual for small inputs")
     factor = experiment.scheduler.lr_factor(max_steps=plan.max_steps, steps_per_epoch=plan.steps_per_epoch)
     middle = factor(plan.max_steps * 3 // 4)
     if middle < 1e-4:
-        found.append(f"scheduler: a quarter before the end the learning rate is down to {middle:.0e} of its start")
+        text = f"a quarter before the end the learning rate is down to {middle:.0e} of its start"
+        warn("vanishing-lr", f"scheduler: {text}")
+    if isinstance(experiment.scheduler, StaircaseConfig) and factor(plan.max_steps - 1) == 1:
+        warn("idle-scheduler", f"scheduler: the run ends after {_length(plan)}, before the learning rate first drops")
+    evaluations = -(-plan.max_steps // plan.eval_every)
+    if plan.patience is not None and plan.patience >= evaluations:
+        text = f"the run has {evaluations} evaluations, so that a patience of {plan.patience} never ends it"
+        warn("idle-early-stopping", f"train.early_stopping: {text}")
     return found
+
+
+def _length(plan: Plan) -> str:
+    epochs = plan.epoch_at(plan.max_steps)
+    return f"{epochs:g} epoch{'s' * (epochs != 1)} ({plan.max_steps:,} steps)"
 
 
 def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: torch.device) -> None:
@@ -185,10 +228,6 @@ def _two_samples(spec: DataSpec, device: torch.device) -> tuple[Tensor, ...]:
 
 def _takes_lengths(model: nn.Module) -> bool:
     return "lengths" in inspect.signature(model.forward).parameters
-
-
-def _and_more(names: list[str]) -> str:
-    return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def _first_inputs(data: Data, parts: EvalParts) -> Tensor:

@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from trainkit import registry
-from trainkit.errors import ConfigError
+from trainkit.errors import ConfigError, nearest
 from trainkit.yamlfile import show
 
 
@@ -68,6 +68,9 @@ class Component:
             return self.default
         try:
             if name is None:
+                assert isinstance(value, Mapping)
+                if near := next((key for key in value if nearest(key, ["name"])), None):
+                    raise ConfigError(f"value is missing, and {near!r} is unknown; did you mean 'name'?")
                 raise ConfigError(f"value is missing; known: {', '.join(registry.names(self.family))}")
             if not isinstance(name, str):
                 raise ConfigError(f"expected text, got {show(name)}")

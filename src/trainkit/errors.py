@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -102,6 +102,21 @@ class StoppedError(TrainkitError):
         self.exit_code = 128 + signum
 
 
+class Suspicion(str):
+    """What is allowed but probably not meant: a sentence, with a code by which programs know what kind it is."""
+
+    __slots__ = ("code",)
+    code: str
+
+    def __new__(cls, code: str, text: str) -> Suspicion:
+        made = super().__new__(cls, text)
+        made.code = code
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # str's has no code
+        return self.code, str(self)
+
+
 # What beginners spell out, or shorten.
 _SYNONYMS = {"learning_rate": "lr", "wd": "weight_decay", "bs": "batch_size"}
 
@@ -140,6 +155,11 @@ def did_you_mean_path(path: Path) -> str:
             whole = missing.with_name(near) / path.relative_to(missing)
             return f"; did you mean {whole if whole.exists() else missing.with_name(near)}?"
     return ""
+
+
+def and_more(names: Sequence[str]) -> str:
+    """The first of several names, and how many there are more."""
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
 
 
 def printable(text: str) -> str:

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainkit import checkpoint, merging, snapshot
-from trainkit import device as devices
-from trainkit.building import build_eval, open_data
-from trainkit.data import DataSpec
+from trainkit import checkpoint, snapshot
+from trainkit.building import open_data
 from trainkit.errors import ConfigError, DataError
-from trainkit.experiment import parse
 from trainkit.loop import evaluate
 from trainkit.per_class import ClassScore, Tally
-from trainkit.rundir import RunDir
+from trainkit.restoring import restore
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +54,12 @@ def evaluate_checkpoint(
         raise ConfigError(
             *(f"command line: {item}: only data and loader can change in an evaluation" for item in wrong)
         )
-    path = RunDir(path).chosen if path.is_dir() else path
-    payload = checkpoint.load(path)
-    snapshot.experiment_of(path, payload)
-    experiment = parse(merging.override(snapshot.config_node(path, payload), overrides), beside=None)
-    chosen = devices.select(device)
+    restored = restore(path, device=device, overrides=overrides)
+    path, payload, experiment = restored.path, restored.payload, restored.experiment
+    spec, parts = restored.spec, restored.parts
     _, data, missing = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored())
     if missing:
         raise DataError(missing)
-    spec = DataSpec.from_plain(payload["spec"])
     if data.spec.target.uncounted() != spec.target.uncounted():
         raise DataError(f"{path}: trained for {spec.target.size} {spec.target.kind} targets, this data has others")
     if data.spec.shape[spec.padded :] != spec.shape[spec.padded :]:  # sequences may be longer or shorter
@@ -80,14 +74,12 @@ def evaluate_checkpoint(
     if data.spec.image and (data.spec.mean, data.spec.std) != (spec.mean, spec.std):
         notes.append("the normalisation of the training run is used, not the one given")
     samples = data.split(split)
-    parts = build_eval(experiment.restored(), spec, chosen)
-    checkpoint.load_weights(path, parts.model, checkpoint.final_weights(payload))
-    loader = experiment.loader.eval_loader(samples, chosen)
+    loader = experiment.loader.eval_loader(samples, parts.device)
     if spec.target.kind == "number":
         metrics = evaluate(parts, loader)
         assert metrics is not None
         return Evaluation(metrics, notes)
-    tally = Tally(spec.target, chosen)
+    tally = Tally(spec.target, parts.device)
     metrics = evaluate(parts, loader, watch=lambda batch, outcome: tally.update(outcome.outputs, batch.targets))
     assert metrics is not None
     return Evaluation(metrics, notes, tally.scores(), tally.confusion())

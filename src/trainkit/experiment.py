@@ -247,11 +247,12 @@ def located(node: Node) -> Iterator[None]:
     try:
         yield
     except (ConfigError, DataError, StorageError) as error:
-        problems = [_with_place(problem, node) for problem in error.problems]
+        problems = [place(problem, node) for problem in error.problems]
         raise type(error)(*problems).with_traceback(error.__traceback__) from None
 
 
-def _with_place(problem: str, node: Node) -> str:
+def place(problem: str, node: Node) -> str:
+    """Put the place in the config in front of a problem that begins with a key of it."""
     key = problem.partition(": ")[0]
     parts = re.findall(r"\w+", key)
     if not re.fullmatch(r"\w[\w.\[\]]*", key) or parts[0] not in ExperimentConfig.model_fields:

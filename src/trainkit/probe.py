@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from trainkit.errors import ConfigError
+from trainkit.errors import ConfigError, Suspicion
 
 AFFINE = (
     nn.Flatten,
@@ -20,6 +21,14 @@ AFFINE = (
     nn.modules.batchnorm._BatchNorm,
 )
 """Layers after which a linear function of the input is still one."""
+
+SIZES: tuple[tuple[type[nn.Module], str, int], ...] = (
+    (nn.Linear, "in_features", -1),
+    (nn.modules.conv._ConvNd, "in_channels", 1),
+    (nn.modules.batchnorm._BatchNorm, "num_features", 1),
+    (nn.RNNBase, "input_size", -1),
+)
+"""Layers with the attribute that has to be the size of an axis of what they are given."""
 
 WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -34,24 +43,38 @@ def run(model: nn.Module, *inputs: Tensor) -> Tensor:
         try:
             outputs = model(*inputs)
         except (RuntimeError, AssertionError) as error:  # torch's and timm's kinds for sizes that do not fit
-            name = inside[-1] if inside else ""
-            layer = f" in layer {name} ({type(model.get_submodule(name)).__name__})" if name else ""
+            name, given = inside[-1] if inside else ("", None)
+            layer = f" layer {name} ({type(model.get_submodule(name)).__name__})" if name else ""
+            advice = _misfit(model.get_submodule(name), given) if given is not None else None
             raise ConfigError(
                 f"model: a trial batch of shape {tuple(inputs[0].shape)} does not pass through{layer}: "
-                f"{str(error).splitlines()[0]}"
+                f"{advice or str(error).splitlines()[0]}"
             ) from error
     if not isinstance(outputs, Tensor):
         raise ConfigError(f"model: gives a {type(outputs).__name__}, expected a tensor")
     return outputs
 
 
-def suspicions(model: nn.Module, *inputs: Tensor) -> list[str]:
+def _misfit(layer: nn.Module, given: tuple[int, ...]) -> str | None:
+    """What a layer takes, what it was given, and what would fit; None where its sizes are not to blame."""
+    key, axis = next(((key, axis) for kind, key, axis in SIZES if isinstance(layer, kind)), ("", 0))
+    if not key or len(given) < 2 or given[axis] == (size := getattr(layer, key)):
+        return None
+    said = f"it takes {size} {key.partition('_')[2]} but got {given}"
+    flat = math.prod(given[1:])
+    if isinstance(layer, nn.Linear) and len(given) > 2:
+        fits = "" if flat == size else f" and {key}={flat}"
+        return f"{said}; a flatten(1) before it{fits} would fit"
+    return f"{said}; {key}={given[axis]} would fit"
+
+
+def suspicions(model: nn.Module, *inputs: Tensor) -> list[Suspicion]:
     """What a model does that is allowed, but usually a mistake.
 
     Two linear layers with nothing between them are one, unless the first is a bottleneck; and what ends with a softmax
     or a sigmoid does not give the logits that losses want.
     """
-    found: list[str] = []
+    found: list[Suspicion] = []
     # By the tensor's id and version: an operation in place makes another one of it.
     origins: dict[tuple[int, int], tuple[str, nn.Module] | None] = {}
     kept: list[Tensor] = []  # alive, so that no other tensor gets the same id
@@ -62,7 +85,8 @@ def suspicions(model: nn.Module, *inputs: Tensor) -> list[str]:
         origin = origins.get((id(given), given._version))
         if isinstance(module, WEIGHTED):
             if origin and not _bottleneck(origin[1], module):
-                found.append(f"model: nothing but linear steps from {origin[0]} to {name}; is an activation missing?")
+                text = f"model: nothing but linear steps from {origin[0]} to {name}; is an activation missing?"
+                found.append(Suspicion("no-activation", text))
             origin = (name, module)
         elif not isinstance(module, AFFINE):
             origin = None
@@ -84,7 +108,8 @@ def suspicions(model: nn.Module, *inputs: Tensor) -> list[str]:
     for name, module in model.named_modules():
         found += _hidden(name, module)
     if ending := _ending(outputs, [module for module in model.modules() if not any(module.children())]):
-        found.append(f"model: ends with {ending}, but losses here take logits and apply it themselves; leave it out")
+        text = f"model: ends with {ending}, but losses here take logits and apply it themselves; leave it out"
+        found.append(Suspicion("no-logits", text))
     return found
 
 
@@ -105,20 +130,22 @@ def unreached(model: nn.Module, *inputs: Tensor) -> list[str]:
     return [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
 
 
-def _hidden(name: str, module: nn.Module) -> list[str]:
+def _hidden(name: str, module: nn.Module) -> list[Suspicion]:
     """Layers and tensors that torch does not see in a module, because they are plain attributes."""
-    found: list[str] = []
+    found: list[Suspicion] = []
     for key, value in vars(module).items():
         place = f"{name}.{key}" if name else key
         items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
         if not key.startswith("_") and any(isinstance(item, nn.Module) for item in items):
-            found.append(f"model: the layers in {place} are in a plain list and are not trained; use nn.ModuleList")
+            text = f"model: the layers in {place} are in a plain list and are not trained; use nn.ModuleList"
+            found.append(Suspicion("plain-list", text))
         # What spectral_norm and weight_norm compute from parameters of that name is none of ours.
         if isinstance(value, Tensor) and not any(parameter.startswith(f"{key}_") for parameter in module._parameters):
-            found.append(
+            text = (
                 f"model: {place} is a plain tensor, which does not move with the model and is in no checkpoint; "
                 f"use self.register_buffer({key!r}, …)"
             )
+            found.append(Suspicion("plain-tensor", text))
     return found
 
 
@@ -144,12 +171,18 @@ def _ending(outputs: Tensor, layers: list[nn.Module]) -> str | None:
 
 
 @contextmanager
-def _entered(model: nn.Module) -> Iterator[list[str]]:
-    """The names of the modules that have begun and not ended, innermost last."""
-    inside: list[str] = []
+def _entered(model: nn.Module) -> Iterator[list[tuple[str, tuple[int, ...] | None]]]:
+    """The names of the modules that have begun and not ended, with the shapes of their inputs, innermost last."""
+    inside: list[tuple[str, tuple[int, ...] | None]] = []
+
+    def enter(name: str, given: object) -> None:
+        inside.append((name, tuple(given.shape) if isinstance(given, Tensor) else None))
+
     handles = []
     for name, module in model.named_modules():
-        handles.append(module.register_forward_pre_hook(lambda module, args, name=name: inside.append(name)))
+        handles.append(
+            module.register_forward_pre_hook(lambda module, args, name=name: enter(name, args[0] if args else None))
+        )
         handles.append(module.register_forward_hook(lambda module, args, made: inside.__delitem__(-1)))
     try:
         yield inside

@@ -86,6 +86,8 @@ class EndRecord:
     """Said once, after the last step of a run that reached its end."""
 
     headline: str
+    curves: tuple[str, ...]
+    """What the curves of the run say, and what to try."""
     commands: Mapping[str, str]
     """What a user would type next, by purpose."""
 

@@ -14,7 +14,7 @@ import torch
 
 from trainkit import atomic, checkpoint, resuming, run_report, rundir, seeding, snapshot, yamlfile
 from trainkit import device as devices
-from trainkit.building import build, open_data, warnings
+from trainkit.building import build, open_data, open_experiment, warnings
 from trainkit.errors import (
     DataError,
     StoppedError,
@@ -62,13 +62,12 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
         TrainkitError: with the reason, and the exit code that `trainkit train` ends with.
     """
     rundir.check_writable(experiment.name, run_dir)
-    device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
     asked = experiment.data.to_plain()["name"]
-    experiment, data, missing = open_data(experiment)
-    experiment = experiment.with_precision(devices.choose_precision(experiment.train.precision, device))
-    parts, plan = build(experiment, data, device)
+    opened = open_experiment(experiment)
+    experiment, data = opened.experiment, opened.data
+    parts, plan = build(experiment, data, opened.device)
     used = experiment.data.to_plain()["name"]
-    fallback = {"asked": asked, "used": used, "why": missing} if missing else None
+    fallback = {"asked": asked, "used": used, "why": opened.missing} if opened.missing else None
     digests = data.digests()
     with rundir.create(experiment.name, run_dir) as directory:
         directory.tell(
@@ -217,7 +216,10 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
         metrics = _final_metrics(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
         reason = None if plan.finished(progress) else OUT_OF_TIME
-        directory.tell(status="finished", reason=reason, exit_code=0, ended_at=rundir.now(), metrics=metrics)
+        curves = run_report.verdicts(job)
+        directory.tell(
+            status="finished", reason=reason, exit_code=0, ended_at=rundir.now(), metrics=metrics, curves=curves
+        )
         how = f"{directory.chosen.name} of step {_chosen_step(job)}"
         how += f", stopped early at step {progress.step}" if progress.stopped_early else ""
         how += f", {reason} at step {progress.step} of {plan.max_steps}" if reason else ""

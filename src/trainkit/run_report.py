@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 import torch
 
 from trainkit import device as devices
-from trainkit import registry, rundir
+from trainkit import history, registry, rundir
+from trainkit.baseline import guessing
+from trainkit.diagnosis import diagnose
 from trainkit.errors import (
     ConfigError,
     DivergedError,
@@ -136,7 +138,19 @@ def last_lines(
     }
     if longer is not None:
         commands["go on"] = f"{python_path}trainkit train --resume {directory.path} {longer}".rstrip()
-    return EndRecord(f"{numbers}  ({how}{instead})", commands)
+    curves = tuple(directory.story.get("curves", []))
+    return EndRecord(f"{numbers}  ({how}{instead})", curves, commands)
+
+
+def verdicts(job: Job) -> list[str]:
+    """What the curves say, in words; nothing of a run that was a quick try."""
+    train, optimizer = job.experiment.train, job.experiment.optimizer
+    if train.limit_batches:
+        return []
+    target = job.data.spec.target
+    mark = guessing(job.parts.loss_fn, job.data.train, target, job.experiment.loss.num_outputs(target))
+    found = diagnose(history.read(job.directory.metrics), guessing=mark, lr=optimizer.lr, epochs=train.epochs)
+    return list(map(str, found))
 
 
 def longer(experiment: ExperimentConfig, progress: Progress) -> str | None:

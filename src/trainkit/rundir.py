@@ -86,15 +86,15 @@ class RunDir:
         self.close()
 
 
-def create(name: str, at: Path | None = None, *, kind: Literal["run", "sweep"] = "run") -> RunDir:
+def create(name: str, at: Path | None = None, *, kind: Literal["run", "sweep", "lr-find"] = "run") -> RunDir:
     """Make a new run directory: `at`, or below `runs/` (or TRAINKIT_RUNS_DIR) with a name that nobody else has.
 
-    A sweep's has a name that ends in `-sweep`, and trials instead of checkpoints in it.
+    A sweep's has a name that ends in `-sweep`, and trials instead of checkpoints in it; those of `lr-find` are alike.
 
     Raises:
         StorageError: it cannot be made, or `at` is there already.
     """
-    suffix, inner = ("-sweep", "trials") if kind == "sweep" else ("", "checkpoints")
+    suffix, inner = {"run": ("", "checkpoints"), "sweep": ("-sweep", "trials"), "lr-find": ("-lr-find", "tb")}[kind]
     path = at or _runs() / name / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}{suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

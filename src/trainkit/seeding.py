@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,18 @@ def set_global_state(state: dict[str, Any]) -> None:
     """The inverse of `global_state`."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
+
+
+@contextmanager
+def generators_restored() -> Iterator[None]:
+    """What code inside draws disturbs no other stream: the global generators are afterwards as they were."""
+    python, arrays, tensors = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+        torch.default_generator.set_state(tensors)
 
 
 def uniform(index: Tensor, seed: int, *key: str | int) -> Tensor:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from trainkit import yamlfile
 from trainkit.config import Component, Config
-from trainkit.errors import ConfigError, did_you_mean
+from trainkit.errors import ConfigError, did_you_mean, nearest
 from trainkit.yamlfile import COMMAND_LINE, Node, Where, show
 
 Place = tuple[str | int, ...]
@@ -85,7 +85,11 @@ def explain(error: ValidationError, config_class: type[Config], node: Node) -> l
     for detail in error.errors(include_url=False):
         groups.setdefault(_path(detail, node), []).append(detail)
     problems: list[tuple[tuple[bool, bool, str, int, int], str]] = []
+    unknown = {path for path, details in groups.items() if details[0]["type"] == "extra_forbidden"}
     for path, details in groups.items():
+        # A section that is missing because its name is misspelled is told of once.
+        if details[0]["type"] == "missing" and any(nearest(str(other[-1]), map(str, path)) for other in unknown):
+            continue
         # Of a union's members, the one that got furthest is the one that was meant.
         if len(path) < len(details[0]["loc"]) and any(path == other[: len(path)] != other for other in groups):
             continue
@@ -203,7 +207,8 @@ def _unknown_key(path: Place, config_class: type[Config], root: Node) -> str:
     *_, node = _along(path, root)
     if re.fullmatch(r"[0-9]\w*", key) and node.value is None and not node.text:  # {lr: 0,1}
         return f"{message}; decimals follow a point, not a comma"
-    known = [name for name in owner.model_fields if not (tag and name == "name")]
+    *_, parent = _along(path[:-1], root)
+    known = [name for name in owner.model_fields if name != "name" or not (tag and parent.child("name"))]
     elsewhere = [
         f"{section}.{key}"
         for section, field in config_class.model_fields.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -16,22 +15,21 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
 from trainkit import checkpoint
-from trainkit.data import Batch, Data, TargetSpec
+from trainkit.answers import Answers, answers_of
+from trainkit.data import Batch, Data
 from trainkit.drawing import Tile, confusion_picture, pixels, sheet, spread
 from trainkit.errors import printable
 from trainkit.experiment import ExperimentConfig
-from trainkit.loop import Parts, evaluate
-from trainkit.losses import Outcome
-from trainkit.metrics import decisions, squared_error
+from trainkit.loop import Parts
 from trainkit.per_class import Tally, class_names
 from trainkit.progress import Progress
 from trainkit.records import EndRecord, EpochRecord, EvalRecord, NoteRecord, Record, Sink, StartRecord
 from trainkit.rundir import RunDir
 from trainkit.sinks.tensorboard import write_hparams
+from trainkit.survey import first_batch
 
 T = TypeVar("T")
 
@@ -111,25 +109,13 @@ class Visuals:
         if self.parts.val is None:
             raise ValueError("there is no val split")
         self.parts.model.load_state_dict(checkpoint.final_weights(checkpoint.load(self.directory.chosen)))
-        outputs: list[Tensor] = []
-        targets: list[Tensor] = []
-
-        def watch(batch: Batch, outcome: Outcome) -> None:
-            outputs.append(outcome.outputs.float())
-            targets.append(batch.targets)
-
-        if evaluate(self.parts, self.parts.val, self.stop, watch) is None:
+        answers = answers_of(self.parts, self.parts.val, self.data.spec.target, self.stop)
+        if answers is None:
             raise InterruptedError("stopped")
-        return Answers(torch.cat(outputs), torch.cat(targets), self.data.spec.target)
+        return answers
 
     def _first_batch(self) -> None:
-        draw = next(iter(self.parts.train.batches))
-        # By position, not through the loader, whose workers would read ahead for nothing.
-        batch = self.parts.prepare(self.data.train[draw._replace(positions=draw.positions[:SHOWN])], 0)
-        pictures = pixels(batch.inputs, self.data.spec)
-        labels = [_words(target, self.data.spec.target) for target in batch.targets]
-        tiles = [Tile(picture, label) for picture, label in zip(pictures, labels, strict=True)]
-        self._image("pictures/train", sheet("The first training batch, as the model sees it", tiles))
+        self._image("pictures/train", first_batch(self.parts, self.data))
 
     def _predictions(self, answers: Answers) -> None:
         assert self.data.val is not None
@@ -204,70 +190,3 @@ class Visuals:
         values = {section: plain[section] for section in HYPER}
         self.writer.flush()  # TensorBoard reads the files of a run one after the other
         write_hparams(self.directory.tensorboard, values, self.directory.story["metrics"], self.progress.step)
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What a model says of some samples."""
-
-    outputs: Tensor
-    """Shape (n, num_outputs)."""
-    targets: Tensor
-    """Shape (n,) or (n, size)."""
-    target: TargetSpec
-
-    def at(self, places: Tensor) -> Answers:
-        """Of these samples alone, on the CPU."""
-        return Answers(self.outputs[places].cpu(), self.targets[places].cpu(), self.target)
-
-    def chances(self) -> Tensor:
-        """Of every class or label, shape (n, size)."""
-        if self.target.kind == "class" and self.outputs.shape[1] > 1:
-            return self.outputs.softmax(1)
-        chances = self.outputs.sigmoid()
-        return torch.cat([1 - chances, chances], 1) if self.target.kind == "class" else chances
-
-    def wrong(self) -> Tensor:
-        """Shape (n,), bool. No number is ever quite right."""
-        if self.target.kind == "number":
-            return torch.ones_like(self.targets[:, 0], dtype=torch.bool)
-        differs = decisions(self.outputs, self.target) != self.targets
-        return differs if differs.ndim == 1 else differs.any(1)
-
-    def errors(self) -> Tensor:
-        """How wrong each answer is, shape (n,): minus the logarithm of the truth's probability; of numbers, squared."""
-        if self.target.kind == "number":
-            return squared_error(self.outputs, self.targets)
-        if self.target.kind == "class" and self.outputs.shape[1] > 1:
-            return functional.cross_entropy(self.outputs, self.targets, reduction="none")
-        targets = self.targets.view(len(self.targets), -1).float()
-        return functional.binary_cross_entropy_with_logits(self.outputs, targets, reduction="none").mean(1)
-
-    def worst(self, count: int) -> Tensor:
-        """The places of the wrong answers with the largest errors, the worst first."""
-        errors = torch.where(self.wrong(), self.errors(), -math.inf)
-        values, places = errors.topk(min(count, len(errors)))
-        return places[values > -math.inf].cpu()
-
-    def tiles(self, pictures: Tensor) -> list[Tile]:
-        """Pictures with what they are and what the model says that they are."""
-        truths = [_words(target, self.target) for target in self.targets]
-        if self.target.kind == "number":
-            said = [_words(outputs, self.target) for outputs in self.outputs]
-            return [Tile(*each) for each in zip(pictures, truths, said, strict=True)]
-        decided = decisions(self.outputs, self.target)
-        said = [_words(decision, self.target) for decision in decided]
-        sure = [""] * len(said)
-        if self.target.kind == "class":
-            sure = [f"{chance:.0%}" for chance in self.chances().gather(1, decided[:, None])[:, 0].tolist()]
-        return [Tile(*each) for each in zip(pictures, truths, said, sure, self.wrong().tolist(), strict=True)]
-
-
-def _words(value: Tensor, target: TargetSpec) -> str:
-    """A target, or what stands for one, as a person would write it."""
-    if target.kind == "number":
-        return ", ".join(f"{number:.4g}" for number in value.tolist())
-    names = class_names(target)
-    if value.ndim == 0:
-        return names[int(value)]
-    return ", ".join(name for name, there in zip(names, value.tolist(), strict=True) if there > 0.5) or "none"

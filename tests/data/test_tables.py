@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainkit.data.base import Data
+from trainkit.data.base import Column, Data, DataSpec
 from trainkit.data.tables import CsvConfig, DiabetesConfig, SklearnTableConfig
 from trainkit.data.transforms import preparation
 from trainkit.errors import DataError
@@ -78,6 +78,24 @@ def test_csv_categories_and_means_come_from_the_training_rows_alone() -> None:
     data = read(text, test="test.csv", missing="mean", standardize=False)
     assert data.test is not None
     assert data.test.source.take(torch.tensor([0])).inputs.tolist() == [[2.0, 0, 0]]
+
+
+def test_csv_columns_are_in_the_spec() -> None:
+    text = "species,weight,colour\ncat,1,red\ndog,,blue\ndog,5,\n"
+    spec = read(text, missing="mean").spec
+    assert spec.columns == (Column(name="weight", mean=3.0), Column(name="colour", categories=("", "blue", "red")))
+    assert DataSpec.from_plain(spec.to_plain()) == spec
+    assert DiabetesConfig().build(seed=0).spec.columns == ()
+
+
+def test_csv_words_that_a_checkpoint_has_no_room_for() -> None:
+    rows = "".join(f"{number % 2},{number:07000}x\n" for number in range(300))
+    with pytest.raises(DataError) as error:
+        read(f"species,essay\n{rows}")
+    assert str(error.value) == (
+        "animals.csv:2: the words of all columns have 2,100,300 letters, too many for categories (at most 2,000,000); "
+        "choose columns with data.features"
+    )
 
 
 def test_csv_regression() -> None:

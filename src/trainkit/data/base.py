@@ -10,13 +10,13 @@ from typing import Annotated, Literal, NamedTuple, Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
 from trainkit.config import Config
-from trainkit.errors import DataError, OutOfMemoryError
+from trainkit.errors import DataError, OutOfMemoryError, Suspicion
 from trainkit.records import NoteRecord
 from trainkit.seeding import generator, permutation
 from trainkit.yamlfile import show
@@ -27,6 +27,8 @@ Kind = Literal["class", "multilabel", "number"]
 
 MAX_CLASSES = 1_000_000
 """More are not meant: the numbers of something else were taken for classes."""
+MAX_SIZE = 100_000_000
+"""Of one axis of an input; a damaged checkpoint's model is built before its weights are found not to fit."""
 
 
 class Batch(NamedTuple):
@@ -153,10 +155,25 @@ class TargetSpec(Config):
         return self.model_copy(update={"counts": (), "samples": 0})
 
 
+class Column(Config):
+    """A column of a CSV file, and what its texts are to the model. Empty ones are treated as `data.missing` says."""
+
+    name: str
+    categories: tuple[str, ...] | None = None
+    """The words in it, each a feature that is 0 or 1; None for a column of numbers, which is one feature."""
+    mean: float = 0.0
+    """Stands for a number that is missing."""
+
+    @property
+    def width(self) -> int:
+        """How many features it makes."""
+        return 1 if self.categories is None else len(self.categories)
+
+
 class DataSpec(Config):
     """What the data tells the model, and what evaluation needs to treat new samples like the training ones."""
 
-    shape: tuple[int, ...]
+    shape: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_SIZE)], ...], Field(min_length=1)]
     """One input, as the model sees it: (channels, height, width), (length, features) or (features,)."""
     padded: bool = False
     """Whether inputs are sequences of different lengths, `shape[0]` the longest; the model gets the lengths, too."""
@@ -166,6 +183,17 @@ class DataSpec(Config):
     mean: tuple[float, ...] = ()
     """Per channel of a picture, in units of 0 … 1, or per feature; empty: nothing is subtracted or divided."""
     std: tuple[float, ...] = ()
+    columns: tuple[Column, ...] = ()
+    """Of a CSV file, in the order of their features; empty for other data, and in checkpoints from before they were
+    kept."""
+
+    @model_validator(mode="after")
+    def _is_of_one_piece(self) -> Self:
+        if (self.image and len(self.shape) != 3) or (self.padded and len(self.shape) < 2):
+            raise ValueError("an input of this kind has another number of axes")
+        if self.columns and (sum(column.width for column in self.columns),) != self.shape:
+            raise ValueError("the columns make another number of features")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,22 +226,27 @@ class Data:
             if split is not None and len(split) and (worst := int(split.targets.max())) >= classes:
                 raise DataError(f"data: class {worst} in the {name} split, but there are only 0 to {classes - 1}")
 
-    def suspicions(self) -> list[str]:
+    def suspicions(self) -> list[Suspicion]:
         """What the samples are that is allowed, but usually a mistake."""
-        target, found = self.spec.target, []
+        target = self.spec.target
+        found: list[Suspicion] = []
         if 0 in target.counts:
             missing = target.counts.index(0)
             what = "has the class" if target.kind == "class" else "is true for the label"
-            found.append(f"data: no training sample {what} {target.names[missing] if target.names else missing!r}")
+            text = f"data: no training sample {what} {target.names[missing] if target.names else missing!r}"
+            found.append(Suspicion("missing-class", text))
         if target.kind == "class" and max(target.counts) == target.samples:
-            found.append("data: all training samples are of one class; there is nothing to tell apart")
+            text = "data: all training samples are of one class; there is nothing to tell apart"
+            found.append(Suspicion("one-class", text))
         folded: dict[str, str] = {}
         for name in target.names:
             if (other := folded.setdefault(name.casefold(), name)) != name:
-                found.append(f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ")
+                text = f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ"
+                found.append(Suspicion("class-names", text))
         for name, split in self._splits().items():
             if name != "train" and split is not None and (shared := _shared(self.train, split)):
-                found.append(f"data: {shared:,} of the {len(split):,} {name} samples are also training samples")
+                text = f"data: {shared:,} of the {len(split):,} {name} samples are also training samples"
+                found.append(Suspicion("shared-samples", text))
         return found
 
     def digests(self) -> dict[str, str]:
@@ -261,6 +294,14 @@ class DataConfig(Config):
         Raises:
             DataError: the data is missing or damaged.
         """
+
+    def sketch(self, seed: int) -> Data:
+        """The data for a look at an experiment: samples that are made up where the config alone tells what they are.
+
+        Raises:
+            DataError: they have to be read, and are missing or damaged; there are fewer of them than are held out.
+        """
+        return self.open(seed)
 
     def open(self, seed: int) -> Data:
         """Build, and measure on the training samples what the spec is to tell about them.
@@ -315,7 +356,7 @@ class DataConfig(Config):
 def _shared(one: Split, other: Split) -> int:
     """How many samples of the other split are in the first one as well, as far as that can be told without decoding."""
     if type(one.source) is TensorSource and type(other.source) is TensorSource:
-        ours, theirs = _hashes(one.source.inputs, one.index), _hashes(other.source.inputs, other.index)
+        ours, theirs = hashes(one.source.inputs, one.index), hashes(other.source.inputs, other.index)
         shared = int(torch.isin(theirs, ours).sum())
         # Where training samples repeat each other, as in tables of a few whole numbers, others repeat them, too.
         repeated = 1 - len(ours.unique()) / len(ours)
@@ -329,7 +370,7 @@ HASHED_AT_ONCE = 1_000_000
 """Bytes; larger pieces are no faster and would be the most memory that a small run ever needs."""
 
 
-def _hashes(inputs: Tensor, index: Tensor) -> Tensor:
+def hashes(inputs: Tensor, index: Tensor) -> Tensor:
     """A number for each of some samples, shape (n,), int64: its 32-bit words times random keys, summed modulo 2^64."""
     width = inputs[0].numel() * inputs.element_size()
     keys = torch.randint(-(2**62), 2**62, (-(-width // 4),), generator=generator(0, "hash"))

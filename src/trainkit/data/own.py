@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -33,7 +31,7 @@ from trainkit.data.tensor_files import is_dense
 from trainkit.data.transforms import ImageDataConfig, statistics
 from trainkit.errors import ConfigError, DataError
 from trainkit.registry import register
-from trainkit.seeding import derive, seed_global
+from trainkit.seeding import derive, generators_restored, seed_global
 from trainkit.signature import arguments, config_class
 
 D = TypeVar("D", bound=type[Dataset[Any]])
@@ -232,18 +230,6 @@ class DatasetSource:
                 one = self.input(number)
                 sha.update(TensorSource(one, one).digest().encode())
         return sha.hexdigest()
-
-
-@contextmanager
-def generators_restored() -> Iterator[None]:
-    """What a dataset may draw from is afterwards as it was: other streams, such as dropout's, are not disturbed."""
-    python, arrays, tensors = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(arrays)
-        torch.default_generator.set_state(tensors)
 
 
 def _form(tensor: Tensor) -> str:

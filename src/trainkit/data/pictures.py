@@ -50,6 +50,9 @@ class PicturesConfig(ImageDataConfig):
     def spec(self) -> None:
         return None
 
+    def sketch(self, seed: int) -> Data:
+        return self.model_copy(update={"cache": False}).open(seed)  # to decode them all is no look
+
     def _source(self, root: Path, names: Sequence[str], targets: Sequence[int]) -> PictureSource:
         height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
         numbers = torch.tensor(targets, dtype=torch.int64)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from trainkit.data.base import Data, DataConfig, DataSpec, Kind, Split, TargetSpec, TensorSource
+from trainkit.data.base import Column, Data, DataConfig, DataSpec, Kind, Split, TargetSpec, TensorSource
 from trainkit.data.rows import Row, read_csv
 from trainkit.errors import DataError
 from trainkit.registry import register
@@ -19,6 +20,8 @@ from trainkit.seeding import permutation
 FLOAT32 = torch.finfo(torch.float32)
 MAX_CATEGORIES = 10_000
 """Of a column; each is a feature."""
+MAX_LETTERS = 2_000_000
+"""In all categories: they are kept in every checkpoint."""
 MISSING = ("", "na", "nan", "n/a", "null", "none", "?")
 """What counts as no value in a CSV file, in any case."""
 
@@ -30,17 +33,22 @@ class TableConfig(DataConfig):
     """Subtract the mean and divide by the standard deviation of each feature, both of the training samples alone."""
 
     def table(
-        self, train: TensorSource, test: TensorSource, target: TargetSpec, split: tuple[Split, Split | None]
+        self,
+        train: TensorSource,
+        test: TensorSource,
+        target: TargetSpec,
+        split: tuple[Split, Split | None],
+        columns: tuple[Column, ...] = (),
     ) -> Data:
         """Put the splits together, with the statistics of the training samples in the spec."""
-        shape = (train.inputs.shape[1],)
-        spec = DataSpec(shape=shape, target=target)
+        spec = DataSpec(shape=(train.inputs.shape[1],), target=target, columns=columns)
         if self.standardize:
             seen = train.inputs[split[0].index].double()
             # A feature that never changes, or hardly, has no deviation to divide by: it becomes 0, not infinite.
             std = seen.std(dim=0, correction=0)
             std = torch.where(std > FLOAT32.tiny, std, 1.0)
-            spec = DataSpec(shape=shape, target=target, mean=tuple(seen.mean(dim=0).tolist()), std=tuple(std.tolist()))
+            mean = seen.mean(dim=0)
+            spec = spec.model_copy(update={"mean": tuple(mean.tolist()), "std": tuple(std.tolist())})
         return Data(spec, *split, Split(test, torch.arange(len(test))) if len(test) else None)
 
 
@@ -168,11 +176,32 @@ class CsvConfig(TableConfig):
         # Which rows train is needed before they can be encoded: categories and means are those of the training rows.
         places = TensorSource(torch.zeros(len(rows), 1), targets)
         train, val = self.divide(places, seed)
-        encoder = _Encoder([rows[n] for n in train.index.tolist()], columns, self.categorical)
-        source = TensorSource(encoder(rows), targets)
-        test = TensorSource(encoder(test_rows), self._targets(test_rows, target))
+        encoding = _encoding([rows[n] for n in train.index.tolist()], columns, self.categorical)
+        source = TensorSource(_encoded(rows, encoding), targets)
+        test = TensorSource(_encoded(test_rows, encoding), self._targets(test_rows, target))
         split = (Split(source, train.index), Split(source, val.index) if val else None)
-        return self.table(source, test, target, split)
+        return self.table(source, test, target, split, encoding)
+
+    def new_rows(self, name: str, columns: Sequence[Column]) -> list[Row]:
+        """The rows of a file of new samples, in which the targets may be missing.
+
+        Raises:
+            DataError: it cannot be read, or a column is missing.
+        """
+        return read_csv(name, [column.name for column in columns], key="path", delimiter=self.delimiter)
+
+    def vector(self, row: Row, columns: Sequence[Column]) -> Tensor:
+        """A new row as the model takes it, before it is standardised. Shape (features,), float32.
+
+        Raises:
+            DataError: it has no value where a training row needed one, or a word for a number.
+        """
+        empty = next((column.name for column in columns if _missing(row, column.name)), None)
+        if empty is not None and self.missing != "mean":
+            raise DataError(
+                f"{row.where}: no value for {empty!r}; the model was trained with data.missing={self.missing}"
+            )
+        return _encoded([row], columns)[0]
 
     def _columns(self, rows: Sequence[Row]) -> Sequence[str]:
         """What to predict from."""
@@ -241,40 +270,46 @@ def _number(row: Row, column: str) -> float:
     return number
 
 
-class _Encoder:
-    """Turns rows into vectors: a number as it is, a category as 0 or 1 for each that the training rows have."""
+def _encoding(rows: Sequence[Row], names: Iterable[str], categorical: Sequence[str]) -> tuple[Column, ...]:
+    """How the columns with these names become numbers, going by the training rows."""
+    columns = []
+    for name in names:
+        present = [row for row in rows if not _missing(row, name)]
+        if name in categorical or not all(_is_number(row.fields[name]) for row in present):
+            columns.append(Column(name=name, categories=_words(rows, name)))
+        else:
+            mean = math.fsum(_number(row, name) for row in present) / max(len(present), 1)
+            columns.append(Column(name=name, mean=mean))
+    if (letters := sum(map(len, chain(*(column.categories or () for column in columns))))) > MAX_LETTERS:
+        raise DataError(
+            f"{rows[0].where}: the words of all columns have {letters:,} letters, too many for categories (at most "
+            f"{MAX_LETTERS:,}); choose columns with data.features"
+        )
+    return tuple(columns)
 
-    def __init__(self, rows: Sequence[Row], columns: Sequence[str], categorical: Sequence[str]) -> None:
-        self.categories: dict[str, list[str]] = {}
-        self.means: dict[str, float] = {}
-        for column in columns:
-            present = [row for row in rows if not _missing(row, column)]
-            if column in categorical or not all(_is_number(row.fields[column]) for row in present):
-                self.categories[column] = self._words(rows, column)
-            else:
-                self.means[column] = math.fsum(_number(row, column) for row in present) / max(len(present), 1)
-        self.columns = columns
 
-    def _words(self, rows: Sequence[Row], column: str) -> list[str]:
-        words = sorted({row.fields[column] for row in rows})
-        if len(words) > MAX_CATEGORIES:
-            raise DataError(
-                f"{rows[0].where}: {column}: {len(words):,} different words are too many for categories (at most "
-                f"{MAX_CATEGORIES:,}); choose columns with data.features"
-            )
-        return words
+def _words(rows: Sequence[Row], column: str) -> tuple[str, ...]:
+    words = sorted({row.fields[column] for row in rows})
+    if len(words) > MAX_CATEGORIES:
+        raise DataError(
+            f"{rows[0].where}: {column}: {len(words):,} different words are too many for categories (at most "
+            f"{MAX_CATEGORIES:,}); choose columns with data.features"
+        )
+    return tuple(words)
 
-    def __call__(self, rows: Sequence[Row]) -> Tensor:
-        """Shape (rows, features), float32."""
-        width = len(self.means) + sum(map(len, self.categories.values()))
-        return torch.tensor([list(self._vector(row)) for row in rows], dtype=torch.float32).view(len(rows), width)
 
-    def _vector(self, row: Row) -> Iterator[float]:
-        for column in self.columns:
-            if column in self.categories:
-                yield from (float(row.fields[column] == category) for category in self.categories[column])
-            else:
-                yield self.means[column] if _missing(row, column) else _number(row, column)
+def _encoded(rows: Sequence[Row], columns: Sequence[Column]) -> Tensor:
+    """A number as it is, a category as 0 or 1 for each that the training rows have. Shape (rows, features), float32."""
+    width = sum(column.width for column in columns)
+    return torch.tensor([list(_vector(row, columns)) for row in rows], dtype=torch.float32).view(len(rows), width)
+
+
+def _vector(row: Row, columns: Sequence[Column]) -> Iterator[float]:
+    for column in columns:
+        if column.categories is not None:
+            yield from (float(row.fields[column.name] == category) for category in column.categories)
+        else:
+            yield column.mean if _missing(row, column.name) else _number(row, column.name)
 
 
 def _is_number(text: str) -> bool:

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.digits import DigitsConfig, Size, height_width
+from trainkit.data.imagined import Imagined
 from trainkit.data.paths import expanded, unreadable
 from trainkit.data.transforms import ImageDataConfig, Normalize, Preset, statistics
 from trainkit.errors import ConfigError, DataError
@@ -86,6 +87,11 @@ class TorchvisionConfig(ImageDataConfig):
     def restored(self) -> Self:
         default = type(self).model_fields["root"].get_default(call_default_factory=True)
         return self if self.root == default else self.model_copy(update={"download": False})
+
+    def sketch(self, seed: int) -> Data:
+        spec = self.spec()
+        train, val = self.divide(Imagined(spec, self.train_samples), seed)
+        return Data(spec.model_copy(update={"target": spec.target.counted(train.targets)}), train, val, None)
 
     def build(self, seed: int) -> Data:
         spec = self.spec()

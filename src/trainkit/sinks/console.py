@@ -81,6 +81,8 @@ class ConsoleSink:
             case EndRecord():
                 self._stop_bar()
                 self._result(record.headline)
+                for said in record.curves:
+                    self._result(f"{'diagnosis':<10} {said}")
                 for name, command in record.commands.items():
                     self._result(f"{name:<10} {command}")
 

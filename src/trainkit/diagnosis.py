@@ -1,0 +1,133 @@
+"""What the curves of a run say, by stated rules, and what to try."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trainkit.history import History
+
+Kind = Literal["unstable", "over-fitting", "under-fitting", "still improving", "plateau"]
+
+RISE = 0.1
+"""Validation loss that has risen by this share above its lowest is over-fitting, if training loss has fallen."""
+JUMP = 0.2
+"""A mean training loss of an epoch that is this share above the lowest before it is no noise…"""
+WORTH = 0.02
+"""…provided that it is this share of the loss at the start."""
+UNLEARNED = 0.7
+"""A final training loss above this share of what guessing costs says that little was learned."""
+CHANGE = 0.01
+"""Validation loss that moves by less than this share over the last third of the evaluations stands still."""
+FEWEST = 3
+"""With fewer evaluations nothing is said of a plateau or of over-fitting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One thing that the curves say."""
+
+    kind: Kind
+    seen: str
+    """In numbers."""
+    advice: str
+    """Overrides, or a few words."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.seen}; try {self.advice}"
+
+
+def diagnose(history: History, *, guessing: float | None, lr: float, epochs: int) -> list[Verdict]:
+    """Judge a run by its history.
+
+    - *unstable*: the mean training loss of an epoch is 20 % above the lowest before it, and by 2 % of the first.
+    - *over-fitting since epoch N*: after its lowest value at epoch N the validation loss has risen by 10 % or more, and
+      the training loss has fallen in that time.
+    - *under-fitting*: the last training loss is above 70 % of what guessing costs.
+    - *still improving*: the last validation loss is the lowest, 1 % or more below that of a third of the run before.
+    - *plateau*: over the last third of the evaluations, of three or more, validation loss has moved by less than 1 %.
+
+    At most one of the last four holds; the first of them counts.
+
+    Args:
+        guessing: the loss of always giving the same best answer; None where it is not known: the first loss counts.
+        lr, epochs: of the run, for what to try.
+    """
+    verdicts = [] if (jump := _jump(history)) is None else [Verdict("unstable", jump, _slower(lr))]
+    losses = [(record.epoch, record.metrics["loss"]) for record in history.of("val")]
+    losses = [(epoch, loss) for epoch, loss in losses if math.isfinite(loss)]
+    return verdicts + (
+        _over_fitting(history, losses)
+        or _under_fitting(history, guessing, lr)
+        or _still_improving(losses, epochs)
+        or _plateau(losses)
+    )
+
+
+def _jump(history: History) -> str | None:
+    losses = [record.loss for record in history.epochs]
+    for number in range(1, len(losses)):
+        lowest = min(losses[:number])
+        if losses[number] > (1 + JUMP) * lowest and losses[number] - lowest > WORTH * losses[0]:
+            epoch = history.epochs[number].epoch
+            return f": train/loss went from {lowest:.3g} up to {losses[number]:.3g} in epoch {epoch}"
+    return None
+
+
+def _slower(lr: float) -> str:
+    return f"optimizer.lr={lr / 3:.1g} or train.clip_norm=1"
+
+
+def _over_fitting(history: History, losses: Sequence[tuple[float, float]]) -> list[Verdict]:
+    if len(losses) < FEWEST:
+        return []
+    epoch, lowest = min(losses, key=lambda item: item[1])
+    last = losses[-1][1]
+    then = [record.loss for record in history.epochs if record.epoch <= max(epoch, 1)]
+    if last < (1 + RISE) * lowest or not then or not history.epochs[-1].loss < then[-1]:
+        return []
+    seen = (
+        f" since epoch {epoch:.3g}: val/loss went from {lowest:.3g} up to {last:.3g}, while train/loss fell from "
+        f"{then[-1]:.3g} to {history.epochs[-1].loss:.3g}"
+    )
+    return [Verdict("over-fitting", seen, "train.early_stopping.patience=3, data.augment, dropout, or more data")]
+
+
+def _under_fitting(history: History, guessing: float | None, lr: float) -> list[Verdict]:
+    if not history.steps:
+        return []
+    reference = history.steps[0].loss if guessing is None else guessing
+    last = history.epochs[-1].loss if history.epochs else history.steps[-1].loss
+    if not last > UNLEARNED * reference:
+        return []
+    what = "at the start it was" if guessing is None else "guessing costs"
+    seen = f": train/loss is {last:.3g} at the end, {what} {reference:.3g}"
+    return [Verdict("under-fitting", seen, f"optimizer.lr={lr * 10:.1g}, more epochs, or a larger model")]
+
+
+def _still_improving(losses: Sequence[tuple[float, float]], epochs: int) -> list[Verdict]:
+    if len(losses) < 2:
+        return []
+    before, last = losses[-1 - _third(losses)][1], losses[-1][1]
+    if last > min(loss for _, loss in losses) or before - last < CHANGE * before:
+        return []
+    return [
+        Verdict("still improving", f": val/loss fell from {before:.3g} to {last:.3g}", f"train.epochs={2 * epochs}")
+    ]
+
+
+def _plateau(losses: Sequence[tuple[float, float]]) -> list[Verdict]:
+    if len(losses) < FEWEST:
+        return []
+    late = [loss for _, loss in losses[-1 - _third(losses) :]]
+    if max(late) - min(late) > CHANGE * max(late):
+        return []
+    seen = f" since epoch {losses[-1 - _third(losses)][0]:.3g}: val/loss stays at {late[-1]:.3g}"
+    return [Verdict("plateau", seen, "scheduler=cosine, or fewer epochs")]
+
+
+def _third(losses: Sequence[tuple[float, float]]) -> int:
+    """Evaluations in the last third of the run."""
+    return max(1, len(losses) // 3)

@@ -1,0 +1,384 @@
+"""Is this experiment sane? A few short experiments on it, each of which has one answer when all is well."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainkit.baseline import untrained
+from trainkit.building import Opened, build, warnings
+from trainkit.data import Data, Split, TensorSource
+from trainkit.data.part import in_memory, part
+from trainkit.data.workers import cores
+from trainkit.errors import Suspicion, and_more
+from trainkit.experiment import ExperimentConfig
+from trainkit.loop import Parts, evaluating, train_steps
+from trainkit.lr_find import losses_with, lr_find, with_lr
+from trainkit.overfit import bare, measure, overfit
+from trainkit.progress import Progress
+from trainkit.seeding import generators_restored, permutation
+from trainkit.survey import survey
+
+SAMPLES = 2000
+"""Training samples that the short experiments are made with; half as many val samples."""
+STEPS = 200
+"""Updates of each of them."""
+LR_STEPS = 50
+"""Updates for each learning rate that is tried."""
+START = 1.5
+"""A loss at the start so many times as high as that of outputs which are all 0, or as low, is not usual."""
+DEAD = 0.5
+"""Of an activation's channels."""
+WAITING = 0.2
+"""Of the time of an epoch."""
+TIMED_S = 5.0
+"""For each number of workers that is tried."""
+
+WHY = {
+    "no-logits": "the loss applies it once more; the gradients nearly vanish, and the model hardly learns",
+    "no-activation": "two linear layers in a row are one linear layer with more parameters",
+    "no-gradient": "what gets no gradient stays as random as it began",
+    "plain-list": "torch does not see these layers: they are neither trained nor saved",
+    "plain-tensor": "it stays on the CPU and is missing in every checkpoint",
+    "unusual-lr": "too low a rate learns nothing in the time given, too high a one forgets what it has learned",
+    "vanishing-lr": "with next to no learning rate the last epochs change nothing",
+    "idle-scheduler": "the learning rate stays as it is: the scheduler has no effect",
+    "idle-early-stopping": "it has no effect",
+    "batch-size": "it is slow, noisy, or not what was asked for",
+    "shared-samples": "what the model has seen in training it need not understand: the evaluation flatters it",
+    "missing-class": "the model can never learn it",
+    "one-class": "always saying the same is right",
+    "class-names": "samples of one class are told apart by how its name is spelled",
+    "normalize": "networks learn fastest from numbers around 0 of size 1",
+    "large-inputs": "the first layer's gradients are as large as its inputs",
+    "large-targets": "the first epochs are spent on reaching the size of the targets",
+    "imbalance": "accuracy is high for a model that never says the rare class",
+    "contradictions": "no model can tell equal inputs apart",
+}
+"""Why a suspicion matters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """One thing that is wrong."""
+
+    code: str
+    seen: str
+    why: str
+    change: str
+    """A line of YAML or an override, where one mends it; otherwise what to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found."""
+
+    symptoms: list[Symptom] = field(default_factory=list)
+    sound: list[str] = field(default_factory=list)
+    """What was looked at and is as it should be."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def examine(opened: Opened, look: Callable[[str], None] = lambda what: None) -> Examination:
+    """Examine an experiment in minutes.
+
+    Args:
+        look: told what comes next.
+    """
+    found = Examination()
+    with generators_restored():
+        look("data")
+        small = _small(opened.data)
+        _suspicions(opened, small, found)
+        few = replace(opened, data=small)
+        look("the loss at the start, and the gradients")
+        _start(few, found)
+        _gradients(few, found)
+        look("learning rate")
+        few = replace(few, experiment=with_lr(opened.experiment, _learning_rate(few, found)))
+        look("one batch by heart")
+        by_heart = _one_batch(few, found)
+        look("activations, and shuffled labels as a control")
+        _control(few, by_heart, found)
+        look("waiting for data")
+        _waiting(opened, found)
+    return found
+
+
+def _small(data: Data) -> Data:
+    """A part of every split, in memory where that is possible."""
+    few = part(data, SAMPLES)
+    others = {name: getattr(data, name) for name in ("val", "test")}
+    for name, split in others.items():
+        if split is not None:
+            chosen = permutation(len(split), 0, "part")[: SAMPLES // 2].sort().values
+            others[name] = in_memory(Split(split.source, split.index[chosen]))
+    return replace(few, val=others["val"], test=others["test"])
+
+
+def _suspicions(opened: Opened, small: Data, found: Examination) -> None:
+    """What looking alone finds: `check`, `data`, and samples in two splits that had to be decoded to be compared."""
+    parts, plan = build(opened.experiment, opened.data, opened.device)
+    every = [*warnings(opened.experiment, opened.data, parts, plan), *survey(opened).findings, *small.suspicions()]
+    seen: set[tuple[str, str]] = set()
+    for one in every:
+        split = next((name for name in (" val ", " test ") if name in one), "")
+        if (one.code, split) not in seen:  # a part's numbers would only repeat those of the whole
+            seen.add((one.code, split))
+            found.symptoms.append(_of_suspicion(one, opened.experiment))
+    if not any(code == "shared-samples" for code, _ in seen):
+        found.sound.append("no sample is in two splits, as far as was looked")
+
+
+def _of_suspicion(one: Suspicion, experiment: ExperimentConfig) -> Symptom:
+    seen, _, advice = one.partition("; ")
+    default = type(experiment.optimizer).model_fields["lr"].default
+    changes = {"unusual-lr": f"optimizer.lr={default:g}", "shared-samples": "remove them from one of the two"}
+    change = changes.get(one.code) or advice.removeprefix("try ") or "see docs/pitfalls.md"
+    return Symptom(one.code, seen, WHY.get(one.code, "it is probably not what was meant"), change)
+
+
+def _start(opened: Opened, found: Examination) -> None:
+    experiment, target = opened.experiment, opened.data.spec.target
+    if target.kind == "number":  # in whatever unit: no loss is to be expected
+        return
+    parts, _ = build(bare(experiment, target), opened.data, opened.device)
+    loss, _ = measure(parts, experiment.loader.eval_loader(opened.data.train, opened.device))
+    expected = untrained(parts.loss_fn, opened.data.train, experiment.loss.num_outputs(target))
+    if expected / START < loss < expected * START:
+        found.sound.append(f"the loss at the start is {loss:.3g}; outputs of 0 would cost {expected:.3g}")
+        return
+    found.symptoms.append(
+        Symptom(
+            "start",
+            f"model: the loss at the start is {loss:.4g}, where outputs of 0 would cost {expected:.3g}",
+            "a fresh model should not be sure of anything; the first steps are spent on unlearning it",
+            "data.normalize=auto for pictures, or smaller weights in the last layer",
+        )
+    )
+
+
+def _gradients(opened: Opened, found: Examination) -> None:
+    parts, plan = build(opened.experiment, opened.data, opened.device)
+    sizes: dict[str, float] = {}
+    for _ in islice(train_steps(parts, plan, Progress()), 3):
+        for name, parameter in parts.model.named_parameters():
+            here = 0.0 if parameter.grad is None else float(parameter.grad.abs().max())
+            sizes[name] = max(sizes.get(name, 0.0), here)
+    frozen = [name for name, parameter in parts.model.named_parameters() if not parameter.requires_grad]
+    silent = [name for name, size in sizes.items() if size == 0 and name not in frozen]
+    if frozen and opened.experiment.model.freeze == "none":
+        found.symptoms.append(
+            Symptom(
+                "frozen",
+                f"model: {and_more(frozen)} of {len(sizes)} parameters take no gradients (requires_grad is False)",
+                "they stay as they began, though model.freeze does not ask for that",
+                "remove requires_grad_(False) from the model",
+            )
+        )
+    if silent:
+        found.symptoms.append(
+            Symptom(
+                "no-gradient",
+                f"model: in three steps the gradient of {and_more(silent)} was 0",
+                WHY["no-gradient"],
+                "look for detach(), argmax, round, and activations that are dead",
+            )
+        )
+    if not silent and not frozen:
+        found.sound.append(f"a gradient reaches all {len(sizes)} parameters")
+
+
+def _learning_rate(opened: Opened, found: Examination) -> float:
+    """Gives a rate with which something can be learned, so that a wrong one does not hide what else is wrong."""
+    lr = opened.experiment.optimizer.lr
+    losses = losses_with(opened, lr, LR_STEPS)
+    if not losses or (end := sum(losses[-10:]) / len(losses[-10:])) > losses[0] * 1.05:
+        what, why = "the loss rises or is no number any more", "each step overshoots what it aims at"
+    elif end > 0.98 * losses[0]:
+        what, why = f"the loss stays at {losses[0]:.4g}", "a training of many epochs would be over before it has begun"
+    else:
+        found.sound.append(
+            f"learning rate {lr:g}: the loss falls from {losses[0]:.3g} to {end:.3g} in {LR_STEPS} steps"
+        )
+        return lr
+    curve = lr_find(opened, low=1e-5, high=1.0, steps=LR_STEPS)
+    if curve.suggestion is None or curve.suggestion == lr:
+        found.symptoms.append(
+            Symptom(
+                "no-learning",
+                f"optimizer.lr: with {lr:g} {what} in {LR_STEPS} steps, and with other rates as well",
+                "the rate is not to blame",
+                "look at the data (trainkit data) and at the other findings",
+            )
+        )
+        return lr
+    found.symptoms.append(
+        Symptom(
+            "lr", f"optimizer.lr: with {lr:g} {what} in {LR_STEPS} steps", why, f"optimizer.lr={curve.suggestion:g}"
+        )
+    )
+    return curve.suggestion
+
+
+def _one_batch(opened: Opened, found: Examination) -> bool:
+    samples = min(opened.experiment.loader.batch_size, len(opened.data.train))
+    learned = overfit(opened, samples=samples, max_steps=STEPS)
+    if learned.by_heart:
+        found.sound.append(f"one batch of {samples} is learned by heart in {learned.steps} steps")
+        return True
+    found.symptoms.append(
+        Symptom(
+            "by-heart",
+            f"model: of one batch of {samples}, {learned.score:.1%} is right after {learned.steps} steps",
+            "what cannot learn a single batch by heart will not learn the whole",
+            "; ".join(learned.causes) or "a larger model, or more steps: trainkit overfit --batches 1 --steps 2000",
+        )
+    )
+    return False
+
+
+def _control(opened: Opened, by_heart: bool, found: Examination) -> None:
+    """Train on real and on shuffled labels: where both do equally well, labels and inputs have nothing in common."""
+    data = opened.data
+    parts, real = _trained(opened, data)
+    _activations(parts, data, found)
+    if data.val is None or not by_heart or not isinstance(data.train.source, TensorSource):
+        return
+    inputs, targets = data.train.source.inputs[data.train.index], data.train.targets
+    order = permutation(len(targets), 0, "control")
+    shuffled = replace(data, train=Split(TensorSource(inputs, targets[order]), torch.arange(len(targets))))
+    _, control = _trained(opened, shuffled)
+    if real > control + 1 / math.sqrt(len(data.val)):  # two standard errors of a share, at most
+        found.sound.append(f"of the val samples {real:.1%} are right, after learning shuffled labels {control:.1%}")
+        return
+    found.symptoms.append(
+        Symptom(
+            "labels",
+            f"data: after {STEPS} steps {real:.1%} of the val samples are right, with shuffled labels {control:.1%}",
+            "the labels say nothing about the inputs, as far as this model can tell; perhaps they got mixed up",
+            "compare pictures and labels: trainkit data",
+        )
+    )
+
+
+def _trained(opened: Opened, data: Data) -> tuple[Parts, float]:
+    """The parts after a short training, and their score on the val samples; on the training samples without any."""
+    parts, plan = build(bare(opened.experiment, data.spec.target), data, opened.device)
+    for _ in islice(train_steps(parts, plan, Progress()), STEPS):
+        pass
+    _, score = measure(parts, opened.experiment.loader.eval_loader(data.val or data.train, opened.device))
+    return parts, score
+
+
+LIMITS: tuple[tuple[type[nn.Module], str, Callable[[Tensor], Tensor]], ...] = (
+    (nn.ReLU, "are 0 for every sample", lambda values: values == 0),
+    (nn.Tanh, "are beyond 0.99 for every sample", lambda values: values.abs() > 0.99),
+    (nn.Sigmoid, "are at 0 or 1 for every sample", lambda values: (values - 0.5).abs() > 0.49),
+)
+"""Activations, and where they let no gradient through."""
+
+
+def _activations(parts: Parts, data: Data, found: Examination) -> None:
+    """Channels that are stuck, after a short training, for all of some hundred samples."""
+    stuck: dict[str, tuple[float, str]] = {}
+
+    def look(name: str, said: str, is_stuck: Tensor) -> None:
+        channels = is_stuck.movedim(1, 0).flatten(1).all(1) if is_stuck.ndim > 1 else is_stuck
+        stuck[name] = (float(channels.double().mean()), said)
+
+    handles = [
+        module.register_forward_hook(
+            lambda module, args, made, name=name, said=said, limit=limit: look(name, said, limit(made))
+        )
+        for name, module in parts.model.named_modules()
+        for kind, said, limit in LIMITS
+        if isinstance(module, kind)
+    ]
+    batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 256))), None)
+    with evaluating(parts.model), torch.inference_mode():
+        parts.loss_fn(parts.model, batch)
+    for handle in handles:
+        handle.remove()
+    bad = {name: one for name, one in stuck.items() if one[0] > DEAD}
+    for name, (share, said) in bad.items():
+        found.symptoms.append(
+            Symptom(
+                "dead-activations",
+                f"model: after {STEPS} steps {share:.0%} of the channels of {name} {said}",
+                "no gradient passes through them: what lies before them no longer learns",
+                f"a lower rate (optimizer.lr={parts.optimizer.param_groups[0]['lr'] / 10:g}) or activation=leaky_relu",
+            )
+        )
+    if stuck and not bad:
+        worst = max(share for share, _ in stuck.values())
+        found.sound.append(f"at most {worst:.0%} of the channels of an activation are stuck")
+
+
+def _waiting(opened: Opened, found: Examination) -> None:
+    """The share of an epoch that is spent waiting for data, and whether other numbers of workers are faster."""
+    if isinstance(opened.data.train.source, TensorSource):
+        found.sound.append("the data lies in memory; no step waits for it")
+        return
+    parts, plan = build(opened.experiment, opened.data, opened.device)
+    waited, began = 0.0, time.monotonic()
+    for number, output in enumerate(islice(train_steps(parts, plan, Progress()), plan.steps_per_epoch)):
+        if number == 0:  # for which workers had to be started
+            began = time.monotonic()
+            continue
+        waited += output.waited_s
+        if time.monotonic() - began > TIMED_S:
+            break
+    share = waited / max(time.monotonic() - began, 1e-9)
+    if share <= WAITING:
+        found.sound.append(f"{share:.0%} of the time is spent waiting for data")
+        return
+    rates = {workers: _samples_per_s(opened, workers) for workers in sorted({0, 1, cores()})}
+    best = max(rates, key=rates.__getitem__)
+    measured = ", ".join(f"{rate:,.0f} with {workers}" for workers, rate in rates.items())
+    cache = ", and data.cache=true for later epochs" if hasattr(opened.experiment.data, "cache") else ""
+    found.symptoms.append(
+        Symptom(
+            "waiting",
+            f"loader.num_workers: {share:.0%} of the time is spent waiting for data (samples/s by workers: {measured})",
+            "the model could learn in less time than its data takes to decode",
+            f"loader.num_workers={best}{cache}",
+        )
+    )
+
+
+def _samples_per_s(opened: Opened, workers: int) -> float:
+    """How fast the loader is alone."""
+    loader = opened.experiment.loader.model_copy(update={"num_workers": workers})
+    batches = loader.train_loader(opened.data.train, 0, opened.device).epoch()
+    samples = 0
+    next(batches)
+    began = time.monotonic()
+    for batch in batches:
+        samples += len(batch.index)
+        if time.monotonic() - began > TIMED_S:
+            break
+    return samples / max(time.monotonic() - began, 1e-9)
+
+
+def lines(found: Examination) -> list[str]:
+    """What was found as text."""
+    said: list[str] = []
+    for one in found.symptoms:
+        said += [f"[{one.code}] {one.seen}", f"    why     {one.why}", f"    change  {one.change}", ""]
+    count = len(found.symptoms)
+    said += [
+        f"{count} thing{'s' * (count != 1)} to change" if count else "nothing to change",
+        *(f"  fine: {one}" for one in found.sound),
+    ]
+    return said

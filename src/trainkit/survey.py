@@ -1,0 +1,253 @@
+"""What the data of an experiment really is: sizes, classes, numbers, duplicates, a batch as the model will see it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from trainkit.answers import words
+from trainkit.building import Opened, build
+from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource
+from trainkit.data.base import hashes
+from trainkit.data.part import part
+from trainkit.data.transforms import measured
+from trainkit.drawing import Tile, pixels, sheet
+from trainkit.errors import Suspicion
+from trainkit.experiment import ExperimentConfig
+from trainkit.loop import Parts
+from trainkit.per_class import class_names
+
+LOOKED_AT = 1000
+"""Training samples that are read where they have to be decoded."""
+SHOWN = 32
+"""Pictures on the sheet."""
+MOST_CLASSES = 20
+"""Of more, those with the fewest samples are shown."""
+OFF = 0.1
+"""A mean that is so far from the one configured, in units of 0 … 1, is worth a word; so is a deviation…"""
+STRETCHED = 1.5
+"""…that is so many times as large or as small."""
+IMBALANCE = 10.0
+"""A class with so many times the samples of another is worth a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found."""
+
+    splits: dict[str, int]
+    """Samples of each."""
+    target: TargetSpec
+    counts: dict[str, list[int]]
+    """Samples of each class or with each label, split by split."""
+    shape: tuple[int, ...]
+    """One input, as the model sees it."""
+    dtype: str
+    """Of the inputs as they are."""
+    looked_at: int
+    """Training samples that the numbers below are of."""
+    low: float
+    high: float
+    """The smallest and the largest value of the inputs as they are."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """Measured: of pictures per channel in units of 0 … 1, otherwise of all values."""
+    configured_mean: tuple[float, ...]
+    configured_std: tuple[float, ...]
+    """What is subtracted and divided by; empty for nothing."""
+    prepared_mean: float
+    prepared_std: float
+    """Of all values that reach the model."""
+    repeated: int | None
+    """Training samples that are equal to an earlier one; None where that is not known without decoding all."""
+    contradicting: int
+    """Training samples that are equal to one with another target."""
+    findings: tuple[Suspicion, ...]
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        plain = {key: value for key, value in asdict(self).items() if key not in ("target", "findings")}
+        plain["target"] = {"kind": self.target.kind, "classes": list(class_names(self.target))}
+        return plain | {"findings": [{"code": found.code, "message": str(found)} for found in self.findings]}
+
+
+def survey(opened: Opened) -> Survey:
+    """Look at the data of an experiment: at all of it in memory, at 1,000 training samples where they are decoded."""
+    data, spec = opened.data, opened.data.spec
+    splits = {name: split for name in ("train", "val", "test") if (split := getattr(data, name)) is not None}
+    counts = {name: spec.target.counted(split.targets).counts for name, split in splits.items()}
+    some = data if isinstance(data.train.source, TensorSource) else part(data, LOOKED_AT)
+    parts, _ = build(opened.experiment, data, opened.device)
+    low, high, mean, std = _numbers(some.train, spec)
+    prepared = _Moments()
+    for positions in torch.arange(len(some.train)).split(LOOKED_AT):
+        prepared.add(parts.prepare(some.train.take(positions), None).inputs)
+    repeated, contradicting = (
+        duplicates(data.train.source, data.train.index) if isinstance(data.train.source, TensorSource) else (None, 0)
+    )
+    first = some.train.take(torch.zeros(1, dtype=torch.int64)).inputs
+    return Survey(
+        splits={name: len(split) for name, split in splits.items()},
+        target=spec.target,
+        counts={name: list(found) for name, found in counts.items() if found},
+        shape=spec.shape,
+        dtype=str(first.dtype).removeprefix("torch."),
+        looked_at=len(some.train),
+        low=low,
+        high=high,
+        mean=mean,
+        std=std,
+        configured_mean=spec.mean,
+        configured_std=spec.std,
+        prepared_mean=prepared.mean,
+        prepared_std=prepared.std,
+        repeated=repeated,
+        contradicting=contradicting,
+        findings=(*data.suspicions(), *findings(opened.experiment, data, mean, std, contradicting)),
+    )
+
+
+class _Moments:
+    """Mean and deviation of all numbers that were added, in double precision."""
+
+    def __init__(self) -> None:
+        self.count, self.sum, self.squares = 0, 0.0, 0.0
+        self.low, self.high = math.inf, -math.inf
+
+    def add(self, values: Tensor) -> None:
+        values = values.double()
+        self.count += values.numel()
+        self.sum += float(values.sum())
+        self.squares += float(values.square().sum())
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+
+    @property
+    def mean(self) -> float:
+        return self.sum / self.count
+
+    @property
+    def std(self) -> float:
+        return math.sqrt(max(0.0, self.squares / self.count - self.mean**2))
+
+
+def _numbers(split: Split, spec: DataSpec) -> tuple[float, float, tuple[float, ...], tuple[float, ...]]:
+    """The smallest and largest value, mean and deviation, of inputs as they are."""
+    moments = _Moments()
+    for positions in torch.arange(len(split)).split(LOOKED_AT):
+        moments.add(split.take(positions).inputs)
+    if spec.image:
+        return moments.low, moments.high, *measured(split, spec.shape[0])
+    return moments.low, moments.high, (moments.mean,), (moments.std,)
+
+
+def duplicates(source: TensorSource, index: Tensor) -> tuple[int, int]:
+    """Of the samples with these numbers: those equal to an earlier one, and those equal to one with another target."""
+    keys, targets = hashes(source.inputs, index), source.targets[index].view(len(index), -1)
+    _, groups = keys.unique(return_inverse=True)
+    first = torch.zeros(int(groups.max()) + 1, dtype=torch.int64)
+    first[groups] = torch.arange(len(groups))
+    differs = (targets != targets[first[groups]]).any(1)
+    bad = torch.zeros(len(first), dtype=torch.bool)
+    bad[groups[differs]] = True
+    return len(groups) - len(first), int(bad[groups].sum())
+
+
+def findings(
+    experiment: ExperimentConfig, data: Data, mean: Sequence[float], std: Sequence[float], contradicting: int
+) -> list[Suspicion]:
+    """What the numbers say that is probably not meant, each with the line that mends it."""
+    spec, found = data.spec, []
+    if spec.image and spec.mean and _is_off(spec, mean, std):
+        line = f"data.normalize={{mean: {_rounded(mean)}, std: {_rounded(std)}}}"
+        text = (
+            f"data.normalize: the training pictures have mean {_rounded(mean)} and deviation {_rounded(std)}, but "
+            f"{_rounded(spec.mean)} and {_rounded(spec.std)} are used; try {line} or data.normalize=auto"
+        )
+        found.append(Suspicion("normalize", text))
+    if spec.image and not spec.mean:
+        text = "the pictures are only scaled to 0 … 1; try data.normalize=auto"
+        found.append(Suspicion("normalize", f"data.normalize: {text}"))
+    if spec.target.kind == "class" and min(spec.target.counts) > 0:
+        most, fewest = max(spec.target.counts), min(spec.target.counts)
+        balanced = experiment.loader.sampler == "balanced" or getattr(experiment.loss, "weight", None) is not None
+        if most >= IMBALANCE * fewest and not balanced:
+            names = class_names(spec.target)
+            rare, common = names[spec.target.counts.index(fewest)], names[spec.target.counts.index(most)]
+            text = (
+                f"data: {most:,} training samples of {common!r}, {fewest:,} of {rare!r}; try loader.sampler=balanced, "
+                "and metrics=[f1] beside accuracy"
+            )
+            found.append(Suspicion("imbalance", text))
+    if contradicting:
+        text = f"data: {contradicting:,} training samples are equal to one with another target"
+        found.append(Suspicion("contradictions", text))
+    return found
+
+
+def _is_off(spec: DataSpec, mean: Sequence[float], std: Sequence[float]) -> bool:
+    means, stds = zip(spec.mean, mean, strict=True), zip(spec.std, std, strict=True)
+    # Half and half, from -1 to 1, is what many do on purpose.
+    if set(spec.mean) | set(spec.std) == {0.5}:
+        return False
+    return any(abs(one - other) > OFF for one, other in means) or any(
+        not 1 / STRETCHED < one / other < STRETCHED for one, other in stds
+    )
+
+
+def _rounded(values: Sequence[float]) -> str:
+    shown = [f"{value:.4g}" for value in values]
+    return shown[0] if len(set(shown)) == 1 else f"[{', '.join(shown)}]"
+
+
+def first_batch(parts: Parts, data: Data) -> Image.Image:
+    """The first training batch as the model sees it: augmented, with its labels. For pictures."""
+    draw = next(iter(parts.train.batches))
+    # By position, not through the loader, whose workers would read ahead for nothing.
+    batch = parts.prepare(data.train[draw._replace(positions=draw.positions[:SHOWN])], 0)
+    labels = [words(target, data.spec.target) for target in batch.targets]
+    tiles = [Tile(*each) for each in zip(pixels(batch.inputs, data.spec), labels, strict=True)]
+    return sheet("The first training batch, as the model sees it", tiles)
+
+
+def lines(found: Survey) -> list[str]:
+    """What was found as text."""
+    kind = {"class": "classes", "multilabel": "labels", "number": "numbers"}[found.target.kind]
+    some = "" if found.looked_at == found.splits["train"] else f" (of {found.looked_at:,} training samples)"
+    shape = "x".join(map(str, found.shape))
+    said = [
+        f"{'samples':<12} {', '.join(f'{count:,} {name}' for name, count in found.splits.items())}",
+        f"{'inputs':<12} {shape} {found.dtype}, from {found.low:.4g} to {found.high:.4g}{some}",
+        f"{'measured':<12} mean {_rounded(found.mean)}, deviation {_rounded(found.std)}",
+    ]
+    if found.configured_mean and len(found.configured_mean) <= 4:
+        used = f"mean {_rounded(found.configured_mean)}, deviation {_rounded(found.configured_std)}"
+        said.append(f"{'normalised':<12} with {used}")
+    said += [
+        f"{'the model':<12} sees mean {found.prepared_mean:.3g}, deviation {found.prepared_std:.3g}",
+        f"{'targets':<12} {found.target.size} {kind}",
+        f"{'repeated':<12} " + ("not known without decoding all" if found.repeated is None else f"{found.repeated:,}"),
+        *_table(found),
+    ]
+    return said
+
+
+def _table(found: Survey) -> list[str]:
+    if not found.counts:
+        return []
+    names = class_names(found.target)
+    order = sorted(range(len(names)), key=lambda number: found.counts["train"][number])
+    shown = range(len(names)) if len(names) <= MOST_CLASSES else order[:MOST_CLASSES]
+    rows = [["", *found.counts]] + [[names[n], *(f"{counts[n]:,}" for counts in found.counts.values())] for n in shown]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    return [
+        "",
+        *table,
+        *([f"… and {len(names) - MOST_CLASSES:,} more with more samples"] if len(names) > len(shown) else []),
+    ]

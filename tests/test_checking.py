@@ -1,0 +1,150 @@
+# ruff: noqa: E501  # in a table of messages, a row is a line
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.command import ROOT, warm
+from trainkit import registry
+from trainkit.checking import Finding, check
+from trainkit.data.vision import MnistConfig
+from trainkit.errors import DataError
+
+MNIST = "data: {name: mnist, val: 5000}\n"
+
+
+@pytest.fixture(autouse=True)
+def own_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
+    monkeypatch.setitem(registry._families, "model", dict(registry._families["model"]))
+    monkeypatch.setattr(registry, "_loaded", set(registry._loaded))
+
+
+def checked(text: str, *overrides: str) -> list[str]:
+    Path("my.yaml").write_text(text)
+    return [str(found).replace("my.yaml:", "") for found in check(Path("my.yaml"), list(overrides))]
+
+
+def own_net(init: str, forward: str) -> str:
+    """A config with a model of one's own; no data is there, and none is needed."""
+    Path("nets.py").write_text(
+        "from torch import nn\nfrom trainkit import register_model\n@register_model('net')\nclass Net(nn.Module):\n"
+        f"    def __init__(self, num_classes: int) -> None:\n        super().__init__()\n        {init}\n"
+        f"    def forward(self, x):\n        {forward}\n"
+    )
+    import sys
+
+    sys.modules.pop("nets", None)
+    return f"imports: [nets]\n{MNIST}model: net\n"
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configs_have_no_error_but_missing_files(config: Path) -> None:
+    """The templates' pictures and tables are the user's."""
+    errors = [found for found in check(config, []) if found.level == "error"]
+    assert all(found.code == "data" and ("no such file" in found.text or "weights" in found.text) for found in errors)
+    templates = ("csv_regression", "image_", "labels_", "pictures_", "sequences_")
+    assert bool(errors) <= config.stem.startswith(templates)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"{MNIST}model: mpl\n", "error[config]: 2:8: model.name: unknown model 'mpl'; did you mean 'mlp'?"),
+        (f"{MNIST}model: mlp\nloss: mse\n", "error[config]: 3:7: loss: 'mse' needs numbers, the targets of the data are classes (10); use loss=cross_entropy, or change data"),
+        (f"{MNIST}model: mlp\ncheckpoint: {{monitor: val/acc}}\n", "error[config]: 3:23: checkpoint.monitor: unknown metric 'val/acc'; did you mean 'val/accuracy'?; available: val/accuracy, val/loss"),
+        ("data: {name: mnist, val: 60000}\nmodel: mlp\n", "error[data]: 1:26: data.val: 60000, but there are 60000 training samples"),
+        (f"{MNIST}model: mlp\nscheduler: {{name: cosine, warmup_steps: 10000}}\n", "error[model]: 3:41: scheduler.warmup_steps: must be < the run's 8600 steps, got 10000"),
+        (f"{MNIST}model: mlp\nscheduler: {{name: step, step_size: 10}}\n", "warning[idle-scheduler]: 3:12: scheduler: the run ends after 10 epochs (8,600 steps), before the learning rate first drops"),
+        (f"{MNIST}model: mlp\nscheduler: {{name: exponential, gamma: 0.1}}\n", "warning[vanishing-lr]: 3:12: scheduler: a quarter before the end the learning rate is down to 1e-07 of its start"),
+        (f"{MNIST}model: mlp\ntrain: {{early_stopping: {{patience: 10}}}}\n", "warning[idle-early-stopping]: 3:25: train.early_stopping: the run has 10 evaluations, so that a patience of 10 never ends it"),
+        (f"{MNIST}model: mlp\noptimizer: {{lr: 10.0}}\n", "warning[unusual-lr]: 3:17: optimizer.lr: 10 is unusual for adam (1e-06 to 0.01)"),
+        (f"{MNIST}model: {{name: mlp, hidden: [64], activation: none}}\n", "warning[no-activation]: 2:8: model: nothing but linear steps from 1 to 3; is an activation missing?"),
+        (f"{MNIST}model:\n  name: sequential\n  layers: [flatten, {{name: linear, in_features: 100, out_features: 5}}, linear]\n", "error[model]: 4:21: model.layers[1]: linear wants 100 features, 784 came in"),
+        (f"{MNIST}model: mlp\ntrain: {{device: mps}}\n", "error[device]: 3:17: train.device: mps asked for, not available here; use cpu or auto"),
+    ],
+)  # fmt: skip
+def test_what_is_found_in_a_file(text: str, found: str) -> None:
+    assert checked(text) == [found]
+
+
+@pytest.mark.parametrize(
+    ("init", "forward", "found"),
+    [
+        ("self.fc = nn.Linear(100, num_classes)", "return self.fc(x.flatten(1))", "error[model]: 3:8: model: a trial batch of shape (2, 1, 28, 28) does not pass through layer fc (Linear): it takes 100 features but got (2, 784); in_features=784 would fit"),
+        ("self.fc = nn.Linear(784, num_classes)", "return self.fc(x)", "error[model]: 3:8: model: a trial batch of shape (2, 1, 28, 28) does not pass through layer fc (Linear): it takes 784 features but got (2, 1, 28, 28); a flatten(1) before it would fit"),
+        ("self.fc = nn.Linear(784, 7)", "return self.fc(x.flatten(1))", "error[model]: 3:8: model: two samples of shape (1, 28, 28) give outputs of shape (2, 7), but loss and data need (2, 10); change the model's last layer, the loss, or the data"),
+        ("self.fc = nn.Linear(784, num_classes)", "return self.fc(x.flatten(1)).softmax(1)", "warning[no-logits]: 3:8: model: ends with a softmax, but losses here take logits and apply it themselves; leave it out"),
+        ("self.fc = nn.Linear(784, num_classes); self.other = nn.Linear(3, 4)", "return self.fc(x.flatten(1))", "warning[no-gradient]: 3:8: model: in evaluation the outputs do not depend on other.weight and 1 more, which may not be trained"),
+        ("self.fc = nn.Linear(784, num_classes); self.aux = nn.Linear(784, num_classes)", "x = x.flatten(1); return self.fc(x) if self.training else self.fc(x) + self.aux(x)", "warning[no-gradient]: 3:8: model: in training no gradient reaches aux.weight and 1 more"),
+        ("self.fc = nn.Linear(784, num_classes)", "return self.head(x)", "error[model]: 3:8: model: raised AttributeError: 'Net' object has no attribute 'head'"),
+        ("self.fc = nn.Linear(784, num_classes)", "return self.fc(x.flatten(1)) / (0 if self.training else 1)", "error[model]: 3:8: model: the loss is nan before the first update; look for log, sqrt and division"),
+    ],
+)  # fmt: skip
+def test_what_is_found_in_a_model(init: str, forward: str, found: str) -> None:
+    assert checked(own_net(init, forward)) == [found]
+
+
+def test_where_output_cannot_be_written() -> None:
+    Path("runs").write_text("")
+    assert checked(f"{MNIST}model: mlp\n") == [f"error[storage]: {Path('runs').absolute()}: is a file"]
+
+
+def test_the_data_is_not_read() -> None:
+    """Nor downloaded, nor looked for."""
+    assert checked(f"{MNIST}model: mlp\n", "data.root=nowhere", "data.download=false") == []
+    assert not Path("nowhere").exists()
+
+
+def test_a_sketch_has_the_splits_of_the_data() -> None:
+    sketch = MnistConfig(val=5000).sketch(0)
+    assert (len(sketch.train), len(sketch.val or [])) == (55_000, 5000)
+    assert sum(sketch.spec.target.counts) == 55_000
+    batch = sketch.train.take(torch.tensor([0, 1]))
+    assert (batch.inputs.dtype, batch.inputs.shape, batch.targets.shape) == (torch.uint8, (2, 1, 28, 28), (2,))
+    with pytest.raises(DataError, match="there are 60000 training samples"):
+        MnistConfig(val=70_000).sketch(0)
+
+
+def test_findings_for_programs() -> None:
+    found = Finding("error", "model", "a.yaml:3:8: model: 50% too large")
+    assert found.to_plain() == {
+        "level": "error", "code": "model", "file": "a.yaml", "line": 3, "column": 8,
+        "message": "a.yaml:3:8: model: 50% too large",
+    }  # fmt: skip
+    line = "::error file=a.yaml,line=3,col=8,title=trainkit model::a.yaml:3:8: model: 50%25 too large"
+    assert found.to_github("a.yaml") == line
+    nowhere = Finding("error", "storage", "/runs: is a file")
+    assert nowhere.to_plain()["file"] is None
+    assert nowhere.to_github("a.yaml").startswith("::error file=a.yaml,line=1,col=1,")
+
+
+def test_the_command_takes_many_files() -> None:
+    Path("good.yaml").write_text(f"{MNIST}model: mlp\n")
+    Path("bad.yaml").write_text(f"{MNIST}model: mpl\n")
+    ended = warm.run(["check", "good.yaml", "bad.yaml"])
+    lines = ended.stdout.splitlines()
+    assert (ended.code, ended.stderr) == (2, "")
+    assert lines[0].startswith("good.yaml: ok (")
+    assert lines[1] == "error[config]: bad.yaml:2:8: model.name: unknown model 'mpl'; did you mean 'mlp'?"
+    assert lines[2].startswith("bad.yaml: not ok (")
+    ended = warm.run(["check", "good.yaml", "bad.yaml", "model=mlp", "optimizer.lr=5", "--format", "json"])
+    plain = json.loads(ended.stdout)
+    assert (ended.code, [one["ok"] for one in plain]) == (0, [True, True])
+    assert [one["findings"][0]["code"] for one in plain] == ["unusual-lr", "unusual-lr"]
+    assert warm.run(["check", "good.yaml", "--format", "github"]).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("check", "error: command line: CONFIG is missing; usage: trainkit check CONFIG... [KEY=VALUE]...\n"),
+        ("check a.yaml --format xml", "error: command line: unknown format 'xml'; available: text, json, github\n"),
+    ],
+)
+def test_wrong_words(words: str, problem: str) -> None:
+    ended = warm.run(words.split())
+    assert (ended.code, ended.stderr) == (2, problem)

@@ -1,0 +1,75 @@
+# ruff: noqa: E501  # in a table of messages, a row is a line
+"""The rules on recorded histories: what a run's curves are said to say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from trainkit.diagnosis import diagnose
+from trainkit.history import History
+from trainkit.records import EpochRecord, EvalRecord, TrainRecord
+
+# Loss of every epoch, in training and on val: MNIST with the tutorials' network, and runs of digits with one thing changed.
+MNIST = ([0.1747, 0.0481, 0.0329], [0.0605, 0.0461, 0.0397])
+OVER = ([1.9, 0.82, 0.31, 0.12, 0.041, 0.012, 0.005], [1.1, 0.58, 0.41, 0.36, 0.39, 0.42, 0.47])
+LOW_RATE = ([2.31, 2.308, 2.305, 2.303], [2.306, 2.304, 2.302, 2.300])
+HIGH_RATE = ([1.2, 0.61, 1.4, 0.58, 0.57, 0.56], [0.7, 0.6, 1.1, 0.6, 0.599, 0.597])
+FLAT = ([0.9, 0.4, 0.31, 0.301, 0.3, 0.299], [0.5, 0.33, 0.305, 0.304, 0.3035, 0.303])
+NOISE = ([0.9, 0.4, 0.31, 0.3, 0.29, 0.28], [0.5, 0.33, 0.305, 0.31, 0.30, 0.315])
+
+
+def history(train: Sequence[float], val: Sequence[float]) -> History:
+    return History(
+        (TrainRecord(5, 0.5, train[0], 1e-3, 1.0, 1.0),),
+        tuple(EpochRecord(10 * n, n, loss, 1.0, 1.0, 0.0) for n, loss in enumerate(train, 1)),
+        tuple(EvalRecord(10 * n, float(n), "val", {"loss": loss}, False, 1.0) for n, loss in enumerate(val, 1)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "said"),
+    [
+        (*MNIST, ["still improving: val/loss fell from 0.0461 to 0.0397; try train.epochs=6"]),
+        (
+            *OVER,
+            [
+                "over-fitting since epoch 4: val/loss went from 0.36 up to 0.47, while train/loss fell from 0.12 to 0.005; try train.early_stopping.patience=3, data.augment, dropout, or more data"
+            ],
+        ),
+        (
+            *LOW_RATE,
+            [
+                "under-fitting: train/loss is 2.3 at the end, guessing costs 2.3; try optimizer.lr=0.01, more epochs, or a larger model"
+            ],
+        ),
+        (
+            *HIGH_RATE,
+            [
+                "unstable: train/loss went from 0.61 up to 1.4 in epoch 3; try optimizer.lr=0.0003 or train.clip_norm=1",
+                "plateau since epoch 4: val/loss stays at 0.597; try scheduler=cosine, or fewer epochs",
+            ],
+        ),
+        (*FLAT, ["plateau since epoch 4: val/loss stays at 0.303; try scheduler=cosine, or fewer epochs"]),
+        (*NOISE, []),
+    ],
+)
+def test_what_curves_say(train: list[float], val: list[float], said: list[str]) -> None:
+    verdicts = diagnose(history(train, val), guessing=2.3026, lr=1e-3, epochs=len(train))
+    assert list(map(str, verdicts)) == said
+
+
+def test_without_val_only_the_training_curve_is_judged() -> None:
+    assert diagnose(history([2.0, 1.0, 0.5], []), guessing=2.3, lr=1e-3, epochs=3) == []
+    [found] = diagnose(history([2.0, 1.0, 1.9], []), guessing=4.0, lr=1e-3, epochs=3)
+    assert found.kind == "unstable"
+
+
+def test_where_guessing_is_unknown_the_first_loss_counts() -> None:
+    [found] = diagnose(history([50.0, 49.0], [48.0, 48.0]), guessing=None, lr=1e-3, epochs=2)
+    assert str(found).startswith("under-fitting: train/loss is 49 at the end, at the start it was 50;")
+
+
+def test_a_run_without_records_says_nothing() -> None:
+    assert diagnose(History((), (), ()), guessing=None, lr=1e-3, epochs=1) == []

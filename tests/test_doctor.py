@@ -1,0 +1,209 @@
+"""Faults that are made on purpose, each of which has to be found; and experiments without any."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from tests.command import warm
+from trainkit import register_model, registry
+from trainkit.building import open_experiment
+from trainkit.doctor import Examination, examine, lines
+from trainkit.experiment import ExperimentConfig
+
+DIGITS = {"name": "digits", "normalize": "auto"}
+
+
+@pytest.fixture(autouse=True)
+def own_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
+    monkeypatch.setitem(registry._families, "model", dict(registry._families["model"]))
+
+
+class Net(nn.Module):
+    """One hidden layer."""
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(in_features, 64)
+        self.last = nn.Linear(64, num_classes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.last(self.first(inputs.flatten(1)).relu())
+        return outputs
+
+
+class Frozen(Net):
+    """Its first layer takes no gradients."""
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__(in_features, num_classes)
+        self.first.requires_grad_(False)
+
+
+class Cut(Net):
+    """No gradient comes through to its first layer in training."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.first(inputs.flatten(1)).relu()
+        outputs: Tensor = self.last(hidden.detach() if self.training else hidden)
+        return outputs
+
+
+class TwiceSoft(Net):
+    """Ends with a softmax, before a loss that applies another."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs).softmax(1)
+
+
+class Sure(Net):
+    """Begins with answers of which it is very sure."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 100 * super().forward(inputs)
+
+
+def examined(**sections: Any) -> Examination:
+    plain = {"data": DIGITS, "model": "mlp", "optimizer": {"name": "adam", "lr": 1e-3}}
+    return examine(open_experiment(ExperimentConfig.from_plain({**plain, **sections})))
+
+
+def codes(found: Examination) -> set[str]:
+    return {one.code for one in found.symptoms}
+
+
+def test_nothing_is_wrong_with_the_digits() -> None:
+    found = examined()
+    assert found.symptoms == []
+    assert len(found.sound) == 8
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "seen"),
+    [
+        (Frozen, "frozen", "model: first.weight and 1 more of 4 parameters take no gradients (requires_grad is False)"),
+        (Cut, "no-gradient", "model: in three steps the gradient of first.weight and 1 more was 0"),
+        (
+            TwiceSoft,
+            "no-logits",
+            "model: ends with a softmax, but losses here take logits and apply it themselves",
+        ),
+    ],
+)
+def test_faults_of_a_model(module: type[nn.Module], code: str, seen: str) -> None:
+    register_model("faulty")(module)
+    found = {one.code: one.seen for one in examined(model="faulty").symptoms}
+    assert found[code] == seen
+
+
+def test_a_start_that_is_too_sure() -> None:
+    register_model("faulty")(Sure)
+    found = next(one for one in examined(model="faulty").symptoms if one.code == "start")
+    assert found.seen.startswith("model: the loss at the start is ")
+    assert found.seen.endswith(", where outputs of 0 would cost 2.3")
+
+
+def test_a_wrong_normalisation() -> None:
+    found = examined(data={"name": "digits", "normalize": {"mean": 0.1, "std": 0.01}})
+    assert {"normalize", "start"} <= codes(found)
+    assert found.symptoms[0].change == "data.normalize={mean: 0.3055, std: 0.3759} or data.normalize=auto"
+
+
+@pytest.mark.parametrize(
+    ("lr", "seen"),
+    [
+        (1e-9, "optimizer.lr: with 1e-09 the loss stays at 2."),
+        (10.0, "optimizer.lr: with 10 the loss rises or is no number any more in 50 steps"),
+    ],
+)
+def test_a_learning_rate_far_off(lr: float, seen: str) -> None:
+    """And only that: what follows is tried with the rate that is suggested."""
+    found = examined(optimizer={"name": "adam", "lr": lr})
+    assert codes(found) == {"unusual-lr", "lr"}
+    [told] = [one for one in found.symptoms if one.code == "lr"]
+    assert told.seen.startswith(seen)
+    assert 1e-4 <= float(told.change.removeprefix("optimizer.lr=")) <= 0.1
+
+
+def test_labels_that_got_mixed_up() -> None:
+    digits = load_digits()
+    inputs = torch.as_tensor(digits.images[:600], dtype=torch.float32) / 16
+    targets = torch.as_tensor(digits.target[:600])[torch.randperm(600, generator=torch.Generator().manual_seed(0))]
+    torch.save({"inputs": inputs.flatten(1), "targets": targets}, "mixed.pt")
+    assert "labels" in codes(examined(data={"name": "tensors", "file": "mixed.pt", "val": 200}))
+    torch.save({"inputs": inputs.flatten(1), "targets": torch.as_tensor(digits.target[:600])}, "right.pt")
+    assert codes(examined(data={"name": "tensors", "file": "right.pt", "val": 200})) == set()
+
+
+def test_a_split_that_leaks(tmp_path: Path) -> None:
+    """Files, which have to be decoded to be compared, and are named otherwise."""
+    from PIL import Image
+
+    digits = load_digits()
+    for number in range(60):
+        part, name = ("train", "test")[number % 3 == 0], str(digits.target[number] % 2)
+        path = Path("pets", part, name, f"{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((digits.images[number] * 15).astype("uint8")).save(path)
+    data = {"name": "image_folder", "path": "pets", "size": 8, "mode": "grey", "normalize": "auto", "val": 6}
+    sections = {"data": data, "loader": {"num_workers": 0, "batch_size": 16}}
+    assert "shared-samples" not in codes(examined(**sections))
+    for number, path in enumerate(sorted(Path("pets/train/0").iterdir())[:5]):
+        shutil.copy(path, f"pets/test/0/copy{number}.png")
+    [leak] = [one for one in examined(**sections).symptoms if one.code == "shared-samples"]
+    assert leak.seen.endswith("test samples are also training samples")
+
+
+def test_activations_that_died() -> None:
+    class Dead(Net):
+        """Its hidden layer begins where ReLU gives only 0."""
+
+        def __init__(self, in_features: int, num_classes: int) -> None:
+            super().__init__(in_features, num_classes)
+            self.relu = nn.ReLU()
+            nn.init.constant_(self.first.bias[8:].detach(), -100.0)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs: Tensor = self.last(self.relu(self.first(inputs.flatten(1))))
+            return outputs
+
+    register_model("faulty")(Dead)
+    [dead] = [one for one in examined(model="faulty").symptoms if one.code == "dead-activations"]
+    assert dead.seen == "model: after 200 steps 88% of the channels of relu are 0 for every sample"
+
+
+def test_the_command() -> None:
+    Path("my.yaml").write_text("data: {name: digits, normalize: auto}\nmodel: mlp\n")
+    ended = warm.run(["doctor", "my.yaml"])
+    assert (ended.code, ended.stdout.splitlines()[0]) == (0, "nothing to change")
+    assert ended.stderr.startswith("looking at: data\n")
+    ended = warm.run(["doctor", "my.yaml", "data.normalize=none", "--json"])
+    plain = json.loads(ended.stdout)
+    assert ended.code == 1
+    assert plain["symptoms"] == [
+        {
+            "code": "normalize",
+            "seen": "data.normalize: the pictures are only scaled to 0 … 1",
+            "why": "networks learn fastest from numbers around 0 of size 1",
+            "change": "data.normalize=auto",
+        }
+    ]
+
+
+def test_the_text() -> None:
+    found = examined(data="digits")
+    assert lines(found)[:5] == [
+        "[normalize] data.normalize: the pictures are only scaled to 0 … 1",
+        "    why     networks learn fastest from numbers around 0 of size 1",
+        "    change  data.normalize=auto",
+        "",
+        "1 thing to change",
+    ]

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.command import warm
+from trainkit.building import Opened, open_experiment
+from trainkit.data import TensorSource
+from trainkit.experiment import ExperimentConfig
+from trainkit.survey import duplicates, lines, survey
+
+
+def opened(**sections: Any) -> Opened:
+    return open_experiment(ExperimentConfig.from_plain({"model": "mlp", **sections}))
+
+
+def tensors(inputs: torch.Tensor, targets: torch.Tensor, **options: Any) -> dict[str, Any]:
+    torch.save({"inputs": inputs, "targets": targets}, "some.pt")
+    return {"name": "tensors", "file": "some.pt", "val": 0, **options}
+
+
+def test_the_digits() -> None:
+    found = survey(opened(data={"name": "digits", "normalize": "auto"}))
+    assert found.splits == {"train": 1293, "val": 144, "test": 360}
+    assert sum(found.counts["train"]) == 1293
+    assert (found.shape, found.dtype, found.low, found.high) == ((1, 8, 8), "uint8", 0, 255)
+    assert found.mean == found.configured_mean
+    assert [found.prepared_mean, found.prepared_std] == pytest.approx([0, 1], abs=1e-5)
+    assert (found.repeated, found.contradicting, found.findings) == (0, 0, ())
+    assert "targets      10 classes" in lines(found)
+
+
+def test_repeated_and_contradicting_samples_by_hand() -> None:
+    inputs = torch.tensor([[1.0], [2], [1], [3], [2], [1]])
+    targets = torch.tensor([0, 1, 0, 2, 0, 0])
+    assert duplicates(TensorSource(inputs, targets), torch.arange(6)) == (3, 2)
+    assert duplicates(TensorSource(inputs, targets), torch.tensor([0, 1, 3])) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("normalize", "said"),
+    [
+        (
+            {"mean": 0.9, "std": 0.3759},
+            (
+                "data.normalize: the training pictures have mean 0.3055 and deviation 0.3759, but 0.9 and 0.3759 are "
+                "used; try data.normalize={mean: 0.3055, std: 0.3759} or data.normalize=auto"
+            ),
+        ),
+        (
+            {"mean": 0.3, "std": 0.1},
+            (
+                "data.normalize: the training pictures have mean 0.3055 and deviation 0.3759, but 0.3 and 0.1 are "
+                "used; try data.normalize={mean: 0.3055, std: 0.3759} or data.normalize=auto"
+            ),
+        ),
+        ("none", "data.normalize: the pictures are only scaled to 0 … 1; try data.normalize=auto"),
+        ("half", None),
+        ({"mean": 0.3, "std": 0.4}, None),
+    ],
+)
+def test_the_normalisation_is_compared_with_what_is_measured(normalize: object, said: str | None) -> None:
+    found = survey(opened(data={"name": "digits", "normalize": normalize})).findings
+    assert list(map(str, found)) == ([said] if said else [])
+
+
+def test_imbalance_and_contradictions() -> None:
+    inputs = torch.cat([torch.zeros(2, 3), torch.randn(98, 3, generator=torch.Generator().manual_seed(0))])
+    targets = torch.tensor([0, 1] + [0] * 90 + [1] * 8)
+    data = tensors(inputs, targets)
+    imbalance, contradictions = survey(opened(data=data)).findings
+    assert (imbalance.code, contradictions.code) == ("imbalance", "contradictions")
+    assert imbalance == (
+        "data: 91 training samples of '0', 9 of '1'; try loader.sampler=balanced, and metrics=[f1] beside accuracy"
+    )
+    assert contradictions == "data: 2 training samples are equal to one with another target"
+    weighed = survey(opened(data=data, loader={"sampler": "balanced"})).findings
+    assert [one.code for one in weighed] == ["contradictions"]
+
+
+def test_numbers_to_predict() -> None:
+    found = survey(opened(data="diabetes", loss="mse"))
+    assert found.counts == {}
+    assert lines(found)[-1] == "repeated     0"
+    assert "targets      1 numbers" in lines(found)
+
+
+def pictures(count: int) -> None:
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        Path("pets", name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(f"pets/{name}/{number}.png")
+
+
+def test_the_command_draws_the_batch() -> None:
+    pictures(6)
+    Path("my.yaml").write_text(
+        "name: pets\nmodel: mlp\n"
+        "data: {name: image_folder, path: pets, size: 8, normalize: auto, augment: [random_horizontal_flip]}\n"
+    )
+    ended = warm.run(["data", "my.yaml"])
+    assert (ended.code, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[0] == "samples      9 train, 1 val, 2 test"
+    assert "repeated     not known without decoding all" in ended.stdout
+    assert ended.stdout.endswith("\npets-batch.png\n")
+    with Image.open("pets-batch.png") as picture:
+        assert picture.width == 8 * 128
+    ended = warm.run(["data", "my.yaml", "--json", "--picture", "other.png"])
+    plain = json.loads(ended.stdout)
+    assert plain["picture"] == "other.png"
+    assert plain["target"] == {"kind": "class", "classes": ["cat", "dog"]}
+    assert plain["splits"] == {"train": 9, "val": 1, "test": 2}
+    assert Path("other.png").exists()
+
+
+def test_data_that_stands_in_is_said_loudly() -> None:
+    Path("my.yaml").write_text("data: {name: mnist, download: false, fallback: digits}\nmodel: mlp\n")
+    ended = warm.run(["data", "my.yaml"])
+    assert ended.code == 0
+    assert ended.stderr.startswith("warning: ON DIGITS, NOT ON THE DATA ASKED FOR: ")
