@@ -90,7 +90,7 @@ def test_how_many_samples() -> None:
     assert samples_of(one.experiment, one.data, 0.1, None) == 129
     assert samples_of(one.experiment, one.data, 0.1, 2) == 128
     with pytest.raises(
-        DataError, match="^command line: --batches: 1,600 samples, but there are 1,293 training samples$"
+        DataError, match=r"^command line: --batches: 1,600 samples, but there are 1,293 training samples$"
     ):
         samples_of(one.experiment, one.data, 0.1, 25)
 

@@ -227,6 +227,13 @@ def test_mistakes_are_the_stronger_the_commoner_they_are() -> None:
     assert [[cell.strength for cell in row] for row in cells] == [[0.8, 0.8, 0], [0.57, 0.9, 0], [0, 0, 0]]
 
 
+def test_curves_worked_example() -> None:
+    there, chance = np.array([False, False, True, True]), np.array([0.1, 0.4, 0.35, 0.8])
+    recall, roc = findings._lines("cat", there, chance)
+    assert list(zip(recall.x, recall.y, strict=True)) == [(1, 0.5), (1, 2 / 3), (0.5, 0.5), (0.5, 1), (0, 1)]
+    assert list(zip(roc.x, roc.y, strict=True)) == [(0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1)]
+
+
 ANSWERS = "what the model says of the val split"
 
 
@@ -341,6 +348,9 @@ def test_the_page_of_a_sweep(make: MakeExperiment) -> None:
         f"{value:.2%}".replace("%", " %") for value in (statistics.mean(values), statistics.stdev(values))
     )
     assert ["optimizer.lr=0.01 model.activation=relu", "2", mean, deviation] in found.rows
+    means = [float(row[2].rstrip(" %")) for row in found.rows if len(row) == 4 and "optimizer.lr=" in row[0]]
+    assert len(means) >= 4
+    assert means == sorted(means, reverse=True)
     assert "003 failed optimizer.lr=0.001 seed=1 model.activation=tanh data: <too> few samples" in found.text
     assert len(re.findall("the loss is not finite", found.text)) == len(unranked) - 1
     assert "http" not in found.source.replace('http-equiv="Content-Security-Policy"', "")

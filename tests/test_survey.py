@@ -108,7 +108,7 @@ def test_the_command_draws_the_batch() -> None:
     ended = warm.run(["data", "my.yaml"])
     assert (ended.code, ended.stderr) == (0, "")
     assert ended.stdout.splitlines()[0] == "samples      9 train, 1 val, 2 test"
-    assert "repeated     not known without decoding all" in ended.stdout
+    assert "repeated     not looked for" in ended.stdout
     assert ended.stdout.endswith("\npets-batch.png\n")
     with Image.open("pets-batch.png") as picture:
         assert picture.width == 8 * 128

@@ -30,6 +30,8 @@ SAMPLES = 2000
 """Training samples that the short experiments are made with; half as many val samples."""
 STEPS = 200
 """Updates of each of them."""
+BY_HEART_STEPS = 1000
+"""Updates after which one batch should be known by heart."""
 LR_STEPS = 50
 """Updates for each learning rate that is tried."""
 START = 1.5
@@ -38,6 +40,8 @@ DEAD = 0.5
 """Of an activation's channels."""
 WAITING = 0.2
 """Of the time of an epoch."""
+ENOUGH_S = 1.0
+"""Of steps; in less time, the start of the workers is all that is seen."""
 TIMED_S = 5.0
 """For each number of workers that is tried."""
 
@@ -233,16 +237,19 @@ def _learning_rate(opened: Opened, found: Examination) -> float:
 
 def _one_batch(opened: Opened, found: Examination) -> bool:
     samples = min(opened.experiment.loader.batch_size, len(opened.data.train))
-    learned = overfit(opened, samples=samples, max_steps=STEPS)
-    if learned.by_heart:
-        found.sound.append(f"one batch of {samples} is learned by heart in {learned.steps} steps")
+    learned = overfit(opened, samples=samples, max_steps=BY_HEART_STEPS)
+    if learned.by_heart or learned.still_learning:
+        what = (
+            "is learned by heart" if learned.by_heart else f"is learned to {learned.score:.1%}, and better and better,"
+        )
+        found.sound.append(f"one batch of {samples} {what} in {learned.steps} steps")
         return True
     found.symptoms.append(
         Symptom(
             "by-heart",
             f"model: of one batch of {samples}, {learned.score:.1%} is right after {learned.steps} steps",
             "what cannot learn a single batch by heart will not learn the whole",
-            "; ".join(learned.causes) or "a larger model, or more steps: trainkit overfit --batches 1 --steps 2000",
+            "; ".join(learned.causes),
         )
     )
     return False
@@ -339,8 +346,11 @@ def _waiting(opened: Opened, found: Examination) -> None:
         waited += output.waited_s
         if time.monotonic() - began > TIMED_S:
             break
-    share = waited / max(time.monotonic() - began, 1e-9)
-    if share <= WAITING:
+    took = time.monotonic() - began
+    if took < ENOUGH_S:
+        found.sound.append("an epoch is too short to tell how long it waits for data")
+        return
+    if (share := waited / took) <= WAITING:
         found.sound.append(f"{share:.0%} of the time is spent waiting for data")
         return
     rates = {workers: _samples_per_s(opened, workers) for workers in sorted({0, 1, cores()})}

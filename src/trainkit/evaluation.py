@@ -12,7 +12,7 @@ from trainkit.building import open_data
 from trainkit.errors import ConfigError, DataError
 from trainkit.loop import evaluate
 from trainkit.per_class import ClassScore, Tally
-from trainkit.restoring import restore
+from trainkit.restoring import open_checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,8 @@ def evaluate_checkpoint(
         raise ConfigError(
             *(f"command line: {item}: only data and loader can change in an evaluation" for item in wrong)
         )
-    restored = restore(path, device=device, overrides=overrides)
-    path, payload, experiment = restored.path, restored.payload, restored.experiment
-    spec, parts = restored.spec, restored.parts
+    stored = open_checkpoint(path, overrides)
+    path, payload, experiment, spec = stored.path, stored.payload, stored.experiment, stored.spec
     _, data, missing = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored())
     if missing:
         raise DataError(missing)
@@ -74,6 +73,7 @@ def evaluate_checkpoint(
     if data.spec.image and (data.spec.mean, data.spec.std) != (spec.mean, spec.std):
         notes.append("the normalisation of the training run is used, not the one given")
     samples = data.split(split)
+    parts = stored.build(device)
     loader = experiment.loader.eval_loader(samples, parts.device)
     if spec.target.kind == "number":
         metrics = evaluate(parts, loader)

@@ -51,6 +51,11 @@ class Learned:
     def by_heart(self) -> bool:
         return self.score >= ENOUGH
 
+    @property
+    def still_learning(self) -> bool:
+        """Whether the loss was falling when it was given up."""
+        return len(self.losses) > 2 and self.losses[-1] < min(0.98 * self.losses[-3], 0.5 * self.start)
+
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
         return {**asdict(self), "by_heart": self.by_heart}
@@ -88,7 +93,8 @@ def overfit(
     found = Learned(len(few.train), progress.step, start, tuple(losses), score, ())
     if found.by_heart:
         return found
-    return replace(found, causes=tuple(_causes(experiment, few, parts, found)))
+    causes = tuple(_causes(experiment, few, parts, found))
+    return replace(found, causes=causes or ("model: perhaps too small, or slow with this rate: trainkit lr-find",))
 
 
 def bare(experiment: ExperimentConfig, target: TargetSpec) -> ExperimentConfig:
@@ -138,7 +144,7 @@ def _causes(experiment: ExperimentConfig, data: Data, parts: Parts, found: Learn
     elif last > 0.9 * found.start:
         rate = max(type(experiment.optimizer).model_fields["lr"].default, lr * 10)
         yield f"optimizer.lr: the loss hardly moves; {lr:g} is probably too low: optimizer.lr={rate:g}"
-    elif len(found.losses) > 2 and last < 0.98 * found.losses[-3]:
+    elif found.still_learning:
         yield f"--steps: the loss still falls; give it more than {found.steps:,}"
     dropout = max((module.p for module in parts.model.modules() if isinstance(module, torch.nn.Dropout)), default=0.0)
     if dropout > 0:

@@ -17,8 +17,8 @@ from trainkit.rundir import RunDir
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
-    """What a checkpoint holds, ready to be used."""
+class Stored:
+    """What a checkpoint holds."""
 
     path: Path
     payload: Payload
@@ -26,12 +26,21 @@ class Restored:
     """As it was trained, with overrides."""
     spec: DataSpec
     """What the training data was; new samples are treated like it."""
-    parts: EvalParts
-    """With the weights that the run ended with: averaged ones, where it has any."""
+
+    def build(self, device: str = "auto") -> EvalParts:
+        """The model with the weights that the run ended with: averaged ones, where it has any.
+
+        Raises:
+            CheckpointError: the weights do not fit.
+            StorageError: there is no such device.
+        """
+        parts = build_eval(self.experiment.restored(), self.spec, devices.select(device))
+        checkpoint.load_weights(self.path, parts.model, checkpoint.final_weights(self.payload))
+        return parts
 
 
-def restore(path: Path, *, device: str = "auto", overrides: Iterable[str] = ()) -> Restored:
-    """Build the model of a checkpoint and load its weights.
+def open_checkpoint(path: Path, overrides: Iterable[str] = ()) -> Stored:
+    """Read a checkpoint.
 
     Args:
         path: a checkpoint, or a run directory for the one to use in it.
@@ -39,13 +48,26 @@ def restore(path: Path, *, device: str = "auto", overrides: Iterable[str] = ()) 
     Raises:
         CheckpointError: it is damaged, or not for this trainkit.
         ConfigError: an override is wrong.
-        StorageError: there is no such device.
     """
     path = RunDir(path).chosen if path.is_dir() else path
     payload = checkpoint.load(path)
     snapshot.experiment_of(path, payload)  # an error in it is the file's, not that of the overrides
     experiment = parse(merging.override(snapshot.config_node(path, payload), overrides), beside=None)
-    spec = DataSpec.from_plain(payload["spec"])
-    parts = build_eval(experiment.restored(), spec, devices.select(device))
-    checkpoint.load_weights(path, parts.model, checkpoint.final_weights(payload))
-    return Restored(path, payload, experiment, spec, parts)
+    return Stored(path, payload, experiment, DataSpec.from_plain(payload["spec"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Restored(Stored):
+    """The same, ready to be used."""
+
+    parts: EvalParts
+
+
+def restore(path: Path, *, device: str = "auto", overrides: Iterable[str] = ()) -> Restored:
+    """Read a checkpoint and build its model.
+
+    Raises:
+        CheckpointError, ConfigError, StorageError: as `open_checkpoint` and `Stored.build`.
+    """
+    stored = open_checkpoint(path, overrides)
+    return Restored(stored.path, stored.payload, stored.experiment, stored.spec, stored.build(device))

@@ -231,7 +231,7 @@ def lines(found: Survey) -> list[str]:
     said += [
         f"{'the model':<12} sees mean {found.prepared_mean:.3g}, deviation {found.prepared_std:.3g}",
         f"{'targets':<12} {found.target.size} {kind}",
-        f"{'repeated':<12} " + ("not known without decoding all" if found.repeated is None else f"{found.repeated:,}"),
+        f"{'repeated':<12} " + ("not looked for" if found.repeated is None else f"{found.repeated:,}"),
         *_table(found),
     ]
     return said
