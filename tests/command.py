@@ -72,8 +72,8 @@ class Command:
 bare = Command("trainkit.cli", "trainkit.merging", "trainkit.sinks.console", "pydantic.type_adapter")
 """Without torch: for what is judged before torch is needed."""
 warm = Command(
-    "trainkit.cli", "trainkit.checking", "trainkit.doctor", "trainkit.evaluation", "trainkit.prediction", "trainkit.run",
-    "trainkit.summary", "trainkit.sweep", "trainkit.sinks.tensorboard",
+    "trainkit.cli", "trainkit.checking", "trainkit.doctor", "trainkit.evaluation", "trainkit.prediction_text",
+    "trainkit.run", "trainkit.summary", "trainkit.sweep", "trainkit.sinks.tensorboard",
     "torch._dynamo", "sklearn.datasets", "sklearn.model_selection",
     "alembic.command", "optuna.storages._rdb.models", "sqlalchemy.dialects.sqlite", "matplotlib.backends.backend_agg",
 )  # fmt: skip

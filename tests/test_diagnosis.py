@@ -71,5 +71,10 @@ def test_where_guessing_is_unknown_the_first_loss_counts() -> None:
     assert str(found).startswith("under-fitting: train/loss is 49 at the end, at the start it was 50;")
 
 
+def test_a_loss_far_above_guessing_is_no_reason_for_a_higher_rate() -> None:
+    [found] = diagnose(history([7.0, 6.9], [7.0, 6.99]), guessing=2.3, lr=1.0, epochs=2)
+    assert (found.kind, found.advice) == ("under-fitting", "optimizer.lr=0.1")
+
+
 def test_a_run_without_records_says_nothing() -> None:
     assert diagnose(History((), (), ()), guessing=None, lr=1e-3, epochs=1) == []

@@ -267,7 +267,7 @@ def test_what_cannot_be_shown_is_said(make: MakeExperiment) -> None:
     ]
     pictures(Path("others"), "a", "b", "c")
     assert page(Path("gone"), overrides=["data.path=others"])[1] == [
-        f"{ANSWERS}: the data has other inputs or targets than those that the model was trained on"
+        f"{ANSWERS}: gone/checkpoints/best.pt: trained for 2 class targets, this data has others"
     ]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.command import bare
 from tests.conftest import MakeExperiment
-from trainkit import grid, merging, rundir, runs, yamlfile
+from trainkit import comparing, grid, merging, rundir, runs, yamlfile
 from trainkit.errors import BusyError, CheckpointError, DivergedError
 from trainkit.experiment import parse
 from trainkit.run import resume, train
@@ -104,15 +104,15 @@ def test_options_that_only_some_components_have_are_no_difference() -> None:
 
     one, two = config(name="sgd", lr=0.1, momentum=0.9), config(name="sgd", lr=0.2, momentum=0.9)
     other = config(name="adam", lr=0.1, eps=1e-8)
-    assert runs.differing([one, two]) == [{"optimizer.lr": 0.1}, {"optimizer.lr": 0.2}]
-    assert runs.differing([one, other]) == [{"optimizer": "sgd"}, {"optimizer": "adam"}]
-    assert runs.differing([one, two, other]) == [
+    assert comparing.differing([one, two]) == [{"optimizer.lr": 0.1}, {"optimizer.lr": 0.2}]
+    assert comparing.differing([one, other]) == [{"optimizer": "sgd"}, {"optimizer": "adam"}]
+    assert comparing.differing([one, two, other]) == [
         {"optimizer": "sgd", "optimizer.lr": 0.1}, {"optimizer": "sgd", "optimizer.lr": 0.2},
         {"optimizer": "adam", "optimizer.lr": 0.1},
     ]  # fmt: skip
-    assert runs.differing([one, one]) == [{}, {}]
+    assert comparing.differing([one, one]) == [{}, {}]
     foreign = {"name": "b", "seed": 2, "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9}}
-    assert list(runs.differing([foreign, one, two])[0]) == ["optimizer.lr", "seed"]
+    assert list(comparing.differing([foreign, one, two])[0]) == ["optimizer.lr", "seed"]
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_a_damaged_run_is_a_row_that_says_so(make: MakeExperiment, text: str) ->
     bad = Path("runs/tiny/bad")
     bad.mkdir()
     (bad / "run.json").write_text(text)
-    rows = runs.table(runs.find(Path("runs")))
+    rows = comparing.table(runs.find(Path("runs")))
     assert rows[1].split(maxsplit=1) == ["runs/tiny/bad", "damaged (run.json: not what a run writes)"]
     assert "finished" in rows[2]
     with pytest.raises(CheckpointError, match=r"^runs/tiny/bad: damaged: run\.json: not what a run writes$"):
-        runs.diff(bad, result.run_dir)
+        comparing.diff(bad, result.run_dir)
 
 
 def test_a_run_that_nobody_is_at_was_killed_and_a_living_one_is_left_alone(make: MakeExperiment) -> None:
@@ -194,17 +194,21 @@ def test_trials_that_never_began_or_failed_before_they_were_runs(make: MakeExper
     (sweep / "trials/002").mkdir()
     found = runs.read_sweep(sweep)
     assert found.status == "unfinished"
-    assert [runs.outcome(trial) for trial in found.trials] == ["finished", "failed (data: too few samples)", "waiting"]
+    assert [comparing.outcome(trial) for trial in found.trials] == [
+        "finished",
+        "failed (data: too few samples)",
+        "waiting",
+    ]
     with owned(sweep):
         assert runs.read_sweep(sweep).status == "running"
     (sweep / "sweep.json").write_text("{}")
-    assert runs.outcome(runs.read_sweep(sweep)) == "damaged (sweep.json or sweep.yaml: not what a sweep writes)"
+    assert comparing.outcome(runs.read_sweep(sweep)) == "damaged (sweep.json or sweep.yaml: not what a sweep writes)"
 
 
 def test_what_cannot_be_printed_is_not() -> None:
-    cell = runs.columns([["a\x1b[31m\n", "b"]])
+    cell = comparing._columns([["a\x1b[31m\n", "b"]])
     assert cell == ["a\\x1b[31m\\n  b"]
-    assert runs.outcome(Run(Path("a"), "failed", "x" * 100)) == f"failed ({'x' * 60}…)"
+    assert comparing.outcome(Run(Path("a"), "failed", "x" * 100)) == f"failed ({'x' * 60}…)"
 
 
 DIFF = """A  one    finished
@@ -253,7 +257,7 @@ def test_two_runs_side_by_side(make: MakeExperiment) -> None:
     assert plain["a"]["status"] == "finished"
 
     tell(other, metrics={"val/accuracy": 0.5000000001})
-    assert "  val/accuracy   0.5      0.5000000001" in runs.diff(one, other).lines()
+    assert "  val/accuracy   0.5      0.5000000001" in comparing.diff(one, other).lines()
 
 
 def test_no_difference(make: MakeExperiment) -> None:

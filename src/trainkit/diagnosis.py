@@ -19,6 +19,8 @@ WORTH = 0.02
 """…provided that it is this share of the loss at the start."""
 UNLEARNED = 0.7
 """A final training loss above this share of what guessing costs says that little was learned."""
+OVERSHOT = 1.5
+"""One so many times as high comes from a learning rate that is too high."""
 CHANGE = 0.01
 """Validation loss that moves by less than this share over the last third of the evaluations stands still."""
 FEWEST = 3
@@ -104,6 +106,8 @@ def _under_fitting(history: History, guessing: float | None, lr: float) -> list[
         return []
     what = "at the start it was" if guessing is None else "guessing costs"
     seen = f": train/loss is {last:.3g} at the end, {what} {reference:.3g}"
+    if last > OVERSHOT * reference:
+        return [Verdict("under-fitting", seen, f"optimizer.lr={lr / 10:.1g}")]
     return [Verdict("under-fitting", seen, f"optimizer.lr={lr * 10:.1g}, more epochs, or a larger model")]
 
 

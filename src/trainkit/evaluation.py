@@ -59,12 +59,7 @@ def evaluate_checkpoint(
     _, data, missing = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored())
     if missing:
         raise DataError(missing)
-    if data.spec.target.uncounted() != spec.target.uncounted():
-        raise DataError(f"{path}: trained for {spec.target.size} {spec.target.kind} targets, this data has others")
-    if data.spec.shape[spec.padded :] != spec.shape[spec.padded :]:  # sequences may be longer or shorter
-        raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
-    if (data.spec.image, data.spec.padded) != (spec.image, spec.padded):
-        raise DataError(f"{path}: trained on inputs of another kind: pictures, numbers, or padded sequences of them")
+    stored.check_fits(data)
     other = data.digests().get(split) != payload["data"].get(split)
     notes = [note.text for note in data.notes if note.level == "warning"]
     if bad := checkpoint.not_finite(payload):

@@ -141,13 +141,11 @@ def _opened(restored: Restored, overrides: list[str]) -> Data:
     Raises:
         DataError: it is not there, or no longer what the model was trained on.
     """
-    experiment, spec = restored.experiment, restored.spec
+    experiment = restored.experiment
     _, data, absent = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored())
     if absent:
         raise DataError(absent)
-    inputs, trained_on = ((one.shape[one.padded :], one.image, one.padded) for one in (data.spec, spec))
-    if inputs != trained_on or data.spec.target.uncounted() != spec.target.uncounted():
-        raise DataError("the data has other inputs or targets than those that the model was trained on")
+    restored.check_fits(data)
     return data
 
 

@@ -9,6 +9,7 @@ import torch
 from rich.cells import cell_len, set_cell_size
 from torch import Tensor
 
+from trainkit.columns import aligned
 from trainkit.data import TargetSpec
 from trainkit.metrics import decisions
 from trainkit.records import format_metric
@@ -139,9 +140,6 @@ def _columns(rows: list[list[str]]) -> list[str]:
     """Lines of equal columns: names to the left, cut where a line would become too long, numbers to the right."""
     first, *others = (max(map(cell_len, column)) for column in zip(*rows, strict=True))
     first = min(first, max(WIDTH - sum(others) - 2 * len(others), SHORTEST_NAME))
-    lines = []
-    for name, *cells in rows:
-        name = name if cell_len(name) <= first else set_cell_size(name, first - 3) + "..."
-        right = (" " * (width - cell_len(cell)) + cell for cell, width in zip(cells, others, strict=True))
-        lines.append("  ".join([set_cell_size(name, first), *right]))
-    return lines
+    short = [name if cell_len(name) <= first else set_cell_size(name, first - 3) + "..." for name, *_ in rows]
+    cells = [[name, *row[1:]] for name, row in zip(short, rows, strict=True)]
+    return aligned(cells, right=range(1, len(cells[0])))

@@ -16,8 +16,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from trainkit import atomic, history, merging, rundir, runs, yamlfile
+from trainkit import atomic, comparing, history, merging, rundir, runs, yamlfile
 from trainkit.charts import Chart, Series, chart, wide
+from trainkit.comparing import show
 from trainkit.config import Config
 from trainkit.diagnosis import diagnose
 from trainkit.errors import CheckpointError, ConfigError, StorageError, printable
@@ -26,7 +27,7 @@ from trainkit.findings import MOST_CLASSES, Findings, attempt, look
 from trainkit.grid import label, points_of
 from trainkit.history import History
 from trainkit.records import format_duration, format_metric
-from trainkit.runs import Run, Sweep, show
+from trainkit.runs import Run, Sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,7 @@ def _sweep_page(path: Path) -> dict[str, Any]:
         "kind": "sweep",
         "title": f"{sweep.name} {path.resolve().name}",
         "sweep": sweep,
-        "outcome": runs.outcome(sweep),
+        "outcome": comparing.outcome(sweep),
         "began": _time(sweep.began),
         "axes": {key: [show(value) for value in values] for key, values in axes.items()},
         "metrics": names,

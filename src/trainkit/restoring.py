@@ -9,7 +9,8 @@ from pathlib import Path
 from trainkit import checkpoint, merging, snapshot
 from trainkit import device as devices
 from trainkit.building import build_eval
-from trainkit.data import DataSpec
+from trainkit.data import Data, DataSpec
+from trainkit.errors import DataError
 from trainkit.experiment import ExperimentConfig, parse
 from trainkit.loop import EvalParts
 from trainkit.payload import Payload
@@ -26,6 +27,18 @@ class Stored:
     """As it was trained, with overrides."""
     spec: DataSpec
     """What the training data was; new samples are treated like it."""
+
+    def check_fits(self, data: Data) -> None:
+        """Raise DataError when the model was not made for such data."""
+        spec, path = self.spec, self.path
+        if data.spec.target.uncounted() != spec.target.uncounted():
+            raise DataError(f"{path}: trained for {spec.target.size} {spec.target.kind} targets, this data has others")
+        if data.spec.shape[spec.padded :] != spec.shape[spec.padded :]:  # sequences may be longer or shorter
+            raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
+        if (data.spec.image, data.spec.padded) != (spec.image, spec.padded):
+            raise DataError(
+                f"{path}: trained on inputs of another kind: pictures, numbers, or padded sequences of them"
+            )
 
     def build(self, device: str = "auto") -> EvalParts:
         """The model with the weights that the run ended with: averaged ones, where it has any.

@@ -164,7 +164,9 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
             )
             sinks += [board, visuals]
         sink = Tee(tuple(sinks))
-        sink.write(StartRecord(run_report.facts(job), yamlfile.dump(experiment.to_plain())))
+        facts = run_report.facts(job)
+        directory.tell(facts={key: text for key, text in facts.items() if key != "run"})
+        sink.write(StartRecord(facts, yamlfile.dump(experiment.to_plain())))
         for note in [*notes, *run_report.fallback_notes(directory), *warnings(experiment, job.data, job.parts, plan)]:
             sink.write(NoteRecord(note, "warning"))
         for record in job.data.notes:

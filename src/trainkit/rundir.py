@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import secrets
+import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -95,7 +96,7 @@ def create(name: str, at: Path | None = None, *, kind: Literal["run", "sweep", "
         StorageError: it cannot be made, or `at` is there already.
     """
     suffix, inner = {"run": ("", "checkpoints"), "sweep": ("-sweep", "trials"), "lr-find": ("-lr-find", "tb")}[kind]
-    path = at or _runs() / name / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}{suffix}"
+    path = at or runs() / name / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}{suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()  # never an existing one, even when two runs begin in the same second
@@ -112,7 +113,7 @@ def create(name: str, at: Path | None = None, *, kind: Literal["run", "sweep", "
 
 def check_writable(name: str, at: Path | None = None) -> None:
     """Raise StorageError when `create` could not make a directory, without making one."""
-    place = at.absolute().parent if at else (_runs() / name).absolute()
+    place = at.absolute().parent if at else (runs() / name).absolute()
     if at and at.exists():
         raise StorageError(f"{at}: is there already, and a run needs a directory of its own")
     while not place.exists():
@@ -123,7 +124,7 @@ def check_writable(name: str, at: Path | None = None) -> None:
         raise StorageError(f"{place}: permission denied")
 
 
-def _runs() -> Path:
+def runs() -> Path:
     return Path(os.environ.get("TRAINKIT_RUNS_DIR") or "runs")
 
 
@@ -180,6 +181,29 @@ def _own(run_dir: RunDir) -> RunDir:
     lock.flush()
     run_dir._lock = lock
     return run_dir
+
+
+def is_owned(path: Path) -> bool:
+    """Whether a living process owns a run directory: asks for its lock without taking it.
+
+    Not for the owner itself, which would lose its lock as soon as it closes the file a second time.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no lock to ask for
+        return True
+    try:
+        with open(path / ".lock", "rb") as lock:
+            # struct flock: type, whence, start, length and owner, which macOS has in another order.
+            wanted = (fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+            if sys.platform == "darwin":
+                asked = struct.pack("qqihh", *wanted[2:], *wanted[:2])
+                found = struct.unpack("qqihh", fcntl.fcntl(lock, fcntl.F_GETLK, asked))[3]
+            else:
+                found = struct.unpack("hhqqi4x", fcntl.fcntl(lock, fcntl.F_GETLK, struct.pack("hhqqi4x", *wanted)))[0]
+    except OSError:
+        return False
+    return bool(found != fcntl.F_UNLCK)
 
 
 def now() -> str:

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainkit import device as devices
 from trainkit.building import build
+from trainkit.columns import aligned
 from trainkit.data import Data
 from trainkit.experiment import ExperimentConfig
 from trainkit.loop import Parts
@@ -187,14 +188,6 @@ def lines(found: Summary) -> list[str]:
                 megabytes(layer.output_bytes * found.batch_size),
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = [
-        "  ".join(
-            cell.ljust(width) if place < 4 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
     frozen = f", {found.trained:,} of them trained" if found.trained < found.parameters else ""
     share = f"{found.parameters / found.samples:.3g} for each of {found.samples:,} training samples"
     parts = {
@@ -204,7 +197,7 @@ def lines(found: Summary) -> list[str]:
     }
     memory = ", ".join(f"{megabytes(count)} {what}" for what, count in parts.items())
     return [
-        *table,
+        *aligned(rows, right=(4, 5, 6)),
         "",
         f"parameters     {found.parameters:,}{frozen}; {share}",
         f"multiply-adds  {found.multiply_adds:,} for a sample, forward; a training step takes about three times that",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainkit.answers import words
 from trainkit.building import Opened, build
+from trainkit.columns import aligned
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.base import hashes
 from trainkit.data.part import part
@@ -244,8 +245,7 @@ def _table(found: Survey) -> list[str]:
     order = sorted(range(len(names)), key=lambda number: found.counts["train"][number])
     shown = range(len(names)) if len(names) <= MOST_CLASSES else order[:MOST_CLASSES]
     rows = [["", *found.counts]] + [[names[n], *(f"{counts[n]:,}" for counts in found.counts.values())] for n in shown]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    table = aligned(rows, right=range(1, len(rows[0])))
     return [
         "",
         *table,

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainkit import atomic
+from trainkit.columns import aligned
 from trainkit.grid import label, show
 from trainkit.records import format_duration, format_metric
 from trainkit.sinks.console import print_line
@@ -113,8 +114,7 @@ def table(trials: Sequence[Trial], ranked: Sequence[Trial]) -> list[str]:
     for place, trial in _in_order(trials, ranked):
         numbers = [_number(name, trial.metrics.get(name)) for name in metrics]
         rows.append([place, trial.name, *map(show, trial.values.values()), *numbers, _duration(trial), outcome(trial)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned(rows)
 
 
 def write_csv(sweep: Path, trials: Sequence[Trial], ranked: Sequence[Trial]) -> None:

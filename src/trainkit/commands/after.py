@@ -34,13 +34,13 @@ def runs(
     debug: Debug = False,
 ) -> None:
     """Show the runs below a directory and in what they differ, or compare two of them."""
-    from trainkit import rundir
+    from trainkit import comparing, rundir
     from trainkit import runs as looking
     from trainkit.records import plain_json
 
     match words or []:
         case ["diff", one, other]:
-            difference = looking.diff(Path(one), Path(other))
+            difference = comparing.diff(Path(one), Path(other))
             say(*([json.dumps(plain_json(difference.to_plain()))] if as_json else difference.lines()))
             return
         case ["diff", *others]:
@@ -50,14 +50,14 @@ def runs(
         case [directory]:
             place = Path(directory)
         case _:
-            place = rundir._runs()
+            place = rundir.runs()
     found = looking.find(place) if words or place.exists() else []
     if as_json:
-        say(json.dumps(plain_json(looking.to_plain(found))))
+        say(json.dumps(plain_json(comparing.to_plain(found))))
     elif not found:
         say(f"no runs in {place}; trainkit train CONFIG makes one")
     else:
-        say(*looking.table(found, tested=not looking.is_sweep(place)))
+        say(*comparing.table(found, tested=not looking.is_sweep(place)))
         if any(isinstance(one, looking.Sweep) for one in found):
             say("", "The trials of a sweep: trainkit runs SWEEP")
 

@@ -92,7 +92,7 @@ def predict(
         raise ConfigError("command line: INPUT is missing; usage: trainkit predict --ckpt FILE INPUT...")
     if as_csv and as_json:
         raise ConfigError("command line: --csv or --json, not both")
-    from trainkit import checkpoint, prediction
+    from trainkit import checkpoint, prediction, prediction_text
     from trainkit.restoring import restore
 
     restored = restore(path, device=device or "auto")
@@ -108,8 +108,8 @@ def predict(
         say(*(f"error: {printable(problem)}" for problem in error.problems), stream=sys.stderr)
 
     batches = prediction.batches(restored, inputs, refuse)
-    form = prediction.as_csv if as_csv else prediction.as_table
-    for text in prediction.as_json(batches, top) if as_json else form(batches, target, top):
+    form = prediction_text.as_csv if as_csv else prediction_text.as_table
+    for text in prediction_text.as_json(batches, top) if as_json else form(batches, target, top):
         say(text)
     if refused:
         raise DataError(f"{len(refused):,} input{'s' * (len(refused) > 1)} could not be used")
