@@ -128,3 +128,12 @@ def test_messages_are_compared_with_the_program(message: str) -> None:
     """Each stands in a string of some test, which compares it with what the program says."""
     shown = message[PREFIX.match(message).end() :]  # type: ignore[union-attr]  # the pattern matches nothing, too
     assert plain(shown) in literals()
+
+
+def test_every_code_of_a_warning_is_explained() -> None:
+    """In the table of what `check` finds, or among what `data` and `doctor` look for."""
+    source = "".join(path.read_text() for path in (ROOT / "src/trainkit").rglob("*.py"))
+    codes = set(re.findall(r'(?:Suspicion|warn)\(\s*"([a-z-]+)"', source))
+    page = (ROOT / "docs/before_training.md").read_text()
+    assert len(codes) > 15
+    assert sorted(code for code in codes if f"`{code}`" not in page) == []
