@@ -87,7 +87,7 @@ def test_imbalance_and_contradictions() -> None:
 def test_numbers_to_predict() -> None:
     found = survey(opened(data="diabetes", loss="mse"))
     assert found.counts == {}
-    assert lines(found)[-1] == "repeated     0"
+    assert lines(found)[-1] == "duplicates   0 within train; 0 of val are in train; 0 of test are in train"
     assert "targets      1 numbers" in lines(found)
 
 
@@ -108,7 +108,7 @@ def test_the_command_draws_the_batch() -> None:
     ended = warm.run(["data", "my.yaml"])
     assert (ended.code, ended.stderr) == (0, "")
     assert ended.stdout.splitlines()[0] == "samples      9 train, 1 val, 2 test"
-    assert "repeated     not looked for" in ended.stdout
+    assert "duplicates   0 within train; 0 of val are in train; 0 of test are in train" in ended.stdout
     assert ended.stdout.endswith("\npets-batch.png\n")
     with Image.open("pets-batch.png") as picture:
         assert picture.width == 8 * 128

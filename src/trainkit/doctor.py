@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from trainkit.baseline import untrained
 from trainkit.building import Opened, build, warnings
 from trainkit.data import Data, Split, TensorSource
-from trainkit.data.part import in_memory, part
+from trainkit.data.part import part_of_all
 from trainkit.data.workers import cores
 from trainkit.errors import Suspicion, and_more
 from trainkit.experiment import ExperimentConfig
@@ -102,7 +102,7 @@ def examine(opened: Opened, look: Callable[[str], None] = lambda what: None) -> 
     found = Examination()
     with generators_restored():
         look("data")
-        small = _small(opened.data)
+        small = part_of_all(opened.data, SAMPLES)
         _suspicions(opened, small, found)
         few = replace(opened, data=small)
         look("the loss at the start, and the gradients")
@@ -117,17 +117,6 @@ def examine(opened: Opened, look: Callable[[str], None] = lambda what: None) -> 
         look("waiting for data")
         _waiting(opened, found)
     return found
-
-
-def _small(data: Data) -> Data:
-    """A part of every split, in memory where that is possible."""
-    few = part(data, SAMPLES)
-    others = {name: getattr(data, name) for name in ("val", "test")}
-    for name, split in others.items():
-        if split is not None:
-            chosen = permutation(len(split), 0, "part")[: SAMPLES // 2].sort().values
-            others[name] = in_memory(Split(split.source, split.index[chosen]))
-    return replace(few, val=others["val"], test=others["test"])
 
 
 def _suspicions(opened: Opened, small: Data, found: Examination) -> None:

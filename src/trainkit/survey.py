@@ -15,8 +15,8 @@ from trainkit.answers import words
 from trainkit.building import Opened, build
 from trainkit.columns import aligned
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource
-from trainkit.data.base import hashes
-from trainkit.data.part import part
+from trainkit.data.base import hashes, shared
+from trainkit.data.part import part_of_all
 from trainkit.data.transforms import measured
 from trainkit.drawing import Tile, pixels, sheet
 from trainkit.errors import Suspicion
@@ -66,10 +66,13 @@ class Survey:
     prepared_std: float
     """Of all values that reach the model."""
     repeated: int | None
-    """Training samples that are equal to an earlier one; None where that is not known without decoding all."""
+    """Training samples that are equal to an earlier one; None for sequences, which are not compared."""
+    shared: dict[str, int]
+    """Of the other splits, the samples that are training samples, too."""
     contradicting: int
     """Training samples that are equal to one with another target."""
     findings: tuple[Suspicion, ...]
+    """What is probably not meant."""
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -83,15 +86,14 @@ def survey(opened: Opened) -> Survey:
     data, spec = opened.data, opened.data.spec
     splits = {name: split for name in ("train", "val", "test") if (split := getattr(data, name)) is not None}
     counts = {name: spec.target.counted(split.targets).counts for name, split in splits.items()}
-    some = data if isinstance(data.train.source, TensorSource) else part(data, LOOKED_AT)
+    some = data if isinstance(data.train.source, TensorSource) else part_of_all(data, LOOKED_AT)
+    source = some.train.source
+    repeated, contradicting = duplicates(source, some.train.index) if isinstance(source, TensorSource) else (None, 0)
     parts, _ = build(opened.experiment, data, opened.device)
     low, high, mean, std = _numbers(some.train, spec)
     prepared = _Moments()
     for positions in torch.arange(len(some.train)).split(LOOKED_AT):
         prepared.add(parts.prepare(some.train.take(positions), None).inputs)
-    repeated, contradicting = (
-        duplicates(data.train.source, data.train.index) if isinstance(data.train.source, TensorSource) else (None, 0)
-    )
     first = some.train.take(torch.zeros(1, dtype=torch.int64)).inputs
     return Survey(
         splits={name: len(split) for name, split in splits.items()},
@@ -109,8 +111,14 @@ def survey(opened: Opened) -> Survey:
         prepared_mean=prepared.mean,
         prepared_std=prepared.std,
         repeated=repeated,
+        shared={
+            name: shared(some.train, split) for name in ("val", "test") if (split := getattr(some, name)) is not None
+        },
         contradicting=contradicting,
-        findings=(*data.suspicions(), *findings(opened.experiment, data, mean, std, contradicting)),
+        findings=(
+            *(data.suspicions() or some.suspicions()),
+            *findings(opened.experiment, data, mean, std, contradicting),
+        ),
     )
 
 
@@ -232,10 +240,17 @@ def lines(found: Survey) -> list[str]:
     said += [
         f"{'the model':<12} sees mean {found.prepared_mean:.3g}, deviation {found.prepared_std:.3g}",
         f"{'targets':<12} {found.target.size} {kind}",
-        f"{'repeated':<12} " + ("not looked for" if found.repeated is None else f"{found.repeated:,}"),
+        f"{'duplicates':<12} {_duplicates(found)}",
         *_table(found),
     ]
     return said
+
+
+def _duplicates(found: Survey) -> str:
+    if found.repeated is None:
+        return "not looked for among sequences"
+    others = "".join(f"; {count:,} of {name} are in train" for name, count in found.shared.items())
+    return f"{found.repeated:,} within train{others}"
 
 
 def _table(found: Survey) -> list[str]:

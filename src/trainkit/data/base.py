@@ -244,8 +244,8 @@ class Data:
                 text = f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ"
                 found.append(Suspicion("class-names", text))
         for name, split in self._splits().items():
-            if name != "train" and split is not None and (shared := _shared(self.train, split)):
-                text = f"data: {shared:,} of the {len(split):,} {name} samples are also training samples"
+            if name != "train" and split is not None and (count := shared(self.train, split)):
+                text = f"data: {count:,} of the {len(split):,} {name} samples are also training samples"
                 found.append(Suspicion("shared-samples", text))
         return found
 
@@ -353,14 +353,14 @@ class DataConfig(Config):
         return Split(source, train), Split(source, val) if held_out else None
 
 
-def _shared(one: Split, other: Split) -> int:
+def shared(one: Split, other: Split) -> int:
     """How many samples of the other split are in the first one as well, as far as that can be told without decoding."""
     if type(one.source) is TensorSource and type(other.source) is TensorSource:
         ours, theirs = hashes(one.source.inputs, one.index), hashes(other.source.inputs, other.index)
-        shared = int(torch.isin(theirs, ours).sum())
+        common = int(torch.isin(theirs, ours).sum())
         # Where training samples repeat each other, as in tables of a few whole numbers, others repeat them, too.
         repeated = 1 - len(ours.unique()) / len(ours)
-        return shared if shared > 2 * repeated * len(theirs) else 0
+        return common if common > 2 * repeated * len(theirs) else 0
     if one.source is not other.source and one.source.digest() == other.source.digest():
         return len(other)
     return 0

@@ -14,9 +14,19 @@ READ_AT_ONCE = 256
 
 def part(data: Data, samples: int) -> Data:
     """The same data with so many of its training samples, always the same ones, in memory if they fit together."""
-    order = permutation(len(data.train), 0, "part")
-    chosen = data.train.index[order[:samples].sort().values]
-    return replace(data, train=in_memory(Split(data.train.source, chosen)))
+    return replace(data, train=_some(data.train, samples))
+
+
+def _some(split: Split, samples: int) -> Split:
+    order = permutation(len(split), 0, "part")
+    return in_memory(Split(split.source, split.index[order[:samples].sort().values]))
+
+
+def part_of_all(data: Data, samples: int) -> Data:
+    """The same with so many training samples, and half as many of every other split."""
+    few = part(data, samples)
+    val, test = (None if split is None else _some(split, samples // 2) for split in (data.val, data.test))
+    return replace(few, val=val, test=test)
 
 
 def in_memory(split: Split) -> Split:
