@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from trainkit.diagnosis import diagnose
+from trainkit.diagnosis import Rates, diagnose
 from trainkit.history import History
 from trainkit.records import EpochRecord, EvalRecord, TrainRecord
 
@@ -18,6 +18,9 @@ LOW_RATE = ([2.31, 2.308, 2.305, 2.303], [2.306, 2.304, 2.302, 2.300])
 HIGH_RATE = ([1.2, 0.61, 1.4, 0.58, 0.57, 0.56], [0.7, 0.6, 1.1, 0.6, 0.599, 0.597])
 FLAT = ([0.9, 0.4, 0.31, 0.301, 0.3, 0.299], [0.5, 0.33, 0.305, 0.304, 0.3035, 0.303])
 NOISE = ([0.9, 0.4, 0.31, 0.3, 0.29, 0.28], [0.5, 0.33, 0.305, 0.31, 0.30, 0.315])
+
+
+RATES = Rates(1e-3, (1e-6, 1e-2), 1e-3)
 
 
 def history(train: Sequence[float], val: Sequence[float]) -> History:
@@ -35,13 +38,13 @@ def history(train: Sequence[float], val: Sequence[float]) -> History:
         (
             *OVER,
             [
-                "over-fitting since epoch 4: val/loss went from 0.36 up to 0.47, while train/loss fell from 0.12 to 0.005; try train.early_stopping.patience=3, data.augment, dropout, or more data"
+                "over-fitting since epoch 4: val/loss went from 0.36 up to 0.47, while train/loss fell from 0.12 to 0.005; try train.early_stopping.patience=3, more data, or dropout"
             ],
         ),
         (
             *LOW_RATE,
             [
-                "under-fitting: train/loss is 2.3 at the end, guessing costs 2.3; try optimizer.lr=0.01, more epochs, or a larger model"
+                "under-fitting: train/loss is 2.3 at the end, guessing costs 2.3; try optimizer.lr=0.01, or more epochs, or a larger model"
             ],
         ),
         (
@@ -56,25 +59,48 @@ def history(train: Sequence[float], val: Sequence[float]) -> History:
     ],
 )
 def test_what_curves_say(train: list[float], val: list[float], said: list[str]) -> None:
-    verdicts = diagnose(history(train, val), guessing=2.3026, lr=1e-3, epochs=len(train))
+    verdicts = diagnose(history(train, val), guessing=2.3026, rates=RATES, longer=f"train.epochs={2 * len(train)}")
     assert list(map(str, verdicts)) == said
 
 
 def test_without_val_only_the_training_curve_is_judged() -> None:
-    assert diagnose(history([2.0, 1.0, 0.5], []), guessing=2.3, lr=1e-3, epochs=3) == []
-    [found] = diagnose(history([2.0, 1.0, 1.9], []), guessing=4.0, lr=1e-3, epochs=3)
+    assert diagnose(history([2.0, 1.0, 0.5], []), guessing=2.3, rates=RATES, longer="…") == []
+    [found] = diagnose(history([2.0, 1.0, 1.9], []), guessing=4.0, rates=RATES, longer="…")
     assert found.kind == "unstable"
 
 
 def test_where_guessing_is_unknown_the_first_loss_counts() -> None:
-    [found] = diagnose(history([50.0, 49.0], [48.0, 48.0]), guessing=None, lr=1e-3, epochs=2)
+    [found] = diagnose(history([50.0, 49.0], [48.0, 48.0]), guessing=None, rates=RATES, longer="…")
     assert str(found).startswith("under-fitting: train/loss is 49 at the end, at the start it was 50;")
 
 
-def test_a_loss_far_above_guessing_is_no_reason_for_a_higher_rate() -> None:
-    [found] = diagnose(history([7.0, 6.9], [7.0, 6.99]), guessing=2.3, lr=1.0, epochs=2)
-    assert (found.kind, found.advice) == ("under-fitting", "optimizer.lr=0.1")
+def test_a_loss_that_rose_far_above_guessing_is_no_reason_for_a_higher_rate() -> None:
+    high = Rates(1.0, (1e-6, 1e-2), 1e-3)
+    [found] = diagnose(history([5.0, 6.9], [7.0, 6.99]), guessing=2.3, rates=high, longer="…")[-1:]
+    assert (found.kind, found.advice) == ("under-fitting", "optimizer.lr=0.001")
+
+
+def test_numbers_far_from_0_that_come_nearer_are_no_reason_for_a_lower_rate() -> None:
+    [found] = diagnose(history([99.3, 97.8], [98.0, 97.0]), guessing=9.4, rates=RATES, longer="…")
+    assert found.advice == "optimizer.lr=0.01, or more epochs, or a larger model"
+
+
+def test_a_first_epoch_whose_end_was_good_is_no_under_fitting() -> None:
+    assert diagnose(history([1.93], [1.143]), guessing=2.3, rates=RATES, longer="…") == []
+
+
+def test_one_bad_evaluation_is_no_over_fitting() -> None:
+    train = [1.0, 0.8, 0.6, 0.5, 0.4]
+    assert diagnose(history(train, [0.9, 0.7, 0.6, 0.58, 0.7]), guessing=2.3, rates=RATES, longer="…") == []
+
+
+@pytest.mark.parametrize(
+    ("lr", "factor", "other"),
+    [(1e-3, 10, 1e-2), (1e-3, 0.1, 1e-4), (1e-9, 10, 1e-3), (10.0, 0.1, 1e-3), (1e-2, 10, None), (1e-6, 0.1, None)],
+)
+def test_advised_rates_stay_among_the_usual_ones(lr: float, factor: float, other: float | None) -> None:
+    assert Rates(lr, (1e-6, 1e-2), 1e-3).times(factor) == other
 
 
 def test_a_run_without_records_says_nothing() -> None:
-    assert diagnose(History((), (), ()), guessing=None, lr=1e-3, epochs=1) == []
+    assert diagnose(History((), (), ()), guessing=None, rates=RATES, longer="…") == []

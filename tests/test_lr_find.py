@@ -19,6 +19,8 @@ from trainkit.loop import train_steps
 from trainkit.lr_find import LrCurve, Tried, lines, losses_with, lr_find, rates, suggest, with_lr
 from trainkit.progress import Progress
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def opened(**sections: Any) -> Opened:
     plain = {"data": {"name": "digits", "normalize": "auto"}, "model": "mlp", "optimizer": {"name": "adam", "lr": 1e-3}}
@@ -31,7 +33,8 @@ def tried(*losses: float, first: float = 1e-5) -> tuple[Tried, ...]:
 
 def test_rates() -> None:
     assert rates(1e-3, 1e-1) == [1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1]
-    assert rates(3e-3, 3e-2) == [5e-3, 1e-2, 2e-2]
+    assert rates(3e-3, 3e-2) == [3e-3, 5e-3, 1e-2, 2e-2, 3e-2]
+    assert rates(3e-4, 4e-4) == [3e-4, 4e-4]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +43,7 @@ def test_rates() -> None:
         (
             (2.3, 1.0, 0.52, 0.5, 2.9),
             1e-3,
-            "the smallest rate that brings the loss nearly as far down as 0.01, the lowest of the curve",
+            "the smallest rate that brings the loss nearly as far down as 0.01, the lowest of the smoothed curve",
         ),
         (
             (2.3, 2.29, 2.28, 2.3, math.inf),

@@ -224,7 +224,9 @@ def test_samples_that_cannot_be_right(kind: str, message: str) -> None:
 
 
 def test_large_inputs() -> None:
-    assert warned(given("large")) == ["data: inputs reach 255; networks learn best from numbers around 0 of size 1"]
+    assert warned(given("large")) == [
+        "data: inputs reach 255; bring them to numbers around 0 of size 1, such as by dividing them"
+    ]
 
 
 def test_a_whole_run_with_workers_is_the_one_without(make: MakeExperiment) -> None:

@@ -112,7 +112,15 @@ def test_options_that_only_some_components_have_are_no_difference() -> None:
     ]  # fmt: skip
     assert comparing.differing([one, one]) == [{}, {}]
     foreign = {"name": "b", "seed": 2, "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9}}
-    assert list(comparing.differing([foreign, one, two])[0]) == ["optimizer.lr", "seed"]
+    assert comparing.differing([foreign, one, two]) == [{}, {"optimizer.lr": 0.1}, {"optimizer.lr": 0.2}]
+
+
+def test_a_section_that_one_run_does_not_have_is_a_difference() -> None:
+    configs = [{"train": {"ema": value}} for value in (None, {"decay": 0.9})]
+    assert comparing.differing(configs) == [{"train.ema": None}, {"train.ema.decay": 0.9}]
+    assert comparing.differing([{"data": {"normalize": "auto"}}, {"data": {"normalize": {"mean": 0.5}}}]) == [
+        {"data.normalize": "auto"}, {"data.normalize.mean": 0.5},
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

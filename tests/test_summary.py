@@ -42,7 +42,18 @@ def test_sequences_and_averages(make: MakeExperiment) -> None:
     [lstm] = [layer for layer in found.layers if layer.kind == "LSTM"]
     assert lstm.parameters == 4 * (3 * 8 + 8 * 8 + 2 * 8)
     plain = summarize(make(data=data, model={"name": "lstm", "hidden_size": 8}))
+    other = summarize(make(data=data | {"seed": 5}, model={"name": "lstm", "hidden_size": 8}))
+    assert other.activation_bytes == plain.activation_bytes
     assert found.training_bytes - plain.training_bytes == 4 * found.parameters
+
+
+def test_every_parameter_is_in_one_row(make: MakeExperiment) -> None:
+    """Also those of attention, which runs none of its children."""
+    data = {"name": "synthetic", "shape": [12, 3], "size": 4, "samples": 40, "min_length": 5}
+    found = summarize(make(data=data, model="transformer"))
+    assert sum(layer.parameters for layer in found.layers) == found.parameters
+    assert sum(layer.multiply_adds for layer in found.layers) == pytest.approx(found.multiply_adds, rel=0.01)
+    assert "MultiheadAttention" in {layer.kind for layer in found.layers}
 
 
 def test_frozen_parameters_are_marked(make: MakeExperiment, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.command import warm
 from trainkit.building import Opened, open_experiment
 from trainkit.data import TensorSource
 from trainkit.experiment import ExperimentConfig
-from trainkit.survey import duplicates, lines, survey
+from trainkit.survey import attainable, duplicates, lines, survey
 
 
 def opened(**sections: Any) -> Opened:
@@ -70,18 +70,35 @@ def test_the_normalisation_is_compared_with_what_is_measured(normalize: object, 
     assert list(map(str, found)) == ([said] if said else [])
 
 
-def test_imbalance_and_contradictions() -> None:
+def test_imbalance() -> None:
     inputs = torch.cat([torch.zeros(2, 3), torch.randn(98, 3, generator=torch.Generator().manual_seed(0))])
     targets = torch.tensor([0, 1] + [0] * 90 + [1] * 8)
     data = tensors(inputs, targets)
-    imbalance, contradictions = survey(opened(data=data)).findings
-    assert (imbalance.code, contradictions.code) == ("imbalance", "contradictions")
+    [imbalance] = survey(opened(data=data)).findings
+    assert imbalance.code == "imbalance"
     assert imbalance == (
         "data: 91 training samples of '0', 9 of '1'; try loader.sampler=balanced, and metrics=[f1] beside accuracy"
     )
-    assert contradictions == "data: 2 training samples are equal to one with another target"
-    weighed = survey(opened(data=data, loader={"sampler": "balanced"})).findings
-    assert [one.code for one in weighed] == ["contradictions"]
+    assert survey(opened(data=data, loader={"sampler": "balanced"})).findings == ()
+    assert survey(opened(data=data, loss={"name": "cross_entropy", "weight": "balanced"})).findings == ()
+
+
+def test_equal_pictures_with_other_labels() -> None:
+    """Rows of a table may well be alike."""
+    inputs = torch.randint(256, (100, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    inputs[1] = inputs[0]
+    [contradictions] = survey(opened(data=tensors(inputs, torch.arange(100) % 2, test=None))).findings
+    assert contradictions == ("data: 2 training samples are equal to one with another target; look at their labels")
+
+
+def test_what_can_be_right_by_hand() -> None:
+    inputs = torch.tensor([[1.0], [1], [1], [2], [2], [3]])
+    assert attainable(TensorSource(inputs, torch.tensor([0, 0, 1, 1, 0, 2])), torch.arange(6)) == pytest.approx(4 / 6)
+
+
+def test_a_val_split_larger_than_the_rest() -> None:
+    [large] = survey(opened(data={"name": "digits", "normalize": "auto", "val": 0.8})).findings
+    assert large == "data.val: holds out 1,150 samples, more than the 287 to train on"
 
 
 def test_numbers_to_predict() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from trainkit.data import Batch, Split, TargetSpec
 from trainkit.losses import LossFn
-from trainkit.seeding import permutation
+from trainkit.seeding import generator, permutation
 
 ENOUGH = 10_000
 """Targets, for a mean."""
@@ -28,21 +28,34 @@ class Constant(nn.Module):
         return self.answer.expand(len(inputs), -1)
 
 
-def guessing(loss_fn: LossFn, split: Split, target: TargetSpec, num_outputs: int) -> float:
-    """The loss of the best constant answer: how frequent each class or label is, or the mean of the numbers."""
+def guessing(loss_fn: LossFn, split: Split, target: TargetSpec, num_outputs: int, *, balanced: bool = False) -> float:
+    """The loss of the best constant answer, whatever the loss: found by L-BFGS, for a few numbers.
+
+    Args:
+        balanced: every class counts as if it were as frequent as the others, as with `loader.sampler=balanced`.
+    """
     targets = _some_targets(split)
-    if target.kind == "number":
-        answer = targets.float().mean(0)
-    elif target.kind == "class" and num_outputs > 1:
-        answer = (targets.bincount(minlength=target.size) / len(targets)).clamp(min=1e-6).log()
-    else:
-        answer = targets.view(len(targets), -1).float().mean(0).clamp(1e-6, 1 - 1e-6).logit()
-    return _loss(loss_fn, answer, targets)
+    if balanced:
+        weights = targets.bincount().double().reciprocal()[targets]
+        targets = targets[weights.multinomial(len(targets), replacement=True, generator=generator(0, "baseline"))]
+    middle = targets.float().mean(0) if target.kind == "number" else torch.zeros(num_outputs)
+    answer = nn.Parameter(middle)
+    search = torch.optim.LBFGS([answer], max_iter=50, line_search_fn="strong_wolfe")
+
+    def cost() -> Tensor:
+        search.zero_grad()
+        loss = _loss(loss_fn, answer, targets)
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        search.step(cost)
+    return float(_loss(loss_fn, answer.detach(), targets))
 
 
 def untrained(loss_fn: LossFn, split: Split, num_outputs: int) -> float:
     """The loss of outputs that are all 0, as those of a fresh network nearly are: ln C for C classes."""
-    return _loss(loss_fn, torch.zeros(num_outputs), _some_targets(split))
+    return float(_loss(loss_fn, torch.zeros(num_outputs), _some_targets(split)))
 
 
 def _some_targets(split: Split) -> Tensor:
@@ -50,6 +63,6 @@ def _some_targets(split: Split) -> Tensor:
     return targets[permutation(len(targets), 0, "baseline")[:ENOUGH]]
 
 
-def _loss(loss_fn: LossFn, answer: Tensor, targets: Tensor) -> float:
+def _loss(loss_fn: LossFn, answer: Tensor, targets: Tensor) -> Tensor:
     nothing = torch.zeros(len(targets), 1)
-    return float(loss_fn(Constant(answer), Batch(nothing, targets, torch.arange(len(targets)))).loss)
+    return loss_fn(Constant(answer), Batch(nothing, targets, torch.arange(len(targets)))).loss

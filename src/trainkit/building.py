@@ -158,12 +158,17 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
     two = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
     with evaluating(parts.model), torch.no_grad():
         if not isinstance(experiment.model, LibraryModelConfig):  # whose authors know what they do
-            found += probe.suspicions(parts.model, *two)
+            suspicions = probe.suspicions(parts.model, *two)
+            is_number = data.spec.target.kind == "number"  # which may well lie between 0 and 1
+            found += [one for one in suspicions if not (is_number and one.code == "no-logits")]
+            found += probe.frozen(parts.model) if experiment.model.freeze == "none" else []
         if unused := probe.unreached(parts.model, *two):
             text = f"in evaluation the outputs do not depend on {and_more(unused)}, which may not be trained"
             warn("no-gradient", f"model: {text}")
-    if not data.spec.image and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE:
-        warn("large-inputs", f"data: inputs reach {largest:.4g}; networks learn best from numbers around 0 of size 1")
+    embeds = any(isinstance(module, nn.Embedding) for module in parts.model.modules())  # whose inputs are no quantities
+    if not data.spec.image and not embeds and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE:
+        text = f"inputs reach {largest:.4g}; bring them to numbers around 0 of size 1, such as by dividing them"
+        warn("large-inputs", f"data: {text}")
     if data.spec.target.kind == "number" and (largest := float(data.train.targets.abs().max())) > LARGE_TARGET:
         text = f"targets reach {largest:.4g}, far from a network's first answers; give them in larger units"
         warn("large-targets", f"data: {text}")
@@ -187,9 +192,13 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
         warn("vanishing-lr", f"scheduler: {text}")
     if isinstance(experiment.scheduler, StaircaseConfig) and factor(plan.max_steps - 1) == 1:
         warn("idle-scheduler", f"scheduler: the run ends after {_length(plan)}, before the learning rate first drops")
+    if (warmup := experiment.scheduler.warmup_steps) > plan.max_steps // 2:
+        text = f"{warmup} of the run's {plan.max_steps} steps; a tenth or less is usual"
+        warn("long-warmup", f"scheduler.warmup_steps: {text}")
     evaluations = -(-plan.max_steps // plan.eval_every)
     if plan.patience is not None and plan.patience >= evaluations:
-        text = f"the run has {evaluations} evaluations, so that a patience of {plan.patience} never ends it"
+        many = f"{evaluations} evaluation{'s' * (evaluations != 1)}"
+        text = f"the run has {many}, so that a patience of {plan.patience} never ends it"
         warn("idle-early-stopping", f"train.early_stopping: {text}")
     return found
 

@@ -127,12 +127,18 @@ def _noting(findings: list[Finding], code: str, node: Node) -> Iterator[None]:
     try:
         yield
     except (TrainkitError, OSError) as error:
-        kind = "data" if isinstance(error, DataError) else code
         problems = error.problems if isinstance(error, TrainkitError) else (str(error),)
-        findings[:0] = [Finding("error", kind, place(problem, node)) for problem in problems]
+        findings[:0] = [Finding("error", _code(error, problem, code), place(problem, node)) for problem in problems]
     except Exception as error:
-        if code != "model":
+        if code not in ("data", "model"):
             raise
         # A user's own code: what it is may be anything; where it happened is in the traceback of `trainkit train`.
-        text = f"model: raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        findings.insert(0, Finding("error", "model", place(printable(text), node)))
+        text = f"{code}: raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        findings.insert(0, Finding("error", code, place(printable(text), node)))
+
+
+def _code(error: Exception, problem: str, code: str) -> str:
+    """Rules between sections may show only when the parts are built."""
+    if isinstance(error, DataError):
+        return "data"
+    return "config" if isinstance(error, ConfigError) and not problem.startswith("model") else code

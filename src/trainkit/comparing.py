@@ -24,19 +24,19 @@ LONGEST = 60
 
 
 def differing(configs: Sequence[Mapping[str, Any]]) -> list[Plain]:
-    """For each config the keys with values that are not the same in all of them; `optimizer` is short for its name.
+    """For each config the keys with values that are not the same in all configs of that name; `optimizer` is short for
+    its name.
 
-    That another component has other options goes without saying. What differs among experiments of the same name comes
-    first.
+    That another component has other options goes without saying, and so does that another experiment is another one.
     """
     flat = [leaves({key: config[key] for key in config if key not in NOT_COMPARED}) for config in configs]
     by_name: dict[str, list[Plain]] = {}
     for config, one in zip(configs, flat, strict=True):
         by_name.setdefault(str(config.get("name")), []).append(one)
-    keys, within = _unequal(flat), set().union(*map(_unequal, by_name.values()))
+    keys = {name: _unequal(several) for name, several in by_name.items()}
     return [
-        {key.removesuffix(".name"): one[key] for key in sorted(one, key=lambda key: key not in within) if key in keys}
-        for one in flat
+        {key.removesuffix(".name"): one[key] for key in one if key in keys[str(config.get("name"))]}
+        for config, one in zip(configs, flat, strict=True)
     ]
 
 
@@ -45,7 +45,10 @@ def _unequal(flat: Sequence[Plain]) -> set[str]:
     for one in flat:
         for key, value in one.items():
             values.setdefault(key, set()).add(json.dumps(value))
-    return {key for key, several in values.items() if len(several) > 1}
+    differ = {key for key, several in values.items() if len(several) > 1}
+    # A section in one, and in another null or a word in its place.
+    above = {key for key in values if any(other.startswith(f"{key}.") for other in values)}
+    return differ | above | {key for key in values if key.startswith(tuple(f"{one}." for one in above))}
 
 
 def differences(found: Sequence[Run | Sweep]) -> list[Plain]:

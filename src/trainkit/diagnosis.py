@@ -41,13 +41,29 @@ class Verdict:
         return f"{self.kind}{self.seen}; try {self.advice}"
 
 
-def diagnose(history: History, *, guessing: float | None, lr: float, epochs: int) -> list[Verdict]:
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """A learning rate among those that are usual for its optimizer."""
+
+    lr: float
+    usual: tuple[float, float]
+    default: float
+
+    def times(self, factor: float) -> float | None:
+        """The rate times a factor; the default where that is unusual; None where that is no step in this direction."""
+        low, high = self.usual
+        other = float(f"{self.lr * factor:.1g}")
+        other = other if low <= other <= high else self.default
+        return other if (other - self.lr) * (factor - 1) > 0 else None
+
+
+def diagnose(history: History, *, guessing: float | None, rates: Rates, longer: str) -> list[Verdict]:
     """Judge a run by its history.
 
     - *unstable*: the mean training loss of an epoch is 20 % above the lowest before it, and by 2 % of the first.
-    - *over-fitting since epoch N*: after its lowest value at epoch N the validation loss has risen by 10 % or more, and
-      the training loss has fallen in that time.
-    - *under-fitting*: the last training loss is above 70 % of what guessing costs.
+    - *over-fitting since epoch N*: after its lowest value at epoch N the validation loss has risen by 10 % or more, in
+      the last two evaluations, and the training loss has fallen in that time.
+    - *under-fitting*: the last training loss is above 70 % of what guessing costs, and so is the last validation loss.
     - *still improving*: the last validation loss is the lowest, 1 % or more below that of a third of the run before.
     - *plateau*: over the last third of the evaluations, of three or more, validation loss has moved by less than 1 %.
 
@@ -55,15 +71,15 @@ def diagnose(history: History, *, guessing: float | None, lr: float, epochs: int
 
     Args:
         guessing: the loss of always giving the same best answer; None where it is not known: the first loss counts.
-        lr, epochs: of the run, for what to try.
+        rates, longer: of the run, for what to try.
     """
-    verdicts = [] if (jump := _jump(history)) is None else [Verdict("unstable", jump, _slower(lr))]
+    verdicts = [] if (jump := _jump(history)) is None else [Verdict("unstable", jump, _slower(rates))]
     losses = [(record.epoch, record.metrics["loss"]) for record in history.of("val")]
     losses = [(epoch, loss) for epoch, loss in losses if math.isfinite(loss)]
     return verdicts + (
         _over_fitting(history, losses)
-        or _under_fitting(history, guessing, lr)
-        or _still_improving(losses, epochs)
+        or _under_fitting(history, losses, guessing, rates)
+        or _still_improving(losses, longer)
         or _plateau(losses)
     )
 
@@ -78,8 +94,9 @@ def _jump(history: History) -> str | None:
     return None
 
 
-def _slower(lr: float) -> str:
-    return f"optimizer.lr={lr / 3:.1g} or train.clip_norm=1"
+def _slower(rates: Rates) -> str:
+    lower = rates.times(1 / 3)
+    return f"optimizer.lr={lower:g} or train.clip_norm=1" if lower else "train.clip_norm=1"
 
 
 def _over_fitting(history: History, losses: Sequence[tuple[float, float]]) -> list[Verdict]:
@@ -87,39 +104,46 @@ def _over_fitting(history: History, losses: Sequence[tuple[float, float]]) -> li
         return []
     epoch, lowest = min(losses, key=lambda item: item[1])
     last = losses[-1][1]
+    late = min(loss for _, loss in losses[-2:])
     then = [record.loss for record in history.epochs if record.epoch <= max(epoch, 1)]
-    if last < (1 + RISE) * lowest or not then or not history.epochs[-1].loss < then[-1]:
+    if late < (1 + RISE) * lowest or not then or not history.epochs[-1].loss < then[-1]:
         return []
     seen = (
         f" since epoch {epoch:.3g}: val/loss went from {lowest:.3g} up to {last:.3g}, while train/loss fell from "
         f"{then[-1]:.3g} to {history.epochs[-1].loss:.3g}"
     )
-    return [Verdict("over-fitting", seen, "train.early_stopping.patience=3, data.augment, dropout, or more data")]
+    return [Verdict("over-fitting", seen, "train.early_stopping.patience=3, more data, or dropout")]
 
 
-def _under_fitting(history: History, guessing: float | None, lr: float) -> list[Verdict]:
+def _under_fitting(
+    history: History, losses: Sequence[tuple[float, float]], guessing: float | None, rates: Rates
+) -> list[Verdict]:
     if not history.steps:
         return []
-    reference = history.steps[0].loss if guessing is None else guessing
+    first = history.steps[0].loss
+    reference = first if guessing is None else guessing
     last = history.epochs[-1].loss if history.epochs else history.steps[-1].loss
-    if not last > UNLEARNED * reference:
+    # The mean over a first epoch is high even when much has been learned by its end.
+    if not last > UNLEARNED * reference or (losses and losses[-1][1] <= UNLEARNED * reference):
         return []
     what = "at the start it was" if guessing is None else "guessing costs"
     seen = f": train/loss is {last:.3g} at the end, {what} {reference:.3g}"
-    if last > OVERSHOT * reference:
-        return [Verdict("under-fitting", seen, f"optimizer.lr={lr / 10:.1g}")]
-    return [Verdict("under-fitting", seen, f"optimizer.lr={lr * 10:.1g}, more epochs, or a larger model")]
+    # Numbers far from 0 begin far above what guessing costs; only a loss that has risen tells of too high a rate.
+    overshot = last > OVERSHOT * reference and last > first
+    other = rates.times(0.1 if overshot else 10)
+    advice = [f"optimizer.lr={other:g}"] if other else []
+    if not overshot:
+        advice += ["more epochs", "a larger model"]
+    return [Verdict("under-fitting", seen, ", or ".join(advice) or "train.clip_norm=1")]
 
 
-def _still_improving(losses: Sequence[tuple[float, float]], epochs: int) -> list[Verdict]:
+def _still_improving(losses: Sequence[tuple[float, float]], longer: str) -> list[Verdict]:
     if len(losses) < 2:
         return []
     before, last = losses[-1 - _third(losses)][1], losses[-1][1]
     if last > min(loss for _, loss in losses) or before - last < CHANGE * before:
         return []
-    return [
-        Verdict("still improving", f": val/loss fell from {before:.3g} to {last:.3g}", f"train.epochs={2 * epochs}")
-    ]
+    return [Verdict("still improving", f": val/loss fell from {before:.3g} to {last:.3g}", longer)]
 
 
 def _plateau(losses: Sequence[tuple[float, float]]) -> list[Verdict]:

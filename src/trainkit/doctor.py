@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainkit.answers import answers_of
 from trainkit.baseline import untrained
 from trainkit.building import Opened, build, warnings
 from trainkit.data import Data, Split, TensorSource
@@ -19,8 +20,8 @@ from trainkit.data.part import part_of_all
 from trainkit.data.workers import cores
 from trainkit.errors import Suspicion, and_more
 from trainkit.experiment import ExperimentConfig
-from trainkit.loop import Parts, evaluating, train_steps
-from trainkit.lr_find import losses_with, lr_find, with_lr
+from trainkit.loop import Parts, Plan, evaluating, train_steps
+from trainkit.lr_find import FALL, lr_find, with_lr
 from trainkit.overfit import bare, measure, overfit
 from trainkit.progress import Progress
 from trainkit.seeding import generators_restored, permutation
@@ -36,8 +37,12 @@ LR_STEPS = 50
 """Updates for each learning rate that is tried."""
 START = 1.5
 """A loss at the start so many times as high as that of outputs which are all 0, or as low, is not usual."""
-DEAD = 0.5
-"""Of an activation's channels."""
+DEAD = 0.9
+"""Of an activation's channels. With ReLU, half of them may well be 0 for every sample of a simple task."""
+FEWEST_VAL = 50
+"""With fewer val samples, labels that got mixed up cannot be told from bad luck."""
+CERTAIN = 2.0
+"""Standard errors by which real labels have to beat shuffled ones."""
 WAITING = 0.2
 """Of the time of an epoch."""
 ENOUGH_S = 1.0
@@ -55,6 +60,9 @@ WHY = {
     "vanishing-lr": "with next to no learning rate the last epochs change nothing",
     "idle-scheduler": "the learning rate stays as it is: the scheduler has no effect",
     "idle-early-stopping": "it has no effect",
+    "long-warmup": "most of the run is spent below the learning rate that was chosen",
+    "large-val": "what is held out cannot be learned from",
+    "frozen": "they stay as they began, though model.freeze does not ask for that",
     "batch-size": "it is slow, noisy, or not what was asked for",
     "shared-samples": "what the model has seen in training it need not understand: the evaluation flatters it",
     "missing-class": "the model can never learn it",
@@ -102,7 +110,8 @@ def examine(opened: Opened, look: Callable[[str], None] = lambda what: None) -> 
     found = Examination()
     with generators_restored():
         look("data")
-        small = part_of_all(opened.data, SAMPLES)
+        unit = opened.experiment.loader.batch_size * opened.experiment.train.accumulate
+        small = part_of_all(opened.data, max(1, SAMPLES // unit) * unit)
         _suspicions(opened, small, found)
         few = replace(opened, data=small)
         look("the loss at the start, and the gradients")
@@ -126,8 +135,12 @@ def _suspicions(opened: Opened, small: Data, found: Examination) -> None:
     seen: set[tuple[str, str]] = set()
     for one in every:
         split = next((name for name in (" val ", " test ") if name in one), "")
-        if (one.code, split) not in seen:  # a part's numbers would only repeat those of the whole
-            seen.add((one.code, split))
+        if (one.code, split) in seen:  # a part's numbers would only repeat those of the whole
+            continue
+        seen.add((one.code, split))
+        if one.code == "weights":  # a last layer that begins anew is what fine-tuning is
+            found.sound.append(one.removeprefix("model.weights: "))
+        else:
             found.symptoms.append(_of_suspicion(one, opened.experiment))
     if not any(code == "shared-samples" for code, _ in seen):
         found.sound.append("no sample is in two splits, as far as was looked")
@@ -137,7 +150,7 @@ def _of_suspicion(one: Suspicion, experiment: ExperimentConfig) -> Symptom:
     seen, _, advice = one.partition("; ")
     default = type(experiment.optimizer).model_fields["lr"].default
     changes = {"unusual-lr": f"optimizer.lr={default:g}", "shared-samples": "remove them from one of the two"}
-    change = changes.get(one.code) or advice.removeprefix("try ") or "see docs/pitfalls.md"
+    change = changes.get(one.code) or advice.removeprefix("try ") or "the value that is named, unless it is meant"
     return Symptom(one.code, seen, WHY.get(one.code, "it is probably not what was meant"), change)
 
 
@@ -145,10 +158,11 @@ def _start(opened: Opened, found: Examination) -> None:
     experiment, target = opened.experiment, opened.data.spec.target
     if target.kind == "number":  # in whatever unit: no loss is to be expected
         return
-    parts, _ = build(bare(experiment, target), opened.data, opened.device)
+    parts, _ = _bare(opened)
     loss, _ = measure(parts, experiment.loader.eval_loader(opened.data.train, opened.device))
     expected = untrained(parts.loss_fn, opened.data.train, experiment.loss.num_outputs(target))
-    if expected / START < loss < expected * START:
+    knows = experiment.model.weights != "none"  # what it begins with has learned something already
+    if expected / START < loss < expected * START or (knows and loss < expected):
         found.sound.append(f"the loss at the start is {loss:.3g}; outputs of 0 would cost {expected:.3g}")
         return
     found.symptoms.append(
@@ -161,25 +175,20 @@ def _start(opened: Opened, found: Examination) -> None:
     )
 
 
+def _bare(opened: Opened) -> tuple[Parts, Plan]:
+    experiment = bare(opened.experiment, opened.data.spec.target, len(opened.data.train))
+    return build(experiment, opened.data, opened.device)
+
+
 def _gradients(opened: Opened, found: Examination) -> None:
-    parts, plan = build(opened.experiment, opened.data, opened.device)
+    parts, plan = _bare(opened)
     sizes: dict[str, float] = {}
     for _ in islice(train_steps(parts, plan, Progress()), 3):
         for name, parameter in parts.model.named_parameters():
             here = 0.0 if parameter.grad is None else float(parameter.grad.abs().max())
             sizes[name] = max(sizes.get(name, 0.0), here)
-    frozen = [name for name, parameter in parts.model.named_parameters() if not parameter.requires_grad]
-    silent = [name for name, size in sizes.items() if size == 0 and name not in frozen]
-    if frozen and opened.experiment.model.freeze == "none":
-        found.symptoms.append(
-            Symptom(
-                "frozen",
-                f"model: {and_more(frozen)} of {len(sizes)} parameters take no gradients (requires_grad is False)",
-                "they stay as they began, though model.freeze does not ask for that",
-                "remove requires_grad_(False) from the model",
-            )
-        )
-    if silent:
+    learning = {name for name, parameter in parts.model.named_parameters() if parameter.requires_grad}
+    if silent := [name for name in sizes if name in learning and sizes[name] == 0]:
         found.symptoms.append(
             Symptom(
                 "no-gradient",
@@ -188,40 +197,41 @@ def _gradients(opened: Opened, found: Examination) -> None:
                 "look for detach(), argmax, round, and activations that are dead",
             )
         )
-    if not silent and not frozen:
-        found.sound.append(f"a gradient reaches all {len(sizes)} parameters")
+    else:
+        found.sound.append(f"a gradient reaches all {len(learning)} parameters that are to learn")
 
 
 def _learning_rate(opened: Opened, found: Examination) -> float:
     """Gives a rate with which something can be learned, so that a wrong one does not hide what else is wrong."""
     lr = opened.experiment.optimizer.lr
-    losses = losses_with(opened, lr, LR_STEPS)
-    if not losses or (end := sum(losses[-10:]) / len(losses[-10:])) > losses[0] * 1.05:
-        what, why = "the loss rises or is no number any more", "each step overshoots what it aims at"
-    elif end > 0.98 * losses[0]:
-        what, why = f"the loss stays at {losses[0]:.4g}", "a training of many epochs would be over before it has begun"
-    else:
-        found.sound.append(
-            f"learning rate {lr:g}: the loss falls from {losses[0]:.3g} to {end:.3g} in {LR_STEPS} steps"
-        )
+    parts, plan = _bare(opened)
+    loader = opened.experiment.loader.eval_loader(opened.data.train, opened.device)
+    before, _ = measure(parts, loader)
+    for _ in islice(train_steps(parts, plan, Progress()), LR_STEPS):
+        pass
+    after, _ = measure(parts, loader)
+    moved = f"the loss goes from {before:.4g} to {after:.4g} in {LR_STEPS} steps"
+    knows = opened.experiment.model.weights != "none" and after <= before  # slow is how fine-tuning goes
+    if after < (1 - FALL) * before or knows:
+        found.sound.append(f"learning rate {lr:g}: {moved}")
         return lr
     curve = lr_find(opened, low=1e-5, high=1.0, steps=LR_STEPS)
-    if curve.suggestion is None or curve.suggestion == lr:
+    best = curve.suggestion
+    rises = not after <= 1.05 * before
+    if best is None or best == lr or rises == (best > lr):
         found.symptoms.append(
             Symptom(
                 "no-learning",
-                f"optimizer.lr: with {lr:g} {what} in {LR_STEPS} steps, and with other rates as well",
-                "the rate is not to blame",
-                "look at the data (trainkit data) and at the other findings",
+                f"train: with a learning rate of {lr:g} {moved}, and other rates do no better",
+                "so little learned in so many steps has another cause than the rate",
+                "look at the other findings, and at the data: trainkit data",
             )
         )
         return lr
-    found.symptoms.append(
-        Symptom(
-            "lr", f"optimizer.lr: with {lr:g} {what} in {LR_STEPS} steps", why, f"optimizer.lr={curve.suggestion:g}"
-        )
-    )
-    return curve.suggestion
+    why = "each step overshoots what it aims at" if rises else "a long training would be over before it has begun"
+    found.symptoms[:] = [one for one in found.symptoms if one.code != "unusual-lr"]  # this one says more
+    found.symptoms.append(Symptom("lr", f"optimizer.lr: with {lr:g} {moved}", why, f"optimizer.lr={best:g}"))
+    return best
 
 
 def _one_batch(opened: Opened, found: Examination) -> bool:
@@ -245,36 +255,43 @@ def _one_batch(opened: Opened, found: Examination) -> bool:
 
 
 def _control(opened: Opened, by_heart: bool, found: Examination) -> None:
-    """Train on real and on shuffled labels: where both do equally well, labels and inputs have nothing in common."""
+    """Train on real and on shuffled labels: where the val samples cost the same after both, labels and inputs have
+    nothing in common."""
     data = opened.data
     parts, real = _trained(opened, data)
     _activations(parts, data, found)
-    if data.val is None or not by_heart or not isinstance(data.train.source, TensorSource):
+    source = data.train.source
+    if data.val is None or len(data.val) < FEWEST_VAL or not by_heart or not isinstance(source, TensorSource):
         return
-    inputs, targets = data.train.source.inputs[data.train.index], data.train.targets
+    targets = data.train.targets
     order = permutation(len(targets), 0, "control")
-    shuffled = replace(data, train=Split(TensorSource(inputs, targets[order]), torch.arange(len(targets))))
-    _, control = _trained(opened, shuffled)
-    if real > control + 1 / math.sqrt(len(data.val)):  # two standard errors of a share, at most
-        found.sound.append(f"of the val samples {real:.1%} are right, after learning shuffled labels {control:.1%}")
+    shuffled = TensorSource(source.inputs[data.train.index], targets[order])
+    _, control = _trained(opened, replace(data, train=Split(shuffled, torch.arange(len(targets)))))
+    gained = (control - real).double()
+    certain = float(gained.mean()) > CERTAIN * float(gained.std()) / math.sqrt(len(gained))
+    compared = f"the val loss is {float(real.mean()):.3g}, after learning shuffled labels {float(control.mean()):.3g}"
+    if certain:
+        found.sound.append(compared)
         return
     found.symptoms.append(
         Symptom(
             "labels",
-            f"data: after {STEPS} steps {real:.1%} of the val samples are right, with shuffled labels {control:.1%}",
+            f"data: after {STEPS} steps {compared}",
             "the labels say nothing about the inputs, as far as this model can tell; perhaps they got mixed up",
             "compare pictures and labels: trainkit data",
         )
     )
 
 
-def _trained(opened: Opened, data: Data) -> tuple[Parts, float]:
-    """The parts after a short training, and their score on the val samples; on the training samples without any."""
-    parts, plan = build(bare(opened.experiment, data.spec.target), data, opened.device)
+def _trained(opened: Opened, data: Data) -> tuple[Parts, Tensor]:
+    """The parts after a short training, and the error of each val sample; of each training sample without any."""
+    parts, plan = _bare(replace(opened, data=data))
     for _ in islice(train_steps(parts, plan, Progress()), STEPS):
         pass
-    _, score = measure(parts, opened.experiment.loader.eval_loader(data.val or data.train, opened.device))
-    return parts, score
+    loader = opened.experiment.loader.eval_loader(data.val or data.train, opened.device)
+    answers = answers_of(parts, loader, data.spec.target)
+    assert answers is not None
+    return parts, answers.errors().cpu()
 
 
 LIMITS: tuple[tuple[type[nn.Module], str, Callable[[Tensor], Tensor]], ...] = (
@@ -290,12 +307,15 @@ def _activations(parts: Parts, data: Data, found: Examination) -> None:
     stuck: dict[str, tuple[float, str]] = {}
 
     def look(name: str, said: str, is_stuck: Tensor) -> None:
-        channels = is_stuck.movedim(1, 0).flatten(1).all(1) if is_stuck.ndim > 1 else is_stuck
+        # Of pictures the channels are the second axis, of all else the last one.
+        channels = (is_stuck.movedim(1, -1) if is_stuck.ndim == 4 else is_stuck).flatten(0, -2).all(0)
         stuck[name] = (float(channels.double().mean()), said)
 
     handles = [
         module.register_forward_hook(
-            lambda module, args, made, name=name, said=said, limit=limit: look(name, said, limit(made))
+            lambda module, args, made, name=f"layer {name} ({kind.__name__})", said=said, limit=limit: look(
+                name, said, limit(made)
+            )
         )
         for name, module in parts.model.named_modules()
         for kind, said, limit in LIMITS
@@ -313,7 +333,7 @@ def _activations(parts: Parts, data: Data, found: Examination) -> None:
                 "dead-activations",
                 f"model: after {STEPS} steps {share:.0%} of the channels of {name} {said}",
                 "no gradient passes through them: what lies before them no longer learns",
-                f"a lower rate (optimizer.lr={parts.optimizer.param_groups[0]['lr'] / 10:g}) or activation=leaky_relu",
+                "smaller inputs or weights at the start, a lower learning rate, or leaky_relu in its place",
             )
         )
     if stuck and not bad:

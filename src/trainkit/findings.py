@@ -17,7 +17,6 @@ from torch import Tensor
 
 from trainkit import rundir, snapshot
 from trainkit.answers import Answers, answers_of
-from trainkit.baseline import guessing
 from trainkit.building import open_data
 from trainkit.charts import COLOURS, Chart, Series, chart
 from trainkit.data import Data
@@ -25,6 +24,7 @@ from trainkit.drawing import confusion_picture, pixels
 from trainkit.errors import DataError
 from trainkit.per_class import ClassScore, Tally, class_names
 from trainkit.restoring import Restored, restore
+from trainkit.run_report import mark
 from trainkit.runs import Run
 
 MISTAKES = 24
@@ -114,10 +114,8 @@ def _fill(found: Findings, run: Run, device: str, overrides: list[str], missing:
         return
     splits = {"train": data.train, "val": data.val, "test": data.test}
     found.counts = {name: len(split) for name, split in splits.items() if split is not None}
-    target, num_outputs = restored.spec.target, restored.experiment.loss.num_outputs(restored.spec.target)
-    found.guess = attempt(
-        lambda: guessing(restored.parts.loss_fn, data.train, target, num_outputs), "guessing", missing
-    )
+    target = restored.spec.target
+    found.guess = mark(restored.experiment, data, restored.parts.loss_fn)
     if data.val is None:
         missing.append(f"{what}: there is no val split")
         return

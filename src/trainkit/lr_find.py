@@ -64,10 +64,10 @@ class LrCurve:
 
 
 def rates(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of every decade from `low` to `high`."""
+    """1, 2 and 5 of every decade between `low` and `high`, and these two."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     every = [float(f"{digit}e{exponent}") for exponent in exponents for digit in (1, 2, 5)]
-    return [rate for rate in every if low * 0.999 <= rate <= high * 1.001]
+    return [low, *(rate for rate in every if low * 1.001 < rate < high * 0.999), high]
 
 
 def lr_find(
@@ -144,7 +144,7 @@ def suggest(tried: Sequence[Tried], start: float) -> tuple[float | None, str]:
         return enough.lr, f"the best of those tried lies at the end of the range; {end} ones may do as well"
     return (
         enough.lr,
-        f"the smallest rate that brings the loss nearly as far down as {best.lr:g}, the lowest of the curve",
+        f"the smallest rate that brings the loss nearly as far down as {best.lr:g}, the lowest of the smoothed curve",
     )
 
 
@@ -172,9 +172,11 @@ def _draw(curve: LrCurve, path: Path, configured: float) -> None:
     axes.axvline(configured, color="#5f6368", lw=1, ls="--", label=f"configured: {configured:g}")
     if curve.suggestion:
         axes.axvline(curve.suggestion, color="#188038", lw=1.5, label=f"suggested: {curve.suggestion:g}")
-    lowest = min((one.loss for one in finite), default=0.0)
     axes.set(xscale="log", xlabel="learning rate", ylabel=f"loss after {curve.steps} steps")
-    axes.set_ylim(lowest - 0.05 * (curve.start - lowest) - 1e-9, curve.start + 0.5 * abs(curve.start - lowest) + 1e-9)
+    if finite and math.isfinite(curve.start):  # what has diverged would take all the room
+        lowest = min(one.loss for one in finite)
+        room = abs(curve.start - lowest) + 1e-9
+        axes.set_ylim(min(lowest, curve.start) - 0.05 * room, curve.start + 0.5 * room)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     atomic.replace(path, lambda file: figure.savefig(file, format="png", dpi=120))

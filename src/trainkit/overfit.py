@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from trainkit.baseline import guessing
 from trainkit.building import Opened, build
 from trainkit.data import Data, TargetSpec, TensorSource
 from trainkit.data.loading import Loader
@@ -24,12 +25,14 @@ from trainkit.loop import Parts, evaluate, train_steps
 from trainkit.metrics import AccuracyConfig, R2Config
 from trainkit.progress import Progress
 from trainkit.schedulers import ConstantConfig
-from trainkit.survey import duplicates
+from trainkit.survey import attainable
 
 ENOUGH = 0.99
 """The share that has to be right: of classes or labels; of numbers, the share of their variance that is explained."""
-LOOKS = 20
-"""How often the small part is evaluated, at most."""
+GUESSED = 0.9
+"""A loss above this share of what guessing costs shows that nothing was learned, however much is right."""
+SPREAD = 1.3
+"""The small part is evaluated after 1, 2, 3, … steps, each time after so many times as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +47,25 @@ class Learned:
     """At every look."""
     score: float
     """The share that is right in the end."""
+    attainable: float
+    """The share that can be right: less than 1 where equal inputs have different targets."""
+    guess: float
+    """What guessing costs."""
     causes: tuple[str, ...]
     """What may be to blame; empty when it was learned."""
 
     @property
     def by_heart(self) -> bool:
-        return self.score >= ENOUGH
+        if self.score < ENOUGH * self.attainable:
+            return False
+        # With a single sample or class, guessing costs nothing; equal inputs may cost as much as guessing.
+        tells = self.attainable == 1 and self.guess > 0.01 * self.start
+        return not tells or self.losses[-1] < GUESSED * self.guess
 
     @property
     def still_learning(self) -> bool:
         """Whether the loss was falling when it was given up."""
-        return len(self.losses) > 2 and self.losses[-1] < min(0.98 * self.losses[-3], 0.5 * self.start)
+        return len(self.losses) > 1 and self.losses[-1] < min(0.98 * self.losses[-2], 0.9 * self.start)
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -75,37 +86,51 @@ def overfit(
     Args:
         look: told step, loss and score now and then.
     """
-    few, experiment = part(opened.data, samples), opened.experiment
-    parts, plan = build(bare(experiment, few.spec.target), few, opened.device)
+    experiment = opened.experiment
+    if samples % experiment.loader.batch_size == 1 and samples > 1:
+        samples -= 1  # a last batch of one is more than BatchNorm can take
+    few = part(opened.data, samples)
+    target, source = few.spec.target, few.train.source
+    parts, plan = build(bare(experiment, target, samples), few, opened.device)
     loader = experiment.loader.eval_loader(few.train, opened.device)
-    every = max(1, min(max_steps // LOOKS, 2 * plan.steps_per_epoch))
     start, score = measure(parts, loader)
-    losses: list[float] = []
-    progress = Progress()
+    found = Learned(
+        samples=len(few.train),
+        steps=0,
+        start=start,
+        losses=(),
+        score=score,
+        attainable=attainable(source, few.train.index) if isinstance(source, TensorSource) else 1.0,
+        guess=guessing(parts.loss_fn, few.train, target, experiment.loss.num_outputs(target)),
+        causes=(),
+    )
+    progress, due = Progress(), 1
     for _ in islice(train_steps(parts, plan, progress), max_steps):
-        if progress.step % every and progress.step < max_steps:
+        if progress.step < min(due, max_steps):
             continue
+        due = max(due + 1, round(due * SPREAD))
         loss, score = measure(parts, loader)
-        losses.append(loss)
+        score = 1 - loss / start if math.isnan(score) else score  # of a single number, which has no variance
+        found = replace(found, steps=progress.step, losses=(*found.losses, loss), score=score)
         look(progress.step, loss, score)
-        if score >= ENOUGH or not math.isfinite(loss):
+        if found.by_heart or not math.isfinite(loss):
             break
-    found = Learned(len(few.train), progress.step, start, tuple(losses), score, ())
-    if found.by_heart:
-        return found
-    causes = tuple(_causes(experiment, few, parts, found))
-    return replace(found, causes=causes or ("model: perhaps too small, or slow with this rate: trainkit lr-find",))
+    causes = tuple(_causes(experiment, parts, found))
+    return replace(found, causes=causes)
 
 
-def bare(experiment: ExperimentConfig, target: TargetSpec) -> ExperimentConfig:
-    """The same without what makes learning harder or shorter, and with the one metric that says how much is right."""
-    data = experiment.data
+def bare(experiment: ExperimentConfig, target: TargetSpec, samples: int) -> ExperimentConfig:
+    """The same for a few samples, without what makes learning harder or shorter, and with the one metric that says how
+    much is right."""
+    data, loader = experiment.data, experiment.loader
     if isinstance(data, ImageDataConfig):
         data = data.model_copy(update={"augment": ()})
     return experiment.model_copy(
         update={
             "data": data,
-            "loader": experiment.loader.model_copy(update={"drop_last": False, "sampler": "shuffle"}),
+            "loader": loader.model_copy(
+                update={"drop_last": loader.drop_last and samples >= loader.batch_size, "sampler": "shuffle"}
+            ),
             "metrics": (R2Config() if target.kind == "number" else AccuracyConfig(),),
             "scheduler": ConstantConfig(),
             "train": experiment.train.model_copy(update={"limit_batches": None, "early_stopping": None, "ema": None}),
@@ -122,27 +147,27 @@ def measure(parts: Parts, loader: Loader) -> tuple[float, float]:
     return loss, score
 
 
-def _causes(experiment: ExperimentConfig, data: Data, parts: Parts, found: Learned) -> Iterator[str]:
-    lr = experiment.optimizer.lr
-    last = found.losses[-1] if found.losses else math.nan
-    lowest = min((loss for loss in found.losses if math.isfinite(loss)), default=math.inf)
+def _causes(experiment: ExperimentConfig, parts: Parts, found: Learned) -> Iterator[str]:
+    lr, usual = experiment.optimizer.lr, experiment.optimizer.usual_lr
+    default = type(experiment.optimizer).model_fields["lr"].default
+    last, lowest = found.losses[-1], min(found.losses, key=lambda loss: loss if math.isfinite(loss) else math.inf)
+    if found.attainable < 1:
+        share = f"{found.attainable:.1%} is all that can be right"
+        yield f"data: some of the samples are equal to others of another class; {share}"
+    if found.by_heart:
+        return
     if not math.isfinite(last):
         yield f"optimizer.lr: the loss is no number any more; {lr:g} is too high: optimizer.lr={lr / 10:g}"
         return
-    source = data.train.source
-    same = duplicates(source, data.train.index)[1] if isinstance(source, TensorSource) else 0
-    if same > len(data.train) / 100:
-        yield f"data: {same:,} of the samples are equal to others of another class; nothing can tell them apart"
     if silent := [name for name, one in parts.model.named_parameters() if one.requires_grad and one.grad is None]:
         yield f"model: no gradient reaches {and_more(silent)}"
     if frozen := [name for name, one in parts.model.named_parameters() if not one.requires_grad]:
-        yield f"model: {and_more(frozen)} of its parameters take no gradients, and what is left may be too little"
-    high = experiment.optimizer.usual_lr[1]
-    if last > found.start or last > 2 * lowest or lr > high:
-        rate = min(type(experiment.optimizer).model_fields["lr"].default, lr / 10)
+        yield f"model: {len(frozen)} parameters take no gradients ({and_more(frozen)}); what is left may be too little"
+    if last > found.start or last > 2 * lowest or lr > usual[1]:
+        rate = min(default, lr / 10)
         yield f"optimizer.lr: the loss goes up and down; {lr:g} is probably too high: optimizer.lr={rate:g}"
     elif last > 0.9 * found.start:
-        rate = max(type(experiment.optimizer).model_fields["lr"].default, lr * 10)
+        rate = max(default, lr * 10)
         yield f"optimizer.lr: the loss hardly moves; {lr:g} is probably too low: optimizer.lr={rate:g}"
     elif found.still_learning:
         yield f"--steps: the loss still falls; give it more than {found.steps:,}"
@@ -152,8 +177,8 @@ def _causes(experiment: ExperimentConfig, data: Data, parts: Parts, found: Learn
     parameters = sum(parameter.numel() for parameter in parts.model.parameters())
     if parameters < found.samples:
         yield f"model: {parameters:,} parameters are few for {found.samples:,} samples; use a larger one"
-    if lr == 0 or not found.losses:
-        yield "--steps: no update was made"
+    if last <= 0.9 * found.start and not found.still_learning:
+        yield "model: perhaps too small, or slow with this rate: trainkit lr-find, or a warning of trainkit check"
 
 
 def samples_of(experiment: ExperimentConfig, data: Data, fraction: float, batches: int | None) -> int:
@@ -173,6 +198,6 @@ def samples_of(experiment: ExperimentConfig, data: Data, fraction: float, batche
 def lines(found: Learned) -> list[str]:
     """The result as text."""
     what = f"{found.samples:,} samples: {found.score:.2%} right after {found.steps:,} steps"
-    last = f", loss {found.start:.4g} to {found.losses[-1]:.4g}" if found.losses else ""
-    verdict = "learned by heart" if found.by_heart else f"not learned by heart (less than {ENOUGH:.0%})"
+    last = f", loss {found.start:.4g} to {found.losses[-1]:.4g} (guessing costs {found.guess:.4g})"
+    verdict = "learned by heart" if found.by_heart else "not learned by heart"
     return [f"{verdict}: {what}{last}", *(f"  {cause}" for cause in found.causes)]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from trainkit.errors import ConfigError, Suspicion
+from trainkit.errors import ConfigError, Suspicion, and_more
 
 AFFINE = (
     nn.Flatten,
@@ -22,13 +22,15 @@ AFFINE = (
 )
 """Layers after which a linear function of the input is still one."""
 
-SIZES: tuple[tuple[type[nn.Module], str, int], ...] = (
-    (nn.Linear, "in_features", -1),
-    (nn.modules.conv._ConvNd, "in_channels", 1),
-    (nn.modules.batchnorm._BatchNorm, "num_features", 1),
-    (nn.RNNBase, "input_size", -1),
+SIZES: tuple[tuple[type[nn.Module], str, int, int | None], ...] = (
+    (nn.Linear, "in_features", -1, None),
+    (nn.Conv1d, "in_channels", 1, 3),
+    (nn.Conv2d, "in_channels", 1, 4),
+    (nn.Conv3d, "in_channels", 1, 5),
+    (nn.modules.batchnorm._BatchNorm, "num_features", 1, None),
+    (nn.RNNBase, "input_size", -1, 3),
 )
-"""Layers with the attribute that has to be the size of an axis of what they are given."""
+"""Layers with the attribute that has to be the size of an axis of what they are given, and how many axes that has."""
 
 WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -57,8 +59,13 @@ def run(model: nn.Module, *inputs: Tensor) -> Tensor:
 
 def _misfit(layer: nn.Module, given: tuple[int, ...]) -> str | None:
     """What a layer takes, what it was given, and what would fit; None where its sizes are not to blame."""
-    key, axis = next(((key, axis) for kind, key, axis in SIZES if isinstance(layer, kind)), ("", 0))
-    if not key or len(given) < 2 or given[axis] == (size := getattr(layer, key)):
+    known = next((row for row in SIZES if isinstance(layer, row[0])), None)
+    if known is None or len(given) < 2:
+        return None
+    _, key, axis, axes = known
+    if axes and len(given) != axes:
+        return f"it takes {axes} axes, the batch among them, but got {given}; is a flatten too early?"
+    if given[axis] == (size := getattr(layer, key)):
         return None
     said = f"it takes {size} {key.partition('_')[2]} but got {given}"
     flat = math.prod(given[1:])
@@ -77,6 +84,7 @@ def suspicions(model: nn.Module, *inputs: Tensor) -> list[Suspicion]:
     found: list[Suspicion] = []
     # By the tensor's id and version: an operation in place makes another one of it.
     origins: dict[tuple[int, int], tuple[str, nn.Module] | None] = {}
+    squashed: set[int] = set()  # what sigmoids have made
     kept: list[Tensor] = []  # alive, so that no other tensor gets the same id
 
     def after(name: str, module: nn.Module, given: object, made: object) -> None:
@@ -90,6 +98,8 @@ def suspicions(model: nn.Module, *inputs: Tensor) -> list[Suspicion]:
             origin = (name, module)
         elif not isinstance(module, AFFINE):
             origin = None
+        if isinstance(module, nn.Sigmoid):
+            squashed.add(id(made))
         origins[id(made), made._version] = origin
         kept.extend((given, made))
 
@@ -100,14 +110,17 @@ def suspicions(model: nn.Module, *inputs: Tensor) -> list[Suspicion]:
         for name, module in model.named_modules()
         if not any(module.children())
     ]
+    before = {(module, key): value for module in model.modules() for key, value in vars(module).items()}
     try:
         outputs = model(*inputs)
     finally:
         for handle in handles:
             handle.remove()
     for name, module in model.named_modules():
-        found += _hidden(name, module)
-    if ending := _ending(outputs, [module for module in model.modules() if not any(module.children())]):
+        # What forward has just made anew, such as a map of attention to look at, is no state.
+        lasting = {key: value for key, value in vars(module).items() if before.get((module, key)) is value}
+        found += _hidden(name, module, lasting)
+    if ending := "a sigmoid" if id(outputs) in squashed else _ending(outputs):
         text = f"model: ends with {ending}, but losses here take logits and apply it themselves; leave it out"
         found.append(Suspicion("no-logits", text))
     return found
@@ -130,10 +143,21 @@ def unreached(model: nn.Module, *inputs: Tensor) -> list[str]:
     return [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
 
 
-def _hidden(name: str, module: nn.Module) -> list[Suspicion]:
+def frozen(model: nn.Module) -> list[Suspicion]:
+    """Layers whose weights take no gradients."""
+    names = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, WEIGHTED) and not any(one.requires_grad for one in module.parameters(recurse=False))
+    ]
+    text = f"model: {and_more(names)} {'take' if names[1:] else 'takes'} no gradients; is that meant?" if names else ""
+    return [Suspicion("frozen", text)] if names else []
+
+
+def _hidden(name: str, module: nn.Module, attributes: Mapping[str, object]) -> list[Suspicion]:
     """Layers and tensors that torch does not see in a module, because they are plain attributes."""
     found: list[Suspicion] = []
-    for key, value in vars(module).items():
+    for key, value in attributes.items():
         place = f"{name}.{key}" if name else key
         items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
         if not key.startswith("_") and any(isinstance(item, nn.Module) for item in items):
@@ -157,10 +181,8 @@ def _bottleneck(first: nn.Module, second: nn.Module) -> bool:
     return len(weights[0]) < min(weights[0][0].numel(), len(weights[1]))
 
 
-def _ending(outputs: Tensor, layers: list[nn.Module]) -> str | None:
+def _ending(outputs: Tensor) -> str | None:
     """The name of what has made these numbers out of logits."""
-    if layers and isinstance(layers[-1], nn.Sigmoid):
-        return "a sigmoid"
     if outputs.ndim == 2 and outputs.shape[1] > 1:
         ones = torch.ones(len(outputs), device=outputs.device)
         if bool((outputs >= 0).all()) and torch.allclose(outputs.float().sum(1), ones, atol=1e-4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import os
 import re
@@ -86,9 +87,12 @@ def load_module(name: str, beside: Path | None) -> None:
     """
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
         raise ConfigError(f"expected a module name, got {name!r}")
-    if name in _loaded:
-        return
     places = list(dict.fromkeys(str(place.resolve()) for place in (beside, Path()) if place is not None))
+    if name in _loaded:
+        if not _is_another(name, places):
+            return
+        for module in [other for other in sys.modules if f"{other}.".startswith(f"{name.partition('.')[0]}.")]:
+            del sys.modules[module]
     before, known = sys.path.copy(), len(list(_registered()))
     sys.path[:0] = places
     try:
@@ -109,6 +113,13 @@ def load_module(name: str, beside: Path | None) -> None:
     if len(list(_registered())) == known and not any(f"{module}.".startswith(f"{name}.") for module in modules):
         raise ConfigError(f"{name!r} registers no config")
     _loaded.add(name)
+
+
+def _is_another(name: str, places: list[str]) -> bool:
+    """Whether a module that is known is not the one that lies in these places, beside another config."""
+    top = name.partition(".")[0]
+    found = importlib.machinery.PathFinder.find_spec(top, places)
+    return found is not None and found.origin != getattr(sys.modules.get(top), "__file__", None)
 
 
 def _announce(name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,13 +20,13 @@ from trainkit import atomic, comparing, history, merging, rundir, runs, yamlfile
 from trainkit.charts import Chart, Series, chart, wide
 from trainkit.comparing import show
 from trainkit.config import Config
-from trainkit.diagnosis import diagnose
 from trainkit.errors import CheckpointError, ConfigError, StorageError, printable
 from trainkit.experiment import ExperimentConfig, parse
 from trainkit.findings import MOST_CLASSES, Findings, attempt, look
 from trainkit.grid import label, points_of
 from trainkit.history import History
 from trainkit.records import format_duration, format_metric
+from trainkit.run_report import diagnosed
 from trainkit.runs import Run, Sweep
 
 
@@ -100,8 +100,7 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
     if experiment and experiment.train.limit_batches:
         silence = "A quick try: train.limit_batches is set."
     elif experiment and verdicts is None:
-        lr, epochs = experiment.optimizer.lr, experiment.train.epochs
-        verdicts = list(map(str, diagnose(told, guessing=found.guess, lr=lr, epochs=epochs)))
+        verdicts = diagnosed(told, experiment, found.guess)
     last = max([record.epoch for record in told.steps] + [record.epoch for record in told.of("val")], default=None)
     trained = "" if last is None else f"{last:.4g} epochs" + (f" of {experiment.train.epochs}" if experiment else "")
     facts = {
@@ -243,9 +242,13 @@ def _sweep_page(path: Path) -> dict[str, Any]:
         "rest": [(trial, list(map(show, points[trial.path].values()))) for trial in rest],
         "charts": [_against(key, sweep, ranked, rest, points) for key in axes] if ranked else [],
         "spread": _spread(sweep, ranked, points) if "seed" in axes else [],
-        "base": {key: show(value) for key, value in runs.leaves(base).items()},
+        "base": {key: show(value) for key, value in runs.leaves(base).items() if not _varied(key, axes)},
         "environment": next((_environment(trial.story) for trial in sweep.trials if trial.story), {}),
     }
+
+
+def _varied(key: str, axes: Collection[str]) -> bool:
+    return any(key == axis or key.startswith(f"{axis}.") or axis.startswith(f"{key}.") for axis in axes)
 
 
 def _against(

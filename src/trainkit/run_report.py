@@ -11,7 +11,8 @@ import torch
 from trainkit import device as devices
 from trainkit import history, registry, rundir
 from trainkit.baseline import guessing
-from trainkit.diagnosis import diagnose
+from trainkit.data import Data
+from trainkit.diagnosis import Rates, diagnose
 from trainkit.errors import (
     ConfigError,
     DivergedError,
@@ -22,7 +23,9 @@ from trainkit.errors import (
     WorkerError,
 )
 from trainkit.experiment import ExperimentConfig
+from trainkit.history import History
 from trainkit.job import Job
+from trainkit.losses import LossFn
 from trainkit.progress import Progress
 from trainkit.records import EndRecord, format_metric
 from trainkit.rundir import RunDir
@@ -144,13 +147,29 @@ def last_lines(
 
 def verdicts(job: Job) -> list[str]:
     """What the curves say, in words; nothing of a run that was a quick try."""
-    train, optimizer = job.experiment.train, job.experiment.optimizer
-    if train.limit_batches:
+    if job.experiment.train.limit_batches:
         return []
-    target = job.data.spec.target
-    mark = guessing(job.parts.loss_fn, job.data.train, target, job.experiment.loss.num_outputs(target))
-    found = diagnose(history.read(job.directory.metrics), guessing=mark, lr=optimizer.lr, epochs=train.epochs)
-    return list(map(str, found))
+    told, parts = history.read(job.directory.metrics), job.parts
+    return diagnosed(told, job.experiment, mark(job.experiment, job.data, parts.loss_fn), job.progress)
+
+
+def mark(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> float | None:
+    """What guessing costs; None for a loss that does not only compare outputs with targets."""
+    target, balanced = data.spec.target, experiment.loader.sampler == "balanced"
+    with suppress(Exception):  # a user's loss may ask anything of a model, which is none here
+        return guessing(loss_fn, data.train, target, experiment.loss.num_outputs(target), balanced=balanced)
+    return None
+
+
+def diagnosed(
+    told: History, experiment: ExperimentConfig, guess: float | None, progress: Progress | None = None
+) -> list[str]:
+    """What a history says of an experiment, in words."""
+    optimizer = experiment.optimizer
+    default = float(type(optimizer).model_fields["lr"].default)
+    how = longer(experiment, progress or Progress()) or "a longer run"
+    rates = Rates(optimizer.lr, optimizer.usual_lr, default)
+    return list(map(str, diagnose(told, guessing=guess, rates=rates, longer=how)))
 
 
 def longer(experiment: ExperimentConfig, progress: Progress) -> str | None:

@@ -84,8 +84,12 @@ def summarize(experiment: ExperimentConfig) -> Summary:
 def summary(parts: Parts, data: Data, batch_size: int) -> Summary:
     """What the parts consist of, and what a batch of that size takes. Makes an update of the weights."""
     model = parts.model
-    batch = parts.prepare(data.train.take(torch.arange(min(SAMPLES, len(data.train)))), 0)
+    batch = data.train.take(torch.arange(min(SAMPLES, len(data.train))))
     count = len(batch.index)
+    if batch.lengths is not None:  # the longest that there are, whatever these samples happen to be
+        inputs = batch.inputs.new_zeros(count, *data.spec.shape)
+        batch = batch._replace(inputs=inputs, lengths=torch.full((count,), data.spec.shape[0]))
+    batch = parts.prepare(batch, 0)
     kept: dict[int, int] = {}
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
 
@@ -125,14 +129,26 @@ def summary(parts: Parts, data: Data, batch_size: int) -> Summary:
 
 @contextmanager
 def _watched(model: nn.Module, flops: FlopCounterMode, count: int) -> Iterator[list[Layer]]:
-    """The layers, as they end. One that runs twice is there twice, with its parameters only once."""
+    """The layers as they end, with what belongs to no layer before them: parameters are counted once.
+
+    A layer is a module without children, or with parameters of its own, such as nn.MultiheadAttention, which uses those
+    of its children without running them.
+    """
     layers: list[Layer] = []
-    begun: list[int] = []
-    seen: set[nn.Module] = set()
+    begun: list[tuple[int, int]] = []
+    counted = 0  # multiply-adds in the rows so far, for all samples
+    seen: set[nn.Parameter] = set()
+
+    def begin(*_: object) -> None:
+        begun.append((flops.get_total_flops() // 2, counted))
 
     def end(name: str, module: nn.Module, given: tuple[object, ...], made: object) -> None:
-        own = [] if module in seen else list(module.parameters())
-        seen.add(module)
+        nonlocal counted
+        own = [parameter for parameter in module.parameters() if parameter not in seen]
+        seen.update(own)
+        before, inside = begun.pop()
+        work = flops.get_total_flops() // 2 - before - (counted - inside)
+        counted += work
         output = _first_tensor(made)
         layers.append(
             Layer(
@@ -142,15 +158,15 @@ def _watched(model: nn.Module, flops: FlopCounterMode, count: int) -> Iterator[l
                 outputs=_shape(output),
                 parameters=sum(parameter.numel() for parameter in own),
                 trained=sum(parameter.numel() for parameter in own if parameter.requires_grad),
-                multiply_adds=(flops.get_total_flops() - begun.pop()) // 2 // count,
+                multiply_adds=work // count,
                 output_bytes=0 if output is None else output.nbytes // count,
             )
         )
 
     handles = []
     for name, module in model.named_modules():
-        if not any(module.children()):
-            handles.append(module.register_forward_pre_hook(lambda *_: begun.append(flops.get_total_flops())))
+        if not any(module.children()) or any(True for _ in module.parameters(recurse=False)):
+            handles.append(module.register_forward_pre_hook(begin))
             handles.append(
                 module.register_forward_hook(lambda module, given, made, name=name: end(name, module, given, made))
             )

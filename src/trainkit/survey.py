@@ -17,7 +17,7 @@ from trainkit.columns import aligned
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.base import hashes, shared
 from trainkit.data.part import part_of_all
-from trainkit.data.transforms import measured
+from trainkit.data.transforms import ImageDataConfig, measured
 from trainkit.drawing import Tile, pixels, sheet
 from trainkit.errors import Suspicion
 from trainkit.experiment import ExperimentConfig
@@ -155,6 +155,17 @@ def _numbers(split: Split, spec: DataSpec) -> tuple[float, float, tuple[float, .
     return moments.low, moments.high, (moments.mean,), (moments.std,)
 
 
+def attainable(source: TensorSource, index: Tensor) -> float:
+    """The share of these samples that can be right when equal inputs get equal answers: the commonest class of each."""
+    keys, targets = hashes(source.inputs, index), source.targets[index]
+    if targets.ndim > 1:
+        return 1.0
+    pairs, counts = torch.stack([keys, targets.long()], 1).unique(dim=0, return_counts=True)
+    inputs, groups = pairs[:, 0].unique(return_inverse=True)
+    commonest = torch.zeros(len(inputs), dtype=torch.int64).scatter_reduce_(0, groups, counts, "amax")
+    return int(commonest.sum()) / len(index)
+
+
 def duplicates(source: TensorSource, index: Tensor) -> tuple[int, int]:
     """Of the samples with these numbers: those equal to an earlier one, and those equal to one with another target."""
     keys, targets = hashes(source.inputs, index), source.targets[index].view(len(index), -1)
@@ -172,19 +183,22 @@ def findings(
 ) -> list[Suspicion]:
     """What the numbers say that is probably not meant, each with the line that mends it."""
     spec, found = data.spec, []
-    if spec.image and spec.mean and _is_off(spec, mean, std):
+    pictures = experiment.data if spec.image and isinstance(experiment.data, ImageDataConfig) else None
+    # Weights want the numbers that they were trained with, whatever these pictures are.
+    if pictures and spec.mean and experiment.model.weights == "none" and _is_off(spec, mean, std):
         line = f"data.normalize={{mean: {_rounded(mean)}, std: {_rounded(std)}}}"
         text = (
             f"data.normalize: the training pictures have mean {_rounded(mean)} and deviation {_rounded(std)}, but "
             f"{_rounded(spec.mean)} and {_rounded(spec.std)} are used; try {line} or data.normalize=auto"
         )
         found.append(Suspicion("normalize", text))
-    if spec.image and not spec.mean:
+    if pictures and not spec.mean:
         text = "the pictures are only scaled to 0 … 1; try data.normalize=auto"
         found.append(Suspicion("normalize", f"data.normalize: {text}"))
     if spec.target.kind == "class" and min(spec.target.counts) > 0:
         most, fewest = max(spec.target.counts), min(spec.target.counts)
-        balanced = experiment.loader.sampler == "balanced" or getattr(experiment.loss, "weight", None) is not None
+        weights = (getattr(experiment.loss, key, None) for key in ("weight", "pos_weight"))
+        balanced = experiment.loader.sampler == "balanced" or any(weight is not None for weight in weights)
         if most >= IMBALANCE * fewest and not balanced:
             names = class_names(spec.target)
             rare, common = names[spec.target.counts.index(fewest)], names[spec.target.counts.index(most)]
@@ -193,8 +207,8 @@ def findings(
                 "and metrics=[f1] beside accuracy"
             )
             found.append(Suspicion("imbalance", text))
-    if contradicting:
-        text = f"data: {contradicting:,} training samples are equal to one with another target"
+    if contradicting and spec.image:  # rows of a table may well be alike
+        text = f"data: {contradicting:,} training samples are equal to one with another target; look at their labels"
         found.append(Suspicion("contradictions", text))
     return found
 

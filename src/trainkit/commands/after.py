@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trainkit.commands.base import AsJson, Debug, Device, app, examples, say
+from trainkit.commands.base import AsJson, Debug, Device, app, examples, say, say_json
 from trainkit.errors import CheckpointError, ConfigError, did_you_mean_path, printable
 
 
@@ -36,12 +35,14 @@ def runs(
     """Show the runs below a directory and in what they differ, or compare two of them."""
     from trainkit import comparing, rundir
     from trainkit import runs as looking
-    from trainkit.records import plain_json
 
     match words or []:
         case ["diff", one, other]:
             difference = comparing.diff(Path(one), Path(other))
-            say(*([json.dumps(plain_json(difference.to_plain()))] if as_json else difference.lines()))
+            if as_json:
+                say_json(difference.to_plain())
+            else:
+                say(*difference.lines())
             return
         case ["diff", *others]:
             raise ConfigError(f"command line: diff compares two runs, got {len(others)}; usage: trainkit runs diff A B")
@@ -53,7 +54,7 @@ def runs(
             place = rundir.runs()
     found = looking.find(place) if words or place.exists() else []
     if as_json:
-        say(json.dumps(plain_json(comparing.to_plain(found))))
+        say_json(comparing.to_plain(found))
     elif not found:
         say(f"no runs in {place}; trainkit train CONFIG makes one")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -60,6 +61,13 @@ def say(*lines: str, stream: TextIO | None = None) -> None:
 
     for line in lines:
         print_line(line, stream or sys.stdout)
+
+
+def say_json(value: object) -> None:
+    """Print it as JSON, with null for every number that JSON does not know."""
+    from trainkit.records import plain_json
+
+    say(json.dumps(plain_json(value)))
 
 
 def check_choice(kind: str, word: str, known: tuple[str, ...]) -> None:

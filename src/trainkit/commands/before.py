@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from trainkit.commands.base import (
     number,
     real,
     say,
+    say_json,
     warn_of_stand_in,
 )
 from trainkit.errors import ConfigError
@@ -72,7 +72,7 @@ def check(
             say(*map(str, findings))
             say(f"{config}: {'not ok' if bad else 'ok'} ({time.monotonic() - began:.1f} s)")
     if form == "json":
-        say(json.dumps(plain))
+        say_json(plain)
     if failed:
         raise typer.Exit(2)
 
@@ -86,7 +86,10 @@ def summary(config: Config = None, overrides: Overrides = None, as_json: AsJson 
 
     with located(node):
         found = summarize(experiment)
-    say(*([json.dumps(found.to_plain())] if as_json else lines(found)))
+    if as_json:
+        say_json(found.to_plain())
+    else:
+        say(*lines(found))
 
 
 @app.command(epilog=examples("data configs/mnist_cnn.yaml", "data configs/image_list.yaml --picture batch.png"))
@@ -104,7 +107,6 @@ def data(
     from trainkit import atomic
     from trainkit.building import build, open_experiment
     from trainkit.experiment import located
-    from trainkit.records import plain_json
     from trainkit.survey import first_batch, lines
     from trainkit.survey import survey as look_at
 
@@ -121,7 +123,7 @@ def data(
         image, written = first_batch(parts, opened.data), picture or Path(f"{experiment.name}-batch.png")
         atomic.replace(written, lambda file: image.save(file, "PNG"))
     if as_json:
-        say(json.dumps(plain_json({**found.to_plain(), "picture": str(written) if written else None})))
+        say_json({**found.to_plain(), "picture": str(written) if written else None})
     else:
         say(*lines(found), *([f"\n{written}"] if written else []))
 
@@ -161,7 +163,10 @@ def overfit(
         warn_of_stand_in(opened)
         samples = samples_of(experiment, opened.data, share, so_many)
         found = learn(opened, samples=samples, max_steps=max_steps, look=look)
-    say(*([json.dumps(found.to_plain())] if as_json else lines(found)))
+    if as_json:
+        say_json(found.to_plain())
+    else:
+        say(*lines(found))
     if not found.by_heart:
         raise typer.Exit(1)
 
@@ -194,7 +199,6 @@ def lr_find(
     from trainkit.experiment import located
     from trainkit.lr_find import lines, write
     from trainkit.lr_find import lr_find as find
-    from trainkit.records import plain_json
 
     def look(lr: float, loss: float) -> None:
         say(f"lr {lr:g}  loss {loss:.4g}", stream=sys.stderr)
@@ -207,7 +211,7 @@ def lr_find(
     with rundir.create(experiment.name, kind="lr-find") as directory:
         files = write(curve, directory.path, experiment.optimizer.lr)
     if as_json:
-        say(json.dumps(plain_json({**curve.to_plain(), "files": list(map(str, files))})))
+        say_json({**curve.to_plain(), "files": list(map(str, files))})
     else:
         say(*lines(curve, experiment.optimizer.lr), *map(str, files))
 
@@ -233,6 +237,9 @@ def doctor(
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
         found = examine(opened, look=lambda what: say(f"looking at: {what}", stream=sys.stderr))
-    say(*([json.dumps(found.to_plain())] if as_json else lines(found)))
+    if as_json:
+        say_json(found.to_plain())
+    else:
+        say(*lines(found))
     if found.symptoms:
         raise typer.Exit(1)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainkit.commands.base import AsJson, Debug, Device, app, check_choice, examples, say
+from trainkit.commands.base import AsJson, Debug, Device, app, check_choice, examples, say, say_json
 from trainkit.errors import CheckpointError, ConfigError, DataError, did_you_mean_path, printable
 
 if TYPE_CHECKING:
@@ -45,12 +44,12 @@ def evaluate(
     path = _checkpoint(ckpt, stray)
     check_choice("split", split, SPLITS)
     from trainkit.evaluation import evaluate_checkpoint
-    from trainkit.records import format_metric, plain_json
+    from trainkit.records import format_metric
 
     found = evaluate_checkpoint(path, split, device=device or "auto", overrides=overrides or [])
     say(*(f"warning: {printable(note)}" for note in found.notes), stream=sys.stderr)
     if as_json:
-        say(json.dumps(plain_json({"checkpoint": str(path), "split": split, **found.to_plain()})))
+        say_json({"checkpoint": str(path), "split": split, **found.to_plain()})
     else:
         say("  ".join(format_metric(f"{split}/{name}", value) for name, value in found.metrics.items()))
         _show_classes(found)

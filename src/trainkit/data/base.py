@@ -238,6 +238,9 @@ class Data:
         if target.kind == "class" and max(target.counts) == target.samples:
             text = "data: all training samples are of one class; there is nothing to tell apart"
             found.append(Suspicion("one-class", text))
+        if self.val is not None and len(self.val) > len(self.train):
+            text = f"data.val: holds out {len(self.val):,} samples, more than the {len(self.train):,} to train on"
+            found.append(Suspicion("large-val", text))
         folded: dict[str, str] = {}
         for name in target.names:
             if (other := folded.setdefault(name.casefold(), name)) != name:
@@ -356,7 +359,7 @@ class DataConfig(Config):
 def shared(one: Split, other: Split) -> int:
     """How many samples of the other split are in the first one as well, as far as that can be told without decoding."""
     if type(one.source) is TensorSource and type(other.source) is TensorSource:
-        ours, theirs = hashes(one.source.inputs, one.index), hashes(other.source.inputs, other.index)
+        ours, theirs = _identities(one.source, one.index), _identities(other.source, other.index)
         common = int(torch.isin(theirs, ours).sum())
         # Where training samples repeat each other, as in tables of a few whole numbers, others repeat them, too.
         repeated = 1 - len(ours.unique()) / len(ours)
@@ -364,6 +367,12 @@ def shared(one: Split, other: Split) -> int:
     if one.source is not other.source and one.source.digest() == other.source.digest():
         return len(other)
     return 0
+
+
+def _identities(source: TensorSource, index: Tensor) -> Tensor:
+    """Numbers that are equal for equal samples. Many rows of a table are alike: their targets have to be, too."""
+    keys = hashes(source.inputs, index)
+    return keys if source.inputs.dtype == torch.uint8 else keys + 3 * hashes(source.targets, index)
 
 
 HASHED_AT_ONCE = 1_000_000
@@ -377,7 +386,7 @@ def hashes(inputs: Tensor, index: Tensor) -> Tensor:
     found = torch.empty(len(index), dtype=torch.int64)
     count = max(1, HASHED_AT_ONCE // width)
     for some, numbers in zip(index.split(count), found.split(count), strict=True):
-        octets = inputs.index_select(0, some).flatten(1).view(torch.uint8)
+        octets = inputs.index_select(0, some).view(len(some), -1).view(torch.uint8)
         words = functional.pad(octets, (0, -width % 4)).view(torch.int32)
         torch.sum(words * keys, 1, out=numbers)
     return found

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import torch
 
-from trainkit.data.base import Batch, Data, Split, TensorSource
+from trainkit.data.base import Data, Split, TensorSource
 from trainkit.seeding import permutation
 
 READ_AT_ONCE = 256
+MOST_BYTES = 1_000_000_000
+"""Of inputs; more are read anew each time."""
 
 
 def part(data: Data, samples: int) -> Data:
@@ -30,14 +32,14 @@ def part_of_all(data: Data, samples: int) -> Data:
 
 
 def in_memory(split: Split) -> Split:
-    """The same samples without their files; a split of padded sequences is left as it is."""
-    if isinstance(split.source, TensorSource):
+    """The same samples without their files, unless they take too much memory or are padded sequences."""
+    if isinstance(split.source, TensorSource) or not len(split):
         return split
-    batches: list[Batch] = []
+    first = split.take(torch.zeros(1, dtype=torch.int64))
+    if first.lengths is not None or first.inputs.nbytes * len(split) > MOST_BYTES:
+        return split
+    inputs = first.inputs.new_empty(len(split), *first.inputs.shape[1:])
+    targets = first.targets.new_empty(len(split), *first.targets.shape[1:])
     for some in torch.arange(len(split)).split(READ_AT_ONCE):
-        batch = split.take(some)
-        if batch.lengths is not None:
-            return split
-        batches.append(batch)
-    inputs, targets = (torch.cat([getattr(batch, key) for batch in batches]) for key in ("inputs", "targets"))
+        inputs[some], targets[some], *_ = split.take(some)
     return Split(TensorSource(inputs, targets), torch.arange(len(split)))

@@ -91,7 +91,10 @@ class TorchvisionConfig(ImageDataConfig):
     def sketch(self, seed: int) -> Data:
         spec = self.spec()
         train, val = self.divide(Imagined(spec, self.train_samples), seed)
-        return Data(spec.model_copy(update={"target": spec.target.counted(train.targets)}), train, val, None)
+        counted = spec.target.counted(train.targets)
+        # Which classes a small part of the real samples lacks, those made up cannot tell.
+        counted = counted.model_copy(update={"counts": tuple(max(1, count) for count in counted.counts)})
+        return Data(spec.model_copy(update={"target": counted}), train, val, None)
 
     def build(self, seed: int) -> Data:
         spec = self.spec()
