@@ -195,12 +195,13 @@ def _around(owner: Any, name: str, *, before: str | None = None, after: str | No
 
 @cache
 def _wrap_all() -> None:
-    from trainkit import checkpoint, loop, run, snapshot
+    from trainkit import building, checkpoint, loop, run, snapshot
     from trainkit.device import Precision
     from trainkit.meter import Meter
     from trainkit.sinks.jsonl import JsonlSink
 
-    _around(run, "open_data", before="build.data")
+    _around(building, "open_data", before="build.data")  # of a new run
+    _around(run, "open_data", before="build.data")  # of one that goes on
     _around(run, "build", before="build.model")
     _around(snapshot, "restore", after="resume.before_first_step")
     _around(Precision, "backward", before="step.before_backward", after="step.after_backward")

@@ -69,7 +69,7 @@ class Component:
         try:
             if name is None:
                 assert isinstance(value, Mapping)
-                if near := next((key for key in value if nearest(key, ["name"])), None):
+                if near := next((key for key in value if key != "name" and nearest(key, ["name"])), None):
                     raise ConfigError(f"value is missing, and {near!r} is unknown; did you mean 'name'?")
                 raise ConfigError(f"value is missing; known: {', '.join(registry.names(self.family))}")
             if not isinstance(name, str):

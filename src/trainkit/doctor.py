@@ -241,12 +241,12 @@ def _one_batch(opened: Opened, found: Examination) -> bool:
         what = (
             "is learned by heart" if learned.by_heart else f"is learned to {learned.score:.1%}, and better and better,"
         )
-        found.sound.append(f"one batch of {samples} {what} in {learned.steps} steps")
+        found.sound.append(f"one batch of {learned.samples} {what} in {learned.steps} steps")
         return True
     found.symptoms.append(
         Symptom(
             "by-heart",
-            f"model: of one batch of {samples}, {learned.score:.1%} is right after {learned.steps} steps",
+            f"model: of one batch of {learned.samples}, {learned.score:.1%} is right after {learned.steps} steps",
             "what cannot learn a single batch by heart will not learn the whole",
             "; ".join(learned.causes),
         )

@@ -208,13 +208,14 @@ def _unknown_key(path: Place, config_class: type[Config], root: Node) -> str:
     if re.fullmatch(r"[0-9]\w*", key) and node.value is None and not node.text:  # {lr: 0,1}
         return f"{message}; decimals follow a point, not a comma"
     *_, parent = _along(path[:-1], root)
-    known = [name for name in owner.model_fields if name != "name" or not (tag and parent.child("name"))]
+    known = [name for name in owner.model_fields if not (tag and name == "name")]
+    hinted = [*known, "name"] if tag and not parent.child("name") else known
     elsewhere = [
         f"{section}.{key}"
         for section, field in config_class.model_fields.items()
         if isinstance(field.default, Config) and key in type(field.default).model_fields
     ]
-    return message + (did_you_mean(key, known + elsewhere) or f"; known: {', '.join(known)}")
+    return message + (did_you_mean(key, hinted + elsewhere) or f"; known: {', '.join(known)}")
 
 
 def _owner(config_class: type[Config], path: Place, node: Node) -> type[Config]:
