@@ -532,8 +532,8 @@ GONE = "no such file or directory"
         ("name: image_list, paths: [pictures/a.png, b.png], labels: [0, 1]", "", 3, "cfg.yaml:1:50: data.paths[1]: no picture b.png"),
         ("name: image_list, file: t.cvs", "", 3, f"cfg.yaml:1:32: data.file: {{here}}/t.cvs: {GONE}; did you mean t.csv?"),
         ("name: tensors, file: x.npz", "", 3, f"cfg.yaml:1:29: data.file: {{here}}/x.npz: {GONE}"),
-        ("name: mnist, root: ~/x, download: false", "", 3, "{here}/home/x/MNIST/raw: no mnist files here; set data.download=true to fetch them; or put them there unpacked, or point data.root to them"),
-        ("name: mnist, root: $HOME/x", "", 3, "{here}/$HOME/x/MNIST/raw: no mnist files here; variables in data.root are not expanded; or put them there unpacked, or point data.root to them"),
+        ("name: mnist, root: ~/x, download: false", "", 3, "{here}/home/x/MNIST/raw: no mnist files here; set data.download=true to fetch them; they can also be put there unpacked, or data.root can point to them"),
+        ("name: mnist, root: $HOME/x", "", 3, "{here}/$HOME/x/MNIST/raw: no mnist files here; variables in data.root are not expanded; they can also be put there unpacked, or data.root can point to them"),
         ("name: digits", "model: {name: mlp, weights: w.pth}", 2, "cfg.yaml:2:29: model.weights: no file {here}/w.pth; did you mean w.pt?"),
         # Tables
         (f"{CSV}, path: t.csv", "", 3, "cfg.yaml:1:7: data.task: class, but 902.17, the 'price' of t.csv:12, is in no training row; use data.task=number for numbers"),

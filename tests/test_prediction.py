@@ -110,6 +110,12 @@ def test_pictures_that_were_no_files(make: MakeExperiment) -> None:
     np.save("all.npy", inputs)
     check(list(predict(result.checkpoint, sorted(Path().glob("*.png")))), answers)
     check(list(predict(result.checkpoint, "all.npy")), answers)
+    np.save("flat.npy", inputs[:, 0])
+    check(list(predict(result.checkpoint, "flat.npy")), answers)
+    for name, one in (("one.npy", inputs[0]), ("flat.npy", inputs[0, 0])):
+        np.save(name, one)
+        [found] = predict(result.checkpoint, name)
+        assert found.input == name
 
 
 def test_other_pictures_are_brought_to_the_size_and_the_channels_as_in_training(make: MakeExperiment) -> None:
@@ -262,6 +268,7 @@ def test_unfitting_rows_are_told_and_the_others_go_on(make: MakeExperiment) -> N
     ended = warm.run(["predict", "--ckpt", str(checkpoint), *words, "--csv"])
     assert ended.stderr.splitlines() == [
         "error: other.csv:1: no column 'weight'; did you mean 'height'?; there are: purrs, height",
+        "error: other.csv:1: no column 'fur'; there are: purrs, height",
         f"error: x.png: {array}",
         f"error: .: {array}",
         "error: no.csv: no such file or directory",
@@ -418,7 +425,9 @@ def test_standard_input(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -
     assert [each.input for each in piped] == [f"-:{line}" for line in range(2, 42)]
     assert [each.values for each in piped] == [each.values for each in predict(checkpoint, "animals.csv")]
     given(b"purrs\n1\n")
-    with pytest.raises(DataError, match=r"^-:1: no column 'weight'; there are: purrs$"):
+    with pytest.raises(
+        DataError, match=r"^-:1: no column 'weight'; there are: purrs\n-:1: no column 'fur'; there are: purrs$"
+    ):
         list(predict(checkpoint, "-"))
     for name in ("a.png", "b c.png"):
         Image.new("L", (8, 8)).save(name)

@@ -152,11 +152,16 @@ class NewSamples:
 
     def _array(self, name: str) -> Iterator[Sample]:
         try:
-            array = np.lib.format.open_memmap(_file(name), mode="r")  # read where it is needed; refuses objects
+            array: NDArray[Any] = np.lib.format.open_memmap(
+                _file(name), mode="r"
+            )  # read where it is needed; refuses objects
         except (DataError, MemoryError):
             raise
         except Exception:  # NumPy leaks many kinds on other files
             raise DataError(f"{name}: not an .npy array, or cut short") from None
+        grey = self.spec.image and self.spec.shape[0] == 1
+        if grey and array.shape[-2:] == self.spec.shape[1:] and array.ndim < 4 and array.shape != self.spec.shape:
+            array = array[..., None, :, :]  # as most have them, without an axis for the channel
         shape, axes = array.shape, len(self.spec.shape)
         fits = shape[-axes:][self.spec.padded :] == self.spec.shape[self.spec.padded :] and 0 not in shape
         numbers = array.dtype == np.uint8 if self.spec.image else array.dtype.kind in "biuf"

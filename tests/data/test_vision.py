@@ -178,7 +178,7 @@ def test_missing_without_download(tmp_path: Path) -> None:
     place = tmp_path / "data" / "MNIST" / "raw"
     assert str(caught.value) == (
         f"{place}: no mnist files here; set data.download=true to fetch them; "
-        "or put them there unpacked, or point data.root to them"
+        "they can also be put there unpacked, or data.root can point to them"
     )
     assert all_below(tmp_path) == []
 

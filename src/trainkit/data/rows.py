@@ -66,11 +66,11 @@ def _check_header(name: str, header: list[str], needed: Iterable[str]) -> None:
     if len(set(header)) < len(header):
         twice = next(column for column in header if header.count(column) > 1)
         raise DataError(f"{name}:1: column {twice!r} stands there twice")
-    if unknown := next((column for column in needed if column not in header), None):
-        hint = did_you_mean(unknown, header)
+    if unknown := list(dict.fromkeys(column for column in needed if column not in header)):
+        there = f"; there are: {', '.join(header)}"
         if separator := next((other for other in ",;\t|" if other in header[0] and len(header) == 1), None):
-            hint = f"; is {separator!r} the data.delimiter?"
-        raise DataError(f"{name}:1: no column {unknown!r}{hint}; there are: {', '.join(header)}")
+            raise DataError(f"{name}:1: no column {unknown[0]!r}; is {separator!r} the data.delimiter?{there}")
+        raise DataError(*(f"{name}:1: no column {one!r}{did_you_mean(one, header)}{there}" for one in unknown))
 
 
 def _read_text(name: str, key: str) -> str:

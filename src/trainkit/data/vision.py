@@ -157,7 +157,8 @@ class TorchvisionConfig(ImageDataConfig):
             raise DataError(self._missing(f"the download failed ({reason})")) from None
 
     def _missing(self, why: str) -> str:
-        return f"{self.place}: no {self.name} files here; {why}; or put them there unpacked, or point data.root to them"
+        others = "they can also be put there unpacked, or data.root can point to them"
+        return f"{self.place}: no {self.name} files here; {why}; {others}"
 
     def _dataset(self, root: Path, *, train: bool, download: bool) -> Any:
         import torchvision.datasets  # seconds, so only when data is read
