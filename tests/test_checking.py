@@ -150,3 +150,31 @@ def test_the_command_takes_many_files() -> None:
 def test_wrong_words(words: str, problem: str) -> None:
     ended = warm.run(words.split())
     assert (ended.code, ended.stderr) == (2, problem)
+
+
+def test_modules_of_the_same_name_beside_two_configs() -> None:
+    for name in ("a", "b"):
+        Path(name).mkdir()
+        Path(name, "nets.py").write_text(
+            "from torch import nn\nfrom trainkit import register_model\n"
+            f"@register_model('net_{name}')\nclass Net(nn.Linear):\n"
+            "    def __init__(self, in_features: int, num_classes: int) -> None:\n"
+            "        super().__init__(in_features, num_classes)\n"
+        )
+        Path(name, "c.yaml").write_text(f"imports: [nets]\ndata: iris\nmodel: net_{name}\n")
+    ended = warm.run(["check", "a/c.yaml", "b/c.yaml"])
+    assert (ended.code, ended.stdout.count(": ok (")) == (0, 2)
+
+
+def test_a_dataset_that_raises_is_an_error_of_its_config_alone() -> None:
+    Path("sets.py").write_text(
+        "from torch.utils.data import Dataset\nfrom trainkit import register_dataset\n"
+        "@register_dataset('broken')\nclass Broken(Dataset):\n"
+        "    def __len__(self): return 5\n    def __getitem__(self, number): return {}['gone']\n"
+    )
+    Path("bad.yaml").write_text("imports: [sets]\ndata: broken\nmodel: mlp\n")
+    Path("good.yaml").write_text(f"{MNIST}model: mlp\n")
+    ended = warm.run(["check", "bad.yaml", "good.yaml", "--format", "json"])
+    bad, good = json.loads(ended.stdout)
+    assert (ended.code, bad["ok"], good["ok"]) == (2, False, True)
+    assert bad["findings"][0]["message"] == "bad.yaml:2:7: data: raised KeyError: 'gone'"

@@ -145,3 +145,18 @@ def test_wrong_words(words: list[str], problem: str) -> None:
 def test_the_text() -> None:
     assert lines(LrCurve((), 5, 2.3, None, "because"), 1e-3) == ["no suggestion: because"]
     assert lines(LrCurve((), 5, 2.3, 0.01, "because"), 1e-3) == ["optimizer.lr=0.01 (configured: 0.001): because"]
+
+
+def test_where_no_rate_gives_a_number_that_is_said_and_drawn() -> None:
+    Path("nan.py").write_text(
+        "import torch\nfrom trainkit import register_model\n@register_model('nan_net')\nclass Net(torch.nn.Linear):\n"
+        "    def __init__(self, in_features: int, num_classes: int) -> None:\n"
+        "        super().__init__(in_features, num_classes)\n"
+        "    def forward(self, inputs):\n"
+        "        return super().forward(inputs) * (float('nan') if self.training else 1)\n"
+    )
+    Path("my.yaml").write_text("imports: [nan]\ndata: iris\nmodel: nan_net\n")
+    ended = warm.run(["lr-find", "my.yaml", "--low", "1e-3", "--high", "1e-2", "--steps", "3"])
+    assert ended.code == 0
+    assert ended.stdout.startswith("no suggestion: no rate gave a finite loss; look for NaN in the data")
+    assert ended.stdout.rstrip().endswith("lr_find.png")

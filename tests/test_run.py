@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tests.conftest import MakeExperiment, equal, records, weights
 from trainkit import building, checkpoint, loop
 from trainkit import experiment as experiments
+from trainkit.data import Batch, TargetSpec
 from trainkit.device import Precision
 from trainkit.errors import (
     BusyError,
@@ -30,6 +32,7 @@ from trainkit.errors import (
 )
 from trainkit.evaluation import evaluate_checkpoint
 from trainkit.loop import StepOutput
+from trainkit.losses import CrossEntropyConfig, LossFn, Outcome
 from trainkit.run import resume, train
 
 FULL: dict[str, Any] = {
@@ -709,3 +712,23 @@ def test_step_outputs_stay_on_the_device(make: MakeExperiment) -> None:
     outputs: list[StepOutput] = [next(steps) for _ in range(10)]
     assert all(output.loss.grad_fn is None for output in outputs)
     assert {output.samples for output in outputs} == {16}
+
+
+def test_a_loss_that_asks_more_of_a_model_than_outputs_still_ends_well(make: MakeExperiment) -> None:
+    """What its curves say is then judged without knowing what guessing costs."""
+
+    class Penalised(CrossEntropyConfig):
+        def build(self, target: TargetSpec) -> LossFn:
+            plain = super().build(target)
+
+            def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+                loss, outputs = plain(model, batch)
+                return Outcome(loss + 1e-3 * next(model.parameters()).square().sum(), outputs)
+
+            return loss_fn
+
+    result = train(make().model_copy(update={"loss": Penalised()}))
+    story = json.loads((result.run_dir / "run.json").read_text())
+    assert story["status"] == "finished"
+    assert story["facts"]["device"].startswith("cpu")
+    assert isinstance(story["curves"], list)
