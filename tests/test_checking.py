@@ -178,3 +178,12 @@ def test_a_dataset_that_raises_is_an_error_of_its_config_alone() -> None:
     bad, good = json.loads(ended.stdout)
     assert (ended.code, bad["ok"], good["ok"]) == (2, False, True)
     assert bad["findings"][0]["message"] == "bad.yaml:2:7: data: raised KeyError: 'gone'"
+
+
+def test_a_module_that_raises_is_an_error_of_its_config_alone() -> None:
+    Path("wrong.py").write_text("import json\njson.nothing()\n")
+    Path("bad.yaml").write_text(f"imports: [wrong]\n{MNIST}model: mlp\n")
+    Path("good.yaml").write_text(f"{MNIST}model: mlp\n")
+    bad, good = json.loads(warm.run(["check", "bad.yaml", "good.yaml", "--format", "json"]).stdout)
+    assert [bad["ok"], good["ok"]] == [False, True]
+    assert bad["findings"][0]["message"].startswith("bad.yaml: imports: raised AttributeError: ")

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests.command import warm
 from trainkit.building import Opened, open_experiment
+from trainkit.data import Batch, TargetSpec
 from trainkit.errors import DataError
 from trainkit.experiment import ExperimentConfig
 from trainkit.overfit import Learned, lines, overfit, samples_of
@@ -168,3 +171,27 @@ def test_the_text() -> None:
     found = Learned(64, 20, 2.3, (2.3, 2.2), 0.5, 1.0, 2.3, ("a cause",))
     said = "not learned by heart: 64 samples: 50.00% right after 20 steps, loss 2.3 to 2.2 (guessing costs 2.3)"
     assert lines(found) == [said, "  a cause"]
+
+
+def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:
+    """What guessing costs is then not known, and nothing ends for that."""
+    from trainkit.baseline import untrained
+    from trainkit.doctor import examine
+    from trainkit.losses import CrossEntropyConfig, LossFn, Outcome
+
+    class Penalised(CrossEntropyConfig):
+        def build(self, target: TargetSpec) -> LossFn:
+            plain = super().build(target)
+
+            def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+                loss, outputs = plain(model, batch)
+                return Outcome(loss + 1e-4 * next(model.parameters()).square().sum(), outputs)
+
+            return loss_fn
+
+    one = opened()
+    one = replace(one, experiment=one.experiment.model_copy(update={"loss": Penalised()}))
+    found = overfit(one, samples=64, max_steps=300)
+    assert (found.by_heart, found.guess) == (True, None)
+    assert untrained(Penalised().build(one.data.spec.target), one.data.train, 10) is None
+    assert examine(one).symptoms == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor, nn
 
@@ -9,8 +11,9 @@ from trainkit.data import Batch, Split, TargetSpec
 from trainkit.losses import LossFn
 from trainkit.seeding import generator, permutation
 
-ENOUGH = 10_000
-"""Targets, for a mean."""
+MOST_TARGETS = 10_000
+MOST_NUMBERS = 10_000_000
+"""Answers to that many targets; there may be very many classes."""
 
 
 class Constant(nn.Module):
@@ -28,13 +31,17 @@ class Constant(nn.Module):
         return self.answer.expand(len(inputs), -1)
 
 
-def guessing(loss_fn: LossFn, split: Split, target: TargetSpec, num_outputs: int, *, balanced: bool = False) -> float:
+def guessing(
+    loss_fn: LossFn, split: Split, target: TargetSpec, num_outputs: int, *, balanced: bool = False
+) -> float | None:
     """The loss of the best constant answer, whatever the loss: found by L-BFGS, for a few numbers.
+
+    Gives None for a loss that asks more of a model than outputs.
 
     Args:
         balanced: every class counts as if it were as frequent as the others, as with `loader.sampler=balanced`.
     """
-    targets = _some_targets(split)
+    targets = _some_targets(split, num_outputs)
     if balanced:
         weights = targets.bincount().double().reciprocal()[targets]
         targets = targets[weights.multinomial(len(targets), replacement=True, generator=generator(0, "baseline"))]
@@ -48,19 +55,23 @@ def guessing(loss_fn: LossFn, split: Split, target: TargetSpec, num_outputs: int
         loss.backward()
         return loss
 
-    with torch.enable_grad():
+    with suppress(Exception), torch.enable_grad():  # a user's loss may ask anything of a model, which is none here
         search.step(cost)
-    return float(_loss(loss_fn, answer.detach(), targets))
+        return float(_loss(loss_fn, answer.detach(), targets))
+    return None
 
 
-def untrained(loss_fn: LossFn, split: Split, num_outputs: int) -> float:
-    """The loss of outputs that are all 0, as those of a fresh network nearly are: ln C for C classes."""
-    return float(_loss(loss_fn, torch.zeros(num_outputs), _some_targets(split)))
+def untrained(loss_fn: LossFn, split: Split, num_outputs: int) -> float | None:
+    """The loss of outputs that are all 0, as those of a fresh network nearly are: ln C for C classes; None as above."""
+    with suppress(Exception):
+        return float(_loss(loss_fn, torch.zeros(num_outputs), _some_targets(split, num_outputs)))
+    return None
 
 
-def _some_targets(split: Split) -> Tensor:
+def _some_targets(split: Split, num_outputs: int) -> Tensor:
     targets = split.targets
-    return targets[permutation(len(targets), 0, "baseline")[:ENOUGH]]
+    count = min(MOST_TARGETS, max(100, MOST_NUMBERS // num_outputs))
+    return targets[permutation(len(targets), 0, "baseline")[:count]]
 
 
 def _loss(loss_fn: LossFn, answer: Tensor, targets: Tensor) -> Tensor:

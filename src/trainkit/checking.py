@@ -64,6 +64,9 @@ def check(path: Path, overrides: list[str]) -> list[Finding]:
         node, experiment, findings = read(path, overrides)
     except (ConfigError, DataError) as error:
         return [Finding("error", "config", problem) for problem in error.problems]
+    except Exception as error:  # of a module that the config imports
+        what = str(error).strip().partition("\n")[0]
+        return [Finding("error", "config", printable(f"{path}: imports: raised {type(error).__name__}: {what}"))]
     with _noting(findings, "storage", node):
         rundir.check_writable(experiment.name)
     device = torch.device("cpu")

@@ -161,6 +161,8 @@ def _start(opened: Opened, found: Examination) -> None:
     parts, _ = _bare(opened)
     loss, _ = measure(parts, experiment.loader.eval_loader(opened.data.train, opened.device))
     expected = untrained(parts.loss_fn, opened.data.train, experiment.loss.num_outputs(target))
+    if expected is None:
+        return
     knows = experiment.model.weights != "none"  # what it begins with has learned something already
     if expected / START < loss < expected * START or (knows and loss < expected):
         found.sound.append(f"the loss at the start is {loss:.3g}; outputs of 0 would cost {expected:.3g}")

@@ -49,8 +49,8 @@ class Learned:
     """The share that is right in the end."""
     attainable: float
     """The share that can be right: less than 1 where equal inputs have different targets."""
-    guess: float
-    """What guessing costs."""
+    guess: float | None
+    """What guessing costs; None where the loss does not tell."""
     causes: tuple[str, ...]
     """What may be to blame; empty when it was learned."""
 
@@ -59,8 +59,9 @@ class Learned:
         if self.score < ENOUGH * self.attainable:
             return False
         # With a single sample or class, guessing costs nothing; equal inputs may cost as much as guessing.
-        tells = self.attainable == 1 and self.guess > 0.01 * self.start
-        return not tells or self.losses[-1] < GUESSED * self.guess
+        if self.guess is None or self.attainable < 1 or self.guess < 0.01 * self.start:
+            return True
+        return self.losses[-1] < GUESSED * self.guess
 
     @property
     def still_learning(self) -> bool:
@@ -198,6 +199,7 @@ def samples_of(experiment: ExperimentConfig, data: Data, fraction: float, batche
 def lines(found: Learned) -> list[str]:
     """The result as text."""
     what = f"{found.samples:,} samples: {found.score:.2%} right after {found.steps:,} steps"
-    last = f", loss {found.start:.4g} to {found.losses[-1]:.4g} (guessing costs {found.guess:.4g})"
+    guess = "" if found.guess is None else f" (guessing costs {found.guess:.4g})"
+    last = f", loss {found.start:.4g} to {found.losses[-1]:.4g}{guess}"
     verdict = "learned by heart" if found.by_heart else "not learned by heart"
     return [f"{verdict}: {what}{last}", *(f"  {cause}" for cause in found.causes)]

@@ -154,11 +154,9 @@ def verdicts(job: Job) -> list[str]:
 
 
 def mark(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> float | None:
-    """What guessing costs; None for a loss that does not only compare outputs with targets."""
+    """What guessing costs, with the samples as they are drawn."""
     target, balanced = data.spec.target, experiment.loader.sampler == "balanced"
-    with suppress(Exception):  # a user's loss may ask anything of a model, which is none here
-        return guessing(loss_fn, data.train, target, experiment.loss.num_outputs(target), balanced=balanced)
-    return None
+    return guessing(loss_fn, data.train, target, experiment.loss.num_outputs(target), balanced=balanced)
 
 
 def diagnosed(
