@@ -21,8 +21,11 @@ from trainkit.models.vision import LibraryModelConfig
 from trainkit.schedulers import StaircaseConfig
 
 
-def open_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data, str | None]:
+def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tuple[ExperimentConfig, Data, str | None]:
     """Read the data, or what the config names to stand in for it.
+
+    Args:
+        like: what the training data was, where a checkpoint tells it: the data is read as that was.
 
     Gives the experiment as it will really be run, the data, and the reason when it is not the data asked for.
 
@@ -30,6 +33,8 @@ def open_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data, str
         DataError: the data is missing and nothing may stand in for it.
     """
     try:
+        if like is not None:
+            return experiment, experiment.data.reopen(experiment.seed, like), None
         return experiment, experiment.data.open(experiment.seed), None
     except DataError as error:
         stand_in = experiment.data.stand_in()

@@ -56,7 +56,7 @@ def evaluate_checkpoint(
         )
     stored = open_checkpoint(path, overrides)
     path, payload, experiment, spec = stored.path, stored.payload, stored.experiment, stored.spec
-    _, data, missing = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored())
+    _, data, missing = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored(), spec)
     if missing:
         raise DataError(missing)
     stored.check_fits(data)

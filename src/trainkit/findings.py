@@ -140,7 +140,7 @@ def _opened(restored: Restored, overrides: list[str]) -> Data:
         DataError: it is not there, or no longer what the model was trained on.
     """
     experiment = restored.experiment
-    _, data, absent = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored())
+    _, data, absent = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored(), restored.spec)
     if absent:
         raise DataError(absent)
     restored.check_fits(data)

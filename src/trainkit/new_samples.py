@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,8 +22,7 @@ from trainkit.data import DataConfig, DataSpec
 from trainkit.data.decoding import PictureSource, UnreadableError, opened
 from trainkit.data.paths import no_file, told
 from trainkit.data.pictures import ENDINGS, PicturesConfig, find_pictures
-from trainkit.data.rows import Row
-from trainkit.data.tables import CsvConfig
+from trainkit.data.tables import TableConfig
 from trainkit.data.transforms import fitted
 from trainkit.errors import CheckpointError, DataError
 
@@ -51,6 +50,8 @@ class NewSamples:
     checkpoint: Path
     config: DataConfig
     spec: DataSpec
+    tell: Callable[[str], object] = lambda text: None
+    """Hears what should be known of inputs that are used."""
 
     def samples(self, inputs: Iterable[str], refuse: Refuse) -> Iterator[Sample]:
         """All that are in the inputs, in their order.
@@ -79,7 +80,7 @@ class NewSamples:
             return self._array(name)
         if self.spec.image and ending != ".csv":
             return self._pictures(name)
-        if isinstance(self.config, CsvConfig) and ending not in ENDINGS and not _is_folder(name):
+        if isinstance(self.config, TableConfig) and ending not in ENDINGS and not _is_folder(name):
             return self._rows(name, self.config)
         raise DataError(f"{name}: {self._expected()}")
 
@@ -90,7 +91,7 @@ class NewSamples:
         array = f"an .npy array{' of uint8' * self.spec.image} of shape {one} or (n, {shape})"
         if self.spec.image:
             return f"expected a picture, a folder of pictures, or {array}"
-        return f"expected a CSV file or {array}" if isinstance(self.config, CsvConfig) else f"expected {array}"
+        return f"expected a CSV file or {array}" if isinstance(self.config, TableConfig) else f"expected {array}"
 
     def _pictures(self, name: str) -> Iterator[Sample]:
         names = [name]
@@ -130,25 +131,33 @@ class NewSamples:
             raise UnreadableError(f"is in colour, the model was trained on {channels} channels; use .npy arrays")
         return file(mode, height, width)
 
-    def _rows(self, name: str, config: CsvConfig) -> Iterator[Sample]:
+    def _rows(self, name: str, config: TableConfig) -> Iterator[Sample]:
         if not self.spec.columns:
             raise CheckpointError(
                 f"{self.checkpoint}: from before checkpoints kept what the columns of a CSV file mean; train again, or "
                 "give .npy arrays"
             )
-        rows = self._from_stdin(config) if name == STDIN else config.new_rows(_file(name), self.spec.columns)
-        return (Sample(row.where, partial(config.vector, row, self.spec.columns)) for row in rows)
+        from trainkit.data.new_rows import new_rows  # brings pyarrow
 
-    def _from_stdin(self, config: CsvConfig) -> list[Row]:
-        with TemporaryDirectory() as folder:
-            inside = f"{folder}{os.sep}"
-            file = Path(folder, STDIN)
-            file.write_bytes(sys.stdin.buffer.read())
+        inside = ""
+        with TemporaryDirectory() if name == STDIN else nullcontext() as folder:
+            file = _file(name) if folder is None else str(Path(folder, STDIN))
+            if folder is not None:
+                inside = f"{folder}{os.sep}"
+                Path(file).write_bytes(sys.stdin.buffer.read())
             try:
-                rows = config.new_rows(str(file), self.spec.columns)
+                rows = new_rows(config, file, self.spec.columns)
             except DataError as error:
                 raise DataError(*(problem.removeprefix(inside) for problem in error.problems)) from None
-            return [replace(row, where=row.where.removeprefix(inside)) for row in rows]
+        for text in rows.unseen:
+            self.tell(text.replace(inside, ""))
+
+        def read(row: int) -> Tensor:
+            if row in rows.problems:
+                raise DataError(rows.problems[row].removeprefix(inside))
+            return rows.inputs[row]
+
+        return (Sample(place.removeprefix(inside), partial(read, row)) for row, place in enumerate(rows.places))
 
     def _array(self, name: str) -> Iterator[Sample]:
         try:

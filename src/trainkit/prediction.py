@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -78,9 +78,15 @@ def predict(
     return chain.from_iterable(batches(restore(Path(checkpoint), device=device), map(str, words), refuse))
 
 
-def batches(restored: Restored, inputs: Iterable[str], refuse: Refuse) -> Iterator[list[Prediction]]:
-    """The predictions for all inputs that can be used, in their order and in batches as in an evaluation."""
-    samples = NewSamples(restored.path, restored.experiment.data, restored.spec).samples(inputs, refuse)
+def batches(
+    restored: Restored, inputs: Iterable[str], refuse: Refuse, tell: Callable[[str], object] = lambda text: None
+) -> Iterator[list[Prediction]]:
+    """The predictions for all inputs that can be used, in their order and in batches as in an evaluation.
+
+    Args:
+        tell: hears what should be known of them.
+    """
+    samples = NewSamples(restored.path, restored.experiment.data, restored.spec, tell).samples(inputs, refuse)
     size = restored.experiment.loader.eval_batch_size
     with ThreadPoolExecutor(min(cores(), 8)) as threads:  # Pillow decodes without Python's lock
         while True:

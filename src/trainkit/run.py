@@ -15,6 +15,7 @@ import torch
 from trainkit import atomic, checkpoint, resuming, run_report, rundir, seeding, snapshot, yamlfile
 from trainkit import device as devices
 from trainkit.building import build, open_data, open_experiment, warnings
+from trainkit.data import DataSpec
 from trainkit.errors import (
     DataError,
     StoppedError,
@@ -108,8 +109,9 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
             result = Result(directory.path, directory.chosen, directory.story["metrics"])
             ConsoleSink(quiet=quiet).write(run_report.last_lines(stored, directory, result.metrics, "already complete"))
             return result
+        like = DataSpec.from_plain(payload["spec"])
         chosen = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
-        _, data, missing = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored())
+        _, data, missing = open_data(experiment if snapshot.may_fetch(overrides) else experiment.restored(), like)
         if missing:
             raise DataError(missing)
         parts, plan = build(experiment.restored(), data, chosen)

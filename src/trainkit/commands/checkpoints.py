@@ -106,7 +106,10 @@ def predict(
         refused.append(error)
         say(*(f"error: {printable(problem)}" for problem in error.problems), stream=sys.stderr)
 
-    batches = prediction.batches(restored, inputs, refuse)
+    def tell(text: str) -> None:
+        say(f"warning: {printable(text)}", stream=sys.stderr)
+
+    batches = prediction.batches(restored, inputs, refuse, tell)
     form = prediction_text.as_csv if as_csv else prediction_text.as_table
     for text in prediction_text.as_json(batches, top) if as_json else form(batches, target, top):
         say(text)

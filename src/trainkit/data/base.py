@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, NamedTuple, Protocol, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from trainkit.config import Config
+from trainkit.data.columns import Column, ColumnFacts
+from trainkit.data.splitting import arranged, whole
 from trainkit.errors import DataError, OutOfMemoryError, Suspicion
 from trainkit.records import NoteRecord
 from trainkit.seeding import generator, permutation
@@ -155,21 +159,6 @@ class TargetSpec(Config):
         return self.model_copy(update={"counts": (), "samples": 0})
 
 
-class Column(Config):
-    """A column of a CSV file, and what its texts are to the model. Empty ones are treated as `data.missing` says."""
-
-    name: str
-    categories: tuple[str, ...] | None = None
-    """The words in it, each a feature that is 0 or 1; None for a column of numbers, which is one feature."""
-    mean: float = 0.0
-    """Stands for a number that is missing."""
-
-    @property
-    def width(self) -> int:
-        """How many features it makes."""
-        return 1 if self.categories is None else len(self.categories)
-
-
 class DataSpec(Config):
     """What the data tells the model, and what evaluation needs to treat new samples like the training ones."""
 
@@ -184,7 +173,7 @@ class DataSpec(Config):
     """Per channel of a picture, in units of 0 … 1, or per feature; empty: nothing is subtracted or divided."""
     std: tuple[float, ...] = ()
     columns: tuple[Column, ...] = ()
-    """Of a CSV file, in the order of their features; empty for other data, and in checkpoints from before they were
+    """Of a file of rows, in the order of their inputs; empty for other data, and in checkpoints from before they were
     kept."""
 
     @model_validator(mode="after")
@@ -206,6 +195,10 @@ class Data:
     test: Split | None
     notes: tuple[NoteRecord, ...] = ()
     """What a person should know about how the samples were read."""
+    columns: tuple[ColumnFacts, ...] = ()
+    """Of a file of rows: all of its columns, those left out as well."""
+    odd: tuple[Suspicion, ...] = ()
+    """What was noticed while reading that is allowed, but usually a mistake."""
 
     def split(self, name: str) -> Split:
         """A split by its name.
@@ -229,7 +222,7 @@ class Data:
     def suspicions(self) -> list[Suspicion]:
         """What the samples are that is allowed, but usually a mistake."""
         target = self.spec.target
-        found: list[Suspicion] = []
+        found = list(self.odd)
         if 0 in target.counts:
             missing = target.counts.index(0)
             what = "has the class" if target.kind == "class" else "is true for the label"
@@ -268,6 +261,9 @@ class Data:
 
 class DataConfig(Config):
     """Base of every data source."""
+
+    default_model: ClassVar[str | None] = None
+    """What learns from it where the config names no model."""
 
     name: str
     val: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -314,8 +310,11 @@ class DataConfig(Config):
             OutOfMemoryError: it is too large.
             WorkerError: a worker that decoded pictures died.
         """
+        return self._counted(lambda: self.build(seed))
+
+    def _counted(self, build: Callable[[], Data]) -> Data:
         try:
-            data = self.build(seed)
+            data = build()
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
                 raise
@@ -326,11 +325,29 @@ class DataConfig(Config):
         counted = target.counted(data.train.targets)
         return replace(data, spec=data.spec.model_copy(update={"target": counted}))
 
-    def divide(self, source: Source, seed: int, among: Tensor | None = None) -> tuple[Split, Split | None]:
+    def reopen(self, seed: int, spec: DataSpec) -> Data:
+        """The data for a model that was trained on such: read as its training data was, whatever is in it now.
+
+        Raises:
+            DataError: as `open`.
+        """
+        return self.open(seed)
+
+    def divide(
+        self,
+        source: Source,
+        seed: int,
+        among: Tensor | None = None,
+        *,
+        groups: Tensor | None = None,
+        ranks: Tensor | None = None,
+    ) -> tuple[Split, Split | None]:
         """Divide the training samples into train and val: disjoint, and a function of the seed.
 
         Args:
             among: which samples of the source are for training, shape (n,); by default all.
+            groups: of all samples of the source; those of one group are not parted. Shape (len(source),).
+            ranks: of all samples of the source; the latest are held out. Shape (len(source),).
 
         Raises:
             DataError: there are not so many samples, or the targets are no classes to stratify by.
@@ -340,12 +357,12 @@ class DataConfig(Config):
         held_out = _count(self.val, total)
         if held_out >= total:
             raise DataError(f"data.val: {show(self.val)}, but there are {total} training samples")
-        order = permutation(total, seed, "split")
-        if self.stratify:
-            targets = source.targets[among]
-            if targets.ndim != 1 or targets.is_floating_point():
-                raise DataError("data.stratify: the targets are no classes")
-            order = _stratified(order, targets)
+        labels = source.targets[among] if self.stratify and groups is None and ranks is None else None
+        if labels is not None and (labels.ndim != 1 or labels.is_floating_point()):
+            raise DataError("data.stratify: the targets are no classes")
+        keys = [None if one is None else one[among] for one in (groups, ranks)]
+        order = arranged(total, seed, "split", labels=labels, groups=keys[0], ranks=keys[1])
+        held_out = whole(held_out, order, keys[0] if keys[1] is None else keys[1])
         left = total - held_out
         kept = left if self.subset is None else _count(self.subset, left)
         if kept > left:
@@ -362,11 +379,30 @@ def shared(one: Split, other: Split) -> int:
         ours, theirs = _identities(one.source, one.index), _identities(other.source, other.index)
         common = int(torch.isin(theirs, ours).sum())
         # Where training samples repeat each other, as in tables of a few whole numbers, others repeat them, too.
-        repeated = 1 - len(ours.unique()) / len(ours)
-        return common if common > 2 * repeated * len(theirs) else 0
+        expected = 2 * (1 - len(ours.unique()) / len(ours)) * len(theirs)
+        by_chance = expected + 3 * math.sqrt(expected)
+        return common if common > by_chance or (common and _is_continuous(one)) else 0
     if one.source is not other.source and one.source.digest() == other.source.digest():
         return len(other)
     return 0
+
+
+def _is_continuous(split: Split) -> bool:
+    """Whether equal rows are copies: their numbers of many values have so many combinations that no two would meet."""
+    assert isinstance(split.source, TensorSource)
+    inputs, combinations = split.source.inputs, 1.0
+    if inputs.ndim != 2 or not inputs.is_floating_point():
+        return False
+    for column in inputs.T:
+        different = len(column[split.index].unique())
+        combinations *= different if different > math.sqrt(len(split)) else 1
+        if combinations > MANY * len(split) ** 2:
+            return True
+    return False
+
+
+MANY = 100
+"""Combinations for each pair of rows, so that not one pair is expected to be equal by chance."""
 
 
 def _identities(source: TensorSource, index: Tensor) -> Tensor:
@@ -402,15 +438,3 @@ def hold_out(source: Source, fraction: float) -> tuple[Split, Tensor]:
 def _count(amount: float, total: int) -> int:
     """A count, or a fraction of a total: at least 1."""
     return max(1, round(total * amount)) if isinstance(amount, float) else amount
-
-
-def _stratified(order: Tensor, targets: Tensor) -> Tensor:
-    """The same order, rearranged so that every beginning of it has the classes in their proportions."""
-    labels = targets[order]
-    # A sample's place among those of its class, as a share of them: 0.5/n, 1.5/n, …
-    share = torch.empty(len(order), dtype=torch.float64)
-    for label in labels.unique():
-        of_label = labels == label
-        size = int(of_label.sum())
-        share[of_label] = (torch.arange(size, dtype=torch.float64) + 0.5) / size
-    return order[share.argsort(stable=True)]

@@ -15,7 +15,7 @@ from trainkit.data.base import Data
 from trainkit.data.decoding import PictureSource
 from trainkit.data.paths import expanded, no_file, told, unreadable
 from trainkit.data.pictures import ENDINGS, PARTS, Notes, Part, PicturesConfig, find_pictures, first_ten
-from trainkit.data.rows import read_csv, read_lines
+from trainkit.data.rows import read_lines
 from trainkit.errors import DataError, did_you_mean, did_you_mean_path
 from trainkit.records import NoteRecord
 from trainkit.registry import register
@@ -165,15 +165,15 @@ class ImageListConfig(PictureListConfig):
     labels: tuple[str | int, ...] | None = None
     """One for each of `paths`."""
     file: str | None = None
-    """A CSV file with a header, instead of `paths` and `labels`."""
+    """A CSV file with a header (or TSV, JSON lines, Parquet), instead of `paths` and `labels`."""
     path_column: str = "path"
     """The column of the pictures, below `path`."""
     label_column: str = "label"
     """The column of the labels."""
     split_column: str | None = None
     """The column that says `train`, `val` or `test`, if there is one."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    """What stands between the fields of the CSV file."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """What stands between the fields of a CSV file; by default a comma, in files called .tsv a tab."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -188,9 +188,11 @@ class ImageListConfig(PictureListConfig):
             pairs = zip(self.paths or (), self.labels or (), strict=True)
             rows = [Listed(f"data.paths[{n}]", path, str(label)) for n, (path, label) in enumerate(pairs)]
             return self._listed("data.paths", self.path, rows, seed)
+        from trainkit.data.table_files import read  # brings pyarrow, for those who read a table
+
         needed = [column for column in (self.path_column, self.label_column, self.split_column) if column]
-        rows = []
-        for row in read_csv(self.file, needed, key="file", delimiter=self.delimiter):
-            part = row.fields[self.split_column] if self.split_column else "train"
-            rows.append(Listed(row.where, row.fields[self.path_column], row.fields[self.label_column], part))
+        table = read([self.file], needed, key="file", delimiter=self.delimiter)
+        names, labels = (table.columns[column].to_pylist() for column in (self.path_column, self.label_column))
+        parts = table.columns[self.split_column].to_pylist() if self.split_column else ["train"] * len(table)
+        rows = [Listed(*row) for row in zip(table.places(), names, labels, parts, strict=True)]
         return self._listed(self.file, self.path, rows, seed)

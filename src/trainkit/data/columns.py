@@ -1,0 +1,114 @@
+"""A column of a table: what its texts are, and what they become for the model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from trainkit.config import Config
+
+ColumnKind = Literal["number", "flag", "category", "date"]
+DatePart = Literal["year", "month", "day", "weekday", "hour", "days"]
+
+Asked = Literal["auto", "number", "flag", "category", "date", "text", "drop"]
+
+FIRST_NA_VALUES = ("", "na", "nan", "n/a", "null", "none", "?")
+"""What counted as missing before columns said it for themselves."""
+
+
+class Column(Config):
+    """A column that the model sees, as it was in training: new rows are read and encoded in the same way.
+
+    It makes `width` inputs, one after the other: the number (or the parts of a date, or 0 and 1 of a flag) and, where
+    `marked`, one that is 1 where it is missing; or one that is 0 or 1 for each category.
+    """
+
+    name: str
+    kind: ColumnKind = "number"
+    categories: tuple[str, ...] | None = None
+    """The words of a category, each an input that is 0 or 1. The empty word stands for a missing one."""
+    other: bool = False
+    """One input more, after those of `categories`: for words that are none of them."""
+    rare: tuple[str, ...] = ()
+    """Words that the training rows have, but not often enough for an input of their own."""
+    mean: float = 0.0
+    """Stands for what is missing, in the column's unit; of a flag between 0 and 1, of a date in days."""
+    marked: bool = False
+    """Whether the last input says where it is missing."""
+    center: tuple[float, ...] = ()
+    """Subtracted, in float64; one number for each input but the mark. Empty for nothing."""
+    scale: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """What is then divided by."""
+    clip: bool = False
+    """Whether z then becomes z / sqrt(1 + (z / 3)^2), between -3 and 3 (Holzmüller et al., 2024, arXiv:2407.04491)."""
+    prefix: str = ""
+    suffix: str = ""
+    """What stands before and after every number, such as $ or %."""
+    decimal: str = "."
+    thousands: str = ""
+    """What separates the decimals, and groups of three digits."""
+    factor: float = 1.0
+    """What the number is multiplied by: 0.01 makes shares of percents."""
+    format: str = ""
+    """Of dates: `iso`, `ymd`, `dmy`, `mdy` with any separators, or a format of Python's strptime."""
+    parts: tuple[DatePart, ...] = ()
+    """Of dates: what becomes an input."""
+    na_values: tuple[str, ...] = FIRST_NA_VALUES
+    """Texts that count as missing, in lower case, for any case."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_columns_had_no_kind(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "kind" not in data and data.get("categories") is not None:
+            # Their words were all different ones, those that look missing too.
+            return {**data, "kind": "category", "na_values": [""]}
+        return data
+
+    @property
+    def width(self) -> int:
+        """How many inputs it makes."""
+        if self.categories is not None:
+            return len(self.categories) + self.other
+        return (len(self.parts) if self.kind == "date" else 1) + self.marked
+
+
+class ColumnConfig(Config):
+    """How one column is read, where the guess or the keys of `data` would not do."""
+
+    kind: Asked = "auto"
+    """`number`, `flag` (yes or no), `category`, `date`; `text` and `drop` are left out; `auto` guesses."""
+    decimal: Literal[".", ","] | None = None
+    """What stands before the decimals, if not what `data.decimal` says."""
+    thousands: Literal[",", ".", " ", "'", ""] | None = None
+    """What separates groups of three digits, if not what `data.thousands` says."""
+    percent: Literal["number", "fraction"] | None = None
+    """Whether 12% is 12 or 0.12, if not what `data.percent` says."""
+    na_values: tuple[str, ...] | None = None
+    """Texts that count as missing here, words too; if not what `data.na_values` says."""
+    format: str = Field("", max_length=100)
+    """Of dates: `ymd`, `dmy`, `mdy` with any separators, or a format of Python's strptime such as `%d.%m.%Y`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFacts:
+    """What is told of a column, whether the model sees it or not."""
+
+    name: str
+    kind: str
+    """What it was taken for; `left out` for what the model does not see."""
+    why: str
+    missing: int
+    """Rows without a value."""
+    different: int
+    """Values, as far as they were counted."""
+    values: str
+    """From where to where they go, or the most frequent ones."""
+    inputs: int
+    becomes: str
+    """What the model sees of it."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)

@@ -1,0 +1,141 @@
+"""What there is to say of the columns of a table: a line for each, and what is probably not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainkit.data import encoding
+from trainkit.data.base import TargetSpec
+from trainkit.data.column_kinds import Read
+from trainkit.data.columns import Column, ColumnFacts
+from trainkit.errors import Suspicion
+
+MOST_COUNTED = 100_000
+"""Rows in which different values are counted."""
+SHOWN = 3
+"""Of the words of a column, the most frequent ones."""
+ENOUGH = 50
+"""With fewer rows a column may give the answer away by chance."""
+LOST = 0.9
+"""When fewer of the different values are left in float32, it is told."""
+
+
+def facts_of(reads: Mapping[str, Read], columns: Sequence[Column]) -> Iterator[ColumnFacts]:
+    """One line for every column, in the order of the file."""
+    fitted = {column.name: column for column in columns}
+    for name, one in reads.items():
+        column = fitted.get(name)
+        if column is None or one.column is None:
+            yield ColumnFacts(name, "left out", one.why, 0, _different(one.values), "", 0, "nothing")
+            continue
+        gone = encoding.gaps(one.values, column)
+        yield ColumnFacts(
+            name, column.kind, one.why, int(gone.sum()), _different(one.values), _range(one.values, column),
+            column.width, _becomes(column),
+        )  # fmt: skip
+
+
+def _different(values: Any) -> int:
+    if not isinstance(values, np.ndarray):
+        return int(pc.count_distinct(values).as_py())
+    some = (values if values.ndim == 1 else values[:, 1])[:MOST_COUNTED]
+    return len(np.unique(some[~np.isnan(some)]))
+
+
+def _range(values: Any, column: Column) -> str:
+    if column.kind == "category":
+        counted = pc.value_counts(values)
+        order = pc.array_sort_indices(pc.negate(counted.field(1)))[:SHOWN]
+        named = zip(counted.field(0).take(order).to_pylist(), counted.field(1).take(order).to_pylist(), strict=True)
+        return ", ".join(f"{word[:20] or '(missing)'} {count / len(values):.0%}" for word, count in named)
+    if column.kind == "flag":
+        return f"yes {np.nanmean(values):.0%}"
+    if column.kind == "date":
+        first, last = (datetime.fromtimestamp(float(at), UTC) for at in (np.nanmin(values), np.nanmax(values)))
+        return f"{first:%Y-%m-%d} … {last:%Y-%m-%d}"
+    return f"{np.nanmin(values):.6g} … {np.nanmax(values):.6g}"
+
+
+def _becomes(column: Column) -> str:
+    mark = " and a mark where it is missing" if column.marked else ""
+    if column.categories is not None:
+        rest = f", and one for {len(column.rare):,} rare ones" if column.rare else ""
+        return f"0 or 1 for each of {len(column.categories)} words{rest}"
+    if column.kind == "date":
+        return ", ".join(column.parts) + mark
+    if column.kind == "flag":
+        return f"0 or 1{mark}"
+    how = "as it is" if not column.center else "robustly scaled" if column.clip else "standardised"
+    return f"the number, {how}{mark}"
+
+
+def oddities(
+    values: Mapping[str, Any],
+    columns: Sequence[Column],
+    targets: Tensor,
+    target: TargetSpec,
+    rows: NDArray[np.int64],
+    reads: Mapping[str, Read],
+    file: str,
+) -> Iterator[Suspicion]:
+    """What is allowed in columns, but usually a mistake."""
+    wanted = targets.numpy()[rows]
+    for column in columns:
+        name, one = column.name, values[column.name]
+        if warning := reads[name].warning:
+            yield Suspicion("row-number", f"{file}: {warning}")
+        if column.kind != "category":
+            seen = (one if one.ndim == 1 else one[:, 1])[rows]
+            if not np.nanmax(seen, initial=-np.inf) > np.nanmin(seen, initial=np.inf):
+                yield Suspicion("constant-column", f"{file}: {name} is the same in all training rows; it says nothing")
+                continue
+            if column.kind == "number" and column.center:
+                yield from _lost(column, seen, file)
+        if len(rows) >= ENOUGH and _gives_away(column, one, rows, wanted, target):
+            text = f"{name} alone tells {' and '.join(target.names) if target.kind == 'number' else 'the class'}"
+            yield Suspicion("gives-away", f"{file}: {text}; if it is not known beforehand, use data.ignore=[{name}]")
+
+
+def _lost(column: Column, seen: Any, file: str) -> Iterator[Suspicion]:
+    """Different values that are the same once they are scaled, in float32."""
+    some = seen[~np.isnan(seen)][:MOST_COUNTED]
+    before = len(np.unique(some))
+    made = np.zeros((len(some), column.width), dtype=np.float32)
+    encoding.encode(column, some, made)
+    after = len(np.unique(made[:, 0]))
+    if after < LOST * before:
+        way = "" if column.clip else "data.standardize=robust helps, or "
+        yield Suspicion(
+            "float32",
+            f"{file}: {column.name}: {before:,} different values become {after:,} in float32, since a few are very far "
+            f"from the others; {way}leave those out",
+        )
+
+
+def _gives_away(column: Column, values: Any, rows: NDArray[np.int64], wanted: Any, target: TargetSpec) -> bool:
+    if target.kind == "multilabel":
+        return False
+    if column.kind == "category":
+        codes = pc.dictionary_encode(values.take(pa.array(rows))).indices.to_numpy(zero_copy_only=False)
+    else:
+        seen = (values if values.ndim == 1 else values[:, 1])[rows]
+        if np.isnan(seen).any():
+            return False
+        if target.kind == "number":
+            return bool(
+                len(np.unique(seen)) > 2
+                and any(abs(np.corrcoef(seen, each)[0, 1]) > 0.9999 for each in wanted.T if np.ptp(each) > 0)
+            )
+        codes = np.unique(seen, return_inverse=True)[1]
+    if target.kind == "number" or codes.max() + 1 > len(rows) / 4:
+        return False
+    pairs = len(np.unique(np.stack([codes, wanted]), axis=1)[0])
+    return int(codes.max()) > 0 and pairs == codes.max() + 1 and len(np.unique(wanted)) > 1
