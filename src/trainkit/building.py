@@ -32,17 +32,17 @@ def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tup
     Raises:
         DataError: the data is missing and nothing may stand in for it.
     """
+    config, missing = experiment.data, None
     try:
-        if like is not None:
-            return experiment, experiment.data.reopen(experiment.seed, like), None
-        return experiment, experiment.data.open(experiment.seed), None
+        data = config.open(experiment.seed) if like is None else config.reopen(experiment.seed, like)
     except DataError as error:
-        stand_in = experiment.data.stand_in()
+        stand_in = config.stand_in()
         if stand_in is None:
             raise
         # From here on the run is one on the stand-in: its config, its resume, its evaluation.
-        used = experiment.model_copy(update={"data": stand_in})
-        return used, stand_in.open(experiment.seed), str(error)
+        experiment, missing = experiment.model_copy(update={"data": stand_in}), str(error)
+        data = stand_in.open(experiment.seed)
+    return experiment.suited(data.spec), data, missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def check(path: Path, overrides: list[str]) -> list[Finding]:
         device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
     with _noting(findings, "data", node):
         data = experiment.data.sketch(experiment.seed)
+        experiment = experiment.suited(data.spec)
         with _noting(findings, "model", node):
             findings += [
                 Finding("warning", found.code, place(found, node)) for found in _suspicions(experiment, data, device)

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from trainkit import device as devices
-from trainkit import merging, registry, validation
+from trainkit import losses, merging, registry, validation
 from trainkit.config import Component, Config
 from trainkit.data import DataConfig, DataSpec
 from trainkit.data.loading import LoaderConfig
 from trainkit.data.transforms import ImageDataConfig, check_augment
+from trainkit.defaults import filled
 from trainkit.device import PrecisionName
 from trainkit.errors import ConfigError, DataError, StorageError, did_you_mean
 from trainkit.losses import CrossEntropyConfig, LossConfig
@@ -175,6 +176,9 @@ class SweepConfig(Config):
 class ExperimentConfig(Config):
     """One experiment: one YAML file."""
 
+    # The data may know its model.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema["required"].remove("model"))
+
     name: Annotated[str, AfterValidator(_run_name)] = "experiment"
     """Where runs go: `runs/<name>/`."""
     seed: int = Field(42, ge=0, le=2**63 - 1)
@@ -188,7 +192,7 @@ class ExperimentConfig(Config):
     model: Annotated[ModelConfig, Component("model")]
     """What is trained."""
     loss: Annotated[LossConfig, Component("loss", CrossEntropyConfig)] = CrossEntropyConfig()
-    """What is minimised."""
+    """What is minimised; by default what suits the kind of target."""
     metrics: tuple[Annotated[MetricConfig, Component("metric")], ...] = ()
     """What is measured besides the loss; by default what suits the kind of target."""
     optimizer: Annotated[OptimizerConfig, Component("optimizer", AdamConfig)] = AdamConfig()
@@ -203,6 +207,17 @@ class ExperimentConfig(Config):
     """When the run is saved."""
     sweep: SweepConfig = SweepConfig()
     """What a sweep varies."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_left_open(cls, plain: Any) -> Any:
+        return filled(plain) if isinstance(plain, dict) else plain
+
+    def suited(self, spec: DataSpec) -> Self:
+        """The same experiment with the loss that suits its data, where it names none."""
+        if "loss" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"loss": losses.DEFAULT[spec.target.kind]})
 
     def with_precision(self, name: PrecisionName) -> Self:
         """The same experiment in that precision."""
@@ -237,6 +252,7 @@ def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
     experiment = validation.validate(ExperimentConfig, node)
     with located(node):
         if spec := experiment.data.spec():
+            experiment = experiment.suited(spec)
             check(experiment, spec)
     return experiment
 

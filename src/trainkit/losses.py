@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trainkit.config import Config
-from trainkit.data import Batch, TargetSpec
+from trainkit.data import Batch, Kind, TargetSpec
 from trainkit.errors import ConfigError, DataError
 from trainkit.registry import register
 
@@ -236,3 +236,11 @@ class HuberConfig(RegressionLossConfig):
 
     def build(self, target: TargetSpec) -> LossFn:
         return elementwise(nn.HuberLoss(delta=self.delta))
+
+
+DEFAULT: dict[Kind, LossConfig] = {
+    "class": CrossEntropyConfig(),
+    "multilabel": BceWithLogitsConfig(),
+    "number": MseConfig(),
+}
+"""What suits a kind of target."""

@@ -15,7 +15,7 @@ from trainkit.answers import words
 from trainkit.building import Opened, build
 from trainkit.columns import aligned
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource
-from trainkit.data.base import hashes, shared
+from trainkit.data.base import hashes, shared_with
 from trainkit.data.part import part_of_all
 from trainkit.data.transforms import ImageDataConfig, measured
 from trainkit.drawing import Tile, pixels, sheet
@@ -111,9 +111,7 @@ def survey(opened: Opened) -> Survey:
         prepared_mean=prepared.mean,
         prepared_std=prepared.std,
         repeated=repeated,
-        shared={
-            name: shared(some.train, split) for name in ("val", "test") if (split := getattr(some, name)) is not None
-        },
+        shared=shared_with(some.train, some.val, some.test),
         contradicting=contradicting,
         findings=(
             *(data.suspicions() or some.suspicions()),

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from trainkit.data.base import Column, Data, DataSpec
-from trainkit.data.tables import CsvConfig, DiabetesConfig, SklearnTableConfig
+from trainkit.data.base import Data, DataSpec
+from trainkit.data.columns import Column
+from trainkit.data.embedded_tables import DiabetesConfig, SklearnTableConfig
+from trainkit.data.tables import CsvConfig
 from trainkit.data.transforms import preparation
 from trainkit.errors import DataError
 from trainkit.registry import find

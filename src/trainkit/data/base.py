@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from trainkit.config import Config
 from trainkit.data.columns import Column, ColumnFacts
-from trainkit.data.splitting import arranged, whole
+from trainkit.data.splitting import arranged, ascending, whole
 from trainkit.errors import DataError, OutOfMemoryError, Suspicion
 from trainkit.records import NoteRecord
 from trainkit.seeding import generator, permutation
@@ -239,8 +239,8 @@ class Data:
             if (other := folded.setdefault(name.casefold(), name)) != name:
                 text = f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ"
                 found.append(Suspicion("class-names", text))
-        for name, split in self._splits().items():
-            if name != "train" and split is not None and (count := shared(self.train, split)):
+        for name, count in shared_with(self.train, self.val, self.test).items():
+            if (split := self._splits()[name]) is not None and count:
                 text = f"data: {count:,} of the {len(split):,} {name} samples are also training samples"
                 found.append(Suspicion("shared-samples", text))
         return found
@@ -367,24 +367,32 @@ class DataConfig(Config):
         kept = left if self.subset is None else _count(self.subset, left)
         if kept > left:
             raise DataError(f"data.subset: {show(self.subset)}, but there are {left} training samples")
-        # Sorted, so that reading the samples in order is reading memory in order.
-        train = among[order[held_out : held_out + kept].sort().values]
-        val = among[order[:held_out].sort().values]
+        train = among[ascending(order[held_out : held_out + kept], total)]
+        val = among[ascending(order[:held_out], total)]
         return Split(source, train), Split(source, val) if held_out else None
 
 
-def shared(one: Split, other: Split) -> int:
-    """How many samples of the other split are in the first one as well, as far as that can be told without decoding."""
-    if type(one.source) is TensorSource and type(other.source) is TensorSource:
-        ours, theirs = _identities(one.source, one.index), _identities(other.source, other.index)
-        common = int(torch.isin(theirs, ours).sum())
+def shared_with(train: Split, val: Split | None, test: Split | None) -> dict[str, int]:
+    """How many samples of each other split are training samples as well, as far as can be told without decoding."""
+    others = {name: split for name, split in (("val", val), ("test", test)) if split is not None}
+    if type(train.source) is not TensorSource:
+        return {name: _same_source(train, split) for name, split in others.items()}
+    ours = _identities(train.source, train.index)
+    expected = 2 * (1 - len(ours.unique()) / len(ours))
+    found = {}
+    for name, split in others.items():
+        if type(split.source) is not TensorSource:
+            found[name] = _same_source(train, split)
+            continue
+        common = int(torch.isin(_identities(split.source, split.index), ours).sum())
         # Where training samples repeat each other, as in tables of a few whole numbers, others repeat them, too.
-        expected = 2 * (1 - len(ours.unique()) / len(ours)) * len(theirs)
-        by_chance = expected + 3 * math.sqrt(expected)
-        return common if common > by_chance or (common and _is_continuous(one)) else 0
-    if one.source is not other.source and one.source.digest() == other.source.digest():
-        return len(other)
-    return 0
+        by_chance = expected * len(split) + 3 * math.sqrt(expected * len(split))
+        found[name] = common if common > by_chance or (common and _is_continuous(train)) else 0
+    return found
+
+
+def _same_source(one: Split, other: Split) -> int:
+    return len(other) if one.source is not other.source and one.source.digest() == other.source.digest() else 0
 
 
 def _is_continuous(split: Split) -> bool:
@@ -423,7 +431,7 @@ def hashes(inputs: Tensor, index: Tensor) -> Tensor:
     count = max(1, HASHED_AT_ONCE // width)
     for some, numbers in zip(index.split(count), found.split(count), strict=True):
         octets = inputs.index_select(0, some).view(len(some), -1).view(torch.uint8)
-        words = functional.pad(octets, (0, -width % 4)).view(torch.int32)
+        words = (functional.pad(octets, (0, -width % 4)) if width % 4 else octets).view(torch.int32)
         torch.sum(words * keys, 1, out=numbers)
     return found
 
@@ -432,7 +440,7 @@ def hold_out(source: Source, fraction: float) -> tuple[Split, Tensor]:
     """A test split, the same for every seed so that runs can be compared, and the numbers of the other samples."""
     order = permutation(len(source), 0, "test")
     count = round(len(source) * fraction)
-    return Split(source, order[:count].sort().values), order[count:].sort().values
+    return Split(source, ascending(order[:count], len(source))), ascending(order[count:], len(source))
 
 
 def _count(amount: float, total: int) -> int:

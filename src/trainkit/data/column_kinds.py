@@ -49,12 +49,21 @@ class Read:
     """What is to be told of it in any case."""
 
 
-def read(name: str, texts: Texts, asked: ColumnConfig, where: Callable[[int], str], *, needed: bool = False) -> Read:
+def read(
+    name: str,
+    texts: Texts,
+    asked: ColumnConfig,
+    where: Callable[[int], str],
+    *,
+    needed: bool = False,
+    is_target: bool = False,
+) -> Read:
     """Decide what a column is, and read it.
 
     Args:
         where: gives the place of a row.
-        needed: it is to be predicted, or is the only one to predict from: nothing is left out.
+        needed: nothing is left out, as of the only column to predict from.
+        is_target: it is to be predicted, and so needed as well.
 
     Raises:
         DataError: hardly anything in it is not a number (or date), so that this is a mistake; or not what was asked.
@@ -67,7 +76,8 @@ def read(name: str, texts: Texts, asked: ColumnConfig, where: Callable[[int], st
         na_values=tuple(dict.fromkeys((*NA_VALUES, *given))),
     )
     word = Column(name=name, kind="category", na_values=tuple(dict.fromkeys(("", *given))))
-    reader = _Reader(name, texts, asked, where, number, word)
+    reader = _Reader(name, texts, asked, where, number, word, is_target)
+    needed = needed or is_target
     if asked.kind in ("drop", "text"):
         why = "data.columns says so" if asked.kind == "drop" else "texts are left out for now"
         return Read(None, texts, why)
@@ -98,6 +108,7 @@ class _Reader:
     where: Callable[[int], str]
     as_number: Column
     as_word: Column
+    is_target: bool
 
     def number(self, *, forced: bool = False, needed: bool = False) -> Read | None:
         column = self.as_number
@@ -120,10 +131,8 @@ class _Reader:
             return Read(None, values, "an id: a number of its own in every row")
         warning = ""
         if counted and not needed:
-            warning = (
-                f"{self.name} counts the rows ({values[0]:.12g}, {values[1]:.12g}, {values[2]:.12g} …); if it means nothing, "
-                f"use data.ignore=[{self.name}]"
-            )
+            first = ", ".join(f"{value:.12g}" for value in values[:3])
+            warning = f"{self.name} counts the rows ({first} …); if it means nothing, use data.ignore=[{self.name}]"
         return Read(column, values, "numbers", warning)
 
     def flag(self, *, forced: bool = False) -> Read | None:
@@ -235,10 +244,8 @@ class _Reader:
 
     def _ways_out(self, row: int) -> str:
         cell = self.texts[row].as_py()
-        return (
-            f"mend the file, count it as missing with data.na_values=[{cell!r}], or use "
-            f"data.columns={{{self.name}: category}} (or drop)"
-        )
+        way = "data.task=class" if self.is_target else f"data.columns={{{self.name}: category}} (or drop)"
+        return f"mend the file, count it as missing with data.na_values=[{cell!r}], or use {way}"
 
     def words(self, *, needed: bool = False) -> Read:
         """Categories; or what says nothing of other rows, which is left out."""

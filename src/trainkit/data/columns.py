@@ -63,7 +63,7 @@ class Column(Config):
     def _first_columns_had_no_kind(cls, data: Any) -> Any:
         if isinstance(data, dict) and "kind" not in data and data.get("categories") is not None:
             # Their words were all different ones, those that look missing too.
-            return {**data, "kind": "category", "na_values": [""]}
+            return {**data, "kind": "category", "na_values": ("",)}
         return data
 
     @property

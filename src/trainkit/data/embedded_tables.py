@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 
 from trainkit.data.base import Data, DataConfig, DataSpec, Kind, Split, TargetSpec, TensorSource
@@ -15,8 +16,9 @@ FLOAT32 = torch.finfo(torch.float32)
 class SklearnTableConfig(DataConfig):
     """Base of scikit-learn's embedded tables. A fifth of the rows is the test split, the same for every seed."""
 
-    standardize: bool = True
-    """Subtract the mean and divide by the standard deviation of each feature, both of the training samples alone."""
+    standardize: bool | Literal["robust"] = True
+    """Subtract the mean and divide by the standard deviation of each feature, both of the training samples alone.
+    `robust`: the median and the distance of the quartiles, bent to lie between -3 and 3."""
 
     default_model: ClassVar[str | None] = "table"
     reader: ClassVar[str]
@@ -33,24 +35,31 @@ class SklearnTableConfig(DataConfig):
         from sklearn.model_selection import train_test_split
 
         table = getattr(sklearn.datasets, self.reader)()
-        inputs = torch.as_tensor(table.data, dtype=torch.float32)
         classes = self.kind == "class"
         targets = torch.as_tensor(table.target, dtype=torch.int64 if classes else torch.float32)
         names = tuple(str(name) for name in table.target_names) if classes else ("disease progression",)
         targets = targets if classes else targets.unsqueeze(1)
         stratify = table.target if classes else None
-        rest, held_out = train_test_split(range(len(inputs)), test_size=0.2, random_state=0, stratify=stratify)
-        train, test = (TensorSource(inputs[sorted(rows)], targets[sorted(rows)]) for rows in (rest, held_out))
-        target = TargetSpec(kind=self.kind, size=self.size, names=names)
-        some, val = self.divide(train, seed)
-        spec = DataSpec(shape=(self.features,), target=target)
-        if self.standardize:
-            seen = train.inputs[some.index].double()
+        rest, held_out = train_test_split(range(len(targets)), test_size=0.2, random_state=0, stratify=stratify)
+        inputs = torch.as_tensor(table.data, dtype=torch.float32)
+        rest, held_out = sorted(rest), sorted(held_out)
+        train, val = self.divide(TensorSource(inputs[rest], targets[rest]), seed)
+        spec = DataSpec(shape=(self.features,), target=TargetSpec(kind=self.kind, size=self.size, names=names))
+        if self.standardize == "robust":
+            from trainkit.data.encoding import scaled  # brings pyarrow
+
+            columns, numbers = scaled(table.data, map(str, table.feature_names), np.array(rest)[train.index], "robust")
+            spec, inputs = spec.model_copy(update={"columns": columns}), torch.from_numpy(numbers)
+            source = TensorSource(inputs[rest], targets[rest])
+            train, val = Split(source, train.index), val and Split(source, val.index)
+        elif self.standardize:
+            seen = inputs[rest][train.index].double()
             # A feature that never changes, or hardly, has no deviation to divide by: it becomes 0, not infinite.
             std = seen.std(dim=0, correction=0)
             std = torch.where(std > FLOAT32.tiny, std, 1.0)
             spec = spec.model_copy(update={"mean": tuple(seen.mean(dim=0).tolist()), "std": tuple(std.tolist())})
-        return Data(spec, some, val, Split(test, torch.arange(len(test))))
+        test = TensorSource(inputs[held_out], targets[held_out])
+        return Data(spec, train, val, Split(test, torch.arange(len(test))))
 
 
 @register("data")

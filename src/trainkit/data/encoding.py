@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -114,8 +114,7 @@ def _with_words(column: Column, words: Texts) -> Column:
 
 
 def encode(column: Column, values: Any, out: NDArray[np.float32]) -> None:
-    """Fill in the column's inputs, shape (rows, column.width)."""
-    out[:] = 0
+    """Fill in the column's inputs, shape (rows, column.width), which are 0 so far."""
     if column.categories is not None:
         place = pc.index_in(values, pa.array(column.categories, pa.string()))
         place = pc.fill_null(place, len(column.categories) if column.other else -1).to_numpy(zero_copy_only=False)
@@ -135,6 +134,18 @@ def encode(column: Column, values: Any, out: NDArray[np.float32]) -> None:
         out[:, place] = one / np.sqrt(1 + np.square(one / 3)) if column.clip else one
     if column.marked:
         out[:, -1] = missing
+
+
+def scaled(
+    numbers: Floats, names: Iterable[str], rows: Rows, standardize: Standardize
+) -> tuple[tuple[Column, ...], NDArray[np.float32]]:
+    """Columns of numbers without gaps, shape (all rows, columns), measured on some rows, and what they become."""
+    out = np.zeros(numbers.shape, dtype=np.float32)
+    columns = []
+    for place, name in enumerate(names):
+        columns.append(fitted(Column(name=name), numbers[:, place], rows, standardize))
+        encode(columns[-1], numbers[:, place], out[:, place : place + 1])
+    return tuple(columns), out
 
 
 def unseen(column: Column, values: Any) -> Bools:

@@ -18,7 +18,7 @@ from trainkit.data.base import Data, DataSpec, Kind, Split, TargetSpec, TensorSo
 from trainkit.data.cells import Bools
 from trainkit.data.column_kinds import Read
 from trainkit.data.columns import FIRST_NA_VALUES, Column, ColumnFacts
-from trainkit.data.splitting import arranged, whole
+from trainkit.data.splitting import arranged, ascending, whole
 from trainkit.data.table_facts import facts_of, oddities
 from trainkit.data.table_files import Cells, Texts
 from trainkit.data.tables import TableConfig
@@ -84,6 +84,8 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     if like is not None and not like.columns:
         raise DataError(f"{config.paths[0]}: the checkpoint does not say what the columns mean; train again")
     found = _cells(config, config.paths, "path")
+    if not len(found):
+        raise DataError(f"{found.name}: no rows to train on")
     target = _target(config, found, like)
     reads = _reads(config, found, like)
     used = {name: one for name, one in reads.items() if one.column is not None}
@@ -177,7 +179,7 @@ def _task(config: TableConfig, found: Cells) -> Kind:
     if asked.kind == "number":
         return "number"
     try:
-        one = column_kinds.read(name, found.columns[name], asked, found.where, needed=True)
+        one = column_kinds.read(name, found.columns[name], asked, found.where, is_target=True)
     except DataError as error:
         raise DataError(*error.problems, f"data.task: is {name!r} a number or a class? say which") from None
     if one.column is None or one.column.kind != "number":
@@ -229,21 +231,27 @@ def _by_number(texts: Texts) -> Any:
 
 def _numbers(config: TableConfig, found: Cells, name: str) -> NDArray[np.float64]:
     asked = config.asked(name).model_copy(update={"kind": "number"})
-    return np.asarray(column_kinds.read(name, found.columns[name], asked, found.where).values, dtype=np.float64)
+    return np.asarray(
+        column_kinds.read(name, found.columns[name], asked, found.where, is_target=True).values, dtype=np.float64
+    )
 
 
 def _labels(config: TableConfig, found: Cells, name: str) -> NDArray[np.float64]:
     """0 or 1, or words for these."""
     asked = config.asked(name).model_copy(update={"kind": "auto"})
-    one = column_kinds.read(name, found.columns[name], asked, found.where, needed=True)
+    one = column_kinds.read(name, found.columns[name], asked, found.where, is_target=True)
     if one.column is None or one.column.kind not in ("number", "flag"):
         row = int((~cells.missing(found.columns[name], Column(name=name))).argmax())
-        raise DataError(f"{found.where(row)}: {name}: labels are 0 or 1, got {found.columns[name][row].as_py()!r}")
+        raise DataError(
+            f"{found.where(row)}: {name}: labels are 0 or 1 (or yes or no), got {found.columns[name][row].as_py()!r}"
+        )
     values = np.asarray(one.values, dtype=np.float64)
     wrong = ~(np.isnan(values) | (values == 0) | (values == 1))
     if wrong.any():
         row = int(wrong.argmax())
-        raise DataError(f"{found.where(row)}: {name}: labels are 0 or 1, got {found.columns[name][row].as_py()!r}")
+        raise DataError(
+            f"{found.where(row)}: {name}: labels are 0 or 1 (or yes or no), got {found.columns[name][row].as_py()!r}"
+        )
     return values
 
 
@@ -264,7 +272,8 @@ def _reads(config: TableConfig, found: Cells, like: DataSpec | None) -> dict[str
     for name in names:
         try:
             needed = config.features is not None or len(names) == 1
-            reads[name] = column_kinds.read(name, found.columns[name], config.asked(name), found.where, needed=needed)
+            texts = found.columns.pop(name) if config.order != name else found.columns[name]  # not to keep all twice
+            reads[name] = column_kinds.read(name, texts, config.asked(name), found.where, needed=needed)
         except DataError as error:
             problems += error.problems
     if problems:
@@ -379,7 +388,7 @@ def _test(config: TableConfig, table: Table, kind: Kind) -> tuple[Tensor, Tensor
     )
     order = arranged(len(table), 0, "test", labels=labels, groups=table.groups, ranks=table.ranks)
     count = whole(round(len(table) * (config.test or 0)), order, table.groups if table.ranks is None else table.ranks)
-    return order[:count].sort().values, order[count:].sort().values
+    return ascending(order[:count], len(table)), ascending(order[count:], len(table))
 
 
 def _left_out(reads: Mapping[str, Read]) -> list[NoteRecord]:

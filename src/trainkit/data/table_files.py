@@ -7,7 +7,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -34,7 +34,7 @@ class Cells:
 
     name: str
     """For messages: the file, or the first one of several."""
-    columns: Mapping[str, Texts]
+    columns: dict[str, Texts]
     parts: tuple[Part, ...]
 
     def __len__(self) -> int:
@@ -122,8 +122,6 @@ def _read_one(name: str, needed: Iterable[str], key: str, delimiter: str | None)
     except EOFError:
         raise DataError(f"{name}: cut short") from None
     _check_names(name, list(columns), needed)
-    for column in columns:  # one after the other, so that not all are there twice
-        columns[column] = pc.utf8_trim_whitespace(columns[column])
     return columns, part
 
 
@@ -134,7 +132,8 @@ def _opened(path: Path) -> BinaryIO:
 def _csv(name: str, path: Path, delimiter: str) -> tuple[dict[str, Texts], Part]:
     # pyarrow parses fast, but takes what has no end for a field, and errors without their lines; where something is
     # odd, Python's reader finds the line.
-    if _scan(name, path) % 2:  # an opening quote without a closing one
+    quotes, spaces = _scan(name, path)
+    if quotes % 2:  # an opening quote without a closing one
         _look_for_damage(name, path, delimiter)
     try:
         with _opened(path) as file:
@@ -152,7 +151,11 @@ def _csv(name: str, path: Path, delimiter: str) -> tuple[dict[str, Texts], Part]
     header = [str(column[0].as_py()).strip() for column in table.columns]
     header = [title or f"column_{number}" for number, title in enumerate(header, 1)]
     _check_header(name, header)
-    columns = {title: _whole(column)[1:] for title, column in zip(header, table.columns, strict=True)}
+    columns = {}
+    for title in header:  # one after the other, so that not all are there twice
+        texts = _whole(table.column(0))[1:]
+        columns[title] = pc.utf8_trim_whitespace(texts) if spaces else texts
+        table = table.remove_column(0)
     return columns, Part(name, len(columns[header[0]]), lambda: _lines(name, path, delimiter))
 
 
@@ -168,10 +171,11 @@ def _all_text(name: str, path: Path, delimiter: str) -> dict[str, Any]:
     return {f"f{number}": pa.string() for number in range(len(first))}
 
 
-def _scan(name: str, path: Path) -> int:
-    """Make sure that a file is text in UTF-8, and count its quotes."""
+def _scan(name: str, path: Path) -> tuple[int, bool]:
+    """Make sure that a file is text in UTF-8. Gives the number of its quotes, and whether there is a space in it."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     quotes, lines, before = 0, 1, b""
+    any_space = False
     with _opened(path) as file:
         while True:
             block = file.read(BLOCK_BYTES)
@@ -185,7 +189,8 @@ def _scan(name: str, path: Path) -> int:
                 line = lines + block.count(b"\n", 0, place)
                 raise DataError(f"{name}:{line}: a NUL character; this is no text, or not UTF-8")
             if not block:
-                return quotes
+                return quotes, any_space
+            any_space = any_space or b" " in block or b"\t" in block
             quotes += block.count(b'"')
             lines += block.count(b"\n")
             before = decoder.getstate()[0]
@@ -247,10 +252,11 @@ def _json_lines(name: str, path: Path) -> tuple[dict[str, Texts], Part]:
     if not names:
         raise DataError(f"{name}: no rows")
     plain = {None: "", True: "true", False: "false"}
-    columns = {
-        key: pa.array([value if isinstance(value := row.get(key), str) else plain[value] for row in rows], pa.string())
-        for key in names
-    }
+    columns = {}
+    for key in names:
+        cells = (row.get(key) for row in rows)
+        texts = [cell.strip() if isinstance(cell, str) else plain[cell] for cell in cells]
+        columns[key] = pa.array(texts, pa.string())
     return columns, Part(name, len(rows), lambda: np.array(numbers, dtype=np.int64))
 
 
@@ -264,7 +270,7 @@ def _parquet(name: str, path: Path) -> tuple[dict[str, Texts], Part]:
     columns = {}
     for title, column in zip(table.column_names, table.columns, strict=True):
         try:
-            columns[str(title)] = pc.fill_null(_whole(column.cast(pa.string())), "")
+            columns[str(title)] = pc.utf8_trim_whitespace(pc.fill_null(_whole(column.cast(pa.string())), ""))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise DataError(f"{name}: {title}: is of {column.type}; expected text, numbers, dates or flags") from None
     return columns, Part(name, len(table), None)

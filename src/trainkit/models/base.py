@@ -46,6 +46,8 @@ class ModelConfig(Config):
     freeze: Literal["none", "backbone"] = "none"
     """`backbone`: train the last layer alone; statistics of BatchNorm stay as loaded."""
 
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """What it wants of the other sections of a config that do not say otherwise."""
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
         "num_classes": "the number of classes comes from the data",
         "in_channels": "the number of channels comes from the data",
