@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +55,13 @@ class Finding:
         return f"::{self.level} file={file},line={line},col={column},title=trainkit {self.code}::{text}"
 
 
-def check(path: Path, overrides: list[str]) -> list[Finding]:
+def check(path: Path, overrides: list[str], look: Callable[[Data], object] = lambda data: None) -> list[Finding]:
     """Look for everything that would end a training or spoil it, errors first.
 
     The data is not read where its config tells what it is; otherwise it is opened as training does.
+
+    Args:
+        look: is shown the data, when it could be opened.
     """
     try:
         node, experiment, findings = read(path, overrides)
@@ -74,6 +77,7 @@ def check(path: Path, overrides: list[str]) -> list[Finding]:
         device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
     with _noting(findings, "data", node):
         data = experiment.data.sketch(experiment.seed)
+        look(data)
         experiment = experiment.suited(data.spec)
         with _noting(findings, "model", node):
             findings += [

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from trainkit import atomic
 from trainkit.errors import CheckpointError, OutOfMemoryError, StorageError
-from trainkit.payload import Payload, checked, is_ordinary
+from trainkit.payload import Payload, checked, is_ordinary, upgraded
 from trainkit.weights import misfits
 
 FORMAT = "trainkit-checkpoint"
-SCHEMA = 1
+SCHEMA = 2
 KEYS = ("meta", "config", "spec", "data", "model", "ema", "optimizer", "scheduler", "scaler", "progress", "log", "rng")
 
 MARGIN_BYTES = 1_000_000
@@ -182,8 +182,9 @@ def _check_schema(path: Path, payload: object) -> Payload:
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a trainkit checkpoint; to train from bare weights: model.weights={path}")
     schema = payload.get("schema")
-    if type(schema) is not int or schema != SCHEMA:
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
         raise CheckpointError(f"{path}: written with schema {schema!r:.20}, this trainkit reads {SCHEMA}")
+    payload = upgraded(payload) if schema == 1 else payload
     for key in ("ema", "rng"):  # files of before there were averages, and random states, go on to load
         payload.setdefault(key, None)
     if missing := [key for key in KEYS if key not in payload]:

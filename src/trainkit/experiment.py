@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field
 
 from trainkit import device as devices
 from trainkit import losses, merging, registry, validation
@@ -208,10 +208,9 @@ class ExperimentConfig(Config):
     sweep: SweepConfig = SweepConfig()
     """What a sweep varies."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _what_is_left_open(cls, plain: Any) -> Any:
-        return filled(plain) if isinstance(plain, dict) else plain
+    def from_plain(cls, data: object) -> Self:
+        return super().from_plain(filled(data) if isinstance(data, dict) else data)
 
     def suited(self, spec: DataSpec) -> Self:
         """The same experiment with the loss that suits its data, where it names none."""

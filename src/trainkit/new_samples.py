@@ -19,6 +19,7 @@ from PIL import ExifTags
 from torch import Tensor
 
 from trainkit.data import DataConfig, DataSpec
+from trainkit.data.columns import rescaled
 from trainkit.data.decoding import PictureSource, UnreadableError, opened
 from trainkit.data.paths import no_file, told
 from trainkit.data.pictures import ENDINGS, PicturesConfig, find_pictures
@@ -186,6 +187,8 @@ class NewSamples:
         if self.spec.image:
             return torch.from_numpy(np.array(one))
         with np.errstate(over="ignore"):  # what float32 has no room for becomes infinite
+            if self.spec.columns:
+                one = rescaled(self.spec.columns, np.array(one, dtype=np.float64))
             tensor = torch.from_numpy(np.array(one, dtype=np.float32))
         if not bool(tensor.isfinite().all()):
             raise DataError(f"{name}: holds a value that is not finite")

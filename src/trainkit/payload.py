@@ -108,6 +108,18 @@ class States(Config, extra="ignore", arbitrary_types_allowed=True):
     scaler: dict[str, Any] | None
 
 
+def upgraded(payload: Payload) -> Payload:
+    """A checkpoint of schema 1 as one of today: what did not stand in it means what it meant then."""
+    config, spec = payload.get("config"), payload.get("spec")
+    if isinstance(config, dict) and isinstance(data := config.get("data"), dict) and data.get("name") == "csv":
+        config["data"] = {"rules": 1, **data}
+    if isinstance(spec, dict):
+        for column in spec.get("columns") or ():
+            if isinstance(column, dict) and "kind" not in column and column.get("categories") is not None:
+                column |= {"kind": "category", "na_values": [""]}  # their words were all different, missing ones too
+    return payload
+
+
 def checked(payload: Payload, source: str) -> Payload:
     """The content of a checkpoint, when everything is there and is what trainkit writes.
 

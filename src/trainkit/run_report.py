@@ -104,6 +104,8 @@ def facts(job: Job) -> dict[str, str]:
     sizes = {"train": data.train, "val": data.val, "test": data.test}
     counts = ", ".join(f"{len(split):,} {name}" for name, split in sizes.items() if split is not None)
     shape = "x".join(map(str, data.spec.shape))
+    if columns := data.spec.columns:
+        shape = f"{len(columns)} column{'s' * (len(columns) != 1)} that make {shape} inputs"
     targets = {"class": "classes", "multilabel": "labels", "number": "numbers"}[data.spec.target.kind]
     parameters = sum(parameter.numel() for parameter in parts.model.parameters())
     trained = sum(parameter.numel() for parameter in parts.model.parameters() if parameter.requires_grad)

@@ -16,6 +16,7 @@ from trainkit.building import Opened, build
 from trainkit.columns import aligned
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.base import hashes, shared_with
+from trainkit.data.columns import ColumnFacts, column_lines
 from trainkit.data.part import part_of_all
 from trainkit.data.transforms import ImageDataConfig, measured
 from trainkit.drawing import Tile, pixels, sheet
@@ -73,6 +74,8 @@ class Survey:
     """Training samples that are equal to one with another target."""
     findings: tuple[Suspicion, ...]
     """What is probably not meant."""
+    columns: tuple[ColumnFacts, ...] = ()
+    """Of a file of rows."""
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -117,6 +120,7 @@ def survey(opened: Opened) -> Survey:
             *(data.suspicions() or some.suspicions()),
             *findings(opened.experiment, data, mean, std, contradicting),
         ),
+        columns=data.columns,
     )
 
 
@@ -254,6 +258,8 @@ def lines(found: Survey) -> list[str]:
         f"{'targets':<12} {found.target.size} {kind}",
         f"{'duplicates':<12} {_duplicates(found)}",
         *_table(found),
+        *([""] if found.columns else []),
+        *column_lines(found.columns),
     ]
     return said
 

@@ -56,20 +56,24 @@ def check(
     if not configs:
         raise ConfigError("command line: CONFIG is missing; usage: trainkit check CONFIG... [KEY=VALUE]...")
     from trainkit import checking
+    from trainkit.data.columns import ColumnFacts, column_lines
 
     overrides = [word for word in words or [] if is_override(word)]
     failed, plain = 0, []
     for config in configs:
         began = time.monotonic()
-        findings = checking.check(Path(config), overrides)
+        columns: list[ColumnFacts] = []
+        findings = checking.check(Path(config), overrides, lambda data: columns.extend(data.columns))
         bad = any(finding.level == "error" for finding in findings)
         failed += bad
         if form == "json":
-            plain.append({"config": config, "ok": not bad, "findings": [finding.to_plain() for finding in findings]})
+            told = {"columns": [column.to_plain() for column in columns]} if columns else {}
+            found = [finding.to_plain() for finding in findings]
+            plain.append({"config": config, "ok": not bad, "findings": found, **told})
         elif form == "github":
             say(*(finding.to_github(config) for finding in findings))
         else:
-            say(*map(str, findings))
+            say(*column_lines(columns), *map(str, findings))
             say(f"{config}: {'not ok' if bad else 'ok'} ({time.monotonic() - began:.1f} s)")
     if form == "json":
         say_json(plain)

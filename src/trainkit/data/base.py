@@ -19,10 +19,10 @@ from torch.utils.data import Dataset
 
 from trainkit.config import Config
 from trainkit.data.columns import Column, ColumnFacts
-from trainkit.data.splitting import arranged, ascending, whole
+from trainkit.data.splitting import Keys, ascending, held_out
 from trainkit.errors import DataError, OutOfMemoryError, Suspicion
 from trainkit.records import NoteRecord
-from trainkit.seeding import generator, permutation
+from trainkit.seeding import generator
 from trainkit.yamlfile import show
 
 Kind = Literal["class", "multilabel", "number"]
@@ -338,38 +338,32 @@ class DataConfig(Config):
         source: Source,
         seed: int,
         among: Tensor | None = None,
-        *,
-        groups: Tensor | None = None,
-        ranks: Tensor | None = None,
+        keys: Keys | None = None,
     ) -> tuple[Split, Split | None]:
         """Divide the training samples into train and val: disjoint, and a function of the seed.
 
         Args:
             among: which samples of the source are for training, shape (n,); by default all.
-            groups: of all samples of the source; those of one group are not parted. Shape (len(source),).
-            ranks: of all samples of the source; the latest are held out. Shape (len(source),).
+            keys: of all samples of the source; with them nothing is stratified.
 
         Raises:
             DataError: there are not so many samples, or the targets are no classes to stratify by.
         """
         among = torch.arange(len(source)) if among is None else among
         total = len(among)
-        held_out = _count(self.val, total)
-        if held_out >= total:
+        count = _count(self.val, total)
+        if count >= total:
             raise DataError(f"data.val: {show(self.val)}, but there are {total} training samples")
-        labels = source.targets[among] if self.stratify and groups is None and ranks is None else None
+        keys = Keys() if keys is None else keys.at(among)
+        labels = source.targets[among] if self.stratify and keys.given is None else None
         if labels is not None and (labels.ndim != 1 or labels.is_floating_point()):
             raise DataError("data.stratify: the targets are no classes")
-        keys = [None if one is None else one[among] for one in (groups, ranks)]
-        order = arranged(total, seed, "split", labels=labels, groups=keys[0], ranks=keys[1])
-        held_out = whole(held_out, order, keys[0] if keys[1] is None else keys[1])
-        left = total - held_out
-        kept = left if self.subset is None else _count(self.subset, left)
-        if kept > left:
-            raise DataError(f"data.subset: {show(self.subset)}, but there are {left} training samples")
-        train = among[ascending(order[held_out : held_out + kept], total)]
-        val = among[ascending(order[:held_out], total)]
-        return Split(source, train), Split(source, val) if held_out else None
+        val, rest = held_out(count, total, seed, "split", labels=labels, keys=keys)
+        kept = len(rest) if self.subset is None else _count(self.subset, len(rest))
+        if kept > len(rest):
+            raise DataError(f"data.subset: {show(self.subset)}, but there are {len(rest)} training samples")
+        train = Split(source, among[ascending(rest[:kept], total)])
+        return train, Split(source, among[ascending(val, total)]) if len(val) else None
 
 
 def shared_with(train: Split, val: Split | None, test: Split | None) -> dict[str, int]:
@@ -436,11 +430,17 @@ def hashes(inputs: Tensor, index: Tensor) -> Tensor:
     return found
 
 
-def hold_out(source: Source, fraction: float) -> tuple[Split, Tensor]:
-    """A test split, the same for every seed so that runs can be compared, and the numbers of the other samples."""
-    order = permutation(len(source), 0, "test")
-    count = round(len(source) * fraction)
-    return Split(source, ascending(order[:count], len(source))), ascending(order[count:], len(source))
+def hold_out(
+    source: Source, fraction: float, *, labels: Tensor | None = None, keys: Keys | None = None
+) -> tuple[Split, Tensor]:
+    """A test split, the same for every seed so that runs can be compared, and the numbers of the other samples.
+
+    Args:
+        labels, keys: as of `splitting.held_out`.
+    """
+    total = len(source)
+    test, rest = held_out(round(total * fraction), total, 0, "test", labels=labels, keys=keys)
+    return Split(source, ascending(test, total)), ascending(rest, total)
 
 
 def _count(amount: float, total: int) -> int:

@@ -270,7 +270,7 @@ class _Reader:
         return bool(pc.any(pc.match_substring_regex(self.texts, pattern)).as_py())
 
     def _check_finite(self, values: Floats) -> None:
-        bad: Bools = np.abs(values) > float(np.finfo(np.float32).max)
+        bad: Bools = np.abs(values) > float(np.finfo(np.float32).max)  # infinite ones as well
         if bad.any():
             row = int(bad.argmax())
             text = self.texts[row].as_py()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
+from trainkit.columns import aligned
 from trainkit.config import Config
 
 ColumnKind = Literal["number", "flag", "category", "date"]
@@ -58,20 +62,25 @@ class Column(Config):
     na_values: tuple[str, ...] = FIRST_NA_VALUES
     """Texts that count as missing, in lower case, for any case."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _first_columns_had_no_kind(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "kind" not in data and data.get("categories") is not None:
-            # Their words were all different ones, those that look missing too.
-            return {**data, "kind": "category", "na_values": ("",)}
-        return data
-
     @property
     def width(self) -> int:
         """How many inputs it makes."""
         if self.categories is not None:
             return len(self.categories) + self.other
         return (len(self.parts) if self.kind == "date" else 1) + self.marked
+
+
+def rescaled(columns: Iterable[Column], inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Inputs in the columns' units, shape (inputs,), as the model takes them; marks and categories stay 0 and 1."""
+    made = inputs.copy()
+    start = 0
+    for column in columns:
+        some = made[start : start + len(column.center)]
+        some[:] = (some - column.center) / column.scale if column.center else some
+        if column.clip:
+            some /= np.sqrt(1 + np.square(some / 3))
+        start += column.width
+    return made
 
 
 class ColumnConfig(Config):
@@ -112,3 +121,22 @@ class ColumnFacts:
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+
+def column_lines(columns: Sequence[ColumnFacts]) -> list[str]:
+    """A table with a line for each column; nothing for data without columns."""
+    if not columns:
+        return []
+    shown = [_row(column) for column in columns]
+    titles = ["column", "what it is", "missing", "different", "values", "inputs", "what the model sees"]
+    return aligned([titles, *shown], right=(2, 3, 5))
+
+
+def _row(column: ColumnFacts) -> list[str]:
+    kind = column.why if column.why.startswith(column.kind) else f"{column.kind}: {column.why}"
+    values = f"{column.different:,}" if column.different < MOST_COUNTED else f"{MOST_COUNTED:,} and more"
+    return [column.name, kind, f"{column.missing:,}", values, column.values, str(column.inputs), column.becomes]
+
+
+MOST_COUNTED = 20_000
+"""Rows in which the different numbers are counted."""

@@ -19,6 +19,8 @@ from trainkit.data.table_files import Texts
 Standardize = bool | Literal["robust"]
 Rows = NDArray[np.int64]
 
+LARGEST = float(np.finfo(np.float32).max)
+
 PARTS: dict[DatePart, Callable[[Floats, Floats], Floats]] = {
     "year": lambda wall, utc: _date(wall, "Y") + 1970,
     "month": lambda wall, utc: _date(wall, "M") % 12 + 1,
@@ -49,8 +51,10 @@ def parse(texts: Texts, column: Column) -> Parsed:
     """Read texts as the column's were read in training."""
     if column.kind == "category":
         return Parsed(cells.words(texts, column), np.zeros(len(texts), dtype=bool))
-    reader = {"number": cells.numbers, "flag": cells.flags, "date": cells.dates}[column.kind]
-    return Parsed(*reader(texts, column))
+    if column.kind == "number":
+        values, bad = cells.numbers(texts, column)
+        return Parsed(values, bad | (np.abs(values) > LARGEST))
+    return Parsed(*(cells.flags if column.kind == "flag" else cells.dates)(texts, column))
 
 
 def gaps(values: Any, column: Column) -> Bools:
@@ -131,7 +135,8 @@ def encode(column: Column, values: Any, out: NDArray[np.float32]) -> None:
         one = np.where(missing, fill[place], one)
         if column.center:
             one = (one - column.center[place]) / column.scale[place]
-        out[:, place] = one / np.sqrt(1 + np.square(one / 3)) if column.clip else one
+        one = one / np.sqrt(1 + np.square(one / 3)) if column.clip else one
+        out[:, place] = np.clip(one, -LARGEST, LARGEST)
     if column.marked:
         out[:, -1] = missing
 

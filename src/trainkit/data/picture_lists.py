@@ -6,19 +6,26 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from trainkit.data.base import Data
+from trainkit.data.columns import ColumnConfig
 from trainkit.data.decoding import PictureSource
 from trainkit.data.paths import expanded, no_file, told, unreadable
 from trainkit.data.pictures import ENDINGS, PARTS, Notes, Part, PicturesConfig, find_pictures, first_ten
 from trainkit.data.rows import read_lines
+from trainkit.data.splitting import Keys
 from trainkit.errors import DataError, did_you_mean, did_you_mean_path
 from trainkit.records import NoteRecord
 from trainkit.registry import register
+
+if TYPE_CHECKING:
+    from trainkit.data.table_files import Cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,18 @@ class PictureListConfig(PicturesConfig):
     suffix: str = ""
     """What is to be added to each name, such as `.jpg` where the list leaves it out."""
 
-    def _listed(self, where: str, folder: str, rows: Sequence[Listed], seed: int) -> Data:
+    def _listed(
+        self,
+        where: str,
+        folder: str,
+        rows: Sequence[Listed],
+        seed: int,
+        keys: Callable[[Sequence[int]], Keys] = lambda numbers: Keys(),
+    ) -> Data:
         """The data of a list, which `where` names.
+
+        Args:
+            keys: what keeps the rows with these numbers together, or brings them into an order.
 
         Raises:
             DataError: the folder is none, or rows without a label or a picture; all of them are told, up to the first
@@ -85,7 +102,11 @@ class PictureListConfig(PicturesConfig):
             if some := [row for row in rows if row.part == part]:
                 names = [f"{row.name}{self.suffix}" for row in some]
                 files[part] = self._source(root, names, [numbers[row.label] for row in some])
-        return self._data(Path(where), files, classes, seed, self._unlisted(where, root, files))
+        numbers_of = {f"{row.name}{self.suffix}": number for number, row in enumerate(rows)}
+        unlisted = self._unlisted(where, root, files)
+        return self._data(
+            Path(where), files, classes, seed, unlisted, lambda names: keys([numbers_of[name] for name in names])
+        )
 
     def _why_none(self, root: Path, row: Listed) -> str | None:
         """What is wrong with the file that a row names; None where there is one."""
@@ -172,6 +193,10 @@ class ImageListConfig(PictureListConfig):
     """The column of the labels."""
     split_column: str | None = None
     """The column that says `train`, `val` or `test`, if there is one."""
+    group: str | None = None
+    """A column such as the patient: all pictures with the same value are in the same split."""
+    order: str | None = None
+    """A column such as the date: val and test are the latest pictures, so that no future is in the training."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """What stands between the fields of a CSV file; by default a comma, in files called .tsv a tab."""
 
@@ -181,6 +206,10 @@ class ImageListConfig(PictureListConfig):
             raise ValueError("give either file, or paths and labels")
         if self.paths is not None and self.labels is not None and len(self.paths) != len(self.labels):
             raise ValueError(f"there are {len(self.paths)} paths and {len(self.labels)} labels")
+        if self.group and self.order:
+            raise ValueError("group or order, not both: which split the rest of a group is in could not be said")
+        if (self.group or self.order) and self.file is None:
+            raise ValueError("group and order are columns of a file")
         return self
 
     def build(self, seed: int) -> Data:
@@ -190,9 +219,20 @@ class ImageListConfig(PictureListConfig):
             return self._listed("data.paths", self.path, rows, seed)
         from trainkit.data.table_files import read  # brings pyarrow, for those who read a table
 
-        needed = [column for column in (self.path_column, self.label_column, self.split_column) if column]
+        given = (self.path_column, self.label_column, self.split_column, self.group, self.order)
+        needed = [column for column in given if column]
         table = read([self.file], needed, key="file", delimiter=self.delimiter)
         names, labels = (table.columns[column].to_pylist() for column in (self.path_column, self.label_column))
         parts = table.columns[self.split_column].to_pylist() if self.split_column else ["train"] * len(table)
         rows = [Listed(*row) for row in zip(table.places(), names, labels, parts, strict=True)]
-        return self._listed(self.file, self.path, rows, seed)
+        return self._listed(self.file, self.path, rows, seed, partial(self._keys, table))
+
+    def _keys(self, table: Cells, numbers: Sequence[int]) -> Keys:
+        from trainkit.data import split_keys  # brings pyarrow
+
+        if self.group:
+            return split_keys.groups(table.columns[self.group].take(numbers))
+        if self.order:
+            texts = table.columns[self.order]
+            return split_keys.ranks(self.order, texts, ColumnConfig(), table.where, np.array(numbers, dtype=np.int64))
+        return Keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +16,7 @@ from trainkit.data.base import Data, DataSpec, Source, Split, TargetSpec, hold_o
 from trainkit.data.decoding import PictureSource, Unreadable, decode_all, find_foreign
 from trainkit.data.digits import Side
 from trainkit.data.paths import told
+from trainkit.data.splitting import Keys
 from trainkit.data.transforms import ImageDataConfig, statistics
 from trainkit.errors import DataError
 from trainkit.records import NoteRecord
@@ -59,24 +60,31 @@ class PicturesConfig(ImageDataConfig):
         return PictureSource(root, names, numbers, self.mode, height, width, self.crop_pct)
 
     def _data(
-        self, where: Path, files: Mapping[Part, PictureSource], classes: Sequence[str], seed: int, notes: Notes = ()
+        self,
+        where: Path,
+        files: Mapping[Part, PictureSource],
+        classes: Sequence[str],
+        seed: int,
+        notes: Notes = (),
+        keys: Callable[[Sequence[str]], Keys] = lambda names: Keys(),
     ) -> Data:
         """Leave out what cannot be read, and take the splits that are not there yet off the training pictures.
 
         Args:
             where: what to call the whole of the pictures in messages.
             files: at least those for training.
+            keys: what keeps the training pictures with these names together, or brings them into an order.
         """
-        sources, left_out = self._readable(where, files, classes)
-        train = sources["train"]
-        test, rest = hold_out(train, 0 if "test" in sources else self.test or 0)
+        sources, names, left_out = self._readable(where, files, classes)
+        train, kept_by = sources["train"], keys(names)
+        test, rest = hold_out(train, 0 if "test" in sources else self.test or 0, keys=kept_by)
         if "test" in sources:
             test = _all(sources["test"])
         if "val" in sources:  # then `val` does not count, but `subset` does
             kept, _ = self.model_copy(update={"val": 0}).divide(train, seed, rest)
             val: Split | None = _all(sources["val"])
         else:
-            kept, val = self.divide(train, seed, rest)
+            kept, val = self.divide(train, seed, rest, keys=kept_by)
         shape = files["train"].shape
         mean, std = statistics(self.normalize, shape[0])
         target = TargetSpec(kind="class", size=len(classes), names=tuple(classes))
@@ -85,7 +93,8 @@ class PicturesConfig(ImageDataConfig):
 
     def _readable(
         self, where: Path, files: Mapping[Part, PictureSource], classes: Sequence[str]
-    ) -> tuple[dict[Part, Source], Notes]:
+    ) -> tuple[dict[Part, Source], Sequence[str], Notes]:
+        """What can be read, the names of those for training, and what is to be said."""
         found = {part: caching.find(source) if self.cache else None for part, source in files.items()}
         caches = {part: cache for part, cache in found.items() if cache}
         unreadable = {part: cache.unreadable for part, cache in caches.items()}
@@ -106,11 +115,11 @@ class PicturesConfig(ImageDataConfig):
             texts = [f"{len(problems):,} of {total:,} pictures cannot be read and are left out", *problems[:10]]
             texts += [f"and {len(problems) - 10:,} more: {'; '.join(problems[10:])}"] if problems[10:] else []
             notes += tuple(NoteRecord(text, "warning") for text in texts)
-        sources: dict[Part, Source] = {}
-        for part, source in files.items():
-            readable = source.without(unreadable.get(part, {}))
-            sources[part] = caches[part].open(readable) if part in caches else readable
-        return sources, notes
+        readable = {part: source.without(unreadable.get(part, {})) for part, source in files.items()}
+        sources: dict[Part, Source] = {
+            part: caches[part].open(some) if part in caches else some for part, some in readable.items()
+        }
+        return sources, readable["train"].names, notes
 
     def _refuse(
         self,

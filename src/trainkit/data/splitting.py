@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from trainkit.seeding import permutation
 
 
-def arranged(
-    total: int, *key: str | int, labels: Tensor | None = None, groups: Tensor | None = None, ranks: Tensor | None = None
-) -> Tensor:
-    """The samples in an order whose beginning is to be held out; a function of the key. Shape (total,), int64.
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What keeps samples together, or brings them into an order: one of the two, or nothing."""
+
+    groups: Tensor | None = None
+    """Samples of one group are in one split. Shape (n,), int64."""
+    ranks: Tensor | None = None
+    """The latest samples are held out. Shape (n,)."""
+
+    @property
+    def given(self) -> Tensor | None:
+        return self.groups if self.ranks is None else self.ranks
+
+    def at(self, places: Tensor) -> Keys:
+        """Of these samples alone."""
+        return Keys(*(None if one is None else one[places] for one in (self.groups, self.ranks)))
+
+
+def held_out(
+    count: int, total: int, *key: str | int, labels: Tensor | None = None, keys: Keys | None = None
+) -> tuple[Tensor, Tensor]:
+    """The samples to hold out, and the others in the order in which they would have followed; a function of the key.
+
+    Groups are not parted, and neither are samples of the same rank: then they are as near to the count as can be.
 
     Args:
         key: the seed and the purpose, as of `seeding.permutation`.
-        labels: classes; every beginning then has them in their proportions. Shape (total,), int64.
-        groups: samples of one group stay together. Shape (total,), int64.
-        ranks: the latest come first. Shape (total,).
+        labels: classes; those held out then have them in their proportions, without groups or ranks. Shape (total,).
     """
     seed, *purpose = key
     assert isinstance(seed, int)
-    if ranks is not None:
-        return ranks.argsort(stable=True).flip(0)
-    if groups is not None:
-        numbers, place = groups.unique(return_inverse=True)
-        return permutation(len(numbers), seed, *purpose)[place].argsort(stable=True)
-    order = permutation(total, seed, *purpose)
-    return order if labels is None else stratified(order, labels)
-
-
-def whole(count: int, order: Tensor, keys: Tensor | None) -> int:
-    """So many of the order's beginning that no two samples with the same key are parted: as near to the count as can
-    be, some on either side where that is possible."""
-    if keys is None or count in (0, len(order)):
-        return count
-    sorted_keys = keys[order]
-    ends = (sorted_keys[1:] != sorted_keys[:-1]).nonzero().flatten() + 1
-    return int(ends[(ends - count).abs().argmin()]) if len(ends) else 0
+    keys = keys or Keys()
+    if keys.ranks is not None:
+        order = keys.ranks.argsort(stable=True).flip(0)
+    elif keys.groups is not None:
+        numbers, place = keys.groups.unique(return_inverse=True)
+        order = permutation(len(numbers), seed, *purpose)[place].argsort(stable=True)
+    else:
+        order = permutation(total, seed, *purpose)
+        order = order if labels is None else stratified(order, labels)
+    if keys.given is not None and 0 < count < total:
+        together = keys.given[order]
+        ends = (together[1:] != together[:-1]).nonzero().flatten() + 1
+        count = int(ends[(ends - count).abs().argmin()]) if len(ends) else 0
+    return order[:count], order[count:]
 
 
 def ascending(numbers: Tensor, total: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -13,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainkit.data import cells, column_kinds, encoding, table_files
-from trainkit.data.base import Data, DataSpec, Kind, Split, TargetSpec, TensorSource
+from trainkit.data import cells, column_kinds, encoding, split_keys, table_files
+from trainkit.data.base import Data, DataSpec, Kind, Split, TargetSpec, TensorSource, hold_out
 from trainkit.data.cells import Bools
 from trainkit.data.column_kinds import Read
 from trainkit.data.columns import FIRST_NA_VALUES, Column, ColumnFacts
-from trainkit.data.splitting import arranged, ascending, whole
+from trainkit.data.splitting import Keys
 from trainkit.data.table_facts import facts_of, oddities
 from trainkit.data.table_files import Cells, Texts
 from trainkit.data.tables import TableConfig
@@ -46,9 +47,8 @@ class Table:
     """What was read in the columns that the model sees, of these rows."""
     targets: Tensor
     """Shape (n,) or (n, size)."""
-    groups: Tensor | None
-    ranks: Tensor | None
-    """What decides the split, shape (n,)."""
+    keys: Keys
+    """What decides the split."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,7 +59,7 @@ class Table:
             self.rows[places],
             {name: _taken(values, places) for name, values in self.values.items()},
             self.targets[places],
-            *(None if one is None else one[places] for one in (self.groups, self.ranks)),
+            self.keys.at(torch.from_numpy(places)),
         )
 
     def encoded(self, columns: Sequence[Column]) -> TensorSource:
@@ -94,7 +94,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
         raise DataError(f"{found.name}: no column is left to predict from ({left}); say what they are in data.columns")
     notes: list[NoteRecord] = []
     table = _table(config, found, used, target, notes)
-    held, test = None, None
+    held = None
     if isinstance(config.test, str):
         other = _cells(config, (config.test,), "test")
         fixed = DataSpec(shape=(1,), target=target.spec) if like is None else like
@@ -103,36 +103,48 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
         order = permutation(len(table), 0, "test").numpy()
         count = round(len(table) * (config.test or 0))
         held, table = table.at(np.sort(order[:count])), table.at(np.sort(order[count:]))
-    else:
-        test, rest = _test(config, table, target.spec.kind)
     if not len(table):
         raise DataError(f"{found.name}: no rows to train on")
-    places = TensorSource(torch.zeros(len(table), 1), table.targets)
-    stratify = config.stratify and (config.rules == 1 or target.spec.kind == "class")
-    dividing = config if stratify == config.stratify else config.model_copy(update={"stratify": stratify})
-    train, val = dividing.divide(places, seed, None if test is None else rest, groups=table.groups, ranks=table.ranks)
-    rows = train.index.numpy()
+    train, val, test = _divided(config, table, target.spec.kind, seed, apart=held is not None)
     columns = [one.column for one in used.values() if one.column is not None]
     facts: tuple[ColumnFacts, ...] = ()
     odd: tuple[Suspicion, ...] = ()
     if like is None:
+        rows = train.numpy()
         columns = [encoding.fitted(one, table.values[one.name], rows, config.standardize) for one in columns]
         facts = tuple(facts_of(reads, columns))
         odd = tuple(oddities(table.values, columns, table.targets, target.spec, rows, used, found.name))
         notes += _left_out(reads)
-    parts = {"train": table.at(rows)} if like else {}
-    parts |= {"val": table.at(val.index.numpy())} if val else {}
-    if (tested := held if test is None else table.at(test.numpy())) is not None:
-        parts["test"] = tested
+    parts = {"train": table.at(train.numpy())} if like else {}
+    parts |= {"val": table.at(val.numpy()), "test": table.at(test.numpy()) if held is None else held}
     notes += _unseen(columns, parts)
     spec = DataSpec(shape=(sum(column.width for column in columns),), target=target.spec, columns=tuple(columns))
     if like is not None:
         spec = spec.model_copy(update={"mean": like.mean, "std": like.std})
     source = table.encoded(columns)
-    testing = Split(source, test) if test is not None and len(test) else None
-    if held is not None and len(held):
-        testing = Split(held.encoded(columns), torch.arange(len(held)))
-    return Data(spec, Split(source, train.index), val and Split(source, val.index), testing, tuple(notes), facts, odd)
+    tested = Split(source, test)
+    if held is not None:
+        tested = Split(held.encoded(columns), torch.arange(len(held)))
+    return Data(
+        spec, Split(source, train), Split(source, val) if len(val) else None, tested if len(tested) else None,
+        tuple(notes), facts, odd,
+    )  # fmt: skip
+
+
+def _divided(config: TableConfig, table: Table, kind: Kind, seed: int, *, apart: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows of train, val and test.
+
+    Args:
+        apart: the test rows are not among these.
+    """
+    assert apart or not isinstance(config.test, str)
+    places = TensorSource(torch.zeros(len(table), 1), table.targets)
+    if config.rules != 1 and kind != "class":
+        config = config.model_copy(update={"stratify": False})
+    fraction = 0.0 if apart or isinstance(config.test, str) else config.test or 0.0
+    test, rest = hold_out(places, fraction, labels=table.targets if config.stratify else None, keys=table.keys)
+    train, val = config.divide(places, seed, rest, keys=table.keys)
+    return train.index, val.index if val else torch.zeros(0, dtype=torch.int64), test.index
 
 
 def _cells(config: TableConfig, names: Sequence[str], key: str) -> Cells:
@@ -302,9 +314,12 @@ def _parsed(found: Cells, used: Mapping[str, Read]) -> dict[str, Read]:
 
 def not_as_trained(found: Cells, row: int, column: Column) -> str:
     """What is said of a cell that cannot be read as its column was in training."""
+    place, cell = f"{found.where(row)}: {column.name}:", found.columns[column.name][row].as_py()
+    if column.kind == "number" and re.match(cells.pattern(column), cell):
+        return f"{place} {cell} is too large; at most {encoding.LARGEST:.1e}"
     what = {"number": "a number", "flag": "yes or no", "date": "a date"}[column.kind]
     like = f" like 12{column.suffix}" if column.suffix else f" like {column.prefix}12" if column.prefix else ""
-    return f"{found.where(row)}: {column.name}: expected {what}{like}, got {found.columns[column.name][row].as_py()!r}"
+    return f"{place} expected {what}{like}, got {cell!r}"
 
 
 def _table(
@@ -334,11 +349,11 @@ def _table(
         counts = ", ".join(f"{name} {int(gap.sum()):,}" for name, gap in gaps.items())
         notes.append(NoteRecord(f"{found.name}: gaps filled with the training rows' mean, and marked: {counts}"))
     rows = np.flatnonzero(kept)
-    groups, ranks = _groups(config, found, rows), _ranks(config, found, rows)
+    keys = _keys(config, found, rows)
     if len(rows) == len(found):
-        return Table(rows, {name: one.values for name, one in used.items()}, target.values, groups, ranks)
+        return Table(rows, {name: one.values for name, one in used.items()}, target.values, keys)
     values = {name: _taken(one.values, rows) for name, one in used.items()}
-    return Table(rows, values, target.values[rows], groups, ranks)
+    return Table(rows, values, target.values[rows], keys)
 
 
 def _gaps_told(found: Cells, gaps: Mapping[str, Bools], kept: Bools) -> list[str]:
@@ -355,40 +370,13 @@ def _gaps_told(found: Cells, gaps: Mapping[str, Bools], kept: Bools) -> list[str
     ]
 
 
-def _groups(config: TableConfig, found: Cells, rows: Rows) -> Tensor | None:
-    if config.group is None:
-        return None
-    words = found.columns[config.group].take(pa.array(rows))
-    codes = words.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    alone = np.asarray(pc.equal(words, "").to_numpy(zero_copy_only=False), dtype=bool)
-    return torch.from_numpy(np.where(alone, -1 - np.arange(len(codes)), codes))  # of no group: each one of its own
-
-
-def _ranks(config: TableConfig, found: Cells, rows: Rows) -> Tensor | None:
-    if config.order is None:
-        return None
-    one = column_kinds.read(
-        config.order, found.columns[config.order], config.asked(config.order), found.where, needed=True
-    )
-    assert one.column is not None
-    if (gap := encoding.gaps(one.values, one.column)).any():
-        raise DataError(f"{found.where(int(gap.argmax()))}: no value for {config.order!r}, which data.order goes by")
-    if one.column.kind == "category":
-        values = np.unique(np.array(one.values.to_pylist()), return_inverse=True)[1]
-    else:
-        values = one.values[:, 1] if one.column.kind == "date" else one.values
-    return torch.from_numpy(np.ascontiguousarray(values[rows]))
-
-
-def _test(config: TableConfig, table: Table, kind: Kind) -> tuple[Tensor, Tensor]:
-    """The rows of the test split, the same for every seed, and the others."""
-    assert not isinstance(config.test, str)
-    labels = (
-        table.targets if kind == "class" and config.stratify and table.groups is None and table.ranks is None else None
-    )
-    order = arranged(len(table), 0, "test", labels=labels, groups=table.groups, ranks=table.ranks)
-    count = whole(round(len(table) * (config.test or 0)), order, table.groups if table.ranks is None else table.ranks)
-    return ascending(order[:count], len(table)), ascending(order[count:], len(table))
+def _keys(config: TableConfig, found: Cells, rows: Rows) -> Keys:
+    if config.group is not None:
+        return split_keys.groups(found.columns[config.group].take(pa.array(rows)))
+    if config.order is not None:
+        asked = config.asked(config.order)
+        return split_keys.ranks(config.order, found.columns[config.order], asked, found.where, rows)
+    return Keys()
 
 
 def _left_out(reads: Mapping[str, Read]) -> list[NoteRecord]:

@@ -15,13 +15,13 @@ from torch import Tensor
 from trainkit.data import encoding
 from trainkit.data.base import TargetSpec
 from trainkit.data.column_kinds import Read
-from trainkit.data.columns import Column, ColumnFacts
+from trainkit.data.columns import MOST_COUNTED, Column, ColumnFacts
 from trainkit.errors import Suspicion
 
-MOST_COUNTED = 20_000
-"""Rows in which different values are counted."""
 SHOWN = 3
 """Of the words of a column, the most frequent ones."""
+FEW = 3
+"""So many rows of a class are one in each split."""
 ENOUGH = 50
 """With fewer rows a column may give the answer away by chance."""
 LOST = 0.9
@@ -88,6 +88,12 @@ def oddities(
 ) -> Iterator[Suspicion]:
     """What is allowed in columns, but usually a mistake."""
     wanted = targets.numpy()[rows]
+    if target.kind == "class":
+        counts = np.bincount(targets.numpy(), minlength=target.size)
+        if rare := [f"{name!r} ({count})" for name, count in zip(target.names, counts, strict=True) if count < FEW]:
+            text = f"classes with hardly a row can be neither learned nor measured: {', '.join(rare[:SHOWN])}"
+            more = f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else ""
+            yield Suspicion("rare-class", f"{file}: {text}{more}; find more of them, join them, or take them out")
     for column in columns:
         name, one = column.name, values[column.name]
         if warning := reads[name].warning:
