@@ -20,8 +20,11 @@ from trainkit.answers import Answers, answers_of
 from trainkit.building import open_data
 from trainkit.charts import COLOURS, Chart, Series, chart
 from trainkit.data import Data
+from trainkit.data.columns import ColumnFacts
 from trainkit.drawing import confusion_picture, pixels
 from trainkit.errors import DataError
+from trainkit.experiment import monitored
+from trainkit.importance import importances
 from trainkit.per_class import ClassScore, Tally, class_names
 from trainkit.restoring import Restored, restore
 from trainkit.run_report import mark
@@ -88,6 +91,10 @@ class Findings:
     classes: list[ClassRow] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
     mistakes: list[Picture] = field(default_factory=list)
+    columns: list[tuple[ColumnFacts, float | None]] = field(default_factory=list)
+    """Of a file of rows, with how much the metric gets worse without each."""
+    metric: str = ""
+    """Which metric that is."""
 
 
 def look(run: Run, device: str, overrides: list[str], missing: list[str]) -> Findings:
@@ -129,6 +136,8 @@ def _fill(found: Findings, run: Run, device: str, overrides: list[str], missing:
     answers = Answers(answers.outputs.cpu(), answers.targets.cpu(), target)
     found.samples = len(answers.targets)
     attempt(lambda: _judge(answers, found), what, missing)
+    if data.columns:
+        attempt(lambda: _columns(restored, data, found), "columns", missing)
     if data.spec.image:
         found.mistakes = attempt(lambda: _mistakes(answers, restored, data), "mistakes", missing) or []
 
@@ -145,6 +154,20 @@ def _opened(restored: Restored, overrides: list[str]) -> Data:
         raise DataError(absent)
     restored.check_fits(data)
     return data
+
+
+def _columns(restored: Restored, data: Data, found: Findings) -> None:
+    """Fill in the columns, those first that the model needs most."""
+    assert data.val is not None
+    experiment, parts, spec = restored.experiment, restored.parts, restored.spec
+    found.metric, mode = monitored(experiment, spec)
+    changes = importances(parts, data.val, spec, found.metric, experiment.loader)
+    worse = {name: -change if mode == "max" else change for name, change in changes.items()}
+    found.columns = sorted(
+        ((column, worse.get(column.name)) for column in data.columns),
+        key=lambda item: -math.inf if item[1] is None else item[1],
+        reverse=True,
+    )
 
 
 def _judge(answers: Answers, found: Findings) -> None:

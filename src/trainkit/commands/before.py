@@ -56,14 +56,16 @@ def check(
     if not configs:
         raise ConfigError("command line: CONFIG is missing; usage: trainkit check CONFIG... [KEY=VALUE]...")
     from trainkit import checking
-    from trainkit.data.columns import ColumnFacts, column_lines
+    from trainkit.data import Data
+    from trainkit.data.columns import column_lines
 
     overrides = [word for word in words or [] if is_override(word)]
     failed, plain = 0, []
     for config in configs:
         began = time.monotonic()
-        columns: list[ColumnFacts] = []
-        findings = checking.check(Path(config), overrides, lambda data: columns.extend(data.columns))
+        looked_at: list[Data] = []
+        findings = checking.check(Path(config), overrides, looked_at.append)
+        columns = [column for data in looked_at for column in data.columns]
         bad = any(finding.level == "error" for finding in findings)
         failed += bad
         if form == "json":
@@ -119,9 +121,8 @@ def data(
         warn_of_stand_in(opened)
         found = look_at(opened)
         parts, _ = build(opened.experiment, opened.data, opened.device)
-    say(
-        *(f"warning: {one}" for one in [*(note.text for note in opened.data.notes), *found.findings]), stream=sys.stderr
-    )
+    say(*(f"{'warning: ' * (note.level == 'warning')}{note.text}" for note in opened.data.notes), stream=sys.stderr)
+    say(*(f"warning: {one}" for one in found.findings), stream=sys.stderr)
     written = None
     if opened.data.spec.image:
         image, written = first_batch(parts, opened.data), picture or Path(f"{experiment.name}-batch.png")

@@ -83,6 +83,10 @@ def rescaled(columns: Iterable[Column], inputs: NDArray[np.float64]) -> NDArray[
     return made
 
 
+MOST_COUNTED = 20_000
+"""Rows in which the different numbers are counted."""
+
+
 class ColumnConfig(Config):
     """How one column is read, where the guess or the keys of `data` would not do."""
 
@@ -122,21 +126,24 @@ class ColumnFacts:
         """For JSON."""
         return asdict(self)
 
+    @property
+    def what(self) -> str:
+        """Kind and reason."""
+        return self.why if self.why.startswith(self.kind) else f"{self.kind}: {self.why}"
+
+    @property
+    def counted(self) -> str:
+        """The different values, as text."""
+        return f"{self.different:,}" if self.different < MOST_COUNTED else f"{MOST_COUNTED:,} and more"
+
 
 def column_lines(columns: Sequence[ColumnFacts]) -> list[str]:
     """A table with a line for each column; nothing for data without columns."""
     if not columns:
         return []
-    shown = [_row(column) for column in columns]
-    titles = ["column", "what it is", "missing", "different", "values", "inputs", "what the model sees"]
-    return aligned([titles, *shown], right=(2, 3, 5))
-
-
-def _row(column: ColumnFacts) -> list[str]:
-    kind = column.why if column.why.startswith(column.kind) else f"{column.kind}: {column.why}"
-    values = f"{column.different:,}" if column.different < MOST_COUNTED else f"{MOST_COUNTED:,} and more"
-    return [column.name, kind, f"{column.missing:,}", values, column.values, str(column.inputs), column.becomes]
-
-
-MOST_COUNTED = 20_000
-"""Rows in which the different numbers are counted."""
+    titles = ("column", "what it is", "missing", "different", "values", "inputs", "what the model sees")
+    rows = [
+        (one.name, one.what, f"{one.missing:,}", one.counted, one.values, str(one.inputs), one.becomes)
+        for one in columns
+    ]
+    return aligned([titles, *rows], right=(2, 3, 5))

@@ -115,6 +115,10 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
         facts = tuple(facts_of(reads, columns))
         odd = tuple(oddities(table.values, columns, table.targets, target.spec, rows, used, found.name))
         notes += _left_out(reads)
+    else:
+        others = [name for name in found.columns if name not in used and name not in config.targets]
+        reads |= {name: Read(None, found.columns[name], "not used in training") for name in others}
+        facts = tuple(facts_of(reads, columns))
     parts = {"train": table.at(train.numpy())} if like else {}
     parts |= {"val": table.at(val.numpy()), "test": table.at(test.numpy()) if held is None else held}
     notes += _unseen(columns, parts)
@@ -274,7 +278,7 @@ def _reads(config: TableConfig, found: Cells, like: DataSpec | None) -> dict[str
         lacking = [name for name in names if name not in found.columns]
         if lacking:
             raise DataError(*(f"{found.name}: no column {name!r}, which the model was trained on" for name in lacking))
-        return _parsed(found, {column.name: Read(column, None, "") for column in like.columns})
+        return _parsed(found, {column.name: Read(column, None, "as in training") for column in like.columns})
     apart = {*config.targets, *config.ignore, config.group}
     names = list(config.features or (name for name in found.columns if name not in apart))
     if not names:
