@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from trainkit.data import encoding, table_files
-from trainkit.data.columns import Column
+from trainkit.data import cells, encoding, table_files
+from trainkit.data.columns import FIRST_NA_VALUES, Column
 from trainkit.data.table_building import not_as_trained, unseen_text
 from trainkit.data.tables import TableConfig
 
@@ -47,7 +47,10 @@ def new_rows(config: TableConfig, name: str, columns: Sequence[Column]) -> NewRo
         for row in np.flatnonzero(bad).tolist():
             problems.setdefault(row, not_as_trained(found, row, column))
         if config.missing != "mean":
-            for row in np.flatnonzero(encoding.gaps(values, column) & ~bad).tolist():
+            gap = encoding.gaps(values, column)
+            if config.rules == 1:  # words that look missing were, too
+                gap |= cells.missing(found.columns[column.name], Column(name="", na_values=FIRST_NA_VALUES))
+            for row in np.flatnonzero(gap & ~bad).tolist():
                 said = f"no value for {column.name!r}; the model was trained with data.missing={config.missing}"
                 problems.setdefault(row, f"{found.where(row)}: {said}")
         if (strange := encoding.unseen(column, values)).any():
