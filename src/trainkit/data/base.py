@@ -395,14 +395,16 @@ def _is_continuous(split: Split) -> bool:
     inputs, combinations = split.source.inputs, 1.0
     if inputs.ndim != 2 or not inputs.is_floating_point():
         return False
-    for column in inputs.T:
-        different = len(column[split.index].unique())
-        combinations *= different if different > math.sqrt(len(split)) else 1
+    some = inputs[split.index[:MOST_LOOKED_AT]]
+    for column in some.T:
+        different = len(column.unique())
+        combinations *= different if different > math.sqrt(len(some)) else 1
         if combinations > MANY * len(split) ** 2:
             return True
     return False
 
 
+MOST_LOOKED_AT = 2000
 MANY = 100
 """Combinations for each pair of rows, so that not one pair is expected to be equal by chance."""
 

@@ -95,10 +95,12 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     notes: list[NoteRecord] = []
     table = _table(config, found, used, target, notes)
     held = None
+    odd: tuple[Suspicion, ...] = ()
     if isinstance(config.test, str):
         other = _cells(config, (config.test,), "test")
         fixed = DataSpec(shape=(1,), target=target.spec) if like is None else like
         held = _table(config, other, _parsed(other, used), _target(config, other, fixed), notes)
+        odd = _parted_groups(config, found, other)
     elif config.rules == 1:
         order = permutation(len(table), 0, "test").numpy()
         count = round(len(table) * (config.test or 0))
@@ -108,12 +110,11 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     train, val, test = _divided(config, table, target.spec.kind, seed, apart=held is not None)
     columns = [one.column for one in used.values() if one.column is not None]
     facts: tuple[ColumnFacts, ...] = ()
-    odd: tuple[Suspicion, ...] = ()
     if like is None:
         rows = train.numpy()
         columns = [encoding.fitted(one, table.values[one.name], rows, config.standardize) for one in columns]
         facts = tuple(facts_of(reads, columns))
-        odd = tuple(oddities(table.values, columns, table.targets, target.spec, rows, used, found.name))
+        odd += tuple(oddities(table.values, columns, table.targets, target.spec, rows, used, found.name))
         notes += _left_out(reads)
     else:
         others = [name for name in found.columns if name not in used and name not in config.targets]
@@ -381,6 +382,18 @@ def _keys(config: TableConfig, found: Cells, rows: Rows) -> Keys:
         asked = config.asked(config.order)
         return split_keys.ranks(config.order, found.columns[config.order], asked, found.where, rows)
     return Keys()
+
+
+def _parted_groups(config: TableConfig, found: Cells, other: Cells) -> tuple[Suspicion, ...]:
+    """Groups that a file for the test split shares with the training file."""
+    if config.group is None or config.group not in other.columns:
+        return ()
+    theirs = pc.unique(other.columns[config.group])
+    both = [name for name in theirs.filter(pc.is_in(theirs, found.columns[config.group])).to_pylist() if name]
+    if not both:
+        return ()
+    text = f"{other.name}: {len(both):,} of the {len(theirs):,} values of {config.group!r} are in {found.name}, too"
+    return (Suspicion("shared-groups", f"{text}, such as {both[0]!r}"),)
 
 
 def _left_out(reads: Mapping[str, Read]) -> list[NoteRecord]:
