@@ -29,6 +29,8 @@ from trainkit.seeding import permutation
 
 MOST_CLASSES = 20
 """Different whole numbers that are classes without being called so."""
+SURELY_NUMBERS = 100
+"""More different whole numbers than these are numbers."""
 NAMED = 3
 """Examples in a message."""
 UNNAMED = 5
@@ -202,7 +204,7 @@ def _task(config: TableConfig, found: Cells) -> Kind:
     if one.column is None or one.column.kind != "number":
         return "class"
     different = np.unique(one.values[~np.isnan(one.values)])
-    if bool((different != np.floor(different)).any()):
+    if bool((different != np.floor(different)).any()) or len(different) > SURELY_NUMBERS:
         return "number"
     if len(different) <= MOST_CLASSES:
         return "class"
@@ -352,7 +354,11 @@ def _table(
         notes.append(NoteRecord(f"{found.name}: {lost:,} of {before:,} rows have a gap, left out ({counts})", level))
     elif gaps:
         counts = ", ".join(f"{name} {int(gap.sum()):,}" for name, gap in gaps.items())
-        notes.append(NoteRecord(f"{found.name}: gaps filled with the training rows' mean, and marked: {counts}"))
+        notes.append(
+            NoteRecord(
+                f"{found.name}: gaps: {counts}; numbers get the training rows' mean and a mark, words a category"
+            )
+        )
     rows = np.flatnonzero(kept)
     keys = _keys(config, found, rows)
     if len(rows) == len(found):

@@ -25,7 +25,7 @@ class TableConfig(DataConfig):
     """The column to be predicted, or several of them for numbers or labels."""
     task: Kind | Literal["auto"] = "auto"
     """What it holds: names of classes, numbers, or (`multilabel`) yes or no in each of several columns. `auto` takes
-    words, and up to 20 different whole numbers, for classes."""
+    words, and up to 20 different whole numbers, for classes; fractions, and more than 100, for numbers."""
     features: tuple[str, ...] | None = None
     """The columns to predict it from; by default all others."""
     ignore: tuple[str, ...] = ()
