@@ -10,9 +10,10 @@ classes. All methods are at their defaults: a linear model after scikit-learn's 
 boosted trees (`hgb`), CatBoost, RealMLP-TD of pytabkit, and the constant answer. A score is the accuracy, or R2. A
 method keeps up with another if its mean difference over the seeds is no worse than minus its standard error.
 
-`run` uses one thread and one core, so that others may work on the machine meanwhile; its times are the processor's, of
-fitting alone. Ours is all that one call does: reading the files, training, checkpoints, evaluation. `time` measures by
-the clock with all cores, in turns, seed 0. Each method trains on a small table before anything is measured.
+`run` uses one thread, so that others may work on the machine meanwhile; the times that `table` shows are those of the
+processor, of fitting alone, and no better than a rough guide. `time` measures by the clock with all cores, in turns,
+with seed 0. Ours is all that one call does: reading the files, training, checkpoints, evaluation. Each method trains on
+a small table before anything is measured.
 """
 
 from __future__ import annotations
