@@ -452,15 +452,26 @@ def test_random_states_are_read_as_they_were() -> None:
 @pytest.mark.parametrize("key", checkpoint.KEYS)
 def test_every_part_is_there(key: str) -> None:
     checkpoint.save(Path(), {name: part for name, part in PAYLOAD.items() if name != key})
-    if key in ("ema", "rng"):  # older than these
-        assert checkpoint.load(Path("last.pt"))[key] is None
+    with pytest.raises(CheckpointError, match=rf"^last\.pt: damaged: {key} missing$"):
+        checkpoint.load(Path("last.pt"))
+    of_schema_1 = {**torch.load("last.pt", weights_only=True), "schema": 1}
+    torch.save(of_schema_1, "old.pt")
+    if key in ("ema", "rng"):  # younger than the first such files
+        assert checkpoint.load(Path("old.pt"))[key] is None
     else:
-        with pytest.raises(CheckpointError, match=rf"^last\.pt: damaged: {key} missing$"):
-            checkpoint.load(Path("last.pt"))
+        with pytest.raises(CheckpointError, match=rf"^old\.pt: damaged: {key} missing$"):
+            checkpoint.load(Path("old.pt"))
 
 
-@pytest.mark.parametrize("schema", [2, 0, "1", 1.0, True, None, torch.ones(2)])
+def test_targets_of_schema_1_were_learned_as_they_were() -> None:
+    checkpoint.save(Path(), {**PAYLOAD, "config": {"data": {"name": "digits"}}})
+    assert checkpoint.load(Path("last.pt"))["config"] == {"data": {"name": "digits"}}
+    torch.save({**torch.load("last.pt", weights_only=True), "schema": 1}, "old.pt")
+    assert checkpoint.load(Path("old.pt"))["config"] == {"data": {"name": "digits", "target_transform": "none"}}
+
+
+@pytest.mark.parametrize("schema", [3, 0, "1", 1.0, True, None, torch.ones(2)])
 def test_another_schema(schema: object) -> None:
     torch.save({"format": checkpoint.FORMAT, "schema": schema}, "x.pt")
-    with pytest.raises(CheckpointError, match=r"^x\.pt: written with schema .*, this trainkit reads 1$"):
+    with pytest.raises(CheckpointError, match=r"^x\.pt: written with schema .*, this trainkit reads 1 to 2$"):
         checkpoint.load(Path("x.pt"))

@@ -9,14 +9,18 @@ import pytest
 
 from trainkit import checkpoint
 from trainkit.evaluation import evaluate_checkpoint
-from trainkit.run import resume
+from trainkit.experiment import load
+from trainkit.run import Result, resume
 
-SCHEMA_1 = Path(__file__).parent / "fixtures/checkpoint-schema-1.pt"
+FIXTURES = Path(__file__).parent / "fixtures"
+SCHEMA_1 = FIXTURES / "checkpoint-schema-1.pt"
+NUMBERS_1 = FIXTURES / "checkpoint-schema-1-regression.pt"
+SCHEMA_2 = FIXTURES / "checkpoint-schema-2.pt"
 
 
 def test_there_is_one_of_every_schema() -> None:
     names = {path.name for path in SCHEMA_1.parent.glob("*.pt")}
-    assert names == {f"checkpoint-schema-{number}.pt" for number in range(1, checkpoint.SCHEMA + 1)}
+    assert names == {f"checkpoint-schema-{number}.pt" for number in range(1, checkpoint.SCHEMA + 1)} | {NUMBERS_1.name}
     assert all(path.stat().st_size < 50_000 for path in SCHEMA_1.parent.glob("*.pt"))
 
 
@@ -29,14 +33,60 @@ def test_schema_1_is_evaluated_as_it_was_when_it_was_written() -> None:
     }
 
 
-def test_schema_1_goes_on_to_where_its_own_trainkit_took_it() -> None:
+def resumed(path: Path) -> Result:
     Path("run/checkpoints").mkdir(parents=True)
     Path("run/run.json").write_text("{}")
-    shutil.copy(SCHEMA_1, "run/checkpoints/last.pt")
-    result = resume(Path("run"))
+    shutil.copy(path, "run/checkpoints/last.pt")
+    return resume(Path("run"), quiet=True)
+
+
+def test_schema_1_goes_on_to_where_its_own_trainkit_took_it() -> None:
+    result = resumed(SCHEMA_1)
     assert checkpoint.load(Path("run/checkpoints/last.pt"))["progress"]["step"] == 48
     assert result.metrics == {
         "val/accuracy": pytest.approx(0.6953125, abs=0.02),
         "test/loss": pytest.approx(0.9698942396375868, rel=1e-2),
         "test/accuracy": pytest.approx(0.6972222222222222, abs=0.02),
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "split", "loss", "mae", "r2"),
+    [
+        (NUMBERS_1, "test", 2504.5856741573034, 135.10952861657304, -3.775266194586048),
+        (NUMBERS_1, "val", 2166.782570422535, 118.23056503080986, -2.7016907556075394),
+        (SCHEMA_2, "test", 1802.9626053370787, 50.19185612710674, 0.22981824606560786),
+        (SCHEMA_2, "val", 1945.1261003521126, 53.148533780809856, 0.2513124507986877),
+    ],
+)
+def test_numbers_are_evaluated_as_they_were_when_they_were_written(
+    path: Path, split: str, loss: float, mae: float, r2: float
+) -> None:
+    """Before schema 2 targets were learned as they are, and `delta` was in their unit."""
+    found = evaluate_checkpoint(path, split)
+    assert found.notes == []
+    assert found.metrics == {
+        "loss": pytest.approx(loss, rel=1e-4),
+        "mae": pytest.approx(mae, rel=1e-4),
+        "r2": pytest.approx(r2, abs=1e-4),
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "loss", "mae", "r2"),
+    [
+        (NUMBERS_1, 1836.7198033707866, 101.39826193820225, -1.9212579708143172),
+        (SCHEMA_2, 1515.9431179775281, 45.21885696779813, 0.37340191758566055),
+    ],
+)
+def test_numbers_go_on_to_where_their_own_trainkit_took_them(path: Path, loss: float, mae: float, r2: float) -> None:
+    result = resumed(path)
+    assert checkpoint.load(Path("run/checkpoints/last.pt"))["progress"]["step"] == 25
+    assert result.metrics == {
+        "val/loss": pytest.approx(checkpoint.load(Path("run/checkpoints/last.pt"))["progress"]["best"]),
+        "test/loss": pytest.approx(loss, rel=1e-3),
+        "test/mae": pytest.approx(mae, rel=1e-3),
+        "test/r2": pytest.approx(r2, abs=1e-3),
+    }
+    stored = load(Path("run/config.yaml")).data.target_transform
+    assert stored == ("none" if path is NUMBERS_1 else "auto")

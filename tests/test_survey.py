@@ -105,7 +105,8 @@ def test_numbers_to_predict() -> None:
     found = survey(opened(data="diabetes", loss="mse"))
     assert found.counts == {}
     assert lines(found)[-1] == "duplicates   0 within train; 0 of val are in train; 0 of test are in train"
-    assert "targets      1 numbers" in lines(found)
+    said = "targets      1 numbers, disease progression: standardised (mean 152.5, deviation 78.33)"
+    assert said in lines(found)
 
 
 def pictures(count: int) -> None:

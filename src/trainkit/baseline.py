@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainkit.data import Batch, Split, TargetSpec
-from trainkit.losses import LossFn
+from trainkit.losses import LossFn, Outcome
 from trainkit.seeding import generator, permutation
 
 MOST_TARGETS = 10_000
@@ -45,26 +45,28 @@ def guessing(
     if balanced:
         weights = targets.bincount().double().reciprocal()[targets]
         targets = targets[weights.multinomial(len(targets), replacement=True, generator=generator(0, "baseline"))]
-    middle = targets.float().mean(0) if target.kind == "number" else torch.zeros(num_outputs)
+    unscaled = target.kind == "number" and target.transform == "none"  # otherwise 0 is the mean
+    middle = targets.float().mean(0) if unscaled else torch.zeros(num_outputs)
     answer = nn.Parameter(middle)
     search = torch.optim.LBFGS([answer], max_iter=50, line_search_fn="strong_wolfe")
 
     def cost() -> Tensor:
         search.zero_grad()
-        loss = _loss(loss_fn, answer, targets)
+        loss = _outcome(loss_fn, answer, targets).loss
         loss.backward()
         return loss
 
     with suppress(Exception), torch.enable_grad():  # a user's loss may ask anything of a model, which is none here
         search.step(cost)
-        return float(_loss(loss_fn, answer.detach(), targets))
+        return float(_outcome(loss_fn, answer.detach(), targets).reported)
     return None
 
 
 def untrained(loss_fn: LossFn, split: Split, num_outputs: int) -> float | None:
-    """The loss of outputs that are all 0, as those of a fresh network nearly are: ln C for C classes; None as above."""
+    """The loss of outputs that are all 0, as those of a fresh network nearly are: ln C for C classes, that of always
+    saying the mean where targets are standardised; None as above."""
     with suppress(Exception):
-        return float(_loss(loss_fn, torch.zeros(num_outputs), _some_targets(split, num_outputs)))
+        return float(_outcome(loss_fn, torch.zeros(num_outputs), _some_targets(split, num_outputs)).reported)
     return None
 
 
@@ -74,6 +76,6 @@ def _some_targets(split: Split, num_outputs: int) -> Tensor:
     return targets[permutation(len(targets), 0, "baseline")[:count]]
 
 
-def _loss(loss_fn: LossFn, answer: Tensor, targets: Tensor) -> Tensor:
+def _outcome(loss_fn: LossFn, answer: Tensor, targets: Tensor) -> Outcome:
     nothing = torch.zeros(len(targets), 1)
-    return loss_fn(Constant(answer), Batch(nothing, targets, torch.arange(len(targets)))).loss
+    return loss_fn(Constant(answer), Batch(nothing, targets, torch.arange(len(targets))))

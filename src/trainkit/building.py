@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,23 +18,28 @@ from trainkit.errors import ConfigError, DataError, Suspicion, and_more
 from trainkit.experiment import ExperimentConfig, check, metrics_of, monitored, steps_of
 from trainkit.loop import EvalParts, Parts, Plan, evaluating
 from trainkit.models.vision import LibraryModelConfig
+from trainkit.records import NoteRecord
 from trainkit.schedulers import StaircaseConfig
 
 
 def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tuple[ExperimentConfig, Data, str | None]:
     """Read the data, or what the config names to stand in for it.
 
-    Args:
-        like: what the training data was, where a checkpoint tells it: the data is read as that was.
-
     Gives the experiment as it will really be run, the data, and the reason when it is not the data asked for.
+
+    Args:
+        like: what the training data was, where a checkpoint tells it: the data is read as that was, and its model has
+            learned targets in its own way, whatever could be measured of this data.
 
     Raises:
         DataError: the data is missing and nothing may stand in for it.
     """
     config, missing = experiment.data, None
     try:
-        data = config.open(experiment.seed) if like is None else config.reopen(experiment.seed, like)
+        if like is None:
+            data = config.open(experiment.seed)
+        else:
+            data = config.model_copy(update={"target_transform": "none"}).reopen(experiment.seed, like)
     except DataError as error:
         stand_in = config.stand_in()
         if stand_in is None:
@@ -42,7 +47,26 @@ def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tup
         # From here on the run is one on the stand-in: its config, its resume, its evaluation.
         experiment, missing = experiment.model_copy(update={"data": stand_in}), str(error)
         data = stand_in.open(experiment.seed)
-    return experiment.suited(data.spec), data, missing
+    experiment = experiment.suited(data.spec)
+    if like is None or missing:
+        return experiment, agreed(experiment, data), missing
+    target = data.spec.target
+    if target.uncounted() == like.target.uncounted():
+        target = target.scaled_like(like.target)
+    return experiment, replace(data, spec=data.spec.model_copy(update={"target": target})), None
+
+
+def agreed(experiment: ExperimentConfig, data: Data) -> Data:
+    """The data with its targets as the loss takes them; only those that trainkit has can undo a transform."""
+    target = data.spec.target
+    if target.transform == "none" or experiment.loss.takes_transformed:
+        return data
+    name = experiment.loss.to_plain()["name"]
+    note = NoteRecord(
+        f"data.target_transform: the loss {name!r} is not one of trainkit's own, and gets targets as they are"
+    )
+    spec = data.spec.model_copy(update={"target": target.unscaled()})
+    return replace(data, spec=spec, notes=(*data.notes, note))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +198,9 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
     if not data.spec.image and not embeds and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE:
         text = f"inputs reach {largest:.4g}; bring them to numbers around 0 of size 1, such as by dividing them"
         warn("large-inputs", f"data: {text}")
-    if data.spec.target.kind == "number" and (largest := float(data.train.targets.abs().max())) > LARGE_TARGET:
-        text = f"targets reach {largest:.4g}, far from a network's first answers; give them in larger units"
+    as_they_are = data.spec.target.kind == "number" and data.spec.target.transform == "none"
+    if as_they_are and (largest := float(data.train.targets.abs().max())) > LARGE_TARGET:
+        text = f"targets reach {largest:.4g}, far from a network's first answers; try data.target_transform=auto"
         warn("large-targets", f"data: {text}")
     if experiment.train.limit_batches:
         text = f"only {plan.batches_per_epoch} batches an epoch; the results mean little"

@@ -13,7 +13,7 @@ import torch
 
 from trainkit import device as devices
 from trainkit import grid, merging, rundir
-from trainkit.building import build, warnings
+from trainkit.building import agreed, build, warnings
 from trainkit.data import Data
 from trainkit.errors import ConfigError, DataError, Suspicion, TrainkitError, and_more, printable
 from trainkit.experiment import ExperimentConfig, parse, place
@@ -77,8 +77,9 @@ def check(path: Path, overrides: list[str], look: Callable[[Data], object] = lam
         device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
     with _noting(findings, "data", node):
         data = experiment.data.sketch(experiment.seed)
-        look(data)
         experiment = experiment.suited(data.spec)
+        data = agreed(experiment, data)
+        look(data)
         with _noting(findings, "model", node):
             findings += [
                 Finding("warning", found.code, place(found, node)) for found in _suspicions(experiment, data, device)

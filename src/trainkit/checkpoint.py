@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainkit import atomic
 from trainkit.errors import CheckpointError, OutOfMemoryError, StorageError
-from trainkit.payload import Payload, checked, is_ordinary, upgraded
+from trainkit.payload import Payload, checked, is_ordinary, upgrade
 from trainkit.weights import misfits
 
 FORMAT = "trainkit-checkpoint"
@@ -183,10 +183,9 @@ def _check_schema(path: Path, payload: object) -> Payload:
         raise CheckpointError(f"{path}: not a trainkit checkpoint; to train from bare weights: model.weights={path}")
     schema = payload.get("schema")
     if type(schema) is not int or not 1 <= schema <= SCHEMA:
-        raise CheckpointError(f"{path}: written with schema {schema!r:.20}, this trainkit reads {SCHEMA}")
-    payload = upgraded(payload) if schema == 1 else payload
-    for key in ("ema", "rng"):  # files of before there were averages, and random states, go on to load
-        payload.setdefault(key, None)
+        raise CheckpointError(f"{path}: written with schema {schema!r:.20}, this trainkit reads 1 to {SCHEMA}")
+    if schema == 1:
+        upgrade(payload)
     if missing := [key for key in KEYS if key not in payload]:
         raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
     return checked(payload, f"{path}: damaged")

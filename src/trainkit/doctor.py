@@ -67,6 +67,9 @@ WHY = {
     "shared-samples": "what the model has seen in training it need not understand: the evaluation flatters it",
     "missing-class": "the model can never learn it",
     "one-class": "always saying the same is right",
+    "constant-target": "always saying the same is right",
+    "numbers-as-classes": "as classes, 12.3 and 12.4 are as different as 12.3 and 99, and no other number is ever said",
+    "float32": "what has become equal, no model can tell apart",
     "class-names": "samples of one class are told apart by how its name is spelled",
     "normalize": "networks learn fastest from numbers around 0 of size 1",
     "large-inputs": "the first layer's gradients are as large as its inputs",
@@ -156,7 +159,7 @@ def _of_suspicion(one: Suspicion, experiment: ExperimentConfig) -> Symptom:
 
 def _start(opened: Opened, found: Examination) -> None:
     experiment, target = opened.experiment, opened.data.spec.target
-    if target.kind == "number":  # in whatever unit: no loss is to be expected
+    if target.kind == "number" and target.transform == "none":  # in whatever unit: no loss is to be expected
         return
     parts, _ = _bare(opened)
     loss, _ = measure(parts, experiment.loader.eval_loader(opened.data.train, opened.device))

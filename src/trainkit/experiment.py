@@ -287,6 +287,7 @@ def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
     rules: list[Callable[[], object]] = [
         lambda: experiment.loss.num_outputs(spec.target),
         *(partial(metric.check, spec.target) for metric in experiment.metrics),
+        lambda: _check_target_transform(experiment, spec),
         lambda: _check_labels(experiment, spec),
         lambda: monitored(experiment, spec),
         lambda: _check_val(experiment),
@@ -300,6 +301,23 @@ def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
             errors.append(error)
     if errors:
         raise type(errors[0])(*(problem for error in errors for problem in error.problems))
+
+
+def _check_target_transform(experiment: ExperimentConfig, spec: DataSpec) -> None:
+    wanted, kind = experiment.data.target_transform, spec.target.kind
+    if wanted in ("auto", "none"):
+        return
+    if kind != "number":
+        what = "classes" if kind == "class" else "labels"
+        raise ConfigError(
+            f"data.target_transform: {wanted} is for numbers, the targets of the data are {what}; use auto"
+        )
+    if not experiment.loss.takes_transformed:
+        name = experiment.loss.to_plain()["name"]
+        raise ConfigError(
+            f"data.target_transform: {wanted}, but the loss {name!r} is not one of trainkit's own, and gets targets as "
+            "they are; use auto or none, or transform them in the loss"
+        )
 
 
 def _check_labels(experiment: ExperimentConfig, spec: DataSpec) -> None:

@@ -95,7 +95,7 @@ class StepOutput:
     """What one optimizer update did. The tensors are on the device; reading them waits for it."""
 
     loss: Tensor
-    """Mean over the step's samples, before the update, shape ()."""
+    """Mean over the step's samples, before the update, in the user's unit, shape ()."""
     samples: int
     grad_norm: Tensor | None
     """L2 norm before clipping, shape (); None when nothing is clipped."""
@@ -133,11 +133,12 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
                 waited += time.perf_counter() - asked
                 batch = parts.prepare(batch, progress.epoch)
                 with parts.precision.autocast():
-                    loss = parts.loss_fn(parts.model, batch).loss
+                    outcome = parts.loss_fn(parts.model, batch)
                 # Weighted by its samples, a group of batches is one big batch, also when the last one is smaller.
-                loss = loss * (len(batch.index) / samples) if len(sizes) > 1 else loss
-                parts.precision.backward(loss)
-                losses.append(loss.detach())
+                share = len(batch.index) / samples
+                parts.precision.backward(outcome.loss * share if len(sizes) > 1 else outcome.loss)
+                loss = outcome.reported.detach()
+                losses.append(loss * share if len(sizes) > 1 else loss)
                 asked = time.perf_counter()
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
             guard = None if plan.max_skipped is None else loss
@@ -286,7 +287,7 @@ def evaluate(
             batch = parts.prepare(batch, None)
             with parts.precision.autocast():
                 outcome = parts.loss_fn(parts.model, batch)
-            total += outcome.loss * len(batch.index)
+            total += outcome.reported * len(batch.index)
             samples += len(batch.index)
             for metric in parts.metrics.values():
                 metric.update(outcome.outputs, batch.targets)

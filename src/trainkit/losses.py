@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from pydantic import Field
@@ -14,15 +14,38 @@ from trainkit.config import Config
 from trainkit.data import Batch, Kind, TargetSpec
 from trainkit.errors import ConfigError, DataError
 from trainkit.registry import register
+from trainkit.target_scale import TargetScale
 
 
 class Outcome(NamedTuple):
     """What a loss makes of one batch."""
 
     loss: Tensor
-    """Mean over the batch, shape ()."""
+    """What is minimised: the mean over the batch, shape ()."""
     outputs: Tensor
-    """What the model said, shape (batch, num_outputs)."""
+    """What the model said, in the user's unit, shape (batch, num_outputs)."""
+
+    @property
+    def reported(self) -> Tensor:
+        """The loss that a person sees, shape (), in the user's unit; not finite where the one minimised is not."""
+        return self.loss
+
+
+class OutcomeInUnit(Outcome):
+    """What a loss makes of one batch that is minimised in another unit than the user's."""
+
+    # No third item of the tuple: users' losses take what they build upon for a pair.
+    in_unit: Tensor
+
+    @classmethod
+    def of(cls, loss: Tensor, outputs: Tensor, in_unit: Tensor) -> OutcomeInUnit:
+        made = cls(loss, outputs)
+        made.in_unit = in_unit
+        return made
+
+    @property
+    def reported(self) -> Tensor:
+        return self.in_unit
 
 
 LossFn = Callable[[nn.Module, Batch], Outcome]
@@ -38,6 +61,12 @@ class LossConfig(Config):
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
         "reduction": "a loss is the mean over samples, so that it does not depend on the batch size",
     }
+
+    @property
+    def takes_transformed(self) -> bool:
+        """Whether the model may learn transformed targets: the loss then transforms them, and undoes it for all that a
+        person sees. Other losses get targets and outputs in the user's unit."""
+        return False
 
     @abstractmethod
     def num_outputs(self, target: TargetSpec) -> int:
@@ -68,11 +97,15 @@ def supervised(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
     """The ordinary case: a function of the model's outputs and the targets."""
 
     def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
-        # Only a model for sequences takes lengths, and only sequences have them.
-        outputs = model(batch.inputs) if batch.lengths is None else model(batch.inputs, batch.lengths)
+        outputs = _asked(model, batch)
         return Outcome(criterion(outputs, batch.targets), outputs)
 
     return loss_fn
+
+
+def _asked(model: nn.Module, batch: Batch) -> Tensor:
+    # Only a model for sequences takes lengths, and only sequences have them.
+    return cast(Tensor, model(batch.inputs) if batch.lengths is None else model(batch.inputs, batch.lengths))
 
 
 def elementwise(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
@@ -83,14 +116,41 @@ def elementwise(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
     """
 
     def compare(outputs: Tensor, targets: Tensor) -> Tensor:
-        if outputs.shape != targets.shape:
-            raise DataError(
-                f"data: targets of shape {tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}; "
-                "the source must give (batch, size)"
-            )
+        _check_shapes(outputs, targets)
         return criterion(outputs, targets.float())
 
     return supervised(compare)
+
+
+def standardised(each: Callable[[Tensor, Tensor], Tensor], degree: int, scale: TargetScale) -> LossFn:
+    """The mean of a comparison number by number in standard deviations of the targets, column by column.
+
+    Args:
+        each: gives a loss for every number, shape (batch, size), of outputs and targets.
+        degree: by which power of the deviation that loss grows when it is computed in the user's unit.
+
+    Raises:
+        DataError: as `elementwise`.
+    """
+
+    def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+        outputs = _asked(model, batch)
+        _check_shapes(outputs, batch.targets)
+        columns = each(outputs.float(), scale.transform(batch.targets)).mean(0)
+        loss, said = columns.mean(), scale.undo(outputs.detach())
+        if scale.log:
+            return Outcome(loss, said)
+        return OutcomeInUnit.of(loss, said, (columns.detach() * scale.unit(outputs.device).pow(degree)).mean())
+
+    return loss_fn
+
+
+def _check_shapes(outputs: Tensor, targets: Tensor) -> None:
+    if outputs.shape != targets.shape:
+        raise DataError(
+            f"data: targets of shape {tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}; "
+            "the source must give (batch, size)"
+        )
 
 
 def following(criterion: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
@@ -194,48 +254,77 @@ class RegressionLossConfig(LossConfig):
         return target.size
 
 
+Criterion = nn.MSELoss | nn.L1Loss | nn.SmoothL1Loss | nn.HuberLoss
+
+
+class ElementwiseLossConfig(RegressionLossConfig):
+    """Base of the losses that compare number by number."""
+
+    degree: ClassVar[int]
+    """The power of a unit that the loss is in: 2 for a squared error."""
+
+    @property
+    def takes_transformed(self) -> bool:
+        return type(self).build is ElementwiseLossConfig.build  # what a user has built otherwise may want the unit
+
+    @abstractmethod
+    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
+        """Torch's own."""
+
+    def build(self, target: TargetSpec) -> LossFn:
+        if target.transform == "none":
+            return elementwise(self.criterion("mean"))
+        return standardised(self.criterion("none"), self.degree, TargetScale(target))
+
+
 @register("loss")
-class MseConfig(RegressionLossConfig):
+class MseConfig(ElementwiseLossConfig):
     """Mean squared error."""
 
     name: Literal["mse"] = "mse"
+    degree: ClassVar[int] = 2
 
-    def build(self, target: TargetSpec) -> LossFn:
-        return elementwise(nn.MSELoss())
+    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
+        return nn.MSELoss(reduction=reduction)
 
 
 @register("loss")
-class L1Config(RegressionLossConfig):
+class L1Config(ElementwiseLossConfig):
     """Mean absolute error: less moved by outliers."""
 
     name: Literal["l1"] = "l1"
+    degree: ClassVar[int] = 1
 
-    def build(self, target: TargetSpec) -> LossFn:
-        return elementwise(nn.L1Loss())
+    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
+        return nn.L1Loss(reduction=reduction)
 
 
 @register("loss")
-class SmoothL1Config(RegressionLossConfig):
+class SmoothL1Config(ElementwiseLossConfig):
     """Squared error near zero, absolute error beyond `beta` (Girshick, 2015, arXiv:1504.08083)."""
 
     name: Literal["smooth_l1"] = "smooth_l1"
     beta: float = Field(1.0, gt=0)
-    """Where the two parts meet, in the targets' unit."""
+    """Where the two parts meet: in standard deviations of the target; in the targets' unit with
+    `data.target_transform=none`."""
+    degree: ClassVar[int] = 1
 
-    def build(self, target: TargetSpec) -> LossFn:
-        return elementwise(nn.SmoothL1Loss(beta=self.beta))
+    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
+        return nn.SmoothL1Loss(beta=self.beta, reduction=reduction)
 
 
 @register("loss")
-class HuberConfig(RegressionLossConfig):
+class HuberConfig(ElementwiseLossConfig):
     """Half the squared error up to `delta`, growing in a straight line beyond it (Huber, 1964): `delta` x smooth_l1."""
 
     name: Literal["huber"] = "huber"
     delta: float = Field(1.0, gt=0)
-    """Where the two parts meet, in the targets' unit."""
+    """Where the two parts meet: in standard deviations of the target; in the targets' unit with
+    `data.target_transform=none`."""
+    degree: ClassVar[int] = 2
 
-    def build(self, target: TargetSpec) -> LossFn:
-        return elementwise(nn.HuberLoss(delta=self.delta))
+    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
+        return nn.HuberLoss(delta=self.delta, reduction=reduction)
 
 
 DEFAULT: dict[Kind, LossConfig] = {

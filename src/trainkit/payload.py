@@ -108,16 +108,19 @@ class States(Config, extra="ignore", arbitrary_types_allowed=True):
     scaler: dict[str, Any] | None
 
 
-def upgraded(payload: Payload) -> Payload:
-    """A checkpoint of schema 1 as one of today: what did not stand in it means what it meant then."""
-    config, spec = payload.get("config"), payload.get("spec")
-    if isinstance(config, dict) and isinstance(data := config.get("data"), dict) and data.get("name") == "csv":
-        config["data"] = {"rules": 1, **data}
-    if isinstance(spec, dict):
-        for column in spec.get("columns") or ():
-            if isinstance(column, dict) and "kind" not in column and column.get("categories") is not None:
-                column |= {"kind": "category", "na_values": [""]}  # their words were all different, missing ones too
-    return payload
+def upgrade(payload: Payload) -> None:
+    """Add to a checkpoint of schema 1 what it does not say, as it was when it was written."""
+    for key in ("ema", "rng"):  # files of before there were averages, and random states, go on to load
+        payload.setdefault(key, None)
+    config, spec = payload.get("config"), payload.get("spec")  # where these are damaged, others will find it
+    if isinstance(config, dict) and isinstance(data := config.get("data"), dict):
+        data.setdefault("target_transform", "none")
+        if data.get("name") == "csv":
+            data.setdefault("rules", 1)
+    columns = spec.get("columns") if isinstance(spec, dict) else None
+    for column in columns if isinstance(columns, list | tuple) else ():
+        if isinstance(column, dict) and column.get("categories") is not None:
+            column |= {"kind": "category", "na_values": [""]}  # their words were all different, missing ones too
 
 
 def checked(payload: Payload, source: str) -> Payload:

@@ -23,6 +23,7 @@ from trainkit.metrics import decisions
 from trainkit.new_samples import NewSamples, Refuse, Sample
 from trainkit.per_class import class_names
 from trainkit.restoring import Restored, restore
+from trainkit.target_scale import in_the_users_unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def _ask(restored: Restored, tensors: list[Tensor]) -> Answers:
         batch = parts.prepare(Batch(inputs, index, index, *lengths), None)
         with parts.precision.autocast():
             outputs = parts.model(batch.inputs, *lengths)
-    return Answers(outputs.float(), batch.targets, spec.target)
+    return Answers(in_the_users_unit(outputs.float(), spec.target), batch.targets, spec.target)
 
 
 def _predictions(names: Sequence[str], answers: Answers) -> list[Prediction]:

@@ -30,6 +30,7 @@ from trainkit.progress import Progress
 from trainkit.records import EndRecord, format_metric
 from trainkit.rundir import RunDir
 from trainkit.signals import GRACE_S, OutOfGrace
+from trainkit.target_scale import described
 
 
 @contextmanager
@@ -119,6 +120,7 @@ def facts(job: Job) -> dict[str, str]:
         "run": str(job.directory.path),
         "device": f"{devices.describe(parts.device)}, {parts.precision.name}",
         "data": f"{plain['data']['name']}: {counts}; {shape}, {data.spec.target.size} {targets}",
+        **({"target": described(data.spec.target)} if data.spec.target.kind == "number" else {}),
         "model": f"{plain['model']['name']}, {parameters:,} parameters{frozen}",
         "training": f"{length}, batch size {experiment.loader.batch_size} (last {last}), {lr}, seed {experiment.seed}",
     }

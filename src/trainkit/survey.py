@@ -24,6 +24,7 @@ from trainkit.errors import Suspicion
 from trainkit.experiment import ExperimentConfig
 from trainkit.loop import Parts
 from trainkit.per_class import class_names
+from trainkit.target_scale import described
 
 LOOKED_AT = 1000
 """Training samples that are read where they have to be decoded."""
@@ -243,6 +244,7 @@ def first_batch(parts: Parts, data: Data) -> Image.Image:
 def lines(found: Survey) -> list[str]:
     """What was found as text."""
     kind = {"class": "classes", "multilabel": "labels", "number": "numbers"}[found.target.kind]
+    done = f", {described(found.target)}" if found.target.kind == "number" else ""
     some = "" if found.looked_at == found.splits["train"] else f" (of {found.looked_at:,} training samples)"
     shape = "x".join(map(str, found.shape))
     said = [
@@ -255,7 +257,7 @@ def lines(found: Survey) -> list[str]:
         said.append(f"{'normalised':<12} with {used}")
     said += [
         f"{'the model':<12} sees mean {found.prepared_mean:.3g}, deviation {found.prepared_std:.3g}",
-        f"{'targets':<12} {found.target.size} {kind}",
+        f"{'targets':<12} {found.target.size} {kind}{done}",
         f"{'duplicates':<12} {_duplicates(found)}",
         *_table(found),
         *([""] if found.columns else []),

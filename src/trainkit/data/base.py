@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -23,6 +23,7 @@ from trainkit.data.splitting import Keys, ascending, held_out
 from trainkit.errors import DataError, OutOfMemoryError, Suspicion
 from trainkit.records import NoteRecord
 from trainkit.seeding import generator
+from trainkit.target_scale import Transform, measured
 from trainkit.yamlfile import show
 
 Kind = Literal["class", "multilabel", "number"]
@@ -144,6 +145,20 @@ class TargetSpec(Config):
     """Training samples of each class or with each label; empty while they have not been read."""
     samples: int = 0
     """All training samples."""
+    transform: Transform = "none"
+    """What was done to numbers before a model learned them; its outputs have to be undone accordingly."""
+    mean: tuple[float, ...] = ()
+    """Of the training targets, or of their logarithms: one for each number; empty where nothing was done."""
+    std: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    skewness: tuple[float, ...] = ()
+    """Of the training targets as they are, by which it was decided."""
+
+    @model_validator(mode="after")
+    def _one_of_each_number(self) -> Self:
+        expected = 0 if self.transform == "none" else self.size
+        if {len(self.mean), len(self.std), len(self.skewness)} != {expected} or (expected and self.kind != "number"):
+            raise ValueError("what was measured of the targets does not go with them")
+        return self
 
     def counted(self, targets: Tensor) -> TargetSpec:
         """The same with the counts of these targets."""
@@ -156,7 +171,16 @@ class TargetSpec(Config):
 
     def uncounted(self) -> TargetSpec:
         """What is the same for other samples of the same kind."""
-        return self.model_copy(update={"counts": (), "samples": 0})
+        return self.unscaled().model_copy(update={"counts": (), "samples": 0})
+
+    def scaled_like(self, other: TargetSpec) -> TargetSpec:
+        """The same, learned in the way of another."""
+        keys = ("transform", "mean", "std", "skewness")
+        return self.model_copy(update={key: getattr(other, key) for key in keys})
+
+    def unscaled(self) -> TargetSpec:
+        """The same, learned as it is."""
+        return self.scaled_like(TargetSpec(kind=self.kind, size=self.size))
 
 
 class DataSpec(Config):
@@ -197,8 +221,8 @@ class Data:
     """What a person should know about how the samples were read."""
     columns: tuple[ColumnFacts, ...] = ()
     """Of a file of rows: all of its columns, those left out as well."""
-    odd: tuple[Suspicion, ...] = ()
-    """What was noticed while reading that is allowed, but usually a mistake."""
+    found: tuple[Suspicion, ...] = ()
+    """What only reading them could show, and is usually a mistake."""
 
     def split(self, name: str) -> Split:
         """A split by its name.
@@ -222,7 +246,7 @@ class Data:
     def suspicions(self) -> list[Suspicion]:
         """What the samples are that is allowed, but usually a mistake."""
         target = self.spec.target
-        found = list(self.odd)
+        found: list[Suspicion] = [*self.found]
         if 0 in target.counts:
             missing = target.counts.index(0)
             what = "has the class" if target.kind == "class" else "is true for the label"
@@ -231,6 +255,12 @@ class Data:
         if target.kind == "class" and max(target.counts) == target.samples:
             text = "data: all training samples are of one class; there is nothing to tell apart"
             found.append(Suspicion("one-class", text))
+        if target.kind == "number" and len(self.train) > 1:
+            targets = self.train.targets.view(len(self.train), -1)
+            for number in (targets == targets[0]).all(0).nonzero()[:1].flatten().tolist():
+                name = f" of {target.names[number]!r}" if target.names else ""
+                text = f"data: the target{name} is {float(targets[0, number]):g} for every training sample"
+                found.append(Suspicion("constant-target", f"{text}; there is nothing to learn"))
         if self.val is not None and len(self.val) > len(self.train):
             text = f"data.val: holds out {len(self.val):,} samples, more than the {len(self.train):,} to train on"
             found.append(Suspicion("large-val", text))
@@ -239,6 +269,8 @@ class Data:
             if (other := folded.setdefault(name.casefold(), name)) != name:
                 text = f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ"
                 found.append(Suspicion("class-names", text))
+        if target.kind == "class":
+            found += _numbers_as_classes(target.names, self.spec.image)
         for name, count in shared_with(self.train, self.val, self.test).items():
             if (split := self._splits()[name]) is not None and count:
                 text = f"data: {count:,} of the {len(split):,} {name} samples are also training samples"
@@ -273,6 +305,12 @@ class DataConfig(Config):
     """Take `val` and `subset` so that the classes keep their proportions."""
     subset: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = None
     """For quick tries: train on so many of the training samples, or on this fraction of them."""
+    target_transform: Literal["auto", "none", "standardize", "log"] = "auto"
+    """For targets that are numbers: what a model has to learn instead of them. `standardize`: by how many standard
+    deviations a target differs from the mean, both of the training samples; `log`: the same of its logarithm; `none`:
+    the target as it is; `auto`: `log` where all training targets are above 0 and have a skewness above 2, else
+    `standardize`. Losses of your own get targets as they are. Metrics and predictions are in your unit in any case,
+    and so is the loss, except with `log`."""
 
     @abstractmethod
     def spec(self) -> DataSpec | None:
@@ -322,7 +360,8 @@ class DataConfig(Config):
         target = data.spec.target
         if target.kind == "class":
             data.check_classes()
-        counted = target.counted(data.train.targets)
+        targets = data.train.targets
+        counted = _scaled(target.counted(targets), data.train, targets, self.target_transform)
         return replace(data, spec=data.spec.model_copy(update={"target": counted}))
 
     def reopen(self, seed: int, spec: DataSpec) -> Data:
@@ -364,6 +403,92 @@ class DataConfig(Config):
             raise DataError(f"data.subset: {show(self.subset)}, but there are {len(rest)} training samples")
         train = Split(source, among[ascending(rest[:kept], total)])
         return train, Split(source, among[ascending(val, total)]) if len(val) else None
+
+
+def _scaled(target: TargetSpec, train: Split, targets: Tensor, wanted: Transform | Literal["auto"]) -> TargetSpec:
+    """The target with what is done to it before it is learned.
+
+    Raises:
+        DataError: that cannot be done to the training targets.
+    """
+    if target.kind != "number" or wanted == "none" or targets.ndim != 2:  # of other shapes the loss has a word to say
+        return target
+    for bad, said in (
+        (~targets.isfinite(), "data: the target{name} of training sample {sample} is {value:g}"),
+        ((targets <= 0) & (wanted == "log"), LOG_OF_NOTHING),
+    ):
+        if bool(bad.any()):
+            row, column = bad.nonzero()[0].tolist()
+            name = f" {target.names[column]!r}" if target.names else ""
+            raise DataError(said.format(name=name, sample=int(train.index[row]), value=float(targets[row, column])))
+    return target.model_copy(update=measured(targets, wanted)._asdict())
+
+
+LOG_OF_NOTHING = (
+    "data.target_transform: log is for targets above 0, but the target{name} of training sample {sample} is {value:g}; "
+    "use standardize"
+)
+
+MANY_NUMBERS = 50
+"""So many classes whose names are whole numbers are amounts rather than names."""
+
+
+def _numbers_as_classes(names: Sequence[str], pictures: bool) -> list[Suspicion]:
+    """What is odd about classes whose names are numbers."""
+    values: list[float] = []
+    for name in names:
+        try:
+            values.append(float(name))
+        except ValueError:
+            return []
+    found: list[Suspicion] = []
+    first: dict[float, str] = {}
+    for name, value in zip(names, values, strict=True):
+        if (other := first.setdefault(value, name)) != name:
+            text = f"data: {other!r} and {name!r} are two classes, though they are the same number"
+            found.append(Suspicion("class-names", text))
+    fractions = [name for name, value in zip(names, values, strict=True) if value % 1]
+    if fractions or (len(names) > MANY_NUMBERS and not pictures):  # folders of pictures may well be numbered
+        shown = ", ".join((fractions or list(names))[:2])
+        text = f"data: the targets are numbers ({shown} …), but taken for {len(names)} classes"
+        found.append(Suspicion("numbers-as-classes", f"{text}; predict them as numbers, unless they are names"))
+    return found
+
+
+EXACTLY = 1000
+"""Training samples of which the numbers are compared before and after they become float32."""
+KEPT = 0.8
+"""With a smaller share of different numbers left, more is lost than what does not matter."""
+NOISE = 1e-12
+"""Numbers that differ by this share of their size differ by how they were computed."""
+
+
+def lost_in_float32(exact: Tensor, what: str) -> list[Suspicion]:
+    """Whether numbers that differ become equal in float32, in which networks compute: the column that loses most.
+
+    Args:
+        exact: numbers of training samples as they were given, shape (n, columns).
+        what: they are, such as `targets`.
+    """
+    if exact.dtype not in (torch.float64, torch.int64, torch.int32) or exact.shape[0] < 2:
+        return []
+    exact = exact[:EXACTLY].double()
+    columns = (exact != exact.float().double()).any(0).nonzero().flatten()
+    worst: tuple[float, int, int, int] | None = None
+    for number in columns.tolist():
+        values = exact[:, number].sort().values
+        before = 1 + int((values.diff() > NOISE * values[1:].abs()).sum())
+        after = len(values.float().unique())
+        if after < KEPT * before and (worst is None or after / before < worst[0]):
+            worst = (after / before, number, before, after)
+    if worst is None:
+        return []
+    _, number, before, after = worst
+    column = f" {number}" if exact.shape[1] > 1 else ""
+    few = f" (of the first {EXACTLY:,} samples)" if len(exact) == EXACTLY else ""
+    offset = f"{float(exact[:, number].min()):.6g}"
+    text = f"data: {before:,} different numbers of the {what}{column}{few} become {after:,} in float32"
+    return [Suspicion("float32", f"{text}; subtract an offset first, such as {offset}, or make categories of them")]
 
 
 def shared_with(train: Split, val: Split | None, test: Split | None) -> dict[str, int]:

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, IterableDataset
 
 from trainkit.data.base import (
+    EXACTLY,
     MAX_CLASSES,
     Batch,
     Data,
@@ -25,11 +26,12 @@ from trainkit.data.base import (
     TargetSpec,
     TensorSource,
     hold_out,
+    lost_in_float32,
 )
 from trainkit.data.paths import told
 from trainkit.data.tensor_files import is_dense
 from trainkit.data.transforms import ImageDataConfig, statistics
-from trainkit.errors import ConfigError, DataError
+from trainkit.errors import ConfigError, DataError, Suspicion
 from trainkit.registry import register
 from trainkit.seeding import derive, generators_restored, seed_global
 from trainkit.signature import arguments, config_class
@@ -39,6 +41,10 @@ D = TypeVar("D", bound=type[Dataset[Any]])
 SUPPLIED = ("train", "split")
 """Arguments by which a constructor is told the part that it is to give: `train: bool`, or `split: str`, which is
 `train` or `test`."""
+
+
+LOOKED_AT = 256
+"""Samples that are read to see what becomes of their numbers."""
 
 
 class OwnDatasetConfig(ImageDataConfig):
@@ -93,7 +99,8 @@ class OwnDatasetConfig(ImageDataConfig):
         for one in sources:
             one.num_classes = target.size  # a loss on a GPU would read beyond its memory
         spec = DataSpec(shape=shape, target=target, image=image, mean=mean, std=std, padded=self.collate == "pad")
-        return Data(spec, train, val, test if len(test) else None)
+        found = [] if self.collate == "pad" else source.lost(train.index)
+        return Data(spec, train, val, test if len(test) else None, found=tuple(found))
 
 
 class DatasetSource:
@@ -104,6 +111,8 @@ class DatasetSource:
         self.title = type(dataset).__name__
         if len(self) == 0:
             raise DataError(f"{self.title}: has no samples")
+        self.exact = torch.empty(0, 1)
+        """Targets that are numbers as they were given, shape (n, size), once `targets` has been asked for."""
         self.num_classes = MAX_CLASSES
         """What each sample is held against; fewer once they have been counted."""
         self.kind: Kind = kind or ("number" if self.target(0).is_floating_point() else "class")
@@ -177,7 +186,29 @@ class DatasetSource:
         some = {0, len(self) // 2, len(self) - 1}
         if not rows or any(rows[n].tolist() != self.target(n).tolist() for n in some):
             rows = [self.target(number) for number in range(len(self))]
-        return self._as_kind(rows, range(len(self)))
+        targets = self._as_kind(rows, range(len(self)))
+        if self.kind == "number":
+            self.exact = torch.stack(rows).view(len(rows), -1)
+        return targets
+
+    def lost(self, index: Tensor) -> list[Suspicion]:
+        """What of the samples with these numbers is no longer there in batches, as far as some of them tell."""
+        found: list[Suspicion] = []
+        first = self._exact_input(int(index[0]))
+        if first.ndim <= 1 and first.dtype in (torch.float64, torch.int64):
+            rows = [self._exact_input(number).view(-1) for number in index[:LOOKED_AT].tolist()]
+            if all(len(row) == len(rows[0]) for row in rows):
+                found += lost_in_float32(torch.stack(rows), "inputs")
+        if self.kind == "number":
+            found += lost_in_float32(self.exact[index[:EXACTLY]], "targets")
+        return found
+
+    def _exact_input(self, number: int) -> Tensor:
+        """An input as it is given; of a picture nothing."""
+        value = self._item(number)[0]
+        if hasattr(value, "getbands"):
+            return torch.empty(0)
+        return _tensor(f"{self.title}[{number}]: the input", value)
 
     def _as_kind(self, rows: list[Tensor], numbers: Sequence[int]) -> Tensor:
         """Targets of the samples with these numbers, as batches have them."""
@@ -251,6 +282,8 @@ def _input(where: str, value: Any) -> Tensor:
 
 def _number(where: str, value: Any) -> Tensor:
     tensor = _tensor(where, value).squeeze()
+    if tensor.dtype == torch.float64:  # for a look at what rounding takes away
+        return tensor
     return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
 
 

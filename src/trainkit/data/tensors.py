@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainkit.data import tensor_files
 from trainkit.data.base import (
+    EXACTLY,
     MAX_CLASSES,
     Data,
     DataConfig,
@@ -22,10 +23,11 @@ from trainkit.data.base import (
     TargetSpec,
     TensorSource,
     hold_out,
+    lost_in_float32,
 )
 from trainkit.data.paths import file_at, unreadable
 from trainkit.data.sequences import SequenceSource
-from trainkit.errors import DataError
+from trainkit.errors import DataError, Suspicion
 from trainkit.registry import register
 
 Number = int | float
@@ -76,7 +78,7 @@ class TensorsConfig(DataConfig):
             test, rest = Split(other, torch.arange(len(other))), torch.arange(len(source))
             spec = _common(where, spec, _spec(target, other))
         train, val = self.divide(source, seed, rest)
-        return Data(spec, train, val, test if len(test) else None)
+        return Data(spec, train, val, test if len(test) else None, found=tuple(_lost(inputs, targets, target, train)))
 
     def _read(self) -> Mapping[str, Inputs]:
         if self.file is None:
@@ -109,6 +111,21 @@ class TensorsConfig(DataConfig):
         if kind == "multilabel" and not binary:
             raise DataError(f"{where}: targets: labels are a row of 0 and 1 per sample")
         return TargetSpec(kind=kind, size=targets.shape[1] if rows else 1)
+
+
+def _lost(inputs: Inputs, targets: Tensor, target: TargetSpec, train: Split) -> list[Suspicion]:
+    """What of the training samples is no longer there in batches. Nothing here is standardised by us, so that nothing
+    could be subtracted before the numbers are rounded: that is left to whoever wrote the file."""
+    some = train.index[:EXACTLY]
+    found: list[Suspicion] = []
+    if isinstance(inputs, list):
+        steps = [inputs[n] for n in some.tolist()]
+        found += lost_in_float32(torch.cat([one.view(len(one), -1) for one in steps])[:EXACTLY], "inputs")
+    elif inputs.ndim == 2:
+        found += lost_in_float32(inputs[some], "inputs")
+    if target.kind == "number":
+        found += lost_in_float32(targets[some].view(len(some), -1), "targets")
+    return found
 
 
 def _source(where: str, inputs: Inputs, targets: Tensor, target: TargetSpec) -> TensorSource | SequenceSource:
@@ -203,7 +220,7 @@ def _pair(where: str, inputs: Inputs, targets: Inputs) -> tuple[Inputs, Tensor]:
 
 
 def _plain(where: Path | str, name: str, data: Inputs) -> Inputs:
-    """The same as numbers of few types: uint8 as it is, for pictures; others as int64 or float32."""
+    """The same as numbers of few types: uint8 as it is, for pictures; others as int64, float32 or float64."""
     if isinstance(data, list):
         return [_number_tensor(where, name, item) for item in data]
     return _number_tensor(where, name, data)
@@ -213,6 +230,8 @@ def _number_tensor(where: Path | str, name: str, tensor: Tensor) -> Tensor:
     if tensor.is_complex():
         raise DataError(f"{where}: {name}: complex numbers; give their parts as features")
     if tensor.dtype == torch.uint8:
+        return tensor
+    if tensor.dtype == torch.float64:  # for a look at what rounding takes away
         return tensor
     return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
 
@@ -233,7 +252,9 @@ def _cut(where: Path, steps: Inputs, lengths: Inputs) -> Inputs:
 
 def _from_list(name: str, values: Any) -> Inputs:
     with suppress(ValueError, TypeError, RuntimeError):
-        return _number_tensor("data", name, torch.tensor(values))
+        tensor = torch.tensor(values)
+        exact = torch.tensor(values, dtype=torch.float64) if tensor.is_floating_point() else tensor
+        return _number_tensor("data", name, exact)
     with suppress(ValueError, TypeError, RuntimeError):
         if name == "inputs":
             return [torch.tensor(sample, dtype=torch.float32) for sample in values]

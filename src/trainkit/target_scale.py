@@ -1,0 +1,135 @@
+"""Targets of regression in standard deviations: what is measured of them, the way there, and the way back."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from trainkit.data import TargetSpec
+
+Transform = Literal["none", "standardize", "log"]
+"""What is done to targets before the model has to learn them; after `log`, they are standardised as well."""
+
+SKEWED = 2.0
+"""Positive targets with more skewness than this are learned as logarithms: a normal distribution has 0, an exponential
+one 2."""
+REACH = 20.0
+"""Deviations, of logarithms, between which answers and targets are kept: 0 has no logarithm, and that of an answer far
+out of bounds would not fit into a float."""
+FLOAT32 = torch.finfo(torch.float32)
+
+
+class Measured(NamedTuple):
+    """What training targets are, column by column."""
+
+    transform: Transform
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    skewness: tuple[float, ...]
+    """Of the targets as they are."""
+
+
+def measured(targets: Tensor, wanted: Transform | Literal["auto"]) -> Measured:
+    """Decide what is done to targets, shape (n, size), and measure what is needed for it, in double precision."""
+    if wanted == "none":
+        return Measured("none", (), (), ())
+    values = targets.double()
+    skewness = _skewness(values)
+    log = wanted == "log" or (wanted == "auto" and bool((values > 0).all()) and bool((skewness > SKEWED).all()))
+    values = values.log() if log else values
+    # Of equal numbers the deviation is 0 but for rounding, and what is 0 but for rounding must not be divided by.
+    std = torch.where(_constant(values), 1.0, values.std(0, correction=0).clamp(FLOAT32.tiny, FLOAT32.max))
+    return Measured(
+        "log" if log else "standardize",
+        tuple(values.mean(0).tolist()),
+        tuple(std.tolist()),
+        tuple(skewness.tolist()),
+    )
+
+
+def _constant(values: Tensor) -> Tensor:
+    return values.amin(0) == values.amax(0)
+
+
+def _skewness(values: Tensor) -> Tensor:
+    """The third power of the deviations from the mean, in standard deviations; 0 for constants. Shape (size,)."""
+    centered = values - values.mean(0)
+    std = centered.square().mean(0).sqrt()
+    return torch.where(_constant(values), 0.0, (centered / std).pow(3).mean(0))
+
+
+class TargetScale:
+    """The way from the user's unit to standard deviations, and back.
+
+    Args:
+        target: with a transform that is not `none`.
+    """
+
+    def __init__(self, target: TargetSpec) -> None:
+        self.log = target.transform == "log"
+        mean, std = (torch.tensor(values, dtype=torch.float64) for values in (target.mean, target.std))
+        ends = (mean - REACH * std).clamp(min=math.log(FLOAT32.tiny)), (mean + REACH * std).clamp(max=88.0)
+        self._values = tuple(each.float() for each in (mean, std, ends[0].exp(), ends[1]))
+        self._there = {torch.device("cpu"): self._values}
+
+    def transform(self, targets: Tensor) -> Tensor:
+        """From the user's unit, shape (batch, size), float32. Does not wait for the device.
+
+        A logarithm is taken of nothing lower than `REACH` deviations below the mean, which 0 and less count as.
+        """
+        mean, std, low, _ = self._on(targets.device)
+        targets = targets.float()
+        targets = torch.maximum(targets, low).log() if self.log else targets
+        return (targets - mean) / std
+
+    def undo(self, outputs: Tensor) -> Tensor:
+        """Back to it: shape (batch, size), float32. Does not wait for the device.
+
+        Of logarithms, nothing goes higher than `REACH` deviations above the mean.
+        """
+        mean, std, _, high = self._on(outputs.device)
+        values = torch.addcmul(mean, outputs.float(), std)
+        return torch.minimum(values, high).exp() if self.log else values
+
+    def unit(self, device: torch.device) -> Tensor:
+        """One deviation in the user's unit, shape (size,)."""
+        return self._on(device)[1]
+
+    def _on(self, device: torch.device) -> tuple[Tensor, ...]:
+        if device not in self._there:
+            with torch.inference_mode(False):  # an evaluation may ask first, and a training after it
+                self._there[device] = tuple(value.to(device) for value in self._values)
+        return self._there[device]
+
+
+def in_the_users_unit(outputs: Tensor, target: TargetSpec) -> Tensor:
+    """What a model said, shape (batch, num_outputs), as a person means it."""
+    return outputs if target.transform == "none" else TargetScale(target).undo(outputs)
+
+
+MOST_NAMED = 3
+"""Columns of which the numbers are told."""
+
+
+def described(target: TargetSpec) -> str:
+    """What is done to the targets, in words."""
+    if target.transform == "none":
+        return "as they are"
+    moments = [f"mean {mean:.4g}, deviation {std:.4g}" for mean, std in zip(target.mean, target.std, strict=True)]
+    how = "standardised"
+    if target.transform == "log":
+        how = "log, then standardised"
+        moments = [f"skewness {skewness:.2g}" for skewness in target.skewness]
+    names = target.names or tuple(map(str, range(target.size)))
+    if target.size == 1:
+        told, name = moments[0], f"{target.names[0]}: " if target.names else ""
+        words = f"{name}{how} ({told})"
+    else:
+        each = [f"{name}: {one}" for name, one in zip(names, moments, strict=True)]
+        more = f"; and {target.size - MOST_NAMED} more" if target.size > MOST_NAMED else ""
+        words = f"{how} ({'; '.join(each[:MOST_NAMED])}{more})"
+    return f"{words}; the loss is that of the logarithm" if target.transform == "log" else words
