@@ -36,6 +36,7 @@ PLATEAU = "scheduler={name: plateau, patience: 1, warmup_steps: 3}"
 BF16 = "train.precision=bf16"
 CNN = "model={name: cnn, channels: [8], hidden: [], norm: batch}"
 CLIPPED = "train.clip_norm=0.5"
+NUMBERS = "data={name: diabetes, val: 0.2}"
 
 
 def train(*words: str, failpoints: str = "") -> Ended:
@@ -121,6 +122,8 @@ def test_every_failpoint_of_a_run_is_in_use() -> None:
         (SGD, PLATEAU),
         ("data.augment=[cutmix]", "train.ema=null"),
         (BF16, CNN, CLIPPED, ACCUMULATE),
+        (NUMBERS, "loss=huber", ACCUMULATE),
+        (NUMBERS, "loss=mse", "data.target_transform=log", WORKERS),
     ],
 )
 @pytest.mark.parametrize(
