@@ -90,14 +90,14 @@ def target_of(**sections: Any) -> TargetSpec:
 def test_mean_and_deviation_by_hand() -> None:
     found = measured(torch.tensor([[1.0, 8.0], [3.0, 8.0], [5.0, 8.0]]), "auto")
     assert (found.transform, found.mean) == ("standardize", (3.0, 8.0))
-    assert found.std == (pytest.approx(math.sqrt(8 / 3)), 1.0)  # what never changes is not divided by 0
-    assert found.skewness == (pytest.approx(0, abs=1e-12), 0.0)
+    assert found.std == pytest.approx((math.sqrt(8 / 3), 1.0))  # what never changes is not divided by 0
+    assert found.skewness == pytest.approx((0, 0), abs=1e-12)
 
 
 def test_skewness_by_hand() -> None:
     # Deviations -1 (nine times) and 9: the variance is 9, the third moment (729 - 9) / 10.
     found = measured(torch.tensor([[1.0]] * 9 + [[11.0]]), "standardize")
-    assert found.skewness == (pytest.approx(72 / 27),)
+    assert found.skewness == pytest.approx((72 / 27,))
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_only_the_training_samples_are_measured() -> None:
     linear()
     _, data, _ = open_data(experiment())
     values = data.train.targets.double()
-    assert data.spec.target.mean == (pytest.approx(float(values.mean())),)
-    assert data.spec.target.std == (pytest.approx(float(values.std(correction=0))),)
+    assert data.spec.target.mean == pytest.approx((float(values.mean()),))
+    assert data.spec.target.std == pytest.approx((float(values.std(correction=0)),))
     assert data.spec.target.uncounted() == TargetSpec(kind="number", size=1)
 
 
@@ -192,6 +192,13 @@ def test_the_reported_loss_is_the_definition_in_the_users_unit(config: LossConfi
     outcome.loss.backward()
     assert outputs.grad is not None
     assert not outcome.reported.requires_grad
+
+
+@pytest.mark.parametrize("target", [TWO, LOG])
+def test_it_goes_where_the_outputs_are(target: TargetSpec) -> None:
+    outputs = torch.zeros(4, target.size, device="meta")
+    outcome = HuberConfig().build(target)(nn.Identity(), Batch(outputs, outputs, torch.arange(4)))
+    assert {outcome.loss.device.type, outcome.outputs.device.type, outcome.reported.device.type} == {"meta"}
 
 
 def test_the_loss_of_a_logarithm_is_its_own() -> None:
@@ -502,7 +509,7 @@ def test_numbers_of_a_dataset_of_ones_own() -> None:
     assert suspicions(data={"name": "ids", "wide": False}) == []
 
 
-def table(labels: Sequence[str]) -> list[tuple[str, str]]:
+def table(labels: list[str]) -> list[tuple[str, str]]:
     lines = [f"{number},{label}" for number, label in enumerate(labels * 8)]
     Path("a.csv").write_text("\n".join(["x,y", *lines]) + "\n")
     data = {"name": "csv", "path": "a.csv", "target": "y"}
