@@ -122,25 +122,35 @@ def elementwise(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
     return supervised(compare)
 
 
-def standardised(each: Callable[[Tensor, Tensor], Tensor], degree: int, scale: TargetScale) -> LossFn:
-    """The mean of a comparison number by number in standard deviations of the targets, column by column.
+Criterion = nn.MSELoss | nn.L1Loss | nn.SmoothL1Loss | nn.HuberLoss
+
+
+def standardised(
+    criterion: Callable[[Literal["mean", "none"]], Criterion], degree: Literal[1, 2], scale: TargetScale
+) -> LossFn:
+    """The mean of a comparison number by number in standard deviations of the targets.
 
     Args:
-        each: gives a loss for every number, shape (batch, size), of outputs and targets.
+        criterion: makes one that gives the mean, or a loss for every number, shape (batch, size).
         degree: by which power of the deviation that loss grows when it is computed in the user's unit.
 
     Raises:
         DataError: as `elementwise`.
     """
+    mean, each = criterion("mean"), criterion("none")
 
     def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
         outputs = _asked(model, batch)
         _check_shapes(outputs, batch.targets)
-        columns = each(outputs.float(), scale.transform(batch.targets)).mean(0)
-        loss, said = columns.mean(), scale.undo(outputs.detach())
+        targets, said = scale.transform(batch.targets), scale.undo(outputs.detach())
         if scale.log:
-            return Outcome(loss, said)
-        return OutcomeInUnit.of(loss, said, (columns.detach() * scale.unit(outputs.device).pow(degree)).mean())
+            return Outcome(mean(outputs.float(), targets), said)
+        unit = scale.unit(outputs.device, degree)
+        if len(unit) == 1:
+            loss = mean(outputs.float(), targets)
+            return OutcomeInUnit.of(loss, said, loss.detach() * unit[0])
+        columns = each(outputs.float(), targets).mean(0)
+        return OutcomeInUnit.of(columns.mean(), said, (columns.detach() * unit).mean())
 
     return loss_fn
 
@@ -254,13 +264,10 @@ class RegressionLossConfig(LossConfig):
         return target.size
 
 
-Criterion = nn.MSELoss | nn.L1Loss | nn.SmoothL1Loss | nn.HuberLoss
-
-
 class ElementwiseLossConfig(RegressionLossConfig):
     """Base of the losses that compare number by number."""
 
-    degree: ClassVar[int]
+    degree: ClassVar[Literal[1, 2]]
     """The power of a unit that the loss is in: 2 for a squared error."""
 
     @property
@@ -274,7 +281,7 @@ class ElementwiseLossConfig(RegressionLossConfig):
     def build(self, target: TargetSpec) -> LossFn:
         if target.transform == "none":
             return elementwise(self.criterion("mean"))
-        return standardised(self.criterion("none"), self.degree, TargetScale(target))
+        return standardised(self.criterion, self.degree, TargetScale(target))
 
 
 @register("loss")
@@ -282,7 +289,7 @@ class MseConfig(ElementwiseLossConfig):
     """Mean squared error."""
 
     name: Literal["mse"] = "mse"
-    degree: ClassVar[int] = 2
+    degree: ClassVar[Literal[1, 2]] = 2
 
     def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
         return nn.MSELoss(reduction=reduction)
@@ -293,7 +300,7 @@ class L1Config(ElementwiseLossConfig):
     """Mean absolute error: less moved by outliers."""
 
     name: Literal["l1"] = "l1"
-    degree: ClassVar[int] = 1
+    degree: ClassVar[Literal[1, 2]] = 1
 
     def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
         return nn.L1Loss(reduction=reduction)
@@ -307,7 +314,7 @@ class SmoothL1Config(ElementwiseLossConfig):
     beta: float = Field(1.0, gt=0)
     """Where the two parts meet: in standard deviations of the target; in the targets' unit with
     `data.target_transform=none`."""
-    degree: ClassVar[int] = 1
+    degree: ClassVar[Literal[1, 2]] = 1
 
     def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
         return nn.SmoothL1Loss(beta=self.beta, reduction=reduction)
@@ -321,7 +328,7 @@ class HuberConfig(ElementwiseLossConfig):
     delta: float = Field(1.0, gt=0)
     """Where the two parts meet: in standard deviations of the target; in the targets' unit with
     `data.target_transform=none`."""
-    degree: ClassVar[int] = 2
+    degree: ClassVar[Literal[1, 2]] = 2
 
     def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
         return nn.HuberLoss(delta=self.delta, reduction=reduction)

@@ -73,7 +73,7 @@ class TargetScale:
         self.log = target.transform == "log"
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in (target.mean, target.std))
         ends = (mean - REACH * std).clamp(min=math.log(FLOAT32.tiny)), (mean + REACH * std).clamp(max=88.0)
-        self._values = tuple(each.float() for each in (mean, std, ends[0].exp(), ends[1]))
+        self._values = tuple(each.float() for each in (mean, std, ends[0].exp(), ends[1], std.square()))
         self._there = {torch.device("cpu"): self._values}
 
     def transform(self, targets: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class TargetScale:
 
         A logarithm is taken of nothing lower than `REACH` deviations below the mean, which 0 and less count as.
         """
-        mean, std, low, _ = self._on(targets.device)
+        mean, std, low, *_ = self._on(targets.device)
         targets = targets.float()
         targets = torch.maximum(targets, low).log() if self.log else targets
         return (targets - mean) / std
@@ -91,13 +91,13 @@ class TargetScale:
 
         Of logarithms, nothing goes higher than `REACH` deviations above the mean.
         """
-        mean, std, _, high = self._on(outputs.device)
+        mean, std, _, high, _ = self._on(outputs.device)
         values = torch.addcmul(mean, outputs.float(), std)
         return torch.minimum(values, high).exp() if self.log else values
 
-    def unit(self, device: torch.device) -> Tensor:
-        """One deviation in the user's unit, shape (size,)."""
-        return self._on(device)[1]
+    def unit(self, device: torch.device, degree: Literal[1, 2]) -> Tensor:
+        """One deviation in the user's unit, or (degree 2) its square. Shape (size,)."""
+        return self._on(device)[{1: 1, 2: 4}[degree]]
 
     def _on(self, device: torch.device) -> tuple[Tensor, ...]:
         if device not in self._there:

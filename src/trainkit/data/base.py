@@ -441,6 +441,8 @@ def _numbers_as_classes(names: Sequence[str], pictures: bool) -> list[Suspicion]
             values.append(float(name))
         except ValueError:
             return []
+    if not all(map(math.isfinite, values)):
+        return []
     found: list[Suspicion] = []
     first: dict[float, str] = {}
     for name, value in zip(names, values, strict=True):

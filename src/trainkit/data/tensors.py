@@ -121,8 +121,8 @@ def _lost(inputs: Inputs, targets: Tensor, target: TargetSpec, train: Split) -> 
     if isinstance(inputs, list):
         steps = [inputs[n] for n in some.tolist()]
         found += lost_in_float32(torch.cat([one.view(len(one), -1) for one in steps])[:EXACTLY], "inputs")
-    elif inputs.ndim == 2:
-        found += lost_in_float32(inputs[some], "inputs")
+    elif inputs.ndim < 4:  # vectors, or sequences of one length
+        found += lost_in_float32(inputs[some].flatten(0, -2)[:EXACTLY], "inputs")
     if target.kind == "number":
         found += lost_in_float32(targets[some].view(len(some), -1), "targets")
     return found
