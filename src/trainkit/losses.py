@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Literal, NamedTuple, cast
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -97,15 +97,22 @@ def supervised(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
     """The ordinary case: a function of the model's outputs and the targets."""
 
     def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
-        outputs = _asked(model, batch)
-        return Outcome(criterion(outputs, batch.targets), outputs)
+        outputs, targets, said = _asked(model, batch)
+        return Outcome(criterion(outputs, targets), said)
 
     return loss_fn
 
 
-def _asked(model: nn.Module, batch: Batch) -> Tensor:
+def _asked(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """What a model says of a batch, the targets that go with it, and what it says in all.
+
+    In training, a model of several members gives (batch, members, num_outputs): each is to be right by itself.
+    """
     # Only a model for sequences takes lengths, and only sequences have them.
-    return cast(Tensor, model(batch.inputs) if batch.lengths is None else model(batch.inputs, batch.lengths))
+    outputs: Tensor = model(batch.inputs) if batch.lengths is None else model(batch.inputs, batch.lengths)
+    if outputs.ndim < 3:
+        return outputs, batch.targets, outputs
+    return outputs.flatten(0, 1), batch.targets.repeat_interleave(outputs.shape[1], 0), outputs.mean(1)
 
 
 def elementwise(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
@@ -140,9 +147,9 @@ def standardised(
     mean, each = criterion("mean"), criterion("none")
 
     def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
-        outputs = _asked(model, batch)
-        _check_shapes(outputs, batch.targets)
-        targets, said = scale.transform(batch.targets), scale.undo(outputs.detach())
+        outputs, wanted, said = _asked(model, batch)
+        _check_shapes(outputs, wanted)
+        targets, said = scale.transform(wanted), scale.undo(said.detach())
         if scale.log:
             return Outcome(mean(outputs.float(), targets), said)
         unit = scale.unit(outputs.device, degree)

@@ -209,6 +209,20 @@ class CosineConfig(SpanningConfig):
 
 
 @register("scheduler")
+class CoslogConfig(SpanningConfig):
+    """Up to the learning rate and down to 0 several times, every cycle twice as long as the one before (Holzmüller et
+    al., 2024, arXiv:2407.04491, section 3): good weights come early, and again and again."""
+
+    name: Literal["coslog"] = "coslog"
+    cycles: int = Field(4, ge=1, le=30)
+    """How many times the rate rises and falls; the last cycle takes about half of the run."""
+
+    def factor(self, share: float) -> float:
+        # Equation of the paper: (1 - cos(2 pi log2(1 + (2^cycles - 1) share))) / 2.
+        return half_cosine(2 * math.log2(1 + (2**self.cycles - 1) * share), 0.0, 1.0)
+
+
+@register("scheduler")
 class LinearConfig(SpanningConfig):
     """A straight line from the learning rate down to `end_factor` of it at the last step (torch's LinearLR)."""
 

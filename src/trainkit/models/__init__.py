@@ -1,6 +1,17 @@
 """Architectures. Importing this registers every model that trainkit ships."""
 
-from trainkit.models import cnn, layers, mlp, rnn, sequential, transformer, vision
+from trainkit.models import cnn, layers, mlp, rnn, sequential, table, transformer, vision
 from trainkit.models.base import ModelConfig, register_model
 
-__all__ = ["ModelConfig", "cnn", "layers", "mlp", "register_model", "rnn", "sequential", "transformer", "vision"]
+__all__ = [
+    "ModelConfig",
+    "cnn",
+    "layers",
+    "mlp",
+    "register_model",
+    "rnn",
+    "sequential",
+    "table",
+    "transformer",
+    "vision",
+]

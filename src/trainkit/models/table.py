@@ -1,0 +1,190 @@
+"""A network for tables that needs no tuning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainkit.data import DataSpec, Kind
+from trainkit.data.columns import Column
+from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activations
+from trainkit.models.number_embeddings import PeriodicEmbedding
+from trainkit.registry import register
+
+RATES: Mapping[Kind, float] = {"class": 4.0, "multilabel": 4.0, "number": 10.0}
+"""How many times as fast as `optimizer.lr` says the weights of the layers learn, by the kind of target."""
+SCALE_RATE = 6.0
+"""The scales of the inputs learn so many times as fast as weights (RealMLP, arXiv:2407.04491, appendix A)."""
+SLOW_RATE = 0.1
+"""Biases, frequencies and shifts of waves learn at this share of it (as there)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which inputs are what."""
+
+    numbers: tuple[int, ...]
+    """Scaled numbers and parts of dates."""
+    plain: tuple[int, ...]
+    """0 and 1 that the layers take as they are: flags, marks of missing values, short categories."""
+    categories: tuple[tuple[int, int], ...]
+    """Where a long category begins, and how many inputs it has."""
+
+
+def layout(columns: Sequence[Column], inputs: int, max_one_hot: int) -> Layout:
+    """Tell the inputs apart. Without columns, all are numbers."""
+    if not columns:
+        return Layout(tuple(range(inputs)), (), ())
+    numbers: list[int] = []
+    plain: list[int] = []
+    categories: list[tuple[int, int]] = []
+    start = 0
+    for column in columns:
+        places = range(start, start + column.width)
+        start += column.width
+        if column.kind == "category" and column.width > max_one_hot:
+            categories.append((places.start, column.width))
+        elif column.kind in ("category", "flag"):
+            plain += places
+        else:
+            numbers += places[: len(places) - column.marked]
+            plain += places[len(places) - column.marked :]
+    return Layout(tuple(numbers), tuple(plain), tuple(categories))
+
+
+class Members(nn.Module):
+    """A linear layer for each of several networks at once: y = x W / sqrt(n) + b, for n inputs.
+
+    Weights begin with deviation 1 and are divided by sqrt(n) in passing (the neural tangent parametrisation, Jacot et
+    al., 2018, arXiv:1806.07572), so that one learning rate suits layers of any width. Adam moves every parameter by
+    about as much, whatever its gradient's size: a factor on a parameter is a factor on its learning rate.
+    """
+
+    def __init__(self, members: int, inputs: int, outputs: int, *, rate: float, bias: float, std: float = 1.0) -> None:
+        super().__init__()
+        self.factor = rate / math.sqrt(inputs)
+        self.bias_rate = SLOW_RATE * rate
+        self.weight = nn.Parameter(torch.randn(members, inputs, outputs) * (std / rate))
+        self.bias = nn.Parameter((2 * torch.rand(members, 1, outputs) - 1) * (bias / self.bias_rate))
+
+    def forward(self, inputs: Tensor, gain: float) -> Tensor:
+        """Turn (members, batch, inputs), times `gain`, into (members, batch, outputs)."""
+        return torch.baddbmm(self.bias, inputs, self.weight, beta=self.bias_rate, alpha=self.factor * gain)
+
+
+def dropped(inputs: Tensor, share: float) -> Tensor:
+    """Set about that share of the values to zero and leave the others as they are: dropout before its correction.
+
+    On a CPU, drawing takes torch's dropout longer than the layer before it. Here eight values share a random number, a
+    byte each, which is a quarter of the time and makes the share a multiple of 1/256.
+    """
+    if inputs.device.type != "cpu":
+        return functional.dropout(inputs, share) * (1 - share)
+    count = inputs.numel()
+    numbers = torch.empty(-(-count // 8), dtype=torch.int64).random_(-(2**63), None)
+    return inputs.masked_fill(numbers.view(torch.uint8)[:count].view(inputs.shape) < round(256 * share), 0.0)
+
+
+class TableNet(nn.Module):
+    """Several small networks side by side, which share what the columns become and answer together.
+
+    In training each member answers for itself: (batch, members, num_outputs), and the loss is the mean of theirs. In
+    evaluation the answer is one: the mean of the members' numbers, or of their probabilities. Training the mean of the
+    losses rather than the loss of the mean is what makes them differ, and their mean better than each (Gorishniy et
+    al., 2024, arXiv:2410.24210, whose members share most weights; small ones are as fast with weights of their own).
+    """
+
+    numbers: Tensor
+    plain: Tensor
+
+    def __init__(self, layout: Layout, num_outputs: int, kind: Kind, config: TableModelConfig) -> None:
+        super().__init__()
+        rate = RATES[kind]
+        self.kind, self.dropout, self.scale_rate = kind, config.dropout, SCALE_RATE * rate
+        # Follow from the data's columns, which a checkpoint holds already.
+        self.register_buffer("numbers", torch.tensor(layout.numbers, dtype=torch.int64), persistent=False)
+        self.register_buffer("plain", torch.tensor(layout.plain, dtype=torch.int64), persistent=False)
+        self.categories = layout.categories
+        self.category_rate = rate
+        waves = config.waves if layout.numbers else 0
+        self.embedding = PeriodicEmbedding(len(layout.numbers), waves, SLOW_RATE * rate) if waves else nn.Identity()
+        self.vectors = nn.ParameterList(
+            torch.randn(width, config.category_dim) / rate for _, width in layout.categories
+        )
+        features = len(layout.numbers) * (1 + waves) + len(layout.plain) + config.category_dim * len(self.vectors)
+        self.scale = nn.Parameter(torch.full((config.members, 1, features), 1 / self.scale_rate))
+        self.activation = activations[config.activation]()
+        sizes = [features, *config.hidden]
+        self.layers = nn.ModuleList(
+            Members(config.members, before, after, rate=rate, bias=1.0) for before, after in pairwise(sizes)
+        )
+        self.head = Members(config.members, sizes[-1], num_outputs, rate=rate, bias=0.0)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Turn rows of shape (batch, …) into (batch, num_outputs), in training (batch, members, num_outputs)."""
+        hidden = self.features(inputs.flatten(1)) * (self.scale * self.scale_rate)
+        gain = 1.0
+        for layer in self.layers:
+            hidden = self.activation(layer(hidden, gain))
+            if self.training and self.dropout:
+                hidden, gain = dropped(hidden, self.dropout), 1 / (1 - self.dropout)
+        answers: Tensor = self.head(hidden, gain)
+        if self.training:
+            return answers.transpose(0, 1)
+        return one_answer(answers, self.kind)
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """What the columns become: (batch, inputs) to (batch, features)."""
+        parts = [self.embedding(inputs.index_select(1, self.numbers)), inputs.index_select(1, self.plain)]
+        for (start, width), vectors in zip(self.categories, self.vectors, strict=True):
+            parts.append((inputs[:, start : start + width] @ vectors) * self.category_rate)
+        return torch.cat(parts, 1)
+
+
+def one_answer(answers: Tensor, kind: Kind) -> Tensor:
+    """The answer of all members, shape (batch, outputs), from theirs, shape (members, batch, outputs).
+
+    Numbers are averaged; of classes and labels the probabilities are, and given as logits again. The logits of a single
+    member, or of members that agree, come out as they are.
+    """
+    if kind == "number":
+        return answers.mean(0)
+    if kind == "class" and answers.shape[2] > 1:
+        return answers.log_softmax(2).logsumexp(0) - math.log(len(answers)) + answers.logsumexp(2, keepdim=True).mean(0)
+    return functional.logsigmoid(answers).logsumexp(0) - functional.logsigmoid(-answers).logsumexp(0)
+
+
+@register("model")
+class TableModelConfig(ModelConfig):
+    """For tables: small networks side by side whose answers are averaged, with every column in a form that suits its
+    kind. Other sections have defaults of their own with it, so that nothing needs tuning. Most of what makes it learn
+    fast is from RealMLP (Holzmüller et al., 2024, arXiv:2407.04491)."""
+
+    name: Literal["table"] = "table"
+    hidden: tuple[Width, ...] = (128, 128)
+    """Widths of the hidden layers of each member."""
+    members: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Networks that are trained side by side and answer together."""
+    activation: Activation = "silu"
+    """After every hidden layer."""
+    dropout: Dropout = 0.15
+    """Share of the hidden values set to zero in training."""
+    waves: Annotated[int, Field(ge=0, le=1000)] = 3
+    """For each number, so many waves of it are inputs, too; their frequencies are learned."""
+    max_one_hot: Annotated[int, Field(ge=0)] = 8
+    """A category of more inputs than that becomes a learned vector instead of one input for each word."""
+    category_dim: Width = 8
+    """Length of that vector."""
+
+    def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
+        return TableNet(
+            layout(spec.columns, math.prod(spec.shape), self.max_one_hot), num_outputs, spec.target.kind, self
+        )
