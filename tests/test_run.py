@@ -262,6 +262,29 @@ def test_a_curve_over_the_whole_run_cannot_be_extended(make: MakeExperiment) -> 
         resume(directory, ["train.epochs=2"])
 
 
+def test_evaluations_over_the_whole_run_cannot_be_extended(make: MakeExperiment) -> None:
+    directory = train(make(train={"epochs": 1, "eval_every": "2 times"})).run_dir
+    with pytest.raises(ConfigError, match=r"train\.epochs: evaluations \(2 times\) would be at other steps"):
+        resume(directory, ["train.epochs=2"])
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({"min_steps": 20, "eval_every": "3 times"}, [7, 14, 20]),
+        ({"min_steps": 5, "eval_every": "2 times"}, [4, 8]),
+        ({"min_steps": 20, "max_steps": 10, "eval_every": "100 times"}, [*range(1, 11)]),
+        ({"eval_every": "1 time"}, [8]),
+    ],
+)
+def test_at_least_so_many_steps_and_evaluations_over_the_whole_run(
+    make: MakeExperiment, options: dict[str, Any], steps: list[int]
+) -> None:
+    directory = train(make(train={"epochs": 1, **options})).run_dir  # 8 steps an epoch
+    evaluated = [one for one in records(directory) if one["kind"] == "eval" and one["split"] == "val"]
+    assert [one["step"] for one in evaluated] == steps
+
+
 def test_nothing_to_resume() -> None:
     with pytest.raises(CheckpointError, match="no run here"):
         resume(Path("nowhere"))

@@ -29,6 +29,7 @@ from trainkit.schedulers import (
     ConstantConfig,
     CosineConfig,
     CosineRestartsConfig,
+    CoslogConfig,
     ExponentialConfig,
     LinearConfig,
     MultistepConfig,
@@ -287,12 +288,22 @@ def assert_plain(value: object) -> None:
         assert_plain(child)
 
 
+def test_coslog() -> None:
+    """Cycles of lengths 1, 2, 4, 8 fifteenths of the run, each from 0 up to the rate and down to 0."""
+    found = ours(CoslogConfig(), 1500)
+    assert [found[step] for step in (0, 100, 300, 700)] == pytest.approx([0, 0, 0, 0], abs=1e-12)
+    tops = [round(100 * (2 ** (cycle + 0.5) - 1)) for cycle in range(4)]
+    assert [found[step] for step in tops] == pytest.approx([1e-3] * 4, rel=1e-4)
+    assert found[-1] < 1e-8
+    assert ours(CoslogConfig(cycles=1), 1000)[414] == pytest.approx(1e-3, rel=1e-4)
+
+
 def test_which_curves_depend_on_the_runs_length() -> None:
     found = {name: registry.find("scheduler", name) for name in registry.names("scheduler")}
     dependent = [
         name for name, config in found.items() if issubclass(config, SchedulerConfig) and config.depends_on_total
     ]
-    assert dependent == ["cosine", "linear", "polynomial", "one_cycle"]
+    assert dependent == ["cosine", "coslog", "linear", "polynomial", "one_cycle"]
 
 
 @pytest.mark.parametrize(

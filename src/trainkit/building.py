@@ -140,8 +140,8 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     _check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)))
     name, mode = monitored(experiment, data.spec)
     steps_per_epoch = -(-len(train_loader) // train.accumulate)
-    max_steps = min(train.epochs * steps_per_epoch, train.max_steps or 10**12)
-    eval_every = steps_of(train.eval_every, steps_per_epoch)
+    max_steps = min(max(train.epochs * steps_per_epoch, train.min_steps or 0), train.max_steps or 10**12)
+    eval_every = steps_of(train.eval_every, steps_per_epoch, max_steps)
     stopping = train.early_stopping
     plan = Plan(
         max_steps=max_steps,
@@ -150,7 +150,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
         clip_norm=train.clip_norm,
         log_every=experiment.log.every,
         eval_every=eval_every,
-        save_every=steps_of(experiment.checkpoint.every or train.eval_every, steps_per_epoch),
+        save_every=steps_of(experiment.checkpoint.every or train.eval_every, steps_per_epoch, max_steps),
         monitor=name,
         mode=mode,
         patience=stopping.patience if stopping else None,

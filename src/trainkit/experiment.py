@@ -46,7 +46,7 @@ _NAME_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-def _in_words(text: str, units: str = "step|epoch") -> str:
+def _in_words(text: str, units: str = "step|epoch|time") -> str:
     if not (found := re.fullmatch(rf"([1-9][0-9]{{0,5}}) ({units})s?", text)):
         minutes = " or '10 minutes'" if "minute" in units else ""
         raise ValueError(f"expected a number of steps, or such as '2 epochs'{minutes}, got {text[:100]!r}")
@@ -54,21 +54,28 @@ def _in_words(text: str, units: str = "step|epoch") -> str:
 
 
 def _in_words_or_minutes(text: str) -> str:
-    return _in_words(text, "step|epoch|minute")
+    return _in_words(text, "step|epoch|time|minute")
 
 
 Every = Count | Annotated[str, AfterValidator(_in_words)]
-"""Steps, or `2 epochs`."""
+"""Steps, `2 epochs`, or `20 times` over the whole run."""
 EveryOrMinutes = Count | Annotated[str, AfterValidator(_in_words_or_minutes)]
-"""Steps, `2 epochs`, or `10 minutes`."""
+"""Steps, `2 epochs`, `20 times` over the whole run, or `10 minutes`."""
 
 
-def steps_of(every: EveryOrMinutes, steps_per_epoch: int) -> int:
+def steps_of(every: EveryOrMinutes, steps_per_epoch: int, max_steps: int) -> int:
     """A rhythm in steps; for one in minutes more steps than any run has."""
     if isinstance(every, int):
         return every
     number, unit = every.split()
+    if depends_on_length(every):
+        return math.ceil(max_steps / int(number))
     return int(number) * {"step": 1, "epoch": steps_per_epoch, "minute": 10**12}[unit.removesuffix("s")]
+
+
+def depends_on_length(every: EveryOrMinutes) -> bool:
+    """Whether a longer run has another rhythm."""
+    return isinstance(every, str) and "time" in every
 
 
 def seconds_of(every: EveryOrMinutes) -> float:
@@ -91,6 +98,8 @@ class TrainConfig(Config):
 
     epochs: Count = 10
     """Passes over the training samples."""
+    min_steps: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    """At least so many optimizer updates: more epochs where there are few samples."""
     max_steps: Annotated[int, Field(ge=1, le=10**12)] | None = None
     """Optimizer updates; with `epochs`, the earlier end counts."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
@@ -98,7 +107,8 @@ class TrainConfig(Config):
     limit_batches: Count | None = None
     """For quick tries: only so many batches an epoch, and as many in every evaluation while training."""
     eval_every: Every = "1 epoch"
-    """Between evaluations on the val split: a number of steps, or `2 epochs`."""
+    """Between evaluations on the val split: a number of steps, or `2 epochs`. `20 times`: at equal distances, so many
+    in the whole run."""
     accumulate: Count = 1
     """Batches per optimizer update: the gradient of a batch so many times as big."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -151,8 +161,8 @@ class CheckpointConfig(Config):
     """When the run is saved, and what counts as its best."""
 
     every: EveryOrMinutes | None = None
-    """Between saves: a number of steps, `2 epochs` or `10 minutes`; by default `train.eval_every`. A new best is always
-    saved, and so is the last step."""
+    """Between saves: a number of steps, `2 epochs`, `20 times` or `10 minutes`; by default `train.eval_every`. A new
+    best is always saved, and so is the last step."""
     keep: Annotated[int, Field(ge=0, le=10_000)] = 0
     """So many of the latest saves stay, as `step-1200.pt` and so on, besides `best.pt` and `last.pt`."""
     monitor: str | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainkit import checkpoint, merging, yamlfile
 from trainkit.errors import CheckpointError, ConfigError
-from trainkit.experiment import ExperimentConfig, parse
+from trainkit.experiment import ExperimentConfig, depends_on_length, parse
 from trainkit.loop import Plan
 from trainkit.payload import Payload
 from trainkit.progress import Progress
@@ -85,6 +85,11 @@ def extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentCo
     if set(differing) - set(FREE) and given.scheduler.depends_on_total:
         raise ConfigError(
             f"command line: {differing[0]}: the whole curve of this scheduler depends on it; start a new run"
+        )
+    if set(differing) - set(FREE) and depends_on_length(given.train.eval_every):
+        raise ConfigError(
+            f"command line: {differing[0]}: evaluations ({given.train.eval_every}) would be at other steps; "
+            "start a new run"
         )
     return given
 

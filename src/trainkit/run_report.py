@@ -22,7 +22,7 @@ from trainkit.errors import (
     TrainkitError,
     WorkerError,
 )
-from trainkit.experiment import ExperimentConfig
+from trainkit.experiment import ExperimentConfig, depends_on_length
 from trainkit.history import History
 from trainkit.job import Job
 from trainkit.losses import LossFn
@@ -114,6 +114,9 @@ def facts(job: Job) -> dict[str, str]:
     length = f"{experiment.train.epochs} epochs of {plan.steps_per_epoch:,} steps"
     if plan.max_steps < experiment.train.epochs * plan.steps_per_epoch:
         length = f"{plan.max_steps:,} steps (train.max_steps ends it before {experiment.train.epochs} epochs)"
+    elif plan.max_steps > experiment.train.epochs * plan.steps_per_epoch:
+        epochs = f"{plan.epoch_at(plan.max_steps):.4g} epochs"
+        length = f"{plan.max_steps:,} steps, {epochs} (train.min_steps asks for more than {experiment.train.epochs})"
     last = parts.train.sizes(len(parts.train) - 1, 1)[0]
     lr = f"{plain['optimizer']['name']} lr {experiment.optimizer.lr:g}"
     return {
@@ -177,6 +180,8 @@ def diagnosed(
 def longer(experiment: ExperimentConfig, progress: Progress) -> str | None:
     """The override that makes a finished run twice as long; None where a longer run would be another one."""
     if progress.stopped_early or experiment.scheduler.depends_on_total:
+        return None
+    if depends_on_length(experiment.train.eval_every):
         return None
     max_steps = experiment.train.max_steps
     return f"train.max_steps={2 * max_steps}" if max_steps else f"train.epochs={2 * experiment.train.epochs}"

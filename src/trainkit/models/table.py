@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -19,7 +19,7 @@ from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activa
 from trainkit.models.number_embeddings import PeriodicEmbedding
 from trainkit.registry import register
 
-RATES: Mapping[Kind, float] = {"class": 4.0, "multilabel": 4.0, "number": 10.0}
+RATES: Mapping[Kind, float] = {"class": 8.0, "multilabel": 8.0, "number": 20.0}
 """How many times as fast as `optimizer.lr` says the weights of the layers learn, by the kind of target."""
 SCALE_RATE = 6.0
 """The scales of the inputs learn so many times as fast as weights (RealMLP, arXiv:2407.04491, appendix A)."""
@@ -167,6 +167,15 @@ class TableModelConfig(ModelConfig):
     """For tables: small networks side by side whose answers are averaged, with every column in a form that suits its
     kind. Other sections have defaults of their own with it, so that nothing needs tuning. Most of what makes it learn
     fast is from RealMLP (Holzmüller et al., 2024, arXiv:2407.04491)."""
+
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "data": {"standardize": "robust"},
+        "loader": {"batch_size": 128, "eval_batch_size": 1024},
+        "optimizer": {"name": "adamw", "lr": 0.01, "betas": [0.9, 0.95], "weight_decay": 0.16},
+        "scheduler": {"name": "coslog"},
+        "train": {"epochs": 40, "min_steps": 200, "eval_every": "20 times"},
+        "checkpoint": {"monitor": "val/loss"},
+    }
 
     name: Literal["table"] = "table"
     hidden: tuple[Width, ...] = (128, 128)
