@@ -293,7 +293,7 @@ def test_coslog() -> None:
     found = ours(CoslogConfig(), 1500)
     assert [found[step] for step in (0, 100, 300, 700)] == pytest.approx([0, 0, 0, 0], abs=1e-12)
     tops = [round(100 * (2 ** (cycle + 0.5) - 1)) for cycle in range(4)]
-    assert [found[step] for step in tops] == pytest.approx([1e-3] * 4, rel=1e-4)
+    assert [found[step] for step in tops] == pytest.approx([1e-3] * 4, rel=1e-3)
     assert found[-1] < 1e-8
     assert ours(CoslogConfig(cycles=1), 1000)[414] == pytest.approx(1e-3, rel=1e-4)
 

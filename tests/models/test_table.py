@@ -113,15 +113,22 @@ def test_parametrisation() -> None:
     assert moved[1] / moved[0] == pytest.approx(10, rel=1e-3)
 
 
-def test_waves() -> None:
-    embedding = PeriodicEmbedding(2, 3, rate=0.5)
-    inputs = torch.randn(4, 2)
+def test_numbers_become_vectors_of_waves() -> None:
+    embedding = PeriodicEmbedding(2, 5, 4, rate=0.5)
+    inputs = torch.randn(6, 2)
     made = embedding(inputs)
     assert torch.equal(made[:, :2], inputs)
-    frequency, shift = 0.5 * embedding.frequency, 0.5 * embedding.shift
+    frequency, shift, weight, bias = (0.5 * parameter for parameter in embedding.parameters())
     for number in range(2):
-        expected = torch.cos(inputs[:, number : number + 1] * frequency[number] + shift[number])
+        waves = torch.cos(inputs[:, number : number + 1] * frequency[number] + shift[number])
+        expected = waves @ weight[number] + bias[number]
         torch.testing.assert_close(made[:, 2 + 3 * number : 5 + 3 * number], expected)
+
+
+def test_numbers_may_stay_as_they_are() -> None:
+    model = build(spec(columns=(), inputs=5), number_dim=1)
+    inputs = torch.randn(3, 5)
+    assert torch.equal(model.features(inputs), inputs)
 
 
 def test_dropped() -> None:

@@ -19,7 +19,7 @@ from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activa
 from trainkit.models.number_embeddings import PeriodicEmbedding
 from trainkit.registry import register
 
-RATES: Mapping[Kind, float] = {"class": 8.0, "multilabel": 8.0, "number": 20.0}
+RATES: Mapping[Kind, float] = {"class": 12.0, "multilabel": 12.0, "number": 20.0}
 """How many times as fast as `optimizer.lr` says the weights of the layers learn, by the kind of target."""
 SCALE_RATE = 6.0
 """The scales of the inputs learn so many times as fast as weights (RealMLP, arXiv:2407.04491, appendix A)."""
@@ -114,12 +114,16 @@ class TableNet(nn.Module):
         self.register_buffer("plain", torch.tensor(layout.plain, dtype=torch.int64), persistent=False)
         self.categories = layout.categories
         self.category_rate = rate
-        waves = config.waves if layout.numbers else 0
-        self.embedding = PeriodicEmbedding(len(layout.numbers), waves, SLOW_RATE * rate) if waves else nn.Identity()
+        dim = config.number_dim
+        self.embedding = (
+            PeriodicEmbedding(len(layout.numbers), config.waves, dim, SLOW_RATE * rate)
+            if layout.numbers and dim > 1
+            else nn.Identity()
+        )
         self.vectors = nn.ParameterList(
             torch.randn(width, config.category_dim) / rate for _, width in layout.categories
         )
-        features = len(layout.numbers) * (1 + waves) + len(layout.plain) + config.category_dim * len(self.vectors)
+        features = len(layout.numbers) * dim + len(layout.plain) + config.category_dim * len(self.vectors)
         self.scale = nn.Parameter(torch.full((config.members, 1, features), 1 / self.scale_rate))
         self.activation = activations[config.activation]()
         sizes = [features, *config.hidden]
@@ -186,8 +190,10 @@ class TableModelConfig(ModelConfig):
     """After every hidden layer."""
     dropout: Dropout = 0.15
     """Share of the hidden values set to zero in training."""
-    waves: Annotated[int, Field(ge=0, le=1000)] = 3
-    """For each number, so many waves of it are inputs, too; their frequencies are learned."""
+    number_dim: Width = 4
+    """Each number becomes a vector of that length: itself, and mixes of waves of it. 1: numbers stay as they are."""
+    waves: Width = 16
+    """How many waves of a number are mixed; their frequencies are learned."""
     max_one_hot: Annotated[int, Field(ge=0)] = 8
     """A category of more inputs than that becomes a learned vector instead of one input for each word."""
     category_dim: Width = 8
