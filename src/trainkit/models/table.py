@@ -19,7 +19,7 @@ from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activa
 from trainkit.models.number_embeddings import PeriodicEmbedding
 from trainkit.registry import register
 
-RATES: Mapping[Kind, float] = {"class": 12.0, "multilabel": 12.0, "number": 20.0}
+RATES: Mapping[Kind, float] = {"class": 8.0, "multilabel": 8.0, "number": 20.0}
 """How many times as fast as `optimizer.lr` says the weights of the layers learn, by the kind of target."""
 SCALE_RATE = 6.0
 """The scales of the inputs learn so many times as fast as weights (RealMLP, arXiv:2407.04491, appendix A)."""
@@ -68,11 +68,11 @@ class Members(nn.Module):
     about as much, whatever its gradient's size: a factor on a parameter is a factor on its learning rate.
     """
 
-    def __init__(self, members: int, inputs: int, outputs: int, *, rate: float, bias: float, std: float = 1.0) -> None:
+    def __init__(self, members: int, inputs: int, outputs: int, *, rate: float, bias: float) -> None:
         super().__init__()
         self.factor = rate / math.sqrt(inputs)
         self.bias_rate = SLOW_RATE * rate
-        self.weight = nn.Parameter(torch.randn(members, inputs, outputs) * (std / rate))
+        self.weight = nn.Parameter(torch.randn(members, inputs, outputs) / rate)
         self.bias = nn.Parameter((2 * torch.rand(members, 1, outputs) - 1) * (bias / self.bias_rate))
 
     def forward(self, inputs: Tensor, gain: float) -> Tensor:
@@ -174,10 +174,10 @@ class TableModelConfig(ModelConfig):
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "data": {"standardize": "robust"},
-        "loader": {"batch_size": 128, "eval_batch_size": 1024},
+        "loader": {"batch_size": 64, "eval_batch_size": 1024},
         "optimizer": {"name": "adamw", "lr": 0.01, "betas": [0.9, 0.95], "weight_decay": 0.16},
         "scheduler": {"name": "coslog"},
-        "train": {"epochs": 40, "min_steps": 200, "eval_every": "20 times"},
+        "train": {"epochs": 30, "min_steps": 250, "eval_every": "20 times"},
         "checkpoint": {"monitor": "val/loss"},
     }
 
