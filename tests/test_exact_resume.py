@@ -35,6 +35,7 @@ SGD = "optimizer={name: sgd, lr: 0.05, momentum: 0.9}"
 PLATEAU = "scheduler={name: plateau, patience: 1, warmup_steps: 3}"
 BF16 = "train.precision=bf16"
 CNN = "model={name: cnn, channels: [8], hidden: [], norm: batch}"
+TABLE = "model={name: table, hidden: [16], members: 3}"
 CLIPPED = "train.clip_norm=0.5"
 NUMBERS = "data={name: diabetes, val: 0.2}"
 
@@ -124,6 +125,7 @@ def test_every_failpoint_of_a_run_is_in_use() -> None:
         (BF16, CNN, CLIPPED, ACCUMULATE),
         (NUMBERS, "loss=huber", ACCUMULATE),
         (NUMBERS, "loss=mse", "data.target_transform=log", WORKERS),
+        (TABLE, "scheduler=coslog", "train.eval_every=5 times", BF16),
     ],
 )
 @pytest.mark.parametrize(
