@@ -19,7 +19,7 @@ from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activa
 from trainkit.models.number_embeddings import PeriodicEmbedding
 from trainkit.registry import register
 
-RATES: Mapping[Kind, float] = {"class": 8.0, "multilabel": 8.0, "number": 20.0}
+RATES: Mapping[Kind, float] = {"class": 8.0, "multilabel": 8.0, "number": 10.0}
 """How many times as fast as `optimizer.lr` says the weights of the layers learn, by the kind of target."""
 SCALE_RATE = 6.0
 """The scales of the inputs learn so many times as fast as weights (RealMLP, arXiv:2407.04491, appendix A)."""
@@ -188,7 +188,7 @@ class TableModelConfig(ModelConfig):
     """Networks that are trained side by side and answer together."""
     activation: Activation = "silu"
     """After every hidden layer."""
-    dropout: Dropout = 0.15
+    dropout: Dropout = 0.1
     """Share of the hidden values set to zero in training."""
     number_dim: Width = 4
     """Each number becomes a vector of that length: itself, and mixes of waves of it. 1: numbers stay as they are."""
