@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -104,3 +105,13 @@ def test_advised_rates_stay_among_the_usual_ones(lr: float, factor: float, other
 
 def test_a_run_without_records_says_nothing() -> None:
     assert diagnose(History((), (), ()), guessing=None, rates=RATES, longer="…") == []
+
+
+def test_a_loss_that_rises_with_the_rate_is_not_unstable() -> None:
+    steps = [(0.5, 1e-2), (1.5, 1e-3), (2.5, 1e-2), (3.5, 1e-4)]
+    losses = [1.0, 0.5, 0.9, 0.4]
+    told = history(losses, [])
+    again = replace(told, steps=tuple(TrainRecord(5, epoch, 1.0, lr, 1.0, 1.0) for epoch, lr in steps))
+    kinds = [verdict.kind for verdict in diagnose(again, guessing=2.0, rates=RATES, longer="")]
+    assert kinds == []
+    assert [one.kind for one in diagnose(told, guessing=2.0, rates=RATES, longer="")] == ["unstable"]

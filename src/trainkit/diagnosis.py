@@ -13,6 +13,8 @@ Kind = Literal["unstable", "over-fitting", "under-fitting", "still improving", "
 
 RISE = 0.1
 """Validation loss that has risen by this share above its lowest is over-fitting, if training loss has fallen."""
+RAISED = 1.2
+"""A rate so many times as high is one that the schedule has raised."""
 JUMP = 0.2
 """A mean training loss of an epoch that is this share above the lowest before it is no noise…"""
 WORTH = 0.02
@@ -60,7 +62,8 @@ class Rates:
 def diagnose(history: History, *, guessing: float | None, rates: Rates, longer: str) -> list[Verdict]:
     """Judge a run by its history.
 
-    - *unstable*: the mean training loss of an epoch is 20 % above the lowest before it, and by 2 % of the first.
+    - *unstable*: the mean training loss of an epoch is 20 % above the lowest before it, and by 2 % of the first, though
+      the schedule has not raised the learning rate in between.
     - *over-fitting since epoch N*: after its lowest value at epoch N the validation loss has risen by 10 % or more, in
       the last two evaluations, and the training loss has fallen in that time.
     - *under-fitting*: the last training loss is above 70 % of what guessing costs, and so is the last validation loss.
@@ -90,8 +93,15 @@ def _jump(history: History) -> str | None:
         lowest = min(losses[:number])
         if losses[number] > (1 + JUMP) * lowest and losses[number] - lowest > WORTH * losses[0]:
             epoch = history.epochs[number].epoch
+            if _rate(history, epoch) > RAISED * _rate(history, history.epochs[losses.index(lowest)].epoch):
+                continue  # a schedule that rises again, as with restarts
             return f": train/loss went from {lowest:.3g} up to {losses[number]:.3g} in epoch {epoch}"
     return None
+
+
+def _rate(history: History, epoch: int) -> float:
+    """The highest learning rate of an epoch, as far as it was recorded."""
+    return max((record.lr for record in history.steps if epoch - 1 < record.epoch <= epoch), default=0.0)
 
 
 def _slower(rates: Rates) -> str:
