@@ -120,9 +120,10 @@ class _Reader:
         self._check_finite(values)
         if forced:
             return Read(column, values, "data.columns says so")
-        zeros = pc.any(pc.starts_with(self.texts, "0")).as_py()
-        if zeros and self._any(r"^0\d+$") and not self._any(r"[^\d]"):
-            return self.category("codes: numbers with leading zeros")
+        if pc.any(pc.starts_with(self.texts, "0")).as_py():
+            there = self.texts.filter(pa.array(~np.isnan(values)))
+            if _any(there, r"^0\d+$") and not _any(there, r"[^\d]"):
+                return self.category("codes: numbers with leading zeros")
         if (found := self._compact_date(values)) is not None:
             return found
         whole = bool(np.all((values == np.floor(values)) | np.isnan(values)))
@@ -266,15 +267,16 @@ class _Reader:
     def category(self, why: str) -> Read:
         return Read(self.as_word, cells.words(self.texts, self.as_word), why)
 
-    def _any(self, pattern: str) -> bool:
-        return bool(pc.any(pc.match_substring_regex(self.texts, pattern)).as_py())
-
     def _check_finite(self, values: Floats) -> None:
         bad: Bools = np.abs(values) > float(np.finfo(np.float32).max)  # infinite ones as well
         if bad.any():
             row = int(bad.argmax())
             text = self.texts[row].as_py()
             raise DataError(f"{self.where(row)}: {self.name}: {text} is too large; at most 3.4e+38")
+
+
+def _any(texts: Texts, pattern: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(texts, pattern)).as_py())
 
 
 def _formats(texts: list[str]) -> list[str]:
