@@ -100,6 +100,7 @@ def symptoms() -> None:
             ["data.size=64", "model.weights=none", "scheduler.warmup_steps=0", "loader.batch_size=4"],
         ),
         ("csv_regression", houses, []),
+        ("csv_table", houses, []),
         ("labels_imbalanced", symptoms, ["loader.batch_size=16"]),
     ],
 )
