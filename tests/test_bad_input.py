@@ -231,7 +231,7 @@ def test_a_config_that_may_not_be_read() -> None:
 
 ADAM = "known: lr, head_lr, weight_decay, decay_bias_and_norm, betas, eps, amsgrad"
 OPTIMIZERS = "known: sgd, adam, adamw, nadam, radam, adamax, rmsprop, adagrad, adadelta, muon"
-MODELS = "known: mlp, cnn, lstm, gru, rnn, sequential, transformer, torchvision, timm"
+MODELS = "known: mlp, cnn, lstm, gru, rnn, sequential, table, transformer, torchvision, timm"
 SECTIONS = "known: name, seed, imports, data, loader, model, loss, metrics, optimizer, scheduler, train, log, checkpoint, sweep"
 PRESETS = "mnist, fashion_mnist, cifar10, cifar100, imagenet, half, auto or none or a mapping"
 NAME = "name: only letters, digits, . _ - (at most 100), got"
@@ -536,8 +536,8 @@ GONE = "no such file or directory"
         ("name: mnist, root: $HOME/x", "", 3, "{here}/$HOME/x/MNIST/raw: no mnist files here; variables in data.root are not expanded; they can also be put there unpacked, or data.root can point to them"),
         ("name: digits", "model: {name: mlp, weights: w.pth}", 2, "cfg.yaml:2:29: model.weights: no file {here}/w.pth; did you mean w.pt?"),
         # Tables
-        (f"{CSV}, path: t.csv", "", 3, "cfg.yaml:1:7: data.task: class, but 902.17, the 'price' of t.csv:12, is in no training row; use data.task=number for numbers"),
-        (f"{CSV}, path: t.csv, task: number", "", 2, "cfg.yaml: loss: 'cross_entropy' needs classes, the targets of the data are numbers (1); use loss=mse, or change data"),
+        (f"{CSV}, path: t.csv, columns: {{rooms: date}}", "", 3, "t.csv:2: rooms: no dates; say what they look like with format"),
+        (f"{CSV}, path: t.csv", "loss: cross_entropy", 2, "cfg.yaml:2:7: loss: 'cross_entropy' needs classes, the targets of the data are numbers (1); use loss=mse, or change data"),
         ("name: csv, path: t.csv, target: prise", "", 3, "t.csv:1: no column 'prise'; did you mean 'price'?; there are: rooms, price"),
         # Batches
         ("name: digits", "loader: {batch_size: 1292}\nmodel: {name: cnn, norm: batch}", 3, "cfg.yaml:2:22: loader.batch_size: 1292 leaves a last batch of 1 sample, which BatchNorm cannot normalise; use loader.drop_last=true or loader.batch_size=1293"),

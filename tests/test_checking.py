@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,48 @@ def test_a_module_that_raises_is_an_error_of_its_config_alone() -> None:
     bad, good = json.loads(warm.run(["check", "bad.yaml", "good.yaml", "--format", "json"]).stdout)
     assert [bad["ok"], good["ok"]] == [False, True]
     assert bad["findings"][0]["message"].startswith("bad.yaml: imports: raised AttributeError: ")
+
+
+TABLE = "data: {name: csv, path: t.csv, target: kind, missing: mean}\nmodel: mlp\n"
+
+
+def write_table(odd: str = "3.5", rows: int = 40) -> None:
+    lines = [f"{n},{n % 7}.5,{'red' if n % 3 else 'blue'},{'cat' if n % 2 else 'dog'}\n" for n in range(rows)]
+    lines[rows // 2] = f'20,"{odd}",red,dog\n'
+    Path("t.csv").write_text("id,size,colour,kind\n" + "".join(lines))
+
+
+def test_a_line_for_every_column_of_a_table() -> None:
+    write_table()
+    Path("my.yaml").write_text(TABLE)
+    ended = warm.run(["check", "my.yaml", "loader.batch_size=4"])
+    assert (ended.code, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[:4] == [
+        "column  what it is                                         missing  different  values             inputs  what the model sees",
+        "id      left out: an id: a number of its own in every row        0         40                          0  nothing",
+        "size    numbers                                                  0          7  0.5 … 6.5               1  the number, standardised",
+        "colour  category: words                                          0          2  red 65%, blue 35%       2  0 or 1 for each of 2 words",
+    ]  # fmt: skip
+    assert ended.stdout.splitlines()[4].startswith("my.yaml: ok (")
+    [plain] = json.loads(warm.run(["check", "my.yaml", "--format", "json"]).stdout)
+    assert [column["name"] for column in plain["columns"]] == ["id", "size", "colour"]
+    assert plain["columns"][1]["becomes"] == "the number, standardised"
+
+
+def test_an_odd_cell_of_a_table_is_found_before_the_training() -> None:
+    write_table("oops")
+    assert checked(TABLE) == [
+        "error[data]: t.csv:22: size: 'oops' is no number as 97.5% of this column are (1 cell in all); mend the file, count it as missing with 'data.na_values=[\"oops\"]', or use data.columns={size: category} (or drop)"
+    ]
+
+
+@pytest.mark.parametrize("odd", ["1,5", "1,500", "1 500", "1'500", "oops", "#DIV/0!", "a, b", "it's"])
+def test_what_the_error_of_a_cell_advises_can_be_typed_in_a_shell(odd: str) -> None:
+    """Where quotes disappear."""
+    write_table(odd)
+    if odd == "1,5":  # what stands before the decimals holds for all numbers
+        Path("t.csv").write_text(Path("t.csv").read_text().replace(".5", ""))
+    [problem] = checked(TABLE)
+    advice = re.search(r"(?:say it|count it as missing) with (.+?)(?: \(|, or | and )", problem)
+    assert advice is not None
+    assert [found for found in checked(TABLE, *shlex.split(advice[1])) if found.startswith("error")] == []

@@ -162,7 +162,7 @@ def test_schema_is_one_of_a_whole_file(run: Run) -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["additionalProperties"] is False
     assert {"data", "model", "extends", "optimizer", "sweep"} <= schema["properties"].keys()
-    assert schema["anyOf"] == [{"required": ["data", "model"]}, {"required": ["extends"]}]
+    assert schema["anyOf"] == [{"required": ["data"]}, {"required": ["extends"]}]
     names, *members = schema["properties"]["optimizer"]["anyOf"]
     assert "adam" in names["enum"]
     assert len(members) == len(names["enum"])

@@ -105,12 +105,12 @@ def test_all_misfits_come_at_once() -> None:
     ]
 
 
-def test_a_section_that_is_not_in_the_file_is_told_without_a_line() -> None:
-    text = "data: {name: synthetic, target: number, size: 2}\nmodel: mlp\n"
-    with pytest.raises(ConfigError) as caught:
-        experiment(text)
-    (problem,) = caught.value.problems
-    assert problem.startswith("cfg.yaml: loss: 'cross_entropy' needs classes")
+@pytest.mark.parametrize(
+    ("target", "loss"), [("class", "cross_entropy"), ("multilabel", "bce_with_logits"), ("number", "mse")]
+)
+def test_a_loss_that_is_not_in_the_file_suits_the_data(target: str, loss: str) -> None:
+    found = experiment(f"data: {{name: synthetic, target: {target}, size: 2}}\nmodel: mlp\n")
+    assert found.to_plain()["loss"]["name"] == loss
 
 
 def test_statistics_that_do_not_fit_the_pictures_are_an_error_of_the_data() -> None:

@@ -10,17 +10,22 @@ import pytest
 from trainkit import checkpoint
 from trainkit.evaluation import evaluate_checkpoint
 from trainkit.experiment import load
+from trainkit.prediction import predict
 from trainkit.run import Result, resume
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SCHEMA_1 = FIXTURES / "checkpoint-schema-1.pt"
 NUMBERS_1 = FIXTURES / "checkpoint-schema-1-regression.pt"
 SCHEMA_2 = FIXTURES / "checkpoint-schema-2.pt"
+TABLE_1 = FIXTURES / "checkpoint-schema-1-table.pt"
 
 
 def test_there_is_one_of_every_schema() -> None:
     names = {path.name for path in SCHEMA_1.parent.glob("*.pt")}
-    assert names == {f"checkpoint-schema-{number}.pt" for number in range(1, checkpoint.SCHEMA + 1)} | {NUMBERS_1.name}
+    assert names == {f"checkpoint-schema-{number}.pt" for number in range(1, checkpoint.SCHEMA + 1)} | {
+        NUMBERS_1.name,
+        TABLE_1.name,
+    }
     assert all(path.stat().st_size < 50_000 for path in SCHEMA_1.parent.glob("*.pt"))
 
 
@@ -90,3 +95,41 @@ def test_numbers_go_on_to_where_their_own_trainkit_took_them(path: Path, loss: f
     }
     stored = load(Path("run/config.yaml")).data.target_transform
     assert stored == ("none" if path is NUMBERS_1 else "auto")
+
+
+@pytest.mark.parametrize(
+    ("split", "loss", "accuracy"),
+    [
+        ("train", 0.7018376986185709, 0.4583333333333333),
+        ("val", 0.6835755705833435, 0.5625),
+        ("test", 0.6958416938781739, 0.6),
+    ],
+)
+def test_a_table_is_evaluated_as_it_was_when_it_was_written(split: str, loss: float, accuracy: float) -> None:
+    """The same rows in the same splits, and the same gaps, words and scales."""
+    shutil.copy(TABLE_1.with_suffix(".csv"), "t.csv")
+    found = evaluate_checkpoint(TABLE_1, split)
+    assert found.notes == []
+    assert found.metrics == {"loss": pytest.approx(loss, abs=1e-6), "accuracy": accuracy}
+
+
+NEW_ROWS = """size,colour,code,note,y,price
+,red,1020,x1,b,25.158
+80,blue,1020,3,b,80.367
+153,,1030,x2,a,87.103
+137,NA,1020,3,a,56.051
+84,blue,1010,3,b,99.868
+"""
+
+
+def test_new_rows_of_a_table_get_the_answers_of_then() -> None:
+    Path("new.csv").write_text(NEW_ROWS + "n/a,blue,1020,3,a,28.603\n")
+    found = [(each.input, *each.answer, max(each.values.values())) for each in predict(TABLE_1, "new.csv")]
+    assert found == [
+        ("new.csv:2", "a", pytest.approx(0.5425584316253662, abs=1e-6)),
+        ("new.csv:3", "a", pytest.approx(0.5633711218833923, abs=1e-6)),
+        ("new.csv:4", "a", pytest.approx(0.5174354910850525, abs=1e-6)),
+        ("new.csv:5", "b", pytest.approx(0.5046537518501282, abs=1e-6)),
+        ("new.csv:6", "a", pytest.approx(0.5299619436264038, abs=1e-6)),
+        ("new.csv:7", "a", pytest.approx(0.5646768808364868, abs=1e-6)),
+    ]

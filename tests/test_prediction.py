@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.conftest import MakeExperiment
 from trainkit.answers import Answers, answers_of
 from trainkit.building import open_data
 from trainkit.data import Split
+from trainkit.data.columns import Column
 from trainkit.data.decoding import PictureSource
 from trainkit.data.transforms import fitted
 from trainkit.errors import CheckpointError, DataError
@@ -54,6 +56,19 @@ def houses(path: str, count: int, colours: str, seed: int) -> None:
         labels = int(size > 100), int(colour == "red")
         lines.append(",".join(map(str, (*shown, draw.choice((1010, 1020)), size / 10, *labels))) + "\n")
     Path(path).write_text("".join(lines))
+
+
+def raw(row: dict[str, str], columns: Sequence[Column]) -> list[float]:
+    """A house as an array has it: numbers in their units, 0 or 1 for each word and for what is missing."""
+    found: list[float] = []
+    for column in columns:
+        text = row[column.name]
+        if column.categories is not None:
+            found += [float(text == word) for word in column.categories]
+            found += [float(text not in column.categories)] * column.other
+        else:
+            found += [column.mean if text == "n/a" else float(text), float(text == "n/a")]
+    return found
 
 
 def evaluated(checkpoint: Path, split: str) -> tuple[Answers, Split]:
@@ -146,7 +161,7 @@ def test_csv_files(make: MakeExperiment, options: dict[str, Any], loss: str) -> 
     features = {"features": ["size", "colour", "postcode"], "categorical": ["postcode"], "missing": "mean"}
     data = {"name": "csv", "path": "train.csv", "test": "test.csv", "val": 10, **features, **options}
     result = train(make(data=data, model={"name": "mlp", "hidden": [8]}, loss=loss))
-    answers, split = evaluated(result.checkpoint, "test")
+    answers, _ = evaluated(result.checkpoint, "test")
     predictions = list(predict(result.checkpoint, "test.csv"))
     check(predictions, answers)
     assert [each.input for each in predictions] == [f"test.csv:{line}" for line in range(2, 32)]
@@ -157,7 +172,8 @@ def test_csv_files(make: MakeExperiment, options: dict[str, Any], loss: str) -> 
         writer.writerows(rows)
     Path("train.csv").unlink()
     check(list(predict(result.checkpoint, "bare.csv")), answers)
-    np.save("raw.npy", split.take(torch.arange(30)).inputs.numpy().astype(">f8"))
+    columns = restore(result.checkpoint).spec.columns
+    np.save("raw.npy", np.array([raw(row, columns) for row in rows], dtype=">f8"))
     check(list(predict(result.checkpoint, "raw.npy")), answers)
 
 
@@ -267,6 +283,7 @@ def test_unfitting_rows_are_told_and_the_others_go_on(make: MakeExperiment) -> N
     words = ["new.csv", "other.csv", "x.png", ".", "no.csv", "x.npy"]
     ended = warm.run(["predict", "--ckpt", str(checkpoint), *words, "--csv"])
     assert ended.stderr.splitlines() == [
+        "warning: fur: 1 new.csv row with values that training never saw ('green')",
         "error: other.csv:1: no column 'weight'; did you mean 'height'?; there are: purrs, height",
         "error: other.csv:1: no column 'fur'; there are: purrs, height",
         f"error: x.png: {array}",

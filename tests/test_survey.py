@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # in a table of columns, a row is a line
 from __future__ import annotations
 
 import json
@@ -143,3 +144,28 @@ def test_data_that_stands_in_is_said_loudly() -> None:
     ended = warm.run(["data", "my.yaml"])
     assert ended.code == 0
     assert ended.stderr.startswith("warning: ON DIGITS, NOT ON THE DATA ASKED FOR: ")
+
+
+def test_the_columns_of_a_table() -> None:
+    rows = [f"{n * n},{'red' if n % 3 else 'blue'},{n % 5 * 10}%,{'cat' if n % 2 else 'dog'}\n" for n in range(60)]
+    Path("t.csv").write_text("id,colour,share,kind\n" + "".join([*rows, "7,red,10%,\n"]))
+    Path("my.yaml").write_text("data: {name: csv, path: t.csv, target: kind}\nmodel: mlp\n")
+    ended = warm.run(["data", "my.yaml"])
+    assert ended.code == 0
+    assert ended.stdout.splitlines()[-4:] == [
+        "column  what it is                                         missing  different  values             inputs  what the model sees",
+        "id      left out: an id: a number of its own in every row        0         61                          0  nothing",
+        "colour  category: words                                          0          2  red 67%, blue 33%       2  0 or 1 for each of 2 words",
+        "share   numbers, each with %                                     0          5  0 … 40                  1  the number, standardised",
+    ]  # fmt: skip
+    assert ended.stderr.splitlines() == [
+        "t.csv: 1 row without kind, left out",
+        "not used: id (an id: a number of its own in every row); data.columns may say otherwise",
+        "read: share (numbers, each with %)",
+    ]
+    plain = json.loads(warm.run(["data", "my.yaml", "--json"]).stdout)
+    assert [(column["name"], column["inputs"]) for column in plain["columns"]] == [
+        ("id", 0),
+        ("colour", 2),
+        ("share", 1),
+    ]

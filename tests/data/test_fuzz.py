@@ -5,6 +5,7 @@ Three hundred examples each, always the same; `HYPOTHESIS_PROFILE=thorough` look
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 from collections.abc import Callable, Sequence
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
+from pyarrow import parquet
+from pydantic import ValidationError
 from torch.utils.data import Dataset
 
 from tests.data.test_own import gives
@@ -70,8 +74,54 @@ def look(open_data: Callable[[], Data]) -> None:
 CELLS = st.one_of(
     st.sampled_from(["", "0", "1", "2.5", "-1", "nan", "inf", "1e300", "1e-320", "1_0", "a", "b", "?", "٣", "²"]),
     st.sampled_from(['"', '""', '"a', "a,b", '"x\ny"', "\r", "\ufeff", "\x1c", "x" * 140_000, "7" * 5000]),
+    st.sampled_from(["yes", "no", "12%", "$3", "1,5", "1.234,5", "007", "NA", "-999", "9007199254740993", "\u22123"]),
+    st.sampled_from(
+        ["2020-01-31", "01/02/2020", "31.1.2020 10:30", "20200131", "0001-01-01T00:00:00+14:00", "9999-12-31"]
+    ),
     st.text(max_size=3),
 )
+
+
+COLUMNS = st.one_of(
+    st.sampled_from(["auto", "number", "flag", "category", "date", "text", "drop"]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "kind": st.sampled_from(["number", "date", "category"]),
+            "decimal": st.sampled_from([".", ","]),
+            "thousands": st.sampled_from(["", ".", "'"]),
+            "na_values": st.just(["b", "0"]),
+            "format": st.sampled_from(["dmy", "ymd", "%d.%m.%Y", "%Q", "x"]),
+        },
+    ),
+)
+
+
+OPTIONS: dict[str, st.SearchStrategy[object]] = {
+    "task": st.sampled_from(["class", "number", "multilabel"]),
+    "missing": st.sampled_from(["error", "mean", "drop"]),
+    "categorical": st.just(["b"]),
+    "test": st.sampled_from([None, 0.5, "table.csv"]),
+    "val": st.sampled_from([0, 1, 0.5]),
+    "stratify": st.booleans(),
+    "standardize": st.sampled_from([True, False, "robust"]),
+    "columns": st.dictionaries(st.sampled_from("abc"), COLUMNS, max_size=2),
+    "features": st.sampled_from([["b"], ["c", "b"], ["b", "b"]]),
+    "ignore": st.just(["b"]),
+    "decimal": st.just(","),
+    "thousands": st.sampled_from([",", ".", " "]),
+    "percent": st.just("fraction"),
+    "na_values": st.sampled_from([["-999"], ["a", "1"], [""]]),
+    "group": st.sampled_from("abc"),
+    "order": st.sampled_from("abc"),
+}
+
+
+@st.composite
+def options_of_tables(draw: st.DrawFn) -> dict[str, object]:
+    """A few: of many two do not go together, or the first one ends it."""
+    keys = draw(st.lists(st.sampled_from(sorted(OPTIONS)), max_size=3, unique=True))
+    return {key: draw(OPTIONS[key]) for key in keys}
 
 
 @given(
@@ -79,23 +129,51 @@ CELLS = st.one_of(
     st.sampled_from(["a,b,c", "a;b;c", "a,b", "a", "a,a", '"a","b\n",c', ""]),
     st.sampled_from([",", ";", "\t", '"', "\n", " "]),
     st.sampled_from(["\n", "\r\n", "\r"]),
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "task": st.sampled_from(["class", "number", "multilabel"]),
-            "missing": st.sampled_from(["error", "mean", "drop"]),
-            "categorical": st.just(["b"]),
-            "test": st.sampled_from([None, 0.5, "table.csv"]),
-            "val": st.sampled_from([0, 1, 0.5]),
-            "stratify": st.booleans(),
-            "standardize": st.booleans(),
-        },
-    ),
+    options_of_tables(),
 )
 def test_tables(rows: list[list[str]], header: str, delimiter: str, end: str, options: dict[str, Any]) -> None:
     text = end.join([header, *(delimiter.join(row) for row in rows)])
     Path("table.csv").write_bytes(text.encode("utf-8", "surrogatepass"))
-    look(lambda: CsvConfig.from_plain({"path": "table.csv", "target": "a", "delimiter": delimiter, **options}).open(0))
+    try:
+        config = CsvConfig.from_plain({"path": "table.csv", "target": "a", "delimiter": delimiter, **options})
+    except ValidationError:  # keys that do not go together
+        return
+    look(lambda: config.open(0))
+
+
+KINDS = st.sampled_from(
+    [
+        ["cat", "dog"], ["1", "0", "3"], ["0.5", "-2", "1e9", "\u22127"], ["yes", "no"], ["TRUE", "f"], ["12%", "3 %"],
+        ["$5", "-$7"], ["2020-01-31", "1969-12-31T23:00Z"], ["31.01.2020", "1.2.20"], ["Jan 3, 2020"], ["20200131"],
+        ["01067", "10115"], ["1,5", "2,5"], ["1.234,5", "7"], ["1 234"], ["w", "x", "y", "z"], ["NA", "None"], ["", "a"],  # noqa: E501
+    ]
+)  # fmt: skip
+
+
+@st.composite
+def columns_of_one_kind(draw: st.DrawFn) -> list[list[str]]:
+    """Four columns of eight rows, each of cells of one kind with a few others among them."""
+    found = []
+    for _ in range(4):
+        some = draw(KINDS)
+        cells = [draw(st.sampled_from(some)) for _ in range(8)]
+        for place in draw(st.lists(st.integers(0, 7), max_size=2)):
+            cells[place] = draw(st.sampled_from(["", "NA", "odd", "7", "?"]))
+        found.append(cells)
+    return found
+
+
+@given(columns_of_one_kind(), options_of_tables())
+def test_tables_that_are_nearly_right(columns: list[list[str]], options: dict[str, Any]) -> None:
+    rows = [";".join(row) for row in zip(*columns, strict=True)]
+    Path("table.csv").write_text("\n".join(["a;b;c;d", *rows]) + "\n")
+    try:
+        config = CsvConfig.from_plain(
+            {"path": "table.csv", "target": "a", "delimiter": ";", "missing": "mean", **options}
+        )
+    except ValidationError:  # keys that do not go together
+        return
+    look(lambda: config.open(0))
 
 
 TABLE = b"a,b,c\n" + b"".join(b"%d,%d,%s\n" % (n % 2, n, b"xyz"[n % 3 :]) for n in range(12))
@@ -105,6 +183,33 @@ TABLE = b"a,b,c\n" + b"".join(b"%d,%d,%s\n" % (n % 2, n, b"xyz"[n % 3 :]) for n 
 def test_damaged_tables(content: bytes) -> None:
     Path("table.csv").write_bytes(content)
     look(lambda: CsvConfig(path="table.csv", target="a", missing="mean").open(0))
+
+
+LINES = b"".join(b'{"a": %d, "b": %d.5, "c": "%s"}\n' % (n % 2, n, b"xyz"[n % 3 :]) for n in range(12))
+
+
+@given(damaged([LINES, LINES.replace(b"\n", b"\r\n")]), st.booleans())
+def test_damaged_lines_of_json(content: bytes, packed: bool) -> None:
+    name = "table.jsonl.gz" if packed else "table.jsonl"
+    Path(name).write_bytes(gzip.compress(content, mtime=0) if packed else content)
+    look(lambda: CsvConfig(path=name, target="a", missing="mean").open(0))
+
+
+PACKED = gzip.compress(TABLE * 5, mtime=0)
+PARQUET = io.BytesIO()
+parquet.write_table(pyarrow.table({"a": [0, 1] * 6, "b": [n / 2 for n in range(12)], "c": list("xyz") * 4}), PARQUET)
+
+
+@given(damaged([PACKED]))
+def test_damaged_packed_tables(content: bytes) -> None:
+    Path("table.csv.gz").write_bytes(content)
+    look(lambda: CsvConfig(path="table.csv.gz", target="a", missing="mean").open(0))
+
+
+@given(damaged([PARQUET.getvalue()]))
+def test_damaged_parquet(content: bytes) -> None:
+    Path("table.parquet").write_bytes(content)
+    look(lambda: CsvConfig(path="table.parquet", target="a", missing="mean").open(0))
 
 
 def draw_pictures() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +220,87 @@ def test_pictures_that_are_not_in_the_list_are_counted() -> None:
 def test_labels_of_thousands_of_digits_are_names() -> None:
     lines = "".join(f"{name} {'7' * (5000 + number)}\n" for number, name in enumerate(NAMES))
     assert len(text(lines).spec.target.names) == 10
+
+
+def names(split: Any) -> list[str]:
+    return [] if split is None else [split.source.names[n] for n in split.index.tolist()]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pictures_of_one_patient_stay_together(seed: int) -> None:
+    """A patient has a picture of a cat and one of a dog."""
+    patients = {name: f"p{number % 5}" for number, name in enumerate(NAMES)}
+    content = "path,label,patient\n" + "".join(f"{name},{name[:3]},{patients[name]}\n" for name in NAMES)
+    Path("labels.csv").write_text(content)
+    plain = {"path": "pets", "file": "labels.csv", "size": 8, "val": 0.25, "test": 0.2, "group": "patient"}
+    data = ImageListConfig.from_plain(plain).build(seed)
+    parts = [{patients[name] for name in names(split)} for split in (data.train, data.val, data.test)]
+    assert [len(part) for part in parts] == [3, 1, 1]
+    assert sizes(data) == (6, 2, 2)
+    assert not (parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2])
+
+
+def test_the_latest_pictures_are_held_out() -> None:
+    days = {name: f"{28 - number:02d}.03.2020" for number, name in enumerate(NAMES)}
+    rows = "".join(f"{name},{name[:3]},{day}\n" for name, day in days.items())
+    data = csv(f"path,label,taken\n{rows}", order="taken", test=0.2, val=0.25)
+    assert sorted(names(data.test)) == sorted(NAMES[:2])
+    assert sorted(names(data.val)) == sorted(NAMES[2:4])
+    assert sorted(names(data.train)) == sorted(NAMES[4:])
+
+
+def test_pictures_that_cannot_be_read_do_not_move_the_order() -> None:
+    cut(f"pets/{NAMES[0]}")
+    rows = "".join(f"{name},{name[:3]},{100 - number}\n" for number, name in enumerate(NAMES))
+    data = csv(f"path,label,taken\n{rows}", order="taken", test=0.2, val=0, on_error="skip")
+    assert names(data.test) == NAMES[1:3]
+    assert names(data.train) == NAMES[3:]
+
+
+def test_groups_within_given_splits() -> None:
+    """Val is taken out of the training pictures, patient by patient; test is what the list says."""
+    parts = ["test" if number % 5 == 4 else "train" for number in range(10)]
+    rows = "".join(
+        f"{name},{name[:3]},{part},p{number % 4}\n"
+        for number, (name, part) in enumerate(zip(NAMES, parts, strict=True))
+    )
+    data = csv(f"path,label,fold,patient\n{rows}", split_column="fold", group="patient", val=0.25)
+    assert sizes(data) == (6, 2, 2)
+    patient = {name: number % 4 for number, name in enumerate(NAMES)}
+    assert not {patient[name] for name in names(data.train)} & {patient[name] for name in names(data.val)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"group": "patent"},
+            "labels.csv:1: no column 'patent'; did you mean 'patient'?; there are: path, label, patient, taken",
+        ),
+        ({"order": "taken"}, "labels.csv:3: no value for 'taken', which data.order goes by"),
+    ],
+)
+def test_keys_that_say_nothing(options: dict[str, Any], message: str) -> None:
+    rows = "".join(f"{name},{name[:3]},p,{'' if number == 1 else number}\n" for number, name in enumerate(NAMES))
+    with pytest.raises(DataError) as error:
+        csv(f"path,label,patient,taken\n{rows}", **options)
+    assert error.value.problems == (message,)
+
+
+@pytest.mark.parametrize("ending", ["tsv", "jsonl"])
+def test_lists_in_other_formats(ending: str) -> None:
+    lines = [f"{name}\t{label}\n" for name, label in EXPECTED.items()]
+    if ending == "jsonl":
+        lines = [f'{{"path": "{name}", "label": "{label}"}}\n' for name, label in EXPECTED.items()]
+    Path(f"list.{ending}").write_text("".join(["path\tlabel\n" if ending == "tsv" else "", *lines]))
+    plain = {"path": "pets", "file": f"list.{ending}", "size": 8, "val": 0, "test": None}
+    assert labels(ImageListConfig.from_plain(plain).build(seed=0)) == EXPECTED
+
+
+def test_dates_that_may_be_either_have_a_way_out() -> None:
+    """What the error advises is a key that there is."""
+    rows = "".join(f"{name},{name[:3]},0{1 + number % 9}/03/2020\n" for number, name in enumerate(NAMES))
+    with pytest.raises(DataError) as error:
+        csv(f"path,label,taken\n{rows}", order="taken")
+    advised = re.findall(r"data\.(\w+)", str(error.value))
+    assert set(advised) <= ImageListConfig.model_fields.keys()

@@ -499,41 +499,45 @@ def shared_with(train: Split, val: Split | None, test: Split | None) -> dict[str
     if type(train.source) is not TensorSource:
         return {name: _same_source(train, split) for name, split in others.items()}
     ours = _identities(train.source, train.index)
-    expected = 2 * (1 - len(ours.unique()) / len(ours))
+    # Where training samples repeat each other, as in tables of a few whole numbers, others repeat them, too.
+    repeats = len(ours) - len(ours.unique())
+    if train.source.inputs.dtype != torch.uint8 and train.source.inputs[0].numel() == 1:
+        repeats = max(repeats, 2)  # of single numbers none may happen to be repeated
+    repeated = 2 * repeats / len(ours)
     found = {}
     for name, split in others.items():
         if type(split.source) is not TensorSource:
             found[name] = _same_source(train, split)
             continue
         common = int(torch.isin(_identities(split.source, split.index), ours).sum())
-        # Where training samples repeat each other, as in tables of a few whole numbers, others repeat them, too.
-        by_chance = expected * len(split) + 3 * math.sqrt(expected * len(split))
-        found[name] = common if common > by_chance or (common and _is_continuous(train)) else 0
+        told = common > _at_most(repeated * len(split))
+        if common and not told:
+            told = common > 1 + _at_most(len(train) * len(split) / _combinations(train))
+        found[name] = common if told else 0
     return found
+
+
+def _at_most(expected: float) -> float:
+    """How many there may be by chance, where so many are expected."""
+    return expected + 3 * math.sqrt(expected)
 
 
 def _same_source(one: Split, other: Split) -> int:
     return len(other) if one.source is not other.source and one.source.digest() == other.source.digest() else 0
 
 
-def _is_continuous(split: Split) -> bool:
-    """Whether equal rows are copies: their numbers of many values have so many combinations that no two would meet."""
+def _combinations(split: Split) -> float:
+    """How many rows could be different ones: the product of the different numbers of the columns with many of them."""
     assert isinstance(split.source, TensorSource)
-    inputs, combinations = split.source.inputs, 1.0
+    inputs = split.source.inputs
     if inputs.ndim != 2 or not inputs.is_floating_point():
-        return False
+        return 1.0
     some = inputs[split.index[:MOST_LOOKED_AT]]
-    for column in some.T:
-        different = len(column.unique())
-        combinations *= different if different > math.sqrt(len(some)) else 1
-        if combinations > MANY * len(split) ** 2:
-            return True
-    return False
+    different = (len(column.unique()) for column in some.T)
+    return math.prod((float(count) for count in different if count > math.sqrt(len(some))), start=1.0)
 
 
 MOST_LOOKED_AT = 2000
-MANY = 100
-"""Combinations for each pair of rows, so that not one pair is expected to be equal by chance."""
 
 
 def _identities(source: TensorSource, index: Tensor) -> Tensor:

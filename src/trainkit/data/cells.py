@@ -38,12 +38,14 @@ def numbers(texts: Texts, column: Column) -> tuple[Floats, Bools]:
     if plain:
         try:
             values = pc.cast(texts, pa.float64()).to_numpy(zero_copy_only=False)
+            if any(re.match(pattern(column), text) for text in column.na_values):
+                values = np.where(missing(texts, column), np.nan, values)
             return _scaled(values, column), np.zeros(len(values), dtype=bool)
         except pa.ArrowInvalid:
             pass
     gone = missing(texts, column)
     good = _mask(pc.match_substring_regex(texts, pattern(column))) & ~gone
-    bare = pc.replace_substring_regex(texts, pattern(column), r"\1\2")
+    bare = pc.replace_substring_regex(texts, pattern(column), r"\1\2\3")
     if column.thousands:
         bare = pc.replace_substring_regex(bare, _separator(column.thousands), "")
     if column.decimal != ".":
@@ -54,12 +56,13 @@ def numbers(texts: Texts, column: Column) -> tuple[Floats, Bools]:
 
 
 def pattern(column: Column) -> str:
-    """What a number looks like in this column, for RE2 and Python: the sign is group 1, the rest group 2."""
+    """What a number looks like in this column, for RE2 and Python: the sign is group 1 or 2, the rest group 3."""
     decimal, group = re.escape(column.decimal), _separator(column.thousands)
     digits = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+|\d+)" if column.thousands else r"\d+"
     body = rf"(?:{digits}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?|(?i:inf(?:inity)?)"
     before, after = re.escape(column.prefix), re.escape(column.suffix)
-    return rf"^([+\-{MINUS}]?){before}{SPACES}?({body}){SPACES}?{after}$"
+    sign = rf"[+\-{MINUS}]"
+    return rf"^(?:({sign}?){before}{SPACES}?|{before}{SPACES}?({sign}))({body}){SPACES}?{after}$"
 
 
 def _separator(thousands: str) -> str:

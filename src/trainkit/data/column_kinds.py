@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from trainkit.data.cells import Bools, Floats
 from trainkit.data.columns import Column, ColumnConfig
 from trainkit.data.table_files import Texts
 from trainkit.errors import DataError
+from trainkit.yamlfile import typed
 
 NA_VALUES = ("", "na", "n/a", "n.a.", "nan", "-nan", "<na>", "#n/a", "#n/a n/a", "#na", "#nv", "null", "none", "nil",
              "?", "-", "--", ".", "\\n", "1.#qnan", "-1.#ind")  # fmt: skip
@@ -28,10 +29,12 @@ KNOWN = 0.5
 """Where fewer rows have a word that is frequent enough for an input of its own, the column is left out."""
 MOST_TEXTS = 50_000
 """Different texts that are looked at one by one."""
+MOST_WHOLE = 2.0**53
+"""Beyond that, float64 has not every whole number."""
 MAX_CATEGORIES = 255
 """Of a column; each is an input. The most frequent ones are kept."""
 ID_NAME = re.compile(
-    r"(?i)(.*[_ .\-])?(id|ids|index|idx|key|uuid|guid|rownames|row|no|nr|unnamed: 0|column_\d+)|.*[a-z]I[dD]"
+    r"(?i:(.*[_ .\-])?(id|ids|index|idx|key|uuid|guid|rownames|row|no|nr|unnamed: 0|column_\d+))|.*[a-z]I[dD]"
 )
 
 
@@ -45,8 +48,10 @@ class Read:
     """Numbers and flags (rows,), dates (rows, 2), or the words."""
     why: str
     """What it was taken for, and why; of one that is left out the reason."""
-    warning: str = ""
-    """What is to be told of it in any case."""
+    texts: Texts = None
+    """Of one that is left out."""
+    warning: tuple[str, str] | None = None
+    """The code and the text of what is probably not meant."""
 
 
 def read(
@@ -57,6 +62,7 @@ def read(
     *,
     needed: bool = False,
     is_target: bool = False,
+    format_key: str = "",
 ) -> Read:
     """Decide what a column is, and read it.
 
@@ -64,6 +70,7 @@ def read(
         where: gives the place of a row.
         needed: nothing is left out, as of the only column to predict from.
         is_target: it is to be predicted, and so needed as well.
+        format_key: what says how dates are written, if it is not `data.columns`.
 
     Raises:
         DataError: hardly anything in it is not a number (or date), so that this is a mistake; or not what was asked.
@@ -76,11 +83,11 @@ def read(
         na_values=tuple(dict.fromkeys((*NA_VALUES, *given))),
     )
     word = Column(name=name, kind="category", na_values=tuple(dict.fromkeys(("", *given))))
-    reader = _Reader(name, texts, asked, where, number, word, is_target)
+    reader = _Reader(name, texts, asked, where, number, word, is_target, format_key)
     needed = needed or is_target
     if asked.kind in ("drop", "text"):
         why = "data.columns says so" if asked.kind == "drop" else "texts are left out for now"
-        return Read(None, texts, why)
+        return Read(None, None, why, texts)
     if asked.kind == "number":
         return reader.number(forced=True) or reader.signed_number() or reader.odd_number(Counter())
     if asked.kind == "flag":
@@ -109,6 +116,7 @@ class _Reader:
     as_number: Column
     as_word: Column
     is_target: bool
+    format_key: str
 
     def number(self, *, forced: bool = False, needed: bool = False) -> Read | None:
         column = self.as_number
@@ -116,25 +124,31 @@ class _Reader:
         if bad.any() or np.isnan(values).all():
             if not bad.any() and forced:
                 raise DataError(f"{self.where(0)}: {self.name}: no number in the whole column")
-            return Read(None, self.texts, "empty") if not bad.any() and not needed else None
+            return Read(None, None, "empty", self.texts) if not bad.any() and not needed else None
         self._check_finite(values)
         if forced:
             return Read(column, values, "data.columns says so")
         if pc.any(pc.starts_with(self.texts, "0")).as_py():
             there = self.texts.filter(pa.array(~np.isnan(values)))
             if _any(there, r"^0\d+$") and not _any(there, r"[^\d]"):
-                return self.category("codes: numbers with leading zeros")
+                return self.words(needed=needed, why="codes: numbers with leading zeros")
         if (found := self._compact_date(values)) is not None:
             return found
         whole = bool(np.all((values == np.floor(values)) | np.isnan(values)))
         counted = whole and len(values) > 2 and bool(np.all(np.diff(values) == 1))
         if whole and not needed and ID_NAME.fullmatch(self.name) and len(np.unique(values)) == len(values) > 2:
-            return Read(None, values, "an id: a number of its own in every row")
-        warning = ""
+            return Read(None, None, "an id: a number of its own in every row", self.texts)
+        warning = None
         if counted and not needed:
             first = ", ".join(f"{value:.12g}" for value in values[:3])
-            warning = f"{self.name} counts the rows ({first} …); if it means nothing, use data.ignore=[{self.name}]"
-        return Read(column, values, "numbers", warning)
+            text = f"{self.name} counts the rows ({first} …); if it means nothing, use data.ignore=[{self.name}]"
+            warning = ("row-number", text)
+        elif np.nanmax(np.abs(values)) >= MOST_WHOLE:
+            before, after = len(pc.unique(self.texts)), len(np.unique(values[~np.isnan(values)]))
+            if after < before - 1:
+                text = f"{self.name}: {before:,} different numbers beyond 2^53 become {after:,} in float64"
+                warning = ("float32", f"{text}; use data.columns={{{self.name}: category}} or drop, if they are names")
+        return Read(column, values, "numbers", warning=warning)
 
     def flag(self, *, forced: bool = False) -> Read | None:
         column = self.as_number.model_copy(update={"kind": "flag"})
@@ -152,15 +166,25 @@ class _Reader:
         different = pc.unique(self.texts.filter(pa.array(~gone)))
         form = self.asked.format
         if not form:
-            candidates = _formats([text.as_py() for text in islice(different, 50)])
+            few = [text.as_py() for text in islice(different, 50)]
+            candidates = _formats(few)
+            known = sum(bool(dates.formats([text])) for text in few)
+            if few and not candidates and known >= MOSTLY * len(few):
+                row = int((~gone).argmax())
+                first = self.texts[row].as_py()
+                raise DataError(
+                    f"{self.where(row)}: {self.name}: dates in several formats, {first!r} and others; "
+                    f"bring them to one, or use data.columns={{{self.name}: category}} (or drop)"
+                )
             if len(candidates) > 1:
                 candidates = dates.formats(different.to_pylist()) or candidates
             if len(candidates) > 1:
                 row = int((~gone).argmax())
-                cell, ways = self.texts[row].as_py(), " or ".join(candidates)
+                cell, form = self.texts[row].as_py(), candidates[0]
+                way = f"data.columns={{{self.name}: {{kind: date, format: {form}}}}}"
+                way = f"{self.format_key}={form}" if self.format_key else way
                 raise DataError(
-                    f"{self.where(row)}: {self.name}: {cell!r} may be {ways}; say which with "
-                    f"data.columns={{{self.name}: {{kind: date, format: {candidates[0]}}}}}"
+                    f"{self.where(row)}: {self.name}: {cell!r} may be {' or '.join(candidates)}; say which with {way}"
                 )
             if not candidates and forced:
                 raise DataError(f"{self.where(0)}: {self.name}: no dates; say what they look like with format")
@@ -193,7 +217,7 @@ class _Reader:
         if len(counted) > MOST_TEXTS:
             counted = counted.slice(0, MOST_TEXTS)
         gone = set(self.as_number.na_values)
-        signs: Counter[tuple[str, str, bool]] = Counter()
+        signs: Counter[Sign] = Counter()
         total = 0
         for text, count in zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True):
             if text.lower() in gone:
@@ -203,38 +227,40 @@ class _Reader:
                 signs[found] += count
         if not signs:
             return None
-        (before, after), most = Counter({
-            pair: sum(count for (one, other, _), count in signs.items() if (one, other) == pair)
-            for pair in {(one, other) for one, other, _ in signs}
-        }).most_common(1)[0]  # fmt: skip
-        plain = signs[before, after, False]
-        if plain == total:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for sign, count in signs.items():
+            pairs[sign.before, sign.after] += count
+        (before, after), most = pairs.most_common(1)[0]
+        plain = sum(
+            count for sign, count in signs.items() if not sign.apart and (sign.before, sign.after) == (before, after)
+        )
+        if plain == total and before != "(":
             factor = 0.01 if after == "%" and self.asked.percent == "fraction" else 1.0
             column = self.as_number.model_copy(update={"prefix": before, "suffix": after, "factor": factor})
             values, bad = cells.numbers(self.texts, column)
             if not bad.any():
                 self._check_finite(values)
-                sign = f"{before}…{after}" if before and after else before or after
-                said = f"numbers, each with {sign}"
+                sign_text = f"{before}…{after}" if before and after else before or after
+                said = f"numbers, each with {sign_text}"
                 return Read(column, values, said + (" (12% is 0.12)" if factor != 1 else ""))
-        sizes = sum(count for (one, other, _), count in signs.items() if not one and other in ("", *MAGNITUDES))
-        if most >= MOSTLY * total or (sizes >= MOSTLY * total and signs.keys() - {("", "", False), ("", "", True)}):
+        clear = sum(count for sign, count in signs.items() if sign.clear)
+        if most >= MOSTLY * total or clear >= MOSTLY * total:
             return self.odd_number(signs)
         return None
 
-    def odd_number(self, signs: Counter[tuple[str, str, bool]]) -> Read:
+    def odd_number(self, signs: Counter[Sign]) -> Read:
         """Raise DataError for the first cell that is not as the others are."""
         gone = cells.missing(self.texts, self.as_number)
-        common = max(signs, key=lambda sign: signs[sign], default=("", "", False))
-        best = self.as_number.model_copy(update={"prefix": common[0], "suffix": common[1]})
+        common = max(signs, key=lambda sign: signs[sign], default=Sign("", "", apart=False, clear=True))
+        best = self.as_number.model_copy(update={"prefix": common.before, "suffix": common.after})
         _, bad = cells.numbers(self.texts, best)
         row = int(bad.argmax())
         cell, count = self.texts[row].as_py(), _of(int(bad.sum()), "cell")
         place = f"{self.where(row)}: {self.name}: {cell!r}"
-        if any(separated for _, _, separated in signs) and (sign := _sign(cell, self.as_number)) and sign[2]:
+        if (sign := _sign(cell, self.as_number)) and sign.apart:
             raise DataError(
                 f"{place} has separators, and what they mean is not guessed ({count} in all); say it with "
-                f"{_separators(cell)} (or for this column alone, in data.columns)"
+                f"{_separators(cell, points=_any(self.texts, POINT))} (or for this column alone, in data.columns)"
             )
         share = 1 - bad.sum() / max(1, (~gone).sum())
         if not signs or share < 0.5:
@@ -246,9 +272,9 @@ class _Reader:
     def _ways_out(self, row: int) -> str:
         cell = self.texts[row].as_py()
         way = "data.task=class" if self.is_target else f"data.columns={{{self.name}: category}} (or drop)"
-        return f"mend the file, count it as missing with data.na_values=[{cell!r}], or use {way}"
+        return f"mend the file, count it as missing with {typed('data.na_values', [cell])}, or use {way}"
 
-    def words(self, *, needed: bool = False) -> Read:
+    def words(self, *, needed: bool = False, why: str = "words") -> Read:
         """Categories; or what says nothing of other rows, which is left out."""
         counted = pc.value_counts(self.texts)
         different = len(counted)
@@ -257,12 +283,19 @@ class _Reader:
         frequent = counts[counts >= least(rows)]
         known = np.sort(frequent)[::-1][:MAX_CATEGORIES].sum() / max(rows, 1)
         if needed or known >= KNOWN or rows < 20:
-            return self.category("words")
-        lengths = pc.utf8_length(counted.field(0))
-        long = pc.mean(lengths).as_py() > 25
-        what = "free text" if long else "an id: a word of its own in nearly every row" if different > 0.9 * rows else (
-            "mostly words that are too rare to learn from")  # fmt: skip
-        return Read(None, self.texts, f"{what} ({different:,} different)")
+            return self.category(why)
+        odd = counted.field(0).filter(
+            pc.invert(pc.match_substring_regex(counted.field(0), cells.pattern(self.as_number)))
+        )
+        if why == "words" and len(odd) <= different / 2:
+            what = f"numbers beside something else, such as {odd[0].as_py()[:20]!r}"
+        elif pc.mean(pc.count_substring(counted.field(0), " ")).as_py() >= 2:
+            what = "free text"
+        elif different > 0.9 * rows:
+            what = "an id: a word of its own in nearly every row"
+        else:
+            what = "mostly words that are too rare to learn from"
+        return Read(None, None, f"{what} ({different:,} different)", self.texts)
 
     def category(self, why: str) -> Read:
         return Read(self.as_word, cells.words(self.texts, self.as_word), why)
@@ -291,37 +324,60 @@ def least(rows: int) -> int:
     return min(10, max(1, rows // 20))
 
 
+POINT = r"^[+-]?\d*\.\d+$"
+ORDINALS = ("st", "nd", "rd", "th")
 MAGNITUDES = ("k", "K", "m", "M", "mn", "b", "B", "bn", "T")
 _CURRENCY = "€$£¥₹₽₩₺₪₫฿"
 _PLAIN = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _SEPARATED = r"\d{1,3}(?:[.,'\u2019 \u00a0\u202f]\d{3})+(?:[.,]\d+)?|\d+,\d+"
 _MINUS = rf"[+\-{cells.MINUS}]?"
 _SIGNED = re.compile(
-    rf"{_MINUS}(?P<before>[{_CURRENCY}#~]|[A-Z]{{1,2}}\$|[A-Z]{{3}}(?= ))?[ \u00a0\u202f]?{_MINUS}"
-    rf"(?:(?P<plain>{_PLAIN})|(?P<apart>{_SEPARATED}))"
-    rf"[ \u00a0\u202f]?(?P<after>[%‰{_CURRENCY}]|°?[A-Za-zµμ]{{1,8}}[²³0-9]?(?:/[A-Za-z]+[²³0-9]?)?)?"
+    rf"{_MINUS}(?P<before>[{_CURRENCY}#~(]|[A-Z]{{1,2}}\$|[A-Z]{{3}}(?= ))?[ \u00a0\u202f]?{_MINUS}"
+    rf"(?P<number>(?:{_PLAIN})|(?:{_SEPARATED}))"
+    rf"(?P<space>[ \u00a0\u202f]?)(?P<after>[%‰{_CURRENCY})]|°?[A-Za-zµμ]{{1,8}}[²³0-9]?(?:/[A-Za-z]+[²³0-9]?)?)?"
 )
 
 
-def _sign(text: str, column: Column) -> tuple[str, str, bool] | None:
-    """What stands before and after the number in a text, and whether it has separators that nobody has explained."""
+class Sign(NamedTuple):
+    """What stands around a number in a text."""
+
+    before: str
+    after: str
+    apart: bool
+    """Whether the number has separators that nobody has explained."""
+    clear: bool
+    """Whether this is a number for sure: not so `12a` and `3rd`."""
+
+
+def _sign(text: str, column: Column) -> Sign | None:
     if (found := _SIGNED.fullmatch(text)) is None:
         return None
     before, after = found["before"] or "", found["after"] or ""
+    if (before == "(") != (after == ")"):
+        return None
     with_sign = column.model_copy(update={"prefix": before, "suffix": after})
-    return before, after, re.match(cells.pattern(with_sign), text) is None
+    clear = not after[:1].isalpha() or bool(found["space"]) or after in MAGNITUDES
+    apart = re.match(cells.pattern(with_sign), text) is None
+    return Sign(before, after, apart, clear and after not in ORDINALS)
 
 
-def _separators(cell: str) -> str:
-    """The keys that would explain the separators of a number."""
-    marks = [letter for letter in cell if letter in ".,'\u2019 \u00a0\u202f"]
+def _separators(cell: str, *, points: bool) -> str:
+    """The keys that would explain the separators of a number.
+
+    Args:
+        points: other numbers have decimals behind a point.
+    """
+    found = _SIGNED.fullmatch(cell)
+    number = re.sub(cells.SPACES, " ", found["number"] if found else cell).replace("\u2019", "'")
+    marks = [letter for letter in number if letter in ".,' "]
     last = marks[-1] if marks else ","
     if len(set(marks)) > 1:
-        return f"data.thousands={marks[0]!r} and data.decimal={last!r}"
-    if last in ".,":
+        return f"{typed('data.thousands', marks[0])} {typed('data.decimal', last)}"
+    if last in ".," and len(marks) == 1 and not (points and last == ","):
         other = "," if last == "." else "."
-        return f"data.decimal={last!r} (with data.thousands={other!r}), or data.thousands={last!r}"
-    return f"data.thousands={last!r}"
+        decimal, groups = typed("data.decimal", last), typed("data.thousands", other)
+        return f"{decimal} (with {groups}), or {typed('data.thousands', last)}"
+    return typed("data.thousands", last)
 
 
 def _of(count: int, what: str) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from trainkit.columns import aligned
 from trainkit.config import Config
+from trainkit.errors import printable
 
 ColumnKind = Literal["number", "flag", "category", "date"]
 DatePart = Literal["year", "month", "day", "weekday", "hour", "days"]
@@ -87,6 +88,15 @@ MOST_COUNTED = 20_000
 """Rows in which the different numbers are counted."""
 
 
+def _date_format(form: str) -> str:
+    if form and form not in ("ymd", "dmy", "mdy") and "%" not in form:
+        raise ValueError(f"format: expected ymd, dmy, mdy, or such as %d.%m.%Y, got {form!r}")
+    return form
+
+
+DateFormat = Annotated[str, Field(max_length=100), AfterValidator(_date_format)]
+
+
 class ColumnConfig(Config):
     """How one column is read, where the guess or the keys of `data` would not do."""
 
@@ -100,8 +110,14 @@ class ColumnConfig(Config):
     """Whether 12% is 12 or 0.12, if not what `data.percent` says."""
     na_values: tuple[str, ...] | None = None
     """Texts that count as missing here, words too; if not what `data.na_values` says."""
-    format: str = Field("", max_length=100)
+    format: DateFormat = ""
     """Of dates: `ymd`, `dmy`, `mdy` with any separators, or a format of Python's strptime such as `%d.%m.%Y`."""
+
+    @model_validator(mode="after")
+    def _one_mark_for_each(self) -> Self:
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError(f"decimal: {self.decimal!r} is thousands as well")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +159,7 @@ def column_lines(columns: Sequence[ColumnFacts]) -> list[str]:
         return []
     titles = ("column", "what it is", "missing", "different", "values", "inputs", "what the model sees")
     rows = [
-        (one.name, one.what, f"{one.missing:,}", one.counted, one.values, str(one.inputs), one.becomes)
+        (printable(one.name), one.what, f"{one.missing:,}", one.counted, one.values, str(one.inputs), one.becomes)
         for one in columns
     ]
     return aligned([titles, *rows], right=(2, 3, 5))

@@ -8,9 +8,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 
-TIME = r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(\.\d+)?)?(?: ?([AaPp])\.?[Mm]\.?)?)?\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?"
+TIME = (
+    r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(\.\d+)?)?(?: ?([AaPp])\.?[Mm]\.?)?"
+    r"\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?)?"
+)
 NUMERIC = re.compile(rf"(\d{{1,4}})([-/.])(\d{{1,2}})\2(\d{{1,4}}){TIME}")
 COMPACT = re.compile(rf"(\d{{4}})()(\d{{2}})(\d{{2}}){TIME}")
+WITH_TIME = re.compile(rf"(.*?){TIME}")
 NAMED = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%d %b %y", "%b %Y", "%B %Y")
 NOTHING = (math.nan, math.nan)
 
@@ -29,8 +33,11 @@ def seconds(text: str, form: str) -> tuple[float, float]:
 
 def _moment(text: str, form: str) -> datetime | None:
     if form == "named":
-        plain = re.sub(r"[,\-./\s]+", " ", text).strip()
-        return next(filter(None, (_strptime(plain, each) for each in NAMED)), None)
+        if (parted := WITH_TIME.fullmatch(text)) is None:
+            return None
+        plain = re.sub(r"[,\-./\s]+", " ", parted[1]).strip()
+        day = next(filter(None, (_strptime(plain, each) for each in NAMED)), None)
+        return day and _at(day, *parted.groups()[1:])
     if form not in (*ORDERS, "compact"):
         return _strptime(text, form)
     found = (COMPACT if form == "compact" else NUMERIC).fullmatch(text)
@@ -54,7 +61,9 @@ def _at(day: datetime, hour: str, minute: str, second: str, fraction: str, half:
         day += timedelta(seconds=float(fraction or 0))
     if zone:
         sign = -1 if zone[0] == "-" else 1
-        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:])) if zone[0] in "+-" else timedelta()
+        offset = (
+            timedelta(hours=int(zone[1:3]), minutes=int(zone[3:].lstrip(":") or 0)) if zone[0] in "+-" else timedelta()
+        )
         day = day.replace(tzinfo=timezone(sign * offset))
     return day
 

@@ -34,8 +34,13 @@ PARTS: dict[DatePart, Callable[[Floats, Floats], Floats]] = {
 
 def _date(wall: Floats, unit: str) -> Any:
     """Units since 1970."""
-    whole = np.nan_to_num(wall).astype("M8[s]").astype(f"M8[{unit}]")
-    return np.where(np.isnan(wall), np.nan, whole.astype(np.int64)) if unit != "M" else whole.astype(np.int64)
+    return np.nan_to_num(wall).astype("M8[s]").astype(f"M8[{unit}]").astype(np.int64)
+
+
+def _parts(values: Any, parts: Iterable[DatePart]) -> dict[DatePart, Floats]:
+    """Of dates, shape (rows, 2): NaN where there is none."""
+    wall, utc = values.T
+    return {part: np.where(np.isnan(wall), np.nan, PARTS[part](wall, utc)) for part in parts}
 
 
 class Parsed(NamedTuple):
@@ -73,8 +78,8 @@ def fitted(column: Column, values: Any, rows: Rows, standardize: Standardize) ->
         seen = values[rows][~np.isnan(values[rows])]
         return column.model_copy(update={"mean": float(seen.mean()) if len(seen) else 0.5, "marked": marked})
     if column.kind == "date":
-        made = {part: make(*values[rows].T) for part, make in PARTS.items()}
-        parts = tuple(part for part, one in made.items() if np.nanmax(one) > np.nanmin(one)) or ("days",)
+        made = _parts(values[rows], PARTS)
+        parts = tuple(part for part, one in made.items() if _differ(one)) or ("days",)
         centers, scales = zip(*(_center(made[part], standardize) for part in parts), strict=True)
         return column.model_copy(
             update={
@@ -83,7 +88,7 @@ def fitted(column: Column, values: Any, rows: Rows, standardize: Standardize) ->
                 "clip": standardize == "robust",
                 "center": centers,
                 "scale": scales,
-                "mean": float(np.nanmean(made["days"])),
+                "mean": _center(made["days"], True)[0],
             }
         )
     center, scale = _center(values[rows], standardize)
@@ -91,6 +96,11 @@ def fitted(column: Column, values: Any, rows: Rows, standardize: Standardize) ->
     if standardize:
         update |= {"center": (center,), "scale": (scale,), "clip": standardize == "robust"}
     return column.model_copy(update=update)
+
+
+def _differ(values: Floats) -> bool:
+    seen = values[~np.isnan(values)]
+    return len(seen) > 0 and bool(seen.max() > seen.min())
 
 
 def _center(values: Floats, standardize: Standardize) -> tuple[float, float]:
@@ -127,8 +137,7 @@ def encode(column: Column, values: Any, out: NDArray[np.float32]) -> None:
         return
     missing = gaps(values, column)
     if column.kind == "date":
-        made = [PARTS[part](values[:, 0], values[:, 1]) for part in column.parts]
-        fill = column.center
+        made, fill = list(_parts(values, column.parts).values()), column.center
     else:
         made, fill = [values], (column.mean,)
     for place, one in enumerate(made):

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from trainkit.data.base import Data
-from trainkit.data.columns import ColumnConfig
+from trainkit.data.columns import ColumnConfig, DateFormat
 from trainkit.data.decoding import PictureSource
 from trainkit.data.paths import expanded, no_file, told, unreadable
 from trainkit.data.pictures import ENDINGS, PARTS, Notes, Part, PicturesConfig, find_pictures, first_ten
@@ -197,6 +197,8 @@ class ImageListConfig(PictureListConfig):
     """A column such as the patient: all pictures with the same value are in the same split."""
     order: str | None = None
     """A column such as the date: val and test are the latest pictures, so that no future is in the training."""
+    order_format: DateFormat = ""
+    """How dates in `order` are written: `ymd`, `dmy`, `mdy`, or a format of Python's strptime such as `%d.%m.%Y`."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """What stands between the fields of a CSV file; by default a comma, in files called .tsv a tab."""
 
@@ -234,5 +236,6 @@ class ImageListConfig(PictureListConfig):
             return split_keys.groups(table.columns[self.group].take(numbers))
         if self.order:
             texts = table.columns[self.order]
-            return split_keys.ranks(self.order, texts, ColumnConfig(), table.where, np.array(numbers, dtype=np.int64))
+            asked, rows = ColumnConfig(format=self.order_format), np.array(numbers, dtype=np.int64)
+            return split_keys.ranks(self.order, texts, asked, table.where, rows, "data.order_format")
         return Keys()

@@ -24,13 +24,25 @@ def groups(texts: Texts) -> Keys:
     return Keys(groups=torch.from_numpy(np.where(alone, -1 - np.arange(len(codes)), codes)))
 
 
-def ranks(name: str, texts: Texts, asked: ColumnConfig, where: Callable[[int], str], rows: NDArray[np.int64]) -> Keys:
+def ranks(
+    name: str,
+    texts: Texts,
+    asked: ColumnConfig,
+    where: Callable[[int], str],
+    rows: NDArray[np.int64],
+    format_key: str = "",
+) -> Keys:
     """The order of some rows by numbers, dates, or else by letters.
+
+    Args:
+        format_key: as of `column_kinds.read`.
 
     Raises:
         DataError: one has no value, or dates cannot be read.
     """
-    one = column_kinds.read(name, texts, asked, where, needed=True)
+    if asked.kind in ("drop", "text"):  # of no use to the model, but to this
+        asked = asked.model_copy(update={"kind": "auto"})
+    one = column_kinds.read(name, texts, asked, where, needed=True, format_key=format_key)
     assert one.column is not None
     if (gap := encoding.gaps(one.values, one.column)[rows]).any():
         raise DataError(f"{where(int(rows[gap.argmax()]))}: no value for {name!r}, which data.order goes by")

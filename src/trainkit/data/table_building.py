@@ -120,7 +120,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
         notes += _left_out(reads)
     else:
         others = [name for name in found.columns if name not in used and name not in config.targets]
-        reads |= {name: Read(None, found.columns[name], "not used in training") for name in others}
+        reads |= {name: Read(None, None, "not used in training", found.columns[name]) for name in others}
         facts = tuple(facts_of(reads, columns))
     parts = {"train": table.at(train.numpy())} if like else {}
     parts |= {"val": table.at(val.numpy()), "test": table.at(test.numpy()) if held is None else held}
@@ -128,6 +128,9 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     spec = DataSpec(shape=(sum(column.width for column in columns),), target=target.spec, columns=tuple(columns))
     if like is not None:
         spec = spec.model_copy(update={"mean": like.mean, "std": like.std})
+    if (key := config.group or config.order) and (config.val and not len(val)) and (held is None and not len(test)):
+        text = f"{found.name}: all rows have the same {key!r}, so that there is nothing to hold out"
+        notes.append(NoteRecord(text, "warning"))
     source = table.encoded(columns)
     tested = Split(source, test)
     if held is not None:
@@ -149,7 +152,8 @@ def _divided(config: TableConfig, table: Table, kind: Kind, seed: int, *, apart:
     if config.rules != 1 and kind != "class":
         config = config.model_copy(update={"stratify": False})
     fraction = 0.0 if apart or isinstance(config.test, str) else config.test or 0.0
-    test, rest = hold_out(places, fraction, labels=table.targets if config.stratify else None, keys=table.keys)
+    labels = table.targets if kind == "class" and config.stratify else None
+    test, rest = hold_out(places, fraction, labels=labels, keys=table.keys)
     train, val = config.divide(places, seed, rest, keys=table.keys)
     return train.index, val.index if val else torch.zeros(0, dtype=torch.int64), test.index
 
@@ -283,7 +287,7 @@ def _reads(config: TableConfig, found: Cells, like: DataSpec | None) -> dict[str
             raise DataError(*(f"{found.name}: no column {name!r}, which the model was trained on" for name in lacking))
         return _parsed(found, {column.name: Read(column, None, "as in training") for column in like.columns})
     apart = {*config.targets, *config.ignore, config.group}
-    names = list(config.features or (name for name in found.columns if name not in apart))
+    names = list(dict.fromkeys(config.features or (name for name in found.columns if name not in apart)))
     if not names:
         raise DataError(f"{found.name}:1: no column beside {', '.join(config.targets)} to predict from")
     reads: dict[str, Read] = {}
@@ -291,7 +295,9 @@ def _reads(config: TableConfig, found: Cells, like: DataSpec | None) -> dict[str
     for name in names:
         try:
             needed = config.features is not None or len(names) == 1
-            texts = found.columns.pop(name) if config.order != name else found.columns[name]  # not to keep all twice
+            texts = found.columns[name]
+            if config.rules != 1 and name not in (config.group, config.order):
+                del found.columns[name]  # not to keep all twice
             reads[name] = column_kinds.read(name, texts, config.asked(name), found.where, needed=needed)
         except DataError as error:
             problems += error.problems

@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainkit.data import encoding
+from trainkit.data import cells, encoding
 from trainkit.data.base import TargetSpec
-from trainkit.data.column_kinds import Read
+from trainkit.data.column_kinds import NA_VALUES, Read
 from trainkit.data.columns import MOST_COUNTED, Column, ColumnFacts
-from trainkit.errors import Suspicion
+from trainkit.errors import Suspicion, printable
 
+NOTHING = Column(name="", na_values=NA_VALUES)
 SHOWN = 3
 """Of the words of a column, the most frequent ones."""
 FEW = 3
@@ -34,7 +35,9 @@ def facts_of(reads: Mapping[str, Read], columns: Sequence[Column]) -> Iterator[C
     for name, one in reads.items():
         column = fitted.get(name)
         if column is None or one.column is None:
-            yield ColumnFacts(name, "left out", one.why, 0, _different(one.values), "", 0, "nothing")
+            gaps = cells.missing(one.texts, NOTHING)
+            there = one.texts.filter(pa.array(~gaps))
+            yield ColumnFacts(name, "left out", one.why, int(gaps.sum()), _different(there), "", 0, "nothing")
             continue
         gone = encoding.gaps(one.values, column)
         yield ColumnFacts(
@@ -55,7 +58,9 @@ def _range(values: Any, column: Column) -> str:
         counted = pc.value_counts(values)
         order = pc.array_sort_indices(pc.negate(counted.field(1)))[:SHOWN]
         named = zip(counted.field(0).take(order).to_pylist(), counted.field(1).take(order).to_pylist(), strict=True)
-        return ", ".join(f"{word[:20] or '(missing)'} {count / len(values):.0%}" for word, count in named)
+        return ", ".join(f"{printable(word[:20]) or '(missing)'} {count / len(values):.0%}" for word, count in named)
+    if np.isnan(values).all():
+        return ""
     if column.kind == "flag":
         return f"yes {np.nanmean(values):.0%}"
     if column.kind == "date":
@@ -94,20 +99,32 @@ def oddities(
             text = f"classes with hardly a row can be neither learned nor measured: {', '.join(rare[:SHOWN])}"
             more = f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else ""
             yield Suspicion("rare-class", f"{file}: {text}{more}; find more of them, join them, or take them out")
+    constant: list[str] = []
     for column in columns:
         name, one = column.name, values[column.name]
         if warning := reads[name].warning:
-            yield Suspicion("row-number", f"{file}: {warning}")
-        if column.kind != "category":
-            seen = (one if one.ndim == 1 else one[:, 1])[rows]
-            if not np.nanmax(seen, initial=-np.inf) > np.nanmin(seen, initial=np.inf):
-                yield Suspicion("constant-column", f"{file}: {name} is the same in all training rows; it says nothing")
-                continue
-            if column.kind == "number" and column.center:
-                yield from _lost(column, seen, file)
+            yield Suspicion(warning[0], f"{file}: {warning[1]}")
+        if _is_constant(column, one, rows):
+            constant.append(name)
+            continue
+        if column.kind == "number" and column.center:
+            yield from _lost(column, one[rows], file)
         if len(rows) >= ENOUGH and _gives_away(column, one, rows, wanted, target):
             text = f"{name} alone tells {' and '.join(target.names) if target.kind == 'number' else 'the class'}"
             yield Suspicion("gives-away", f"{file}: {text}; if it is not known beforehand, use data.ignore=[{name}]")
+
+    if constant:
+        more = f" and {len(constant) - SHOWN} more" if len(constant) > SHOWN else ""
+        verb, it = ("is", "it says") if len(constant) == 1 else ("are", "they say")
+        text = f"{', '.join(constant[:SHOWN])}{more} {verb} the same in all training rows; {it} nothing"
+        yield Suspicion("constant-column", f"{file}: {text}")
+
+
+def _is_constant(column: Column, values: Any, rows: NDArray[np.int64]) -> bool:
+    if column.categories is not None:
+        return len(column.categories) + len(column.rare) < 2
+    seen = (values if values.ndim == 1 else values[:, 1])[rows]
+    return not np.nanmax(seen, initial=-np.inf) > np.nanmin(seen, initial=np.inf)
 
 
 def _lost(column: Column, seen: Any, file: str) -> Iterator[Suspicion]:

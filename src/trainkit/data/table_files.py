@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,8 @@ from trainkit.data.paths import expanded, file_at, unreadable
 from trainkit.errors import DataError, did_you_mean
 
 BLOCK_BYTES = 1 << 20
+LONGEST = 1 << 30
+"""Letters of one cell."""
 Texts = Any
 """A pyarrow.StringArray: the texts of a column, without spaces around them, none of them null."""
 
@@ -101,7 +104,10 @@ def _matching(name: str, key: str) -> list[str]:
     if not any(letter in name for letter in "*?[") or expanded(name).exists():
         return [name]
     path = expanded(name)
-    found = sorted(map(str, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+    try:
+        found = sorted(map(str, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+    except ValueError as error:
+        raise DataError(f"data.{key}: {name}: {str(error).lower()}") from None
     if not found:
         raise DataError(f"data.{key}: {name}: no file matches")
     return found
@@ -113,7 +119,7 @@ def _read_one(name: str, needed: Iterable[str], key: str, delimiter: str | None)
     try:
         if kind in ("parquet", "pq"):
             columns, part = _parquet(name, path)
-        elif kind in ("jsonl", "ndjson"):
+        elif kind in ("jsonl", "ndjson", "json"):
             columns, part = _json_lines(name, path)
         else:
             columns, part = _csv(name, path, delimiter or ("\t" if kind in ("tsv", "tab") else ","))
@@ -121,6 +127,8 @@ def _read_one(name: str, needed: Iterable[str], key: str, delimiter: str | None)
         raise unreadable(key, path, error) from None
     except EOFError:
         raise DataError(f"{name}: cut short") from None
+    except zlib.error as error:
+        raise DataError(f"{name}: damaged ({error})") from None
     _check_names(name, list(columns), needed)
     return columns, part
 
@@ -132,21 +140,28 @@ def _opened(path: Path) -> BinaryIO:
 def _csv(name: str, path: Path, delimiter: str) -> tuple[dict[str, Texts], Part]:
     # pyarrow parses fast, but takes what has no end for a field, and errors without their lines; where something is
     # odd, Python's reader finds the line.
-    quotes, spaces = _scan(name, path)
-    if quotes % 2:  # an opening quote without a closing one
+    try:
+        parse_options = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    except ValueError:
+        raise DataError(f"data.delimiter: expected one ASCII character, got {delimiter!r}") from None
+    looks_right, spaces = _scan(name, path, delimiter)
+    if not looks_right:
         _look_for_damage(name, path, delimiter)
     try:
         with _opened(path) as file:
             table = arrow_csv.read_csv(
                 file,
                 read_options=arrow_csv.ReadOptions(autogenerate_column_names=True, block_size=4 * BLOCK_BYTES),
-                parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                parse_options=parse_options,
                 convert_options=arrow_csv.ConvertOptions(
                     column_types=_all_text(name, path, delimiter), strings_can_be_null=False, check_utf8=False
                 ),
             )
     except pa.ArrowInvalid as error:
-        _look_for_damage(name, path, delimiter)
+        if not _look_for_damage(name, path, delimiter):
+            none = pa.array([], pa.string())
+            header = next(_fields(name, path, delimiter))[1]
+            return {title.strip(): none for title in header}, Part(name, 0, lambda: np.zeros(0, dtype=np.int64))
         raise DataError(f"{name}: {str(error).strip().partition(chr(10))[0]}") from None
     header = [str(column[0].as_py()).strip() for column in table.columns]
     header = [title or f"column_{number}" for number, title in enumerate(header, 1)]
@@ -171,14 +186,20 @@ def _all_text(name: str, path: Path, delimiter: str) -> dict[str, Any]:
     return {f"f{number}": pa.string() for number in range(len(first))}
 
 
-def _scan(name: str, path: Path) -> tuple[int, bool]:
-    """Make sure that a file is text in UTF-8. Gives the number of its quotes, and whether there is a space in it."""
+def _scan(name: str, path: Path, delimiter: str = ",") -> tuple[bool, bool]:
+    """Make sure that a file is text in UTF-8.
+
+    Gives whether its quotes are where quotes should be, as far as can be counted, and whether there is a space in it.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    quotes, lines, before = 0, 1, b""
-    any_space = False
+    borders = (b"\n", b"\r", delimiter.encode())
+    quotes = opening = closing = doubled = 0
+    lines, before, last, any_space = 1, b"", b"", False
     with _opened(path) as file:
         while True:
             block = file.read(BLOCK_BYTES)
+            if not last and block.startswith(b"PK\x03\x04"):
+                raise DataError(f"{name}: a workbook or another archive, no text; save it as CSV")
             try:
                 decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
@@ -189,15 +210,24 @@ def _scan(name: str, path: Path) -> tuple[int, bool]:
                 line = lines + block.count(b"\n", 0, place)
                 raise DataError(f"{name}:{line}: a NUL character; this is no text, or not UTF-8")
             if not block:
-                return quotes, any_space
+                closing += last == b'"'
+                inner = quotes - opening - closing
+                return opening == closing and 0 <= inner <= 2 * doubled and inner % 2 == 0, any_space
             any_space = any_space or b" " in block or b"\t" in block
-            quotes += block.count(b'"')
+            if b'"' in block or last == b'"':
+                quotes += block.count(b'"')
+                whole = (last or b"\n") + block  # with what stands on either side of the border
+                opening += sum(whole.count(one + b'"') for one in borders)
+                closing += sum(whole.count(b'"' + one) for one in borders)
+                doubled += whole.count(b'""')
+            last = block[-1:]
             lines += block.count(b"\n")
             before = decoder.getstate()[0]
 
 
 def _fields(name: str, path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not blank as Python reads them, each with the line on which it ends."""
+    limit = csv.field_size_limit(LONGEST)
     with io.TextIOWrapper(_opened(path), "utf-8-sig", newline="") as lines:
         try:
             reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -209,21 +239,33 @@ def _fields(name: str, path: Path, delimiter: str) -> Iterator[tuple[int, list[s
                     yield reader.line_num, fields
         except csv.Error as error:
             raise DataError(f"{name}:{reader.line_num}: {error}") from None
+        finally:
+            csv.field_size_limit(limit)
 
 
-def _look_for_damage(name: str, path: Path, delimiter: str) -> None:
-    """Raise DataError for the first row that has another number of fields than the header, or cannot be read."""
+def _look_for_damage(name: str, path: Path, delimiter: str) -> int:
+    """Count the rows below the header.
+
+    Raises:
+        DataError: one has another number of fields than the header, or cannot be read.
+    """
     rows = _fields(name, path, delimiter)
     header = next(rows, (1, []))[1]
     if header:
         _check_header(name, [title.strip() for title in header])
-    counted = [(line, len(fields)) for line, fields in rows]
-    wrong = [(line, count) for line, count in counted if count != len(header)]
+    counted = [(line, len(fields), not fields[-1]) for line, fields in rows]
+    wrong = [(line, count) for line, count, _ in counted if count != len(header)]
     if wrong:
         line, count = wrong[0]
-        unnamed = len(wrong) == len(counted) and {count for _, count in wrong} == {len(header) + 1}
-        hint = "; all rows have one more: name the first column in the header" if unnamed else ""
+        hint = ""
+        if separator := next((other for other in ";\t|" if len(header) == 1 and other in header[0]), None):
+            hint = f"; is {separator!r} the data.delimiter?"
+        elif {count for _, count, _ in counted} == {len(header) + 1}:
+            hint = "; all rows have one more: name the first column in the header"
+            if all(is_empty for _, _, is_empty in counted):
+                hint = "; all rows end with a separator: let the header, too"
         raise DataError(f"{name}:{line}: {count} fields, the header has {len(header)}{hint}")
+    return len(counted)
 
 
 def _lines(name: str, path: Path, delimiter: str) -> NDArray[np.int64]:
@@ -240,8 +282,16 @@ def _json_lines(name: str, path: Path) -> tuple[dict[str, Texts], Part]:
                 continue
             try:
                 row = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
+                if "\\u" in line:
+                    json.dumps(row, ensure_ascii=False).encode()  # half a character is none
             except (ValueError, RecursionError):
+                if path.suffix == ".json":
+                    raise DataError(
+                        f"{name}: not one object on each line; write such a file, and call it .jsonl"
+                    ) from None
                 raise DataError(f"{name}:{number}: not JSON; expected one object on each line") from None
+            if isinstance(row, list) and path.suffix == ".json":
+                raise DataError(f"{name}: a list; write one object on each line, and call it .jsonl")
             if not isinstance(row, dict):
                 raise DataError(f"{name}:{number}: expected an object, got {line.strip()[:40]!r}")
             if nested := next((key for key, value in row.items() if isinstance(value, dict | list)), None):
@@ -267,6 +317,8 @@ def _parquet(name: str, path: Path) -> tuple[dict[str, Texts], Part]:
         table = parquet.read_table(path)
     except pa.ArrowInvalid as error:
         raise DataError(f"{name}: not a Parquet file, or damaged ({str(error).partition('.')[0]})") from None
+    if not table.column_names:
+        raise DataError(f"{name}: no columns")
     columns = {}
     for title, column in zip(table.column_names, table.columns, strict=True):
         try:

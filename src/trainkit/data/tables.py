@@ -35,8 +35,8 @@ class TableConfig(DataConfig):
     columns: dict[ColumnName, Asked | ColumnConfig] = {}
     """What a column is, where the guess is wrong: `number`, `flag`, `category`, `date`, `text`, `drop`, or a mapping
     with `kind` and how it is written."""
-    decimal: Literal[".", ","] = "."
-    """What stands before the decimals of all numbers."""
+    decimal: Literal[".", ","] | None = None
+    """What stands before the decimals of all numbers; by default a point, or a comma where a point is `thousands`."""
     thousands: Literal[",", ".", " ", "'", ""] = ""
     """What separates groups of three digits."""
     percent: Literal["number", "fraction"] = "number"
@@ -81,6 +81,10 @@ class TableConfig(DataConfig):
             raise ValueError(f"features: {both[0]!r} is the target")
         if both := [name for name in self.targets if name in self.ignore]:
             raise ValueError(f"ignore: {both[0]!r} is the target")
+        if both := [name for name in self.features or () if name in self.ignore]:
+            raise ValueError(f"ignore: {both[0]!r} is among features")
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError(f"decimal: {self.decimal!r} is thousands as well")
         if self.task in ("class", "auto") and len(self.targets) > 1:
             raise ValueError("several target columns are for task=number or task=multilabel")
         if self.group and self.order:
@@ -94,10 +98,11 @@ class TableConfig(DataConfig):
         """How a column is to be read, with the keys that hold for all."""
         given = self.columns.get(column, "category" if column in self.categorical else "auto")
         config = ColumnConfig(kind=given) if isinstance(given, str) else given
+        thousands = self.thousands if config.thousands is None else config.thousands
         return ColumnConfig(
             kind=config.kind,
-            decimal=config.decimal or self.decimal,
-            thousands=self.thousands if config.thousands is None else config.thousands,
+            decimal=config.decimal or self.decimal or ("," if thousands == "." else "."),
+            thousands=thousands,
             percent=config.percent or self.percent,
             na_values=self.na_values if config.na_values is None else config.na_values,
             format=config.format,
