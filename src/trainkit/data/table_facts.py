@@ -104,6 +104,9 @@ def oddities(
         name, one = column.name, values[column.name]
         if warning := reads[name].warning:
             yield Suspicion(warning[0], f"{file}: {warning[1]}")
+        if column.other and not column.categories:
+            text = f"{name}: none of its words is in enough rows for an input of its own; it says nothing"
+            yield Suspicion("constant-column", f"{file}: {text}")
         if _is_constant(column, one, rows):
             constant.append(name)
             continue
