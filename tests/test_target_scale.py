@@ -512,7 +512,7 @@ def test_numbers_of_a_dataset_of_ones_own() -> None:
 def table(labels: list[str]) -> list[tuple[str, str]]:
     lines = [f"{number},{label}" for number, label in enumerate(labels * 8)]
     Path("a.csv").write_text("\n".join(["x,y", *lines]) + "\n")
-    data = {"name": "csv", "path": "a.csv", "target": "y"}
+    data = {"name": "csv", "path": "a.csv", "target": "y", "task": "class"}
     return suspicions(data=data, loss="cross_entropy", metrics=["accuracy"])
 
 

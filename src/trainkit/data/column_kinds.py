@@ -128,13 +128,13 @@ class _Reader:
         self._check_finite(values)
         if forced:
             return Read(column, values, "data.columns says so")
-        if pc.any(pc.starts_with(self.texts, "0")).as_py():
+        whole = bool(np.all((values == np.floor(values)) | np.isnan(values)))
+        if whole and pc.any(pc.starts_with(self.texts, "0")).as_py():
             there = self.texts.filter(pa.array(~np.isnan(values)))
             if _any(there, r"^0\d+$") and not _any(there, r"[^\d]"):
                 return self.words(needed=needed, why="codes: numbers with leading zeros")
         if (found := self._compact_date(values)) is not None:
             return found
-        whole = bool(np.all((values == np.floor(values)) | np.isnan(values)))
         counted = whole and len(values) > 2 and bool(np.all(np.diff(values) == 1))
         if whole and not needed and ID_NAME.fullmatch(self.name) and len(np.unique(values)) == len(values) > 2:
             return Read(None, None, "an id: a number of its own in every row", self.texts)

@@ -10,8 +10,6 @@ from trainkit.data.base import Data, DataConfig, DataSpec, Kind
 from trainkit.data.columns import Asked, ColumnConfig
 from trainkit.registry import register
 
-ColumnName = str
-
 
 @register("data")
 class TableConfig(DataConfig):
@@ -32,7 +30,7 @@ class TableConfig(DataConfig):
     """Columns that are not to be used."""
     categorical: tuple[str, ...] = ()
     """Columns of numbers that are names, such as a postcode: short for `columns` of kind `category`."""
-    columns: dict[ColumnName, Asked | ColumnConfig] = {}
+    columns: dict[str, Asked | ColumnConfig] = {}
     """What a column is, where the guess is wrong: `number`, `flag`, `category`, `date`, `text`, `drop`, or a mapping
     with `kind` and how it is written."""
     decimal: Literal[".", ","] | None = None
