@@ -98,3 +98,10 @@ def test_architectures_of_others(arch: str, make: MakeExperiment) -> None:
     found = summarize(make(data=data, model={"name": "torchvision", "arch": arch}))
     assert found.parameters == {"resnet18": 11_181_642, "vgg16": 134_301_514}[arch]
     assert sum(layer.parameters for layer in found.layers) == found.parameters
+
+
+def test_a_loss_that_the_config_leaves_to_the_data() -> None:
+    Path("t.csv").write_text("size,price\n" + "".join(f"{n * n % 97},{n}.5\n" for n in range(40)))
+    Path("my.yaml").write_text("data: {name: csv, path: t.csv, target: price}\nmodel: {name: mlp, hidden: [4]}\n")
+    found = summarize(load(Path("my.yaml")))
+    assert found.parameters == 4 * 1 + 4 + 4 + 1

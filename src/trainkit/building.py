@@ -69,6 +69,18 @@ def agreed(experiment: ExperimentConfig, data: Data) -> Data:
     return replace(data, spec=spec, notes=(*data.notes, note))
 
 
+def sketch_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data]:
+    """The data for a look at an experiment, made up where its config tells what it is, and the experiment with what it
+    leaves to the data.
+
+    Raises:
+        DataError: it has to be read, and is missing or damaged.
+    """
+    data = experiment.data.sketch(experiment.seed)
+    experiment = experiment.suited(data.spec)
+    return experiment, agreed(experiment, data)
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """An experiment with its data, ready to be built."""

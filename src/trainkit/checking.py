@@ -13,7 +13,7 @@ import torch
 
 from trainkit import device as devices
 from trainkit import grid, merging, rundir
-from trainkit.building import agreed, build, warnings
+from trainkit.building import build, sketch_data, warnings
 from trainkit.data import Data
 from trainkit.errors import ConfigError, DataError, Suspicion, TrainkitError, and_more, printable
 from trainkit.experiment import ExperimentConfig, parse, place
@@ -76,9 +76,7 @@ def check(path: Path, overrides: list[str], look: Callable[[Data], object] = lam
     with _noting(findings, "device", node):
         device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
     with _noting(findings, "data", node):
-        data = experiment.data.sketch(experiment.seed)
-        experiment = experiment.suited(data.spec)
-        data = agreed(experiment, data)
+        experiment, data = sketch_data(experiment)
         look(data)
         with _noting(findings, "model", node):
             findings += [

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainkit import device as devices
-from trainkit.building import agreed, build
+from trainkit.building import build, sketch_data
 from trainkit.columns import aligned
 from trainkit.data import Data
 from trainkit.experiment import ExperimentConfig
@@ -76,7 +76,7 @@ def summarize(experiment: ExperimentConfig) -> Summary:
     Raises:
         ConfigError, DataError: it cannot be built.
     """
-    data = agreed(experiment, experiment.data.sketch(experiment.seed))
+    experiment, data = sketch_data(experiment)
     parts, _ = build(experiment.with_precision("fp32"), data, devices.select("cpu"))
     return summary(parts, data, experiment.loader.batch_size)
 
