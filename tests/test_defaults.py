@@ -79,3 +79,7 @@ def test_data_is_asked_only_for_what_it_has() -> None:
     assert filled({"data": {"name": "digits"}, "model": "mlp"})["data"] == {"name": "digits", "val": 0.2}
     assert "data" not in filled({"model": "mlp"})
     assert "loader" not in filled({"data": TABLE, "model": "mlp"})
+
+
+def test_data_by_its_name_alone_is_scaled_as_the_model_wants_it() -> None:
+    assert filled({"data": "wine"})["data"] == {"name": "wine", "standardize": "robust"}

@@ -27,7 +27,7 @@ def filled(plain: Mapping[str, Any]) -> dict[str, Any]:
         if section == "data":
             wanted = {key: value for key, value in wanted.items() if data and key in data.model_fields}
         if wanted:
-            filled[section] = _under(filled.get(section), wanted)
+            filled[section] = _under(filled.get(section, {}), wanted)
     return filled
 
 
@@ -39,10 +39,7 @@ def _class(family: str, given: object) -> type[Config] | None:
 
 def _under(given: object, wanted: Mapping[str, Any]) -> object:
     """Defaults below what is given; a component with another name is given as a whole."""
-    if given is None:
-        return dict(wanted)
-    if isinstance(given, str):
-        return dict(wanted) if given == wanted.get("name") else given
-    if not isinstance(given, Mapping) or given.get("name", wanted.get("name")) != wanted.get("name"):
-        return given if "name" in wanted or not isinstance(given, Mapping) else {**wanted, **given}
-    return {**wanted, **given}
+    keys = {"name": given} if isinstance(given, str) else given
+    if not isinstance(keys, Mapping) or keys.get("name", wanted.get("name")) != wanted.get("name", keys.get("name")):
+        return given
+    return {**wanted, **keys}
