@@ -169,3 +169,8 @@ def printable(text: str) -> str:
 
 def _plain(word: str) -> str:
     return word.lower().lstrip("-").replace("-", "_")
+
+
+def counted(count: int, what: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{count:,} {what}{'s' * int(count != 1)}"

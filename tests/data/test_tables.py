@@ -311,7 +311,7 @@ def test_numbers_that_stand_for_nothing() -> None:
     assert float(data.train.targets.min()) == 1.5
     assert data.spec.columns[0].marked
     assert notes(data) == [
-        "info: animals.csv: 12 rows without y, left out",
+        "warning: animals.csv: 12 rows without y, left out",
         "info: animals.csv: gaps: a 12; numbers get the training rows' mean and a mark, words a category",
     ]
 
@@ -351,11 +351,11 @@ def test_rows_without_a_target_are_left_out_on_their_own_account() -> None:
     text = "species,a\ncat,1\n,2\ndog,3\n,\ncat,5\n"
     data = read(text, standardize=False)
     assert inputs(data.train) == [[1], [3], [5]]
-    assert notes(data) == ["info: animals.csv: 2 rows without species, left out"]
+    assert notes(data) == ["warning: animals.csv: 2 rows without species, left out"]
     numbers_ = read("species,a\n1.5,1\nNA,2\n3.5,3\n?,4\n2.5,7\n", standardize=False)
     assert (inputs(numbers_.train), notes(numbers_)) == (
         [[1], [3], [7]],
-        ["info: animals.csv: 2 rows without species, left out"],
+        ["warning: animals.csv: 2 rows without species, left out"],
     )
 
 
@@ -364,7 +364,7 @@ def test_gaps_in_the_target_beside_gaps_in_a_column() -> None:
     rows = "".join(f"{n if n % 3 else ''},{n if n % 2 else ''}.\n".replace(",.", ",") for n in range(300))
     data = read(f"species,a\n{rows}", missing="mean", task="number")
     assert len(data.train) == 200
-    assert notes(data)[0] == "info: animals.csv: 100 rows without species, left out"
+    assert notes(data)[0] == "warning: animals.csv: 100 rows without species, left out"
 
 
 def test_a_class_none_and_a_country_na_are_values() -> None:
@@ -450,6 +450,7 @@ def test_all_columns_are_told_at_once() -> None:
     [
         ({"features": ["species"]}, "features: 'species' is the target"),
         ({"ignore": ["species"]}, "ignore: 'species' is the target"),
+        ({"columns": {"species": "drop"}}, "columns: 'species' is the target; it cannot be left out"),
         ({"group": "colour", "order": "weight"}, "group or order, not both: which split the rest of a group is in could not be said"),
         ({"columns": {"weight": "words"}}, "columns"),
         ({"columns": {"weight": {"kin": "date"}}}, "columns"),

@@ -17,7 +17,7 @@ from trainkit.data import cells, dates
 from trainkit.data.cells import Bools, Floats
 from trainkit.data.columns import Column, ColumnConfig
 from trainkit.data.table_files import Texts
-from trainkit.errors import DataError
+from trainkit.errors import DataError, counted
 from trainkit.yamlfile import typed
 
 NA_VALUES = ("", "na", "n/a", "n.a.", "nan", "-nan", "<na>", "#n/a", "#n/a n/a", "#na", "#nv", "null", "none", "nil",
@@ -27,6 +27,8 @@ MOSTLY = 0.9
 """A column with so large a share of numbers, or of dates, is one of numbers with a mistake in it."""
 KNOWN = 0.5
 """Where fewer rows have a word that is frequent enough for an input of its own, the column is left out."""
+GLANCE = 100
+"""Rows of which mostly one tells that a column is none of numbers, or of flags."""
 MOST_TEXTS = 50_000
 """Different texts that are looked at one by one."""
 MOST_WHOLE = 2.0**53
@@ -120,6 +122,8 @@ class _Reader:
 
     def number(self, *, forced: bool = False, needed: bool = False) -> Read | None:
         column = self.as_number
+        if cells.numbers(self.texts[:GLANCE], column)[1].any():
+            return None
         values, bad = cells.numbers(self.texts, column)
         if bad.any() or np.isnan(values).all():
             if not bad.any() and forced:
@@ -152,6 +156,8 @@ class _Reader:
 
     def flag(self, *, forced: bool = False) -> Read | None:
         column = self.as_number.model_copy(update={"kind": "flag"})
+        if not forced and cells.flags(self.texts[:GLANCE], column)[1].any():
+            return None
         values, bad = cells.flags(self.texts, column)
         if forced and bad.any():
             row = int(bad.argmax())
@@ -199,7 +205,7 @@ class _Reader:
             row = int(bad.argmax())
             raise DataError(
                 f"{self.where(row)}: {self.name}: {self.texts[row].as_py()!r} is no date in the format {form} of the "
-                f"others ({_of(int(bad.sum()), 'cell')} in all); {self._ways_out(row)}"
+                f"others ({counted(int(bad.sum()), 'cell')} in all); {self._ways_out(row)}"
             )
         return Read(column, values, f"dates ({form})")
 
@@ -255,7 +261,7 @@ class _Reader:
         best = self.as_number.model_copy(update={"prefix": common.before, "suffix": common.after})
         _, bad = cells.numbers(self.texts, best)
         row = int(bad.argmax())
-        cell, count = self.texts[row].as_py(), _of(int(bad.sum()), "cell")
+        cell, count = self.texts[row].as_py(), counted(int(bad.sum()), "cell")
         place = f"{self.where(row)}: {self.name}: {cell!r}"
         if (sign := _sign(cell, self.as_number)) and sign.apart:
             raise DataError(
@@ -378,7 +384,3 @@ def _separators(cell: str, *, points: bool) -> str:
         decimal, groups = typed("data.decimal", last), typed("data.thousands", other)
         return f"{decimal} (with {groups}), or {typed('data.thousands', last)}"
     return typed("data.thousands", last)
-
-
-def _of(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"

@@ -14,6 +14,8 @@ TIME = (
 )
 NUMERIC = re.compile(rf"(\d{{1,4}})([-/.])(\d{{1,2}})\2(\d{{1,4}}){TIME}")
 COMPACT = re.compile(rf"(\d{{4}})()(\d{{2}})(\d{{2}}){TIME}")
+MONTH = re.compile(r"\d{4}-\d{2}")
+WEEKDAY = re.compile(r"^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? +", re.IGNORECASE)
 WITH_TIME = re.compile(rf"(.*?){TIME}")
 NAMED = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%d %b %y", "%b %Y", "%B %Y")
 NOTHING = (math.nan, math.nan)
@@ -33,13 +35,15 @@ def seconds(text: str, form: str) -> tuple[float, float]:
 
 def _moment(text: str, form: str) -> datetime | None:
     if form == "named":
-        if (parted := WITH_TIME.fullmatch(text)) is None:
+        if (parted := WITH_TIME.fullmatch(WEEKDAY.sub("", text, count=1))) is None:
             return None
         plain = re.sub(r"[,\-./\s]+", " ", parted[1]).strip()
         day = next(filter(None, (_strptime(plain, each) for each in NAMED)), None)
         return day and _at(day, *parted.groups()[1:])
     if form not in (*ORDERS, "compact"):
         return _strptime(text, form)
+    if MONTH.fullmatch(text) and form in ("iso", "ymd"):
+        text += "-01"
     found = (COMPACT if form == "compact" else NUMERIC).fullmatch(text)
     if found is None:
         return None

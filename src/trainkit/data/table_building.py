@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from itertools import accumulate
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +25,7 @@ from trainkit.data.splitting import Keys
 from trainkit.data.table_facts import facts_of, oddities
 from trainkit.data.table_files import Cells, Texts
 from trainkit.data.tables import TableConfig
-from trainkit.errors import DataError, Suspicion
+from trainkit.errors import DataError, Suspicion, counted
 from trainkit.records import NoteRecord
 from trainkit.seeding import permutation
 
@@ -37,6 +39,7 @@ UNNAMED = 5
 """Columns in a message, of which more are only counted."""
 
 Rows = NDArray[np.int64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,13 @@ class Table:
 
     def encoded(self, columns: Sequence[Column]) -> TensorSource:
         """What the model sees of them, in float32."""
-        inputs = np.zeros((len(self), sum(column.width for column in columns)), dtype=np.float32)
-        start = 0
-        for column in columns:
+        *starts, width = accumulate((column.width for column in columns), initial=0)
+        inputs = np.zeros((len(self), width), dtype=np.float32)
+
+        def encode(column: Column, start: int) -> None:
             encoding.encode(column, self.values[column.name], inputs[:, start : start + column.width])
-            start += column.width
+
+        _at_once(encode, columns, starts)
         return TensorSource(torch.from_numpy(inputs), self.targets)
 
 
@@ -131,6 +136,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     if (key := config.group or config.order) and (config.val and not len(val)) and (held is None and not len(test)):
         text = f"{found.name}: all rows have the same {key!r}, so that there is nothing to hold out"
         notes.append(NoteRecord(text, "warning"))
+    pa.default_memory_pool().release_unused()
     source = table.encoded(columns)
     tested = Split(source, test)
     if held is not None:
@@ -290,20 +296,27 @@ def _reads(config: TableConfig, found: Cells, like: DataSpec | None) -> dict[str
     names = list(dict.fromkeys(config.features or (name for name in found.columns if name not in apart)))
     if not names:
         raise DataError(f"{found.name}:1: no column beside {', '.join(config.targets)} to predict from")
-    reads: dict[str, Read] = {}
-    problems: list[str] = []
-    for name in names:
+    needed = config.features is not None or len(names) == 1
+
+    def read(name: str) -> Read | DataError:
+        texts = found.columns[name]
+        if config.rules != 1 and name not in (config.group, config.order):
+            del found.columns[name]  # not to keep all twice
         try:
-            needed = config.features is not None or len(names) == 1
-            texts = found.columns[name]
-            if config.rules != 1 and name not in (config.group, config.order):
-                del found.columns[name]  # not to keep all twice
-            reads[name] = column_kinds.read(name, texts, config.asked(name), found.where, needed=needed)
+            return column_kinds.read(name, texts, config.asked(name), found.where, needed=needed)
         except DataError as error:
-            problems += error.problems
-    if problems:
+            return error
+
+    tried = dict(zip(names, _at_once(read, names), strict=True))
+    if problems := [problem for one in tried.values() if isinstance(one, DataError) for problem in one.problems]:
         raise DataError(*problems)
-    return reads
+    return {name: one for name, one in tried.items() if isinstance(one, Read)}
+
+
+def _at_once(work: Callable[..., T], *of: Sequence[Any]) -> list[T]:
+    """Work on columns, each in a thread of its own: pyarrow and NumPy do not hold the interpreter."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(work, *of))
 
 
 def _parsed(found: Cells, used: Mapping[str, Read]) -> dict[str, Read]:
@@ -340,9 +353,9 @@ def _table(
 ) -> Table:
     """The rows that are used: those with a target, and without gaps where these are not allowed."""
     kept = ~target.gone
-    if target.gone.any():
-        named = " or ".join(config.targets)
-        notes.append(NoteRecord(f"{found.name}: {_of(target.gone.sum(), 'row')} without {named}, left out"))
+    if lost := int(target.gone.sum()):
+        text = f"{found.name}: {counted(lost, 'row')} without {' or '.join(config.targets)}, left out"
+        notes.append(NoteRecord(text, "warning" if lost > len(found) / 10 else "info"))
     gaps = {name: encoding.gaps(one.values, one.column) & kept for name, one in used.items() if one.column}
     if config.rules == 1 and config.missing == "drop":  # words that look missing were, too
         first = Column(name="", na_values=FIRST_NA_VALUES)
@@ -381,7 +394,7 @@ def _gaps_told(found: Cells, gaps: Mapping[str, Bools], kept: Bools) -> list[str
     way = f"use data.missing=mean (drop would leave {int(left.sum()):,} of {int(kept.sum()):,} rows), or mend the file"
     return [
         f"{found.where(int(gap.argmax()))}: no value for {name!r}"
-        + (f", as in {_of(gap.sum() - 1, 'more row')}" if gap.sum() > 1 else "")
+        + (f", as in {counted(gap.sum() - 1, 'more row')}" if gap.sum() > 1 else "")
         + f"; {way}"
         for name, gap in gaps.items()
     ]
@@ -445,8 +458,3 @@ def unseen_text(column: str, counted: Mapping[str, int], examples: Sequence[str]
 
 def _taken(values: Any, rows: Rows) -> Any:
     return values[rows] if isinstance(values, np.ndarray) else values.take(pa.array(rows))
-
-
-def _of(count: int, what: str) -> str:
-    count = int(count)  # NumPy's would not multiply
-    return f"{count:,} {what}{'s' * (count != 1)}"

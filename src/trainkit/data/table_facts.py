@@ -16,7 +16,7 @@ from trainkit.data import cells, encoding
 from trainkit.data.base import TargetSpec
 from trainkit.data.column_kinds import NA_VALUES, Read
 from trainkit.data.columns import MOST_COUNTED, Column, ColumnFacts
-from trainkit.errors import Suspicion, printable
+from trainkit.errors import Suspicion, counted, printable
 
 NOTHING = Column(name="", na_values=NA_VALUES)
 SHOWN = 3
@@ -73,7 +73,7 @@ def _becomes(column: Column) -> str:
     mark = " and a mark where it is missing" if column.marked else ""
     if column.categories is not None:
         rest = f", and one for {len(column.rare):,} rare ones" if column.rare else ""
-        return f"0 or 1 for each of {len(column.categories)} words{rest}"
+        return f"0 or 1 for each of {counted(len(column.categories), 'word')}{rest}"
     if column.kind == "date":
         return ", ".join(column.parts) + mark
     if column.kind == "flag":
@@ -147,23 +147,35 @@ def _lost(column: Column, seen: Any, file: str) -> Iterator[Suspicion]:
 
 
 def _gives_away(column: Column, values: Any, rows: NDArray[np.int64], wanted: Any, target: TargetSpec) -> bool:
-    if target.kind == "multilabel":
+    if target.kind == "multilabel" or (target.kind == "number" and column.kind == "category"):
         return False
     if column.kind == "category":
-        codes = pc.dictionary_encode(values.take(pa.array(rows))).indices.to_numpy(zero_copy_only=False)
+        seen = values.take(pa.array(rows))
     else:
         seen = (values if values.ndim == 1 else values[:, 1])[rows]
         if np.isnan(seen).any():
             return False
+        different = len(np.unique(seen[:MOST_COUNTED]))
         if target.kind == "number":
-            return bool(
-                len(np.unique(seen[:MOST_COUNTED])) > 2
-                and any(abs(np.corrcoef(seen, each)[0, 1]) > 0.9999 for each in wanted.T if np.ptp(each) > 0)
+            return different > 2 and any(
+                abs(np.corrcoef(seen, each)[0, 1]) > 0.9999 for each in wanted.T if np.ptp(each) > 0
             )
-        if len(np.unique(seen[:MOST_COUNTED])) > len(seen[:MOST_COUNTED]) / 2:
+        if different > len(seen[:MOST_COUNTED]) / 2:
             return False  # there are too many for a look at each
-        codes = np.unique(seen, return_inverse=True)[1]
-    if target.kind == "number" or codes.max() + 1 > len(rows) / 4:
+    # In most columns a few rows say no, which is quicker.
+    if not all(_decides(_codes(seen[:count]), wanted[:count]) for count in (ENOUGH, MOST_COUNTED)):
         return False
-    pairs = len(np.unique(np.stack([codes, wanted]), axis=1)[0])
-    return int(codes.max()) > 0 and pairs == codes.max() + 1 and len(np.unique(wanted)) > 1
+    codes = _codes(seen)
+    return 1 < codes.max() + 1 <= len(rows) / 4 and len(np.unique(wanted)) > 1 and _decides(codes, wanted)
+
+
+def _codes(values: Any) -> NDArray[np.int64]:
+    """A number from 0 on for each of the different values."""
+    if isinstance(values, np.ndarray):
+        return np.unique(values, return_inverse=True)[1]
+    return np.asarray(pc.dictionary_encode(values).indices, dtype=np.int64)
+
+
+def _decides(codes: NDArray[np.int64], classes: NDArray[np.int64]) -> bool:
+    """Whether equal values always stand beside equal classes."""
+    return len(np.unique(codes * (classes.max() + 1) + classes)) == int(codes.max()) + 1

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
 from trainkit.data.paths import expanded, file_at, unreadable
-from trainkit.errors import DataError, did_you_mean
+from trainkit.errors import DataError, counted, did_you_mean
 
 BLOCK_BYTES = 1 << 20
 LONGEST = 1 << 30
@@ -151,7 +151,9 @@ def _csv(name: str, path: Path, delimiter: str) -> tuple[dict[str, Texts], Part]
         with _opened(path) as file:
             table = arrow_csv.read_csv(
                 file,
-                read_options=arrow_csv.ReadOptions(autogenerate_column_names=True, block_size=4 * BLOCK_BYTES),
+                read_options=arrow_csv.ReadOptions(
+                    autogenerate_column_names=True, block_size=4 * BLOCK_BYTES, use_threads=False
+                ),
                 parse_options=parse_options,
                 convert_options=arrow_csv.ConvertOptions(
                     column_types=_all_text(name, path, delimiter), strings_can_be_null=False, check_utf8=False
@@ -253,19 +255,19 @@ def _look_for_damage(name: str, path: Path, delimiter: str) -> int:
     header = next(rows, (1, []))[1]
     if header:
         _check_header(name, [title.strip() for title in header])
-    counted = [(line, len(fields), not fields[-1]) for line, fields in rows]
-    wrong = [(line, count) for line, count, _ in counted if count != len(header)]
+    sizes = [(line, len(fields), not fields[-1]) for line, fields in rows]
+    wrong = [(line, count) for line, count, _ in sizes if count != len(header)]
     if wrong:
         line, count = wrong[0]
         hint = ""
         if separator := next((other for other in ";\t|" if len(header) == 1 and other in header[0]), None):
             hint = f"; is {separator!r} the data.delimiter?"
-        elif {count for _, count, _ in counted} == {len(header) + 1}:
+        elif {count for _, count, _ in sizes} == {len(header) + 1}:
             hint = "; all rows have one more: name the first column in the header"
-            if all(is_empty for _, _, is_empty in counted):
+            if all(is_empty for _, _, is_empty in sizes):
                 hint = "; all rows end with a separator: let the header, too"
-        raise DataError(f"{name}:{line}: {count} fields, the header has {len(header)}{hint}")
-    return len(counted)
+        raise DataError(f"{name}:{line}: {counted(count, 'field')}, the header has {len(header)}{hint}")
+    return len(sizes)
 
 
 def _lines(name: str, path: Path, delimiter: str) -> NDArray[np.int64]:

@@ -79,6 +79,8 @@ class TableConfig(DataConfig):
             raise ValueError(f"features: {both[0]!r} is the target")
         if both := [name for name in self.targets if name in self.ignore]:
             raise ValueError(f"ignore: {both[0]!r} is the target")
+        if both := [name for name in self.targets if self.asked(name).kind in ("drop", "text")]:
+            raise ValueError(f"columns: {both[0]!r} is the target; it cannot be left out")
         if both := [name for name in self.features or () if name in self.ignore]:
             raise ValueError(f"ignore: {both[0]!r} is among features")
         if self.decimal is not None and self.decimal == self.thousands:
