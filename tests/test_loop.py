@@ -20,7 +20,8 @@ from trainkit.data import Batch
 from trainkit.device import Precision
 from trainkit.errors import DivergedError
 from trainkit.experiment import ExperimentConfig
-from trainkit.loop import Parts, Plan, due, evaluate, evaluating, fit, train_steps
+from trainkit.loop import Parts, Plan, due, evaluate, fit, train_steps
+from trainkit.probe import evaluating
 from trainkit.progress import Progress
 from trainkit.records import EpochRecord, Record, TrainRecord
 from trainkit.run import train

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.conftest import equal
 from trainkit.errors import ConfigError
-from trainkit.weights import fit, freeze_backbone, head_of, misfits, read
+from trainkit.weights import fit, freeze_backbone, heads_of, misfits, read
 
 
 def network(width: int = 3, num_outputs: int = 2, bias: bool = True) -> nn.Sequential:
@@ -22,15 +22,15 @@ def network(width: int = 3, num_outputs: int = 2, bias: bool = True) -> nn.Seque
 @pytest.mark.parametrize(
     ("model", "head"),
     [
-        (network(), "3"),
-        (nn.Linear(2, 2), ""),
-        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv1d(2, 2, 1), nn.Flatten()), "2"),
-        (nn.Sequential(nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1)), nn.LayerNorm(1)), "0.1"),
-        (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3)), None),
+        (network(), ("3",)),
+        (nn.Linear(2, 2), ("",)),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv1d(2, 2, 1), nn.Flatten()), ("2",)),
+        (nn.Sequential(nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1)), nn.LayerNorm(1)), ("0.1",)),
+        (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3)), ()),
     ],
 )
-def test_the_head_is_the_last_linear_or_convolutional_layer(model: nn.Module, head: str | None) -> None:
-    assert head_of(model) == head
+def test_the_head_is_the_last_linear_or_convolutional_layer(model: nn.Module, head: tuple[str, ...]) -> None:
+    assert heads_of(model) == head
 
 
 STATE = network().state_dict()
@@ -113,13 +113,13 @@ def test_at_most_five_keys_of_a_kind_are_listed() -> None:
     assert misfits(state, state) == []
 
 
-def test_a_head_of_the_same_size_is_loaded() -> None:
+def test_a_heads_of_the_same_size_is_loaded() -> None:
     model = network()
     assert fit(model, STATE, "w.pt") == []
     assert equal(model.state_dict(), dict(STATE))
 
 
-def test_a_head_of_another_size_begins_anew_as_a_whole() -> None:
+def test_a_heads_of_another_size_begins_anew_as_a_whole() -> None:
     model = network(num_outputs=7)
     head = {key: value.clone() for key, value in model.state_dict().items() if key.startswith("3.")}
     assert fit(model, STATE, "w.pt") == [

@@ -13,6 +13,7 @@ from torch.nn import functional
 from trainkit.data import Batch, TargetSpec
 from trainkit.data.loading import Loader
 from trainkit.drawing import Tile
+from trainkit.errors import ConfigError
 from trainkit.loop import EvalParts, evaluate
 from trainkit.losses import Outcome
 from trainkit.metrics import decisions, squared_error
@@ -22,7 +23,11 @@ from trainkit.per_class import class_names
 def answers_of(
     parts: EvalParts, loader: Loader, target: TargetSpec, stop: Callable[[], bool] = lambda: False
 ) -> Answers | None:
-    """What the model says of all samples of a loader, in their order: one pass. None when `stop` asks in between."""
+    """What the model says of all samples of a loader, in their order: one pass. None when `stop` asks in between.
+
+    Raises:
+        ConfigError: what the loss calls outputs are no answers.
+    """
     outputs: list[Tensor] = []
     targets: list[Tensor] = []
 
@@ -32,7 +37,10 @@ def answers_of(
 
     if evaluate(parts, loader, stop, watch) is None:
         return None
-    return Answers(torch.cat(outputs), torch.cat(targets), target)
+    said = torch.cat(outputs)
+    if said.ndim != 2 or not target.answered_by(said.shape[1]):
+        raise ConfigError(f"the outputs {tuple(said.shape)} are not one for each {target.kind}")
+    return Answers(said, torch.cat(targets), target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
 from trainkit import device as devices
-from trainkit import probe, seeding
+from trainkit import probe, registry, seeding
 from trainkit.data import Data, DataSpec
 from trainkit.data.transforms import ImageDataConfig, preparation
 from trainkit.device import Precision
 from trainkit.ema import Ema
 from trainkit.errors import ConfigError, DataError, Suspicion, and_more
 from trainkit.experiment import ExperimentConfig, check, metrics_of, monitored, steps_of
-from trainkit.loop import EvalParts, Parts, Plan, evaluating
+from trainkit.loop import EvalParts, Parts, Plan
+from trainkit.losses import Outcome
 from trainkit.models.vision import LibraryModelConfig
+from trainkit.probe import evaluating
 from trainkit.records import NoteRecord
 from trainkit.schedulers import StaircaseConfig
 
@@ -122,7 +123,7 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
     seeding.seed_global(seeding.derive(experiment.seed, "init"))
     model, notes = experiment.model.create(spec, num_outputs)
     model = model.to(device)
-    _check_outputs(model, spec, num_outputs, device)
+    dtype = _check_outputs(model, spec, num_outputs, device)
     if spec.image:
         model = model.to(memory_format=torch.channels_last)
     augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
@@ -132,7 +133,7 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
         metrics={
             metric.label: metric.build(spec.target, num_outputs, device) for metric in metrics_of(experiment, spec)
         },
-        prepare=preparation(spec, augment, experiment.seed, device),
+        prepare=preparation(spec, augment, experiment.seed, device, dtype),
         precision=Precision(experiment.train.precision, device),
         device=device,
         notes=tuple(notes),
@@ -173,6 +174,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
         raise ConfigError("model: has no parameters to train; are its layers in a plain list? use nn.ModuleList")
     if not data.spec.image and not bool(_first_inputs(data, common).isfinite().all()):
         raise DataError("data: among the first inputs are NaN or infinite values")
+    _check_training(experiment, data, common)
     optimizer = experiment.optimizer.build(common.model, device)
     parts = Parts(
         **{field.name: getattr(common, field.name) for field in fields(common)},
@@ -250,35 +252,73 @@ def _length(plan: Plan) -> str:
     return f"{epochs:g} epoch{'s' * (epochs != 1)} ({plan.max_steps:,} steps)"
 
 
-def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: torch.device) -> None:
-    """Run two made-up samples through the model.
+def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: torch.device) -> torch.dtype:
+    """Run two made-up samples through the model; gives the type in which it takes its inputs.
 
     Raises:
         ConfigError: what comes out is not one row of `num_outputs` numbers per sample.
     """
-    if spec.padded and not _takes_lengths(model):
-        raise ConfigError(
-            "model: the data is sequences of different lengths, which this model does not take; use lstm, gru or "
-            "transformer, or a model with forward(inputs, lengths)"
-        )
-    with evaluating(model), torch.inference_mode():
-        outputs = probe.run(model, *_two_samples(spec, device))
+    probe.check_takes_lengths(model, spec)
+    dtype = probe.input_type(model, spec, device)
+    with evaluating(model), torch.no_grad():
+        outputs = probe.run(model, *probe.two_samples(spec, device, dtype))
     if tuple(outputs.shape) != (2, num_outputs):
         lost = "; the samples of a batch are mixed: flatten from dimension 1" * (outputs.shape[:1] != (2,))
         raise ConfigError(
             f"model: two samples of shape {spec.shape} give outputs of shape {tuple(outputs.shape)}, but loss and "
             f"data need (2, {num_outputs}){lost}; change the model's last layer, the loss, or the data"
         )
+    return dtype
 
 
-def _two_samples(spec: DataSpec, device: torch.device) -> tuple[Tensor, ...]:
-    """Zeros in the data's shape, which any embedding takes, and lengths where the data has them."""
-    inputs = torch.zeros(2, *spec.shape, device=device)
-    return (inputs, torch.tensor([spec.shape[0], 1])) if spec.padded else (inputs,)
+def _check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -> None:
+    """Run two samples through the model and its loss as in training.
+
+    Raises:
+        ConfigError: the model answers otherwise than in evaluation, or the loss and the metrics do not go with it.
+    """
+    batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), 0)
+    inputs = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
+    target, name = data.spec.target, experiment.loss.to_plain()["name"]
+    expected = (len(batch.inputs), experiment.loss.num_outputs(target))
+    with probe.training(parts.model, parts.device), parts.precision.autocast():
+        with torch.no_grad():
+            given = tuple(probe.run(parts.model, *inputs).shape)
+        has_members = len(given) == 3 and (given[0], given[2]) == expected
+        if given != expected and not has_members:
+            raise ConfigError(
+                f"model: in training it gives outputs of shape {given}, in evaluation {expected}; they must be alike"
+            )
+        try:
+            outcome = parts.loss_fn(parts.model, batch)
+        except Exception as error:
+            if not has_members:
+                return  # maybe only of two samples; what is wrong will show in the first step
+            raise ConfigError(_of_members(name, given)) from error
+    if not isinstance(outcome, Outcome):
+        raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected an Outcome(loss, outputs)")
+    said = tuple(outcome.outputs.shape)
+    if has_members and said == given:
+        raise ConfigError(_of_members(name, given))
+    if own := probe.parameters_beside(parts.model, outcome.loss):
+        raise ConfigError(
+            f"loss: {name!r} has parameters of its own, of shape {and_more([str(tuple(one.shape)) for one in own])}, "
+            "which would not be trained; put them into the model, or requires_grad_(False) where they are to stay"
+        )
+    ours = [metric.label for metric in metrics_of(experiment, data.spec) if registry.is_ours(metric)]
+    if ours and not (len(said) == 2 and target.answered_by(said[1])):
+        raise ConfigError(
+            f"metrics: {ours[0]!r} wants an output for each of the {target.size} {target.plural}, but the loss "
+            f"{name!r} gives (batch, {', '.join(map(str, said[1:]))}); let its Outcome have such outputs, or name "
+            "metrics of your own"
+        )
 
 
-def _takes_lengths(model: nn.Module) -> bool:
-    return "lengths" in inspect.signature(model.forward).parameters
+def _of_members(loss: str, given: tuple[int, ...]) -> str:
+    return (
+        f"loss: {loss!r} cannot take what this model gives in training: (batch, {given[1]}, {given[2]}), an answer of "
+        f"each of its {given[1]} members; build it with trainkit.losses.supervised, or use another model"
+    )
 
 
 def _first_inputs(data: Data, parts: EvalParts) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from trainkit import device as devices
-from trainkit import grid, merging, rundir
+from trainkit import grid, merging, rundir, snapshot
 from trainkit.building import build, sketch_data, warnings
 from trainkit.data import Data
 from trainkit.errors import ConfigError, DataError, Suspicion, TrainkitError, and_more, printable
@@ -103,6 +103,7 @@ def _suspicions(experiment: ExperimentConfig, data: Data, device: torch.device) 
     experiment = experiment.with_precision(devices.choose_precision(experiment.train.precision, device))
     parts, plan = build(experiment, data, device)
     found = warnings(experiment, data, parts, plan)
+    snapshot.check_readable(experiment, data.spec, {}, parts)
     silent = first_update(parts, data)  # made in any case, for what it may raise
     return found if any(one.code == "no-gradient" for one in found) else found + silent
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from trainkit import atomic
 from trainkit.errors import CheckpointError, OutOfMemoryError, StorageError
 from trainkit.payload import Payload, checked, is_ordinary, upgrade
-from trainkit.weights import misfits
+from trainkit.weights import misfits, tensors_of
 
 FORMAT = "trainkit-checkpoint"
 SCHEMA = 2
@@ -47,13 +47,10 @@ def save(directory: Path, payload: Payload, *, names: Sequence[str] = ()) -> Non
     Raises:
         StorageError: the disk refuses; the files that were there are still whole.
     """
-    content = plain({"format": FORMAT, "schema": SCHEMA, **payload}, "checkpoint")
+    buffer = _packed(payload)
     if not directory.is_dir():
         raise StorageError(f"{directory}: the run directory vanished")
 
-    # Into memory first: given a file that fails, torch hides the cause in a RuntimeError.
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
     needed, free = buffer.tell() + MARGIN_BYTES, shutil.disk_usage(directory).free
     if free < needed:
         raise StorageError(
@@ -65,6 +62,13 @@ def save(directory: Path, payload: Payload, *, names: Sequence[str] = ()) -> Non
         links=[directory / name for name in names],
         whole=_is_whole,
     )
+
+
+def _packed(payload: Payload) -> io.BytesIO:
+    """The file in memory: given one on a disk that fails, torch hides the cause in a RuntimeError."""
+    buffer = io.BytesIO()
+    torch.save(plain({"format": FORMAT, "schema": SCHEMA, **payload}, "checkpoint"), buffer)
+    return buffer
 
 
 def plain(value: object, where: str) -> Any:
@@ -107,9 +111,26 @@ def load(path: Path) -> Payload:
         os.close(descriptor)
         raise CheckpointError(f"{path}: is not a regular file")
     with open(descriptor, "rb") as file:  # the same file for every step, whatever the path names by then
-        _check_container(path, file)
-        payload = _load(path, file)
-    return _check_schema(path, payload)
+        return _read(path, file)
+
+
+def read_back(path: Path, payload: Payload) -> Payload:
+    """What `load` would give, had this been saved under a path.
+
+    Raises:
+        CheckpointError: it could not be saved, or not be loaded.
+    """
+    try:
+        file = _packed(payload)
+    except Exception as error:  # torch.save leaks many kinds
+        raise CheckpointError(str(error).partition("\n")[0]) from None
+    file.seek(0)
+    return _read(path, file)
+
+
+def _read(path: Path, file: BinaryIO) -> Payload:
+    _check_container(path, file)
+    return _check_schema(path, _load(path, file))
 
 
 def _check_container(path: Path, file: BinaryIO) -> None:
@@ -134,7 +155,7 @@ def _flaw(file: BinaryIO) -> str | None:
             entries = archive.infolist()
             if len(entries) > MAX_ENTRIES:
                 return f"has {len(entries)} entries (limit {MAX_ENTRIES})"
-            if not _are_of_torch(entries, os.fstat(file.fileno()).st_size):
+            if not _are_of_torch(entries, file.seek(0, os.SEEK_END)):
                 return "damaged, or an archive that torch.save has not written"
             # The checksums find what `torch.load` does not look for: a single wrong bit.
             return "truncated or damaged" if archive.testzip() else None
@@ -197,10 +218,12 @@ def final_weights(payload: Payload) -> dict[str, Tensor]:
 
 
 def not_finite(payload: Payload) -> str | None:
-    """The name of the first weight that holds NaN or infinite values."""
+    """The name of the first weight that holds NaN or infinite values. In what is not trained, such as a mask of
+    attention, infinite ones may be meant."""
+    trained = set(payload["meta"]["parameters"])
     for state in (payload["model"], payload["ema"] or {}):
-        for key, value in state.items():
-            if not bool(value.isfinite().all()):
+        for key, value in tensors_of(state).items():
+            if bool((~value.isfinite() if key in trained else value.isnan()).any()):
                 return str(key)
     return None
 
@@ -210,7 +233,7 @@ def check_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor]) 
     own = model.state_dict()
     found = misfits(own, state) or [
         f"{key} is of {state[key].dtype}, in the model of {weight.dtype}"
-        for key, weight in own.items()
+        for key, weight in tensors_of(own).items()
         if state[key].dtype != weight.dtype
     ]
     if found:

@@ -8,7 +8,8 @@ import os
 import platform
 import re
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -22,11 +23,14 @@ PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 DEVICE_PATTERN = r"auto|cpu|cuda(:(0|[1-9][0-9]?))?|mps"  # torch would take cuda:300 for cuda:44
 
 
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
+
 def select(name: str, *, deterministic: bool = False) -> torch.device:
     """The device of that name; `auto` is the first of cuda, mps and cpu that is there.
 
     Args:
-        deterministic: refuse, from now on, operations whose results differ from run to run.
+        deterministic: refuse, until `settings_restored` ends, operations whose results differ from run to run.
 
     Raises:
         StorageError: the machine has no such device.
@@ -44,7 +48,7 @@ def select(name: str, *, deterministic: bool = False) -> torch.device:
         raise StorageError("train.device: mps asked for, not available here; use cpu or auto")
     if deterministic:
         # cuBLAS reads this when CUDA starts, so before anything lies there.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
         torch.use_deterministic_algorithms(True)
     if device.type == "cpu":
         _tune_cpu()
@@ -54,12 +58,38 @@ def select(name: str, *, deterministic: bool = False) -> torch.device:
 def _tune_cpu() -> None:
     # The momentum of units that have died decays into denormal numbers, with which an update takes twice as long.
     torch.set_flush_denormal(True)
+    # By default glibc gives large blocks back to the kernel as soon as they are free, and every step pays for fresh
+    # pages: a third of a step with large batches.
+    _mallopt({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1})
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+
+
+def _mallopt(options: Mapping[int, int]) -> None:
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
-        # By default glibc gives large blocks back to the kernel as soon as they are free, and every step pays for fresh
-        # pages: a third of a step with large batches.
-        m_trim_threshold, m_mmap_max = -1, -4
-        mallopt(m_mmap_max, 0)
-        mallopt(m_trim_threshold, -1)
+        for option, value in options.items():
+            mallopt(option, value)
+
+
+@contextmanager
+def settings_restored() -> Iterator[None]:
+    """What `select` and a run set for the whole process is afterwards as it was."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace, threads = os.environ.get(CUBLAS_WORKSPACE), torch.get_num_threads()
+    flushes = sys.float_info.min / 2 == 0  # torch can set it, but not tell
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.set_flush_denormal(flushes)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        if workspace is None:
+            os.environ.pop(CUBLAS_WORKSPACE, None)
+        # glibc cannot tell what it was; these are the thresholds to which it moves by itself after large blocks.
+        _mallopt({M_MMAP_MAX: 2**16, M_MMAP_THRESHOLD: 2**25, M_TRIM_THRESHOLD: 2**26})
 
 
 def choose_precision(name: PrecisionName, device: torch.device) -> PrecisionName:

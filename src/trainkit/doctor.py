@@ -20,9 +20,10 @@ from trainkit.data.part import part_of_all
 from trainkit.data.workers import cores
 from trainkit.errors import Suspicion, and_more
 from trainkit.experiment import ExperimentConfig
-from trainkit.loop import Parts, Plan, evaluating, train_steps
+from trainkit.loop import Parts, Plan, train_steps
 from trainkit.lr_find import FALL, lr_find, with_lr
 from trainkit.overfit import bare, measure, overfit
+from trainkit.probe import evaluating
 from trainkit.progress import Progress
 from trainkit.seeding import generators_restored, permutation
 from trainkit.survey import survey
@@ -312,9 +313,10 @@ def _activations(parts: Parts, data: Data, found: Examination) -> None:
     stuck: dict[str, tuple[float, str]] = {}
 
     def look(name: str, said: str, is_stuck: Tensor) -> None:
-        # Of pictures the channels are the second axis, of all else the last one.
-        channels = (is_stuck.movedim(1, -1) if is_stuck.ndim == 4 else is_stuck).flatten(0, -2).all(0)
-        stuck[name] = (float(channels.double().mean()), said)
+        # Of pictures and volumes the channels are the second axis, of all else the last one.
+        channels = is_stuck.movedim(1, -1) if is_stuck.ndim in (4, 5) else is_stuck
+        channels = channels.reshape(-1, channels.shape[-1] if channels.ndim > 1 else 1).all(0)
+        stuck[name] = (float(channels.float().mean()), said)  # no doubles: mps has none
 
     handles = [
         module.register_forward_hook(
@@ -327,7 +329,7 @@ def _activations(parts: Parts, data: Data, found: Examination) -> None:
         if isinstance(module, kind)
     ]
     batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 256))), None)
-    with evaluating(parts.model), torch.inference_mode():
+    with evaluating(parts.model), torch.no_grad():
         parts.loss_fn(parts.model, batch)
     for handle in handles:
         handle.remove()

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 class Ema:
     """A second model whose weights follow those of the first, smoothed (Polyak and Juditsky, 1992).
 
-    Its buffers, such as the statistics of BatchNorm, are the first model's.
+    Its buffers, such as the statistics of BatchNorm, are the first model's, also where `forward` puts new ones in their
+    place.
 
     Args:
         decay: share of the average that a step keeps. The first steps keep less, (1 + step) / (10 + step), so that the
@@ -22,15 +23,25 @@ class Ema:
         self.model = deepcopy(model).requires_grad_(False)
         self.decay = decay
         self._averages, self._weights = _paired(self.model, model)
-        self._copies, self._buffers = list(self.model.buffers()), list(model.buffers())
+        modules = zip(self.model.modules(), model.modules(), strict=True)
+        self._buffers = [(copy._buffers, module._buffers, name) for copy, module in modules for name in module._buffers]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Follow the weights as they are after so many steps. Does not wait for the device."""
         keep = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._averages, self._weights, 1 - keep)
-        if self._buffers:
-            torch._foreach_copy_(self._copies, self._buffers)
+        copies: list[Tensor] = []
+        current: list[Tensor] = []
+        for theirs, ours, name in self._buffers:
+            copy, buffer = theirs[name], ours[name]
+            if buffer is None or copy is None or copy.shape != buffer.shape:
+                theirs[name] = None if buffer is None else buffer.clone()
+            else:
+                copies.append(copy)
+                current.append(buffer)
+        if copies:
+            torch._foreach_copy_(copies, current)
 
 
 def _paired(one: nn.Module, other: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainkit import checkpoint, snapshot
+from trainkit import checkpoint, seeding, snapshot
+from trainkit import device as devices
 from trainkit.building import open_data
+from trainkit.data import Batch
 from trainkit.errors import ConfigError, DataError
 from trainkit.loop import evaluate
+from trainkit.losses import Outcome
 from trainkit.per_class import ClassScore, Tally
 from trainkit.restoring import open_checkpoint
 
@@ -36,6 +39,8 @@ class Evaluation:
         return plain | ({"confusion": self.confusion} if self.confusion else {})
 
 
+@devices.settings_restored()
+@seeding.generators_restored()
 def evaluate_checkpoint(
     path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
 ) -> Evaluation:
@@ -74,7 +79,17 @@ def evaluate_checkpoint(
         metrics = evaluate(parts, loader)
         assert metrics is not None
         return Evaluation(metrics, notes)
-    tally = Tally(spec.target, parts.device)
-    metrics = evaluate(parts, loader, watch=lambda batch, outcome: tally.update(outcome.outputs, batch.targets))
+    tally, answered = Tally(spec.target, parts.device), True
+
+    def watch(batch: Batch, outcome: Outcome) -> None:
+        nonlocal answered
+        answered = outcome.outputs.ndim == 2 and spec.target.answered_by(outcome.outputs.shape[1])
+        if answered:
+            tally.update(outcome.outputs, batch.targets)
+
+    metrics = evaluate(parts, loader, watch=watch)
     assert metrics is not None
+    if not answered:
+        notes.append(f"the outputs are not one for each {spec.target.kind}: there is nothing to say of each")
+        return Evaluation(metrics, notes)
     return Evaluation(metrics, notes, tally.scores(), tally.confusion())

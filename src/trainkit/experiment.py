@@ -25,6 +25,7 @@ from trainkit.losses import CrossEntropyConfig, LossConfig
 from trainkit.metrics import DEFAULT, MetricConfig
 from trainkit.models import ModelConfig
 from trainkit.optimizers import AdamConfig, OptimizerConfig
+from trainkit.records import NOT_METRICS
 from trainkit.schedulers import ConstantConfig, PlateauConfig, SchedulerConfig
 from trainkit.yamlfile import Node, Scalar
 
@@ -332,6 +333,12 @@ def _check_target_transform(experiment: ExperimentConfig, spec: DataSpec) -> Non
 
 def _check_labels(experiment: ExperimentConfig, spec: DataSpec) -> None:
     labels = ["loss", *(metric.label for metric in metrics_of(experiment, spec))]
+    if taken := next((label for label in labels if label in NOT_METRICS), None):
+        others = ", ".join(NOT_METRICS)
+        raise ConfigError(
+            f"metrics: {taken!r} cannot be a metric's name: a record of an evaluation has its own value of that name "
+            f"({others}); call it {taken}_value, say"
+        )
     if twice := next((label for label in labels if labels.count(label) > 1), None):
         raise ConfigError(f"metrics: {twice!r} is recorded already; one record holds one value of a name")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.errors import StorageError
-from trainkit.records import EpochRecord, EvalRecord, TrainRecord
+from trainkit.records import NOT_METRICS, EpochRecord, EvalRecord, TrainRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,5 @@ def _record(line: Mapping[str, Any]) -> TrainRecord | EpochRecord | EvalRecord:
     if line["kind"] == "epoch":
         samples_per_s, elapsed_s, waiting = (float(wall[key]) for key in ("samples_per_s", "elapsed_s", "waiting"))
         return EpochRecord(step, int(line["epoch"]), float(line["loss"]), samples_per_s, elapsed_s, waiting)
-    known = {"kind", "split", "step", "epoch", "best", "wall"}
-    metrics = {key: float(value) for key, value in line.items() if key not in known}
+    metrics = {key: float(value) for key, value in line.items() if key not in NOT_METRICS}
     return EvalRecord(step, float(line["epoch"]), line["split"], metrics, bool(line["best"]), float(wall["elapsed_s"]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
@@ -24,6 +23,7 @@ from trainkit.errors import DivergedError
 from trainkit.losses import LossFn, Outcome
 from trainkit.meter import Meter
 from trainkit.metrics import Metric
+from trainkit.probe import evaluating
 from trainkit.progress import Progress
 from trainkit.records import EvalRecord, NoteRecord, Sink
 from trainkit.schedulers import Scheduler
@@ -280,7 +280,7 @@ def evaluate(
         metric.reset()
     total = torch.zeros((), device=parts.device, dtype=torch.float32 if parts.device.type == "mps" else torch.float64)
     samples = 0
-    with evaluating(parts.model), torch.inference_mode():
+    with evaluating(parts.model), torch.no_grad():
         for batch in loader.epoch():
             if stop():
                 return None
@@ -294,14 +294,3 @@ def evaluate(
             watch(batch, outcome)
         values = {name: float(metric.compute()) for name, metric in parts.metrics.items()}
     return {"loss": float(total) / samples, **values}
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, the mode that it had afterwards."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -189,7 +189,8 @@ class NewSamples:
         with np.errstate(over="ignore"):  # what float32 has no room for becomes infinite
             if self.spec.columns:
                 one = rescaled(self.spec.columns, np.array(one, dtype=np.float64))
-            tensor = torch.from_numpy(np.array(one, dtype=np.float32))
+            whole = self.spec.whole and one.dtype.kind in "iu"  # which float32 may have no room for
+            tensor = torch.from_numpy(np.array(one, dtype=np.int64 if whole else np.float32))
         if not bool(tensor.isfinite().all()):
             raise DataError(f"{name}: holds a value that is not finite")
         return tensor

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from trainkit.config import Config
 from trainkit.errors import ConfigError
 from trainkit.registry import register
-from trainkit.weights import head_of
+from trainkit.weights import heads_of
 
 Rate = Annotated[float, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0)]
@@ -29,7 +29,8 @@ class OptimizerConfig(Config):
     lr: Rate = 1e-3
     """Learning rate, before the scheduler scales it."""
     head_lr: Rate | None = None
-    """Learning rate of the model's last layer; by default the same as of all others."""
+    """Learning rate of the model's last layer, or layers, where several give the outputs; by default the same as of all
+    others."""
     weight_decay: Decay = 0.0
     """L2 penalty, added to the gradient."""
     decay_bias_and_norm: bool = True
@@ -80,10 +81,10 @@ def _divided(
 
 
 def _head(model: nn.Module) -> set[nn.Parameter]:
-    name = head_of(model)
-    if name is None:
+    names = heads_of(model)
+    if not names:
         raise ConfigError("optimizer.head_lr: the model has no linear or convolutional layer")
-    return set(model.get_submodule(name).parameters())
+    return {parameter for name in names for parameter in model.get_submodule(name).parameters()}
 
 
 class TorchOptimizerConfig(OptimizerConfig):

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from torch import Tensor
 
 from trainkit.config import Config
 from trainkit.data import DataSpec
 from trainkit.errors import CheckpointError
 from trainkit.progress import Progress
+from trainkit.weights import tensors_of
 
 DTYPES = {
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex128, torch.complex64,
@@ -98,11 +99,16 @@ class OptimizerState(Config, extra="ignore"):
     param_groups: list[Group]
 
 
+Weights = Annotated[
+    dict[str, Tensor], BeforeValidator(lambda state: tensors_of(state) if isinstance(state, dict) else state)
+]
+
+
 class States(Config, extra="ignore", arbitrary_types_allowed=True):
     """What `load_state_dict` takes."""
 
-    model: dict[str, Tensor]
-    ema: dict[str, Tensor] | None
+    model: Weights
+    ema: Weights | None
     optimizer: OptimizerState
     scheduler: dict[str, Any]
     scaler: dict[str, Any] | None

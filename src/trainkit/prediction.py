@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from trainkit import device as devices
 from trainkit.answers import Answers
 from trainkit.data import Batch, Kind
 from trainkit.data.workers import cores
-from trainkit.errors import DataError
-from trainkit.loop import evaluating
+from trainkit.errors import CheckpointError, DataError
 from trainkit.metrics import decisions
 from trainkit.new_samples import NewSamples, Refuse, Sample
 from trainkit.per_class import class_names
+from trainkit.probe import evaluating
 from trainkit.restoring import Restored, restore
+from trainkit.seeding import generators_restored
 from trainkit.target_scale import in_the_users_unit
 
 
@@ -58,6 +60,8 @@ def _raise(error: DataError) -> NoReturn:
     raise error
 
 
+@devices.settings_restored()
+@generators_restored()
 def predict(
     checkpoint: Path | str,
     inputs: Path | str | Iterable[Path | str],
@@ -87,6 +91,12 @@ def batches(
     Args:
         tell: hears what should be known of them.
     """
+    target = restored.spec.target
+    if not target.answered_by(num_outputs := restored.experiment.loss.num_outputs(target)):
+        raise CheckpointError(
+            f"{restored.path}: the model gives {num_outputs} outputs for {target.size} {target.plural}: they are no "
+            "answers, and only the loss of its training knows what they mean"
+        )
     samples = NewSamples(restored.path, restored.experiment.data, restored.spec, tell).samples(inputs, refuse)
     size = restored.experiment.loader.eval_batch_size
     with ThreadPoolExecutor(min(cores(), 8)) as threads:  # Pillow decodes without Python's lock
@@ -123,7 +133,7 @@ def _ask(restored: Restored, tensors: list[Tensor]) -> Answers:
     lengths = (torch.tensor([len(tensor) for tensor in tensors]),) if spec.padded else ()
     inputs = pad_sequence(tensors, batch_first=True) if spec.padded else torch.stack(tensors)
     index = torch.arange(len(tensors))  # no targets are known; these go unread
-    with evaluating(parts.model), torch.inference_mode():
+    with evaluating(parts.model), torch.no_grad():
         batch = parts.prepare(Batch(inputs, index, index, *lengths), None)
         with parts.precision.autocast():
             outputs = parts.model(batch.inputs, *lengths)

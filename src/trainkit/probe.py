@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from trainkit.errors import ConfigError, Suspicion, and_more
+from trainkit.seeding import generators_restored
+
+if TYPE_CHECKING:
+    from trainkit.data import DataSpec
 
 AFFINE = (
     nn.Flatten,
@@ -35,6 +43,90 @@ SIZES: tuple[tuple[type[nn.Module], str, int, int | None], ...] = (
 WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the mode that it had afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+@contextmanager
+def training(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Training mode inside, of which nothing stays: no statistics of BatchNorm, no random numbers drawn."""
+    mode = model.training
+    kept = [
+        (module._buffers, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    model.train()
+    try:
+        with generators_restored(device):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffers, name, buffer, value in kept:
+                buffers[name] = buffer.copy_(value)
+        model.train(mode)
+
+
+def two_samples(spec: DataSpec, device: torch.device, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    """Zeros in the data's shape, which any embedding takes, and lengths where the data has them."""
+    inputs = torch.zeros(2, *spec.shape, device=device, dtype=dtype)
+    return (inputs, torch.tensor([spec.shape[0], 1])) if spec.padded else (inputs,)
+
+
+def input_type(model: nn.Module, spec: DataSpec, device: torch.device) -> torch.dtype:
+    """Of which type the model takes inputs: float32, unless the data is whole numbers and nothing else passes through
+    the model, such as through an embedding."""
+    for dtype in (torch.float32, torch.int64) if spec.whole else ():
+        with suppress(Exception), evaluating(model), torch.no_grad():  # a user's model may raise anything
+            model(*two_samples(spec, device, dtype))
+            return dtype
+    return torch.float32
+
+
+def initialize_lazy(model: nn.Module, spec: DataSpec) -> None:
+    """Give torch's lazy layers their sizes and weights: by two made-up samples, on the CPU as all other weights.
+
+    Raises:
+        ConfigError: the samples do not pass through, or do not reach such a layer.
+    """
+    if not _lazy(model):
+        return
+    check_takes_lengths(model, spec)
+    device = torch.device("cpu")
+    dtype = input_type(model, spec, device)
+    with evaluating(model), torch.no_grad():
+        run(model, *two_samples(spec, device, dtype))
+    if names := _lazy(model):
+        raise ConfigError(
+            f"model: {and_more(names)}: lazy, and not reached in evaluation, so that no size is known; give it one"
+        )
+
+
+def _lazy(model: nn.Module) -> list[str]:
+    return [
+        name
+        for name, module in model.named_modules()
+        if any(map(is_lazy, (*module.parameters(recurse=False), *module.buffers(recurse=False))))
+    ]
+
+
+def check_takes_lengths(model: nn.Module, spec: DataSpec) -> None:
+    """Raise ConfigError where the data has lengths that the model does not take."""
+    if spec.padded and "lengths" not in inspect.signature(model.forward).parameters:
+        raise ConfigError(
+            "model: the data is sequences of different lengths, which this model does not take; use lstm, gru or "
+            "transformer, or a model with forward(inputs, lengths)"
+        )
+
+
 def run(model: nn.Module, *inputs: Tensor) -> Tensor:
     """What the model makes of the inputs.
 
@@ -53,8 +145,47 @@ def run(model: nn.Module, *inputs: Tensor) -> Tensor:
                 f"{advice or str(error).splitlines()[0]}"
             ) from error
     if not isinstance(outputs, Tensor):
-        raise ConfigError(f"model: gives a {type(outputs).__name__}, expected a tensor")
+        mode = "in training it " if model.training else ""
+        raise ConfigError(
+            f"model: {mode}gives {_described(outputs)}, expected one tensor (batch, outputs), in training and in "
+            "evaluation; let forward return that alone"
+        )
     return outputs
+
+
+def _described(outputs: object) -> str:
+    """What is no tensor, by what is in it."""
+    items: list[str] = []
+    if isinstance(outputs, Mapping):
+        items = [f"{key} {_form(value)}" for key, value in outputs.items()]
+    elif dataclasses.is_dataclass(outputs):
+        items = [f"{field.name} {_form(getattr(outputs, field.name))}" for field in dataclasses.fields(outputs)]
+    elif isinstance(outputs, tuple | list):
+        names = getattr(outputs, "_fields", ("",) * len(outputs))  # of a named tuple
+        items = [f"{name} {_form(value)}".strip() for name, value in zip(names, outputs, strict=True)]
+    kind = type(outputs).__name__
+    article = "an" if kind[:1].lower() in "aeiou" else "a"
+    return f"{article} {kind}" + (f" of {', '.join(items)}" if items else "")
+
+
+def _form(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+def parameters_beside(model: nn.Module, loss: Tensor) -> list[nn.Parameter]:
+    """The parameters that a loss depends on and that are none of the model's."""
+    own, seen, found = set(model.parameters()), set(), []
+    waiting = [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)  # of a leaf
+        if isinstance(variable, nn.Parameter) and variable not in own:
+            found.append(variable)
+        waiting += [before for before, _ in node.next_functions]
+    return found
 
 
 def _misfit(layer: nn.Module, given: tuple[int, ...]) -> str | None:

@@ -64,6 +64,10 @@ class EvalRecord:
     elapsed_s: float
 
 
+NOT_METRICS = ("kind", "split", "step", "epoch", "best", "wall")
+"""What else stands beside the metrics in a line of an evaluation, by these names: no metric may have one of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckpointRecord:
     """A checkpoint that is safely on the disk."""

@@ -60,6 +60,11 @@ def _full_name(config_class: type[BaseModel]) -> str:
     return f"{config_class.__module__}.{config_class.__qualname__}"
 
 
+def is_ours(config: BaseModel) -> bool:
+    """Whether a config is of a component that trainkit has, not a user."""
+    return type(config).__module__.partition(".")[0] == "trainkit"
+
+
 def names(family: str) -> list[str]:
     """The names known in a family, in the order in which they were registered."""
     return list(_families[family])

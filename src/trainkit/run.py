@@ -52,6 +52,8 @@ class Result:
     """The best val metric and the test metrics, such as `val/accuracy` and `test/loss`."""
 
 
+@devices.settings_restored()
+@seeding.generators_restored()
 def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: bool = False) -> Result:
     """Train an experiment in a new run directory.
 
@@ -70,6 +72,7 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
     used = experiment.data.to_plain()["name"]
     fallback = {"asked": asked, "used": used, "why": opened.missing} if opened.missing else None
     digests = data.digests()
+    snapshot.check_readable(experiment, data.spec, digests, parts)
     with rundir.create(experiment.name, run_dir) as directory:
         directory.tell(
             status="running",
@@ -86,6 +89,8 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
         return _run(Job(experiment, data, parts, plan, directory, digests, Progress(), quiet), None, [])
 
 
+@devices.settings_restored()
+@seeding.generators_restored()
 def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = None, quiet: bool = False) -> Result:
     """Go on with a run where its checkpoint stands, in the same directory.
 
@@ -139,6 +144,7 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
     experiment, directory, progress, plan = job.experiment, job.directory, job.progress, job.plan
     # From here on nothing ends the run without a word in its story, the slow imports below included.
     with stop_on_signal() as stop, run_report.early_end_told(job), ExitStack() as stack:
+        stack.enter_context(seeding.generators_restored(job.parts.device))
         console = ConsoleSink(quiet=job.quiet, log=directory.log)
         stack.callback(console.close)
         jsonl = JsonlSink(directory.metrics, keep=resumed_from["log"]["bytes"] if resumed_from else None)

@@ -38,7 +38,8 @@ def reseed(device: torch.device, seed: int, *key: str | int) -> None:
     value = derive(seed, *key)
     torch.default_generator.manual_seed(value)
     if device.type == "cuda":
-        torch.cuda.manual_seed(value)
+        with torch.cuda.device(device):  # else the first one is seeded, whichever is used
+            torch.cuda.manual_seed(value)
     elif device.type == "mps":
         torch.mps.manual_seed(value)
 
@@ -63,15 +64,24 @@ def set_global_state(state: dict[str, Any]) -> None:
 
 
 @contextmanager
-def generators_restored() -> Iterator[None]:
-    """What code inside draws disturbs no other stream: the global generators are afterwards as they were."""
+def generators_restored(device: torch.device | None = None) -> Iterator[None]:
+    """What code inside draws disturbs no other stream: the global generators, and that of a device, are afterwards as
+    they were."""
     python, arrays, tensors = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    kind = device.type if device else "cpu"
+    on_device = torch.cuda.get_rng_state(device) if device and kind == "cuda" else None
+    on_device = torch.mps.get_rng_state() if kind == "mps" else on_device
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(arrays)
         torch.default_generator.set_state(tensors)
+        if device and on_device is not None:
+            if kind == "cuda":
+                torch.cuda.set_rng_state(on_device, device)
+            else:
+                torch.mps.set_rng_state(on_device)
 
 
 def uniform(index: Tensor, seed: int, *key: str | int) -> Tensor:

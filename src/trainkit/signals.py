@@ -69,6 +69,7 @@ def stop_on_signal(grace_s: float | None = GRACE_S) -> Iterator[Stop]:
     def ask_to_save(_signum: int, _frame: FrameType | None) -> None:
         stop.save_asked = True
 
+    alarm = {signal.SIGALRM: signal.getsignal(signal.SIGALRM)} if hasattr(signal, "SIGALRM") else {}
     for signum in before:
         signal.signal(signum, ask)
     usr1 = {signal.SIGUSR1: signal.signal(signal.SIGUSR1, ask_to_save)} if hasattr(signal, "SIGUSR1") else {}
@@ -77,7 +78,7 @@ def stop_on_signal(grace_s: float | None = GRACE_S) -> Iterator[Stop]:
     finally:
         if stop.signum == signal.SIGTERM and hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
-        _restore(before | usr1)
+        _restore(before | usr1 | alarm)
 
 
 def _restore(handlers: Mapping[signal.Signals, Any]) -> None:

@@ -15,11 +15,13 @@ from torch import Tensor
 import trainkit
 from trainkit import checkpoint, seeding, yamlfile
 from trainkit.data import DataSpec
-from trainkit.errors import CheckpointError, ConfigError, DataError
+from trainkit.errors import CheckpointError, ConfigError, DataError, and_more
 from trainkit.experiment import ExperimentConfig, parse
 from trainkit.loop import Parts, Plan
 from trainkit.payload import Payload
 from trainkit.progress import Progress
+from trainkit.validation import validate
+from trainkit.weights import tensors_of
 from trainkit.yamlfile import Node, Where
 
 COUNTERS = ("step", "mu_product")
@@ -65,6 +67,24 @@ def take(
     }
 
 
+def check_readable(experiment: ExperimentConfig, spec: DataSpec, digests: dict[str, str], parts: Parts) -> None:
+    """Take a state and restore it, as if from a file, so that no long run ends with one that nobody can read.
+
+    Raises:
+        ConfigError: it cannot be saved, or not be read again.
+    """
+    where = Path("checkpoint")
+    try:
+        payload = checkpoint.read_back(where, take(experiment, spec, digests, parts, Progress(), 0))
+        validate(ExperimentConfig, config_node(where, payload))
+        restore(where, payload, digests, parts)
+    except (CheckpointError, ConfigError) as error:
+        extra = [key for key in parts.model.state_dict() if key not in tensors_of(parts.model.state_dict())]
+        hint = f"; see get_extra_state and set_extra_state, which give {and_more(extra)}" if extra else ""
+        problems = [problem.removeprefix(f"{where}: ") for problem in error.problems]
+        raise ConfigError(*(f"a checkpoint could not be read again: {one}{hint}" for one in problems)) from None
+
+
 def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts) -> list[str]:
     """Put a checkpoint's state into freshly built parts.
 
@@ -93,7 +113,7 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
         try:
             if part:
                 part.load_state_dict(states[name])
-        except (AttributeError, KeyError, TypeError, ValueError):  # of another torch, or of a user's own optimizer
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):  # of another torch, or a user's own
             raise CheckpointError(f"{path}: the state of the {name} cannot be read here") from None
     for parameter, state in parts.optimizer.state.items():
         for key, value in state.items():

@@ -101,8 +101,7 @@ class TargetScale:
 
     def _on(self, device: torch.device) -> tuple[Tensor, ...]:
         if device not in self._there:
-            with torch.inference_mode(False):  # an evaluation may ask first, and a training after it
-                self._there[device] = tuple(value.to(device) for value in self._values)
+            self._there[device] = tuple(value.to(device) for value in self._values)
         return self._there[device]
 
 

@@ -167,7 +167,7 @@ class Visuals:
         name, first = convolutions[0]
         maps: list[Tensor] = []
         first.register_forward_hook(lambda module, inputs, output: maps.append(output[0].float().cpu()))
-        with torch.inference_mode(), self.parts.precision.autocast():
+        with torch.no_grad(), self.parts.precision.autocast():
             self.parts.loss_fn(model, self._sample())
         tiles = [Tile(spread(channel)[None], str(number)) for number, channel in enumerate(maps[0])]
         title = f"The {len(tiles)} channels of layer {name} for one val sample, each in shades of its own"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import stat
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +17,42 @@ from trainkit.errors import ConfigError, did_you_mean_path
 
 State = Mapping[str, Tensor]
 """What `state_dict()` gives."""
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""What models end with: SqueezeNet with a convolution."""
 
 
-def head_of(model: nn.Module) -> str | None:
-    """The name of the layer that gives the outputs: the last linear or convolutional one that the model declares."""
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # SqueezeNet ends with a convolution
-    return next((name for name, module in reversed([*model.named_modules()]) if isinstance(module, kinds)), None)
+def tensors_of(state: State) -> State:
+    """A state without what modules add to it by `get_extra_state`, which may be anything."""
+    return {key: value for key, value in state.items() if not str(key).endswith("_extra_state")}
+
+
+_wider: WeakKeyDictionary[nn.Module, Callable[[], nn.Module]] = WeakKeyDictionary()
+
+
+def compare_with(model: nn.Module, wider: Callable[[], nn.Module]) -> None:
+    """Let the heads of a model be found, should it be asked for them, beside the same model with one more output.
+
+    Args:
+        wider: builds that.
+    """
+    _wider[model] = wider
+
+
+def heads_of(model: nn.Module) -> tuple[str, ...]:
+    """The names of the layers that give the outputs: those that are larger in a model with one more output, of which
+    there may be several. Where that cannot be found out, the last layer that the model declares."""
+    names: list[str] = []
+    with suppress(Exception), torch.device("meta"):  # not everything can be built without memory
+        own, other = model.state_dict(), _wider[model]().state_dict()
+        differing = [key for key in tensors_of(own) if key in other and own[key].shape != other[key].shape]
+        names = list(dict.fromkeys(key.rpartition(".")[0] for key in differing))
+    last = _last_layer(model)
+    return tuple(names) or (() if last is None else (last,))
+
+
+def _last_layer(model: nn.Module) -> str | None:
+    """The name of the last linear or convolutional layer that the model declares."""
+    return next((name for name, module in reversed([*model.named_modules()]) if isinstance(module, LAYERS)), None)
 
 
 def read(path: Path) -> State:
@@ -42,7 +74,7 @@ def read(path: Path) -> State:
     for key in ("state_dict", "model", "ema"):  # a checkpoint of a run that averages its weights has the last two
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             state = content[key]
-    if not isinstance(state, Mapping) or not state or not all(_is_dense(value) for value in state.values()):
+    if not isinstance(state, Mapping) or not state or not all(map(_is_dense, tensors_of(state).values())):
         raise ConfigError(f"model.weights: {path} has no state_dict, as torch.save(model.state_dict(), …) writes it")
     return state
 
@@ -75,7 +107,7 @@ def misfits(own: State, state: State) -> list[str]:
         "unexpected": [key for key in state if key not in own],
         "another shape": [
             f"{key} (stored {tuple(state[key].shape)}, model {tuple(own[key].shape)})"
-            for key in own
+            for key in tensors_of(own)
             if key in state and state[key].shape != own[key].shape
         ],
     }
@@ -87,7 +119,7 @@ def misfits(own: State, state: State) -> list[str]:
 
 
 def fit(model: nn.Module, state: State, origin: str) -> list[str]:
-    """Put weights into a model, all or none; a last layer of another size keeps the model's own.
+    """Put weights into a model, all or none; last layers of another size keep the model's own.
 
     Returns:
         What the user should know.
@@ -95,14 +127,16 @@ def fit(model: nn.Module, state: State, origin: str) -> list[str]:
     Raises:
         ConfigError: anything else differs.
     """
-    own, name, notes = model.state_dict(), head_of(model), []
-    head = {} if name is None else model.get_submodule(name).state_dict(prefix=f"{name}." if name else "")
-    resized = [key for key, value in head.items() if key in state and state[key].shape != value.shape]
-    if resized:
-        key = resized[0]
-        theirs, ours = tuple(state[key].shape), tuple(own[key].shape)
-        notes.append(f"model.weights: the last layer begins anew: {key} is {theirs} in {origin}, {ours} here")
-        state = {**state, **head}
+    own = model.state_dict()
+    resized = [key for key in tensors_of(own) if key in state and state[key].shape != own[key].shape]
+    begun: list[str] = []
+    for name in heads_of(model) if resized else ():
+        head = model.get_submodule(name).state_dict(prefix=f"{name}." if name else "")
+        if key := next((key for key in resized if key in head), None):
+            begun.append(f"{key} is {tuple(state[key].shape)} in {origin}, {tuple(own[key].shape)} here")
+            state = {**state, **head}
+    which = "the last layers begin" if begun[1:] else "the last layer begins"
+    notes = [f"model.weights: {which} anew: {'; '.join(begun)}"] if begun else []
     if problems := misfits(own, state):
         raise ConfigError(f"model.weights: {origin} does not fit the model: {'; '.join(problems)}")
     model.load_state_dict(state)
@@ -110,23 +144,24 @@ def fit(model: nn.Module, state: State, origin: str) -> list[str]:
 
 
 def freeze_backbone(model: nn.Module, num_outputs: int) -> None:
-    """Keep everything but the last layer as it is.
+    """Keep everything but the last layers as it is.
 
     Raises:
         ConfigError: the layer that the model declares last does not give the outputs.
     """
-    name = head_of(model)
-    if name is None:
+    names = heads_of(model)
+    if not names:
         raise ConfigError("model.freeze: the model has no linear or convolutional layer to train")
-    head = model.get_submodule(name)
-    given = len(cast(Tensor, head.weight))
-    if given != num_outputs:
-        raise ConfigError(
-            f"model.freeze: the last layer that the model declares, {name}, gives {given} numbers, the data needs "
-            f"{num_outputs}; declare the layer that gives the outputs at the end"
-        )
+    heads = [model.get_submodule(name) for name in names]
+    for name, head in zip(names, heads, strict=True):
+        if isinstance(head, LAYERS) and (given := len(head.weight)) != num_outputs:
+            raise ConfigError(
+                f"model.freeze: the last layer that the model declares, {name}, gives {given} numbers, the data needs "
+                f"{num_outputs}; declare the layer that gives the outputs at the end"
+            )
     model.requires_grad_(False)
-    head.requires_grad_(True)
+    for head in heads:
+        head.requires_grad_(True)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.register_forward_pre_hook(_evaluate)  # train() on the model would undo an eval() done once

@@ -40,7 +40,8 @@ class Batch(NamedTuple):
     """What one forward pass sees. A NamedTuple, because the DataLoader pins those and passes others by unpinned."""
 
     inputs: Tensor
-    """Shape (batch, *spec.shape); uint8 for images that are not yet normalised, else float32."""
+    """Shape (batch, *spec.shape); uint8 for images that are not yet normalised, int64 for what is whole numbers, else
+    float32."""
     targets: Tensor
     """Shape (batch,) int64 for classes; (batch, size) float32 for numbers and multi-label vectors."""
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which no one calls on a batch
@@ -89,11 +90,21 @@ class TensorSource:
         return Batch(self.inputs.index_select(0, index), self.targets.index_select(0, index), index)
 
     def digest(self) -> str:
-        sha = hashlib.sha256()
-        for tensor in (self.inputs, self.targets):
-            sha.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-            sha.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
-        return sha.hexdigest()
+        return fingerprint(unless_pictures(self.inputs), self.targets)
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """A hash of numbers, their type and their shape."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+def unless_pictures(inputs: Tensor) -> Tensor:
+    """Inputs in float32, unless they are pictures: so they went into fingerprints when no others were kept."""
+    return inputs if inputs.dtype == torch.uint8 else inputs.to(torch.float32)
 
 
 class Draw(NamedTuple):
@@ -169,6 +180,15 @@ class TargetSpec(Config):
             counts = targets.sum(0).long().tolist()
         return self.model_copy(update={"counts": tuple(counts), "samples": len(targets)})
 
+    @property
+    def plural(self) -> str:
+        """What several of them are called."""
+        return {"class": "classes", "multilabel": "labels", "number": "numbers"}[self.kind]
+
+    def answered_by(self, num_outputs: int) -> bool:
+        """Whether so many outputs are answers: one for each class, label or number, or a single one for two classes."""
+        return num_outputs == self.size or (self.kind == "class" and self.size == 2 and num_outputs == 1)
+
     def uncounted(self) -> TargetSpec:
         """What is the same for other samples of the same kind."""
         return self.unscaled().model_copy(update={"counts": (), "samples": 0})
@@ -191,6 +211,9 @@ class DataSpec(Config):
     padded: bool = False
     """Whether inputs are sequences of different lengths, `shape[0]` the longest; the model gets the lengths, too."""
     target: TargetSpec
+    whole: bool = False
+    """Whether inputs are whole numbers: a model that takes nothing else, such as an embedding, gets them as they are,
+    any other one as float32."""
     image: bool = False
     """Whether inputs are uint8 pictures, to be scaled to 0 … 1 and normalised on the device."""
     mean: tuple[float, ...] = ()
@@ -530,7 +553,7 @@ def _combinations(split: Split) -> float:
     """How many rows could be different ones: the product of the different numbers of the columns with many of them."""
     assert isinstance(split.source, TensorSource)
     inputs = split.source.inputs
-    if inputs.ndim != 2 or not inputs.is_floating_point():
+    if inputs.ndim != 2 or inputs.dtype == torch.uint8:
         return 1.0
     some = inputs[split.index[:MOST_LOOKED_AT]]
     different = (len(column.unique()) for column in some.T)

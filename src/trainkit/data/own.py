@@ -24,9 +24,10 @@ from trainkit.data.base import (
     Kind,
     Split,
     TargetSpec,
-    TensorSource,
+    fingerprint,
     hold_out,
     lost_in_float32,
+    unless_pictures,
 )
 from trainkit.data.paths import told
 from trainkit.data.tensor_files import is_dense
@@ -98,7 +99,15 @@ class OwnDatasetConfig(ImageDataConfig):
         target = source.target_spec()
         for one in sources:
             one.num_classes = target.size  # a loss on a GPU would read beyond its memory
-        spec = DataSpec(shape=shape, target=target, image=image, mean=mean, std=std, padded=self.collate == "pad")
+        spec = DataSpec(
+            shape=shape,
+            target=target,
+            image=image,
+            whole=first.dtype == torch.int64,
+            mean=mean,
+            std=std,
+            padded=self.collate == "pad",
+        )
         found = [] if self.collate == "pad" else source.lost(train.index)
         return Data(spec, train, val, test if len(test) else None, found=tuple(found))
 
@@ -134,7 +143,7 @@ class DatasetSource:
         return item[0], item[1]
 
     def input(self, number: int) -> Tensor:
-        """One input: a uint8 picture (channels, height, width), or float32 numbers of any shape."""
+        """One input: a uint8 picture (channels, height, width), or float32 or int64 numbers of any shape."""
         return self._input(number, self._item(number)[0])
 
     def target(self, number: int) -> Tensor:
@@ -163,6 +172,8 @@ class DatasetSource:
                 inputs.append(self._input(number, one))
                 rows.append(_number(f"{self.title}[{number}]: the target", target))
         padded = self.collate == "pad"
+        if len({tensor.dtype for tensor in inputs} - {torch.uint8}) > 1:  # whole numbers in some samples only
+            inputs = [tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32) for tensor in inputs]
         for number, tensor in zip(index.tolist(), inputs, strict=True):
             if tensor.shape[padded:] != inputs[0].shape[padded:] or tensor.dtype != inputs[0].dtype:
                 raise DataError(
@@ -254,12 +265,12 @@ class DatasetSource:
 
     def digest(self) -> str:
         """Of the targets and of a few inputs: reading all could take as long as an epoch."""
-        sha = hashlib.sha256(TensorSource(self.targets, self.targets).digest().encode())
+        sha = hashlib.sha256(fingerprint(self.targets, self.targets).encode())
         with generators_restored():
             for number in range(0, len(self), max(1, len(self) // 8)):
                 seed_global(number)
-                one = self.input(number)
-                sha.update(TensorSource(one, one).digest().encode())
+                one = unless_pictures(self.input(number))
+                sha.update(fingerprint(one, one).encode())
         return sha.hexdigest()
 
 
@@ -277,7 +288,7 @@ def _input(where: str, value: Any) -> Tensor:
         raise DataError(f"{where} is empty, its shape {tuple(tensor.shape)}")
     if tensor.dtype == torch.uint8 and tensor.ndim:
         return tensor.contiguous()
-    return tensor.to(torch.float32).reshape(tensor.shape or (1,))
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).reshape(tensor.shape or (1,))
 
 
 def _number(where: str, value: Any) -> Tensor:

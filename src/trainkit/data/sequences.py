@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from trainkit.data.base import Batch, TensorSource
+from trainkit.data.base import Batch, fingerprint, unless_pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class SequenceSource:
     """Sequences one after the other in one tensor, so that a batch is a single gather."""
 
     values: Tensor
-    """Shape (all steps, features), float32."""
+    """Shape (all steps, features); int64 where all are whole numbers, else float32."""
     lengths: Tensor
     """Steps of each sequence, shape (n,), int64, each >= 1."""
     targets: Tensor
@@ -28,7 +28,8 @@ class SequenceSource:
     def of(cls, sequences: Sequence[Tensor], targets: Tensor) -> Self:
         """From sequences of shape (length, features) each."""
         lengths = torch.tensor([len(sequence) for sequence in sequences])
-        return cls(torch.cat(list(sequences)).to(torch.float32), lengths, targets)
+        values = torch.cat(list(sequences))
+        return cls(values.to(torch.float32 if values.is_floating_point() else torch.int64), lengths, targets)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -43,5 +44,5 @@ class SequenceSource:
         return Batch(inputs.masked_fill_(~real.unsqueeze(2), 0), self.targets[index], index, lengths)
 
     def digest(self) -> str:
-        parts = TensorSource(self.values, self.lengths), TensorSource(self.lengths, self.targets)
-        return hashlib.sha256("".join(part.digest() for part in parts).encode()).hexdigest()
+        parts = fingerprint(unless_pictures(self.values), self.lengths), fingerprint(self.lengths, self.targets)
+        return hashlib.sha256("".join(parts).encode()).hexdigest()

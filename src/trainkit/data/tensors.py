@@ -142,7 +142,7 @@ def _source(where: str, inputs: Inputs, targets: Tensor, target: TargetSpec) -> 
             f"{where}: uint8 inputs of shape {shape}; expected pictures (samples, channels, height, width): "
             "try inputs.transpose(0, 3, 1, 2) in NumPy, inputs.permute(0, 3, 1, 2) in torch"
         )
-    inputs = inputs if image else inputs.to(torch.float32)
+    inputs = inputs if image else inputs.to(torch.float32 if inputs.is_floating_point() else torch.int64)
     if not image:
         _check_finite(f"{where}: inputs", inputs)
     return TensorSource(inputs, targets)
@@ -191,8 +191,11 @@ def _sequences(where: str, inputs: list[Tensor], targets: Tensor) -> SequenceSou
 def _spec(target: TargetSpec, source: TensorSource | SequenceSource) -> DataSpec:
     if isinstance(source, SequenceSource):
         shape = (int(source.lengths.max()), source.values.shape[1])
-        return DataSpec(shape=shape, target=target, padded=True)
-    return DataSpec(shape=tuple(source.inputs.shape[1:]), target=target, image=source.inputs.dtype == torch.uint8)
+        return DataSpec(shape=shape, target=target, padded=True, whole=source.values.dtype == torch.int64)
+    dtype = source.inputs.dtype
+    return DataSpec(
+        shape=tuple(source.inputs.shape[1:]), target=target, whole=dtype == torch.int64, image=dtype == torch.uint8
+    )
 
 
 def _common(where: str, train: DataSpec, test: DataSpec) -> DataSpec:
@@ -201,7 +204,7 @@ def _common(where: str, train: DataSpec, test: DataSpec) -> DataSpec:
     if padded or not (train.padded or test.padded):
         longest = max(train.shape[0], test.shape[0]) if padded else train.shape[0]
         if train.image == test.image and train.shape[padded:] == test.shape[padded:]:
-            return train.model_copy(update={"shape": (longest, *train.shape[1:])})
+            return train.model_copy(update={"shape": (longest, *train.shape[1:]), "whole": train.whole and test.whole})
     raise DataError(f"{where}: test_inputs of shape {test.shape} per sample do not go with inputs of {train.shape}")
 
 
@@ -257,5 +260,5 @@ def _from_list(name: str, values: Any) -> Inputs:
         return _number_tensor("data", name, exact)
     with suppress(ValueError, TypeError, RuntimeError):
         if name == "inputs":
-            return [torch.tensor(sample, dtype=torch.float32) for sample in values]
+            return [torch.tensor(sample) for sample in values]
     raise DataError(f"data.{name}: the samples differ in form")

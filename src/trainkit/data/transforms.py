@@ -132,8 +132,17 @@ def check_augment(augment: tuple[TransformConfig, ...], spec: DataSpec) -> None:
         transform.check(spec)
 
 
-def preparation(spec: DataSpec, augment: tuple[TransformConfig, ...], seed: int, device: torch.device) -> Prepare:
+def preparation(
+    spec: DataSpec,
+    augment: tuple[TransformConfig, ...],
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Prepare:
     """Build the `Prepare` of an experiment: move, bring to size, augment, scale, normalise and mix, all on the device.
+
+    Args:
+        dtype: in which the model takes inputs that are no pictures.
 
     Raises:
         DataError: a transform does not fit the data.
@@ -153,7 +162,8 @@ def preparation(spec: DataSpec, augment: tuple[TransformConfig, ...], seed: int,
         batch = batch.to(device)
         inputs = batch.inputs
         if not spec.image:
-            return batch._replace(inputs=torch.addcmul(shift, inputs, scale)) if spec.mean else batch
+            inputs = inputs.to(dtype)
+            return batch._replace(inputs=torch.addcmul(shift, inputs, scale) if spec.mean else inputs)
         inputs = fitted(inputs, spec.shape)
         if epoch is not None:
             draws = Draws(index, seed, epoch, device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -14,9 +15,11 @@ from trainkit.config import Config
 from trainkit.data import DataSpec
 from trainkit.data.paths import expanded
 from trainkit.errors import ConfigError
+from trainkit.probe import initialize_lazy
 from trainkit.registry import register
+from trainkit.seeding import generators_restored
 from trainkit.signature import arguments, config_class
-from trainkit.weights import State, fit, freeze_backbone, read
+from trainkit.weights import State, compare_with, fit, freeze_backbone, read
 
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -44,7 +47,7 @@ class ModelConfig(Config):
     """Where training begins: `none` (random), or a file with a state_dict, such as a checkpoint. A last layer of
     another size begins anew."""
     freeze: Literal["none", "backbone"] = "none"
-    """`backbone`: train the last layer alone; statistics of BatchNorm stay as loaded."""
+    """`backbone`: train the last layer alone, or all that give the outputs; statistics of BatchNorm stay as loaded."""
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """What it wants of the other sections of a config that do not say otherwise."""
@@ -82,7 +85,9 @@ class ModelConfig(Config):
             DataError: the weights cannot be fetched.
         """
         model = self.build(spec, num_outputs)
-        notes = fit(model, self.initial(spec), self.weights) if self.weights != "none" else []
+        initialize_lazy(model, spec)
+        compare_with(model, partial(self._wider, spec, num_outputs))
+        notes = fit(model, self.adapted(self.initial(spec), model), self.weights) if self.weights != "none" else []
         if self.freeze == "backbone":
             freeze_backbone(model, num_outputs)
         return model, notes
@@ -94,6 +99,14 @@ class ModelConfig(Config):
             ConfigError: the file has none.
         """
         return read(expanded(self.weights))
+
+    def adapted(self, state: State, model: nn.Module) -> State:
+        """The weights that training begins with in the sizes of the model, where these follow from its inputs."""
+        return state
+
+    def _wider(self, spec: DataSpec, num_outputs: int) -> nn.Module:
+        with generators_restored():
+            return self.build(spec, num_outputs + 1)
 
     def restored(self) -> Self:
         """The same architecture without weights from elsewhere: a checkpoint is about to bring its own."""

@@ -10,7 +10,7 @@ from torch import nn
 from trainkit.data import DataSpec
 from trainkit.errors import ConfigError
 from trainkit.models.base import ModelConfig
-from trainkit.models.layers import Layers, LinearLayer
+from trainkit.models.layers import EmbeddingLayer, Layers, LinearLayer
 from trainkit.registry import register
 
 
@@ -27,13 +27,14 @@ class SequentialConfig(ModelConfig):
         layers = [item for number, one in enumerate(self.layers) for item in one.unrolled(f"model.layers[{number}]")]
         last_linear = max((i for i, (_, layer) in enumerate(layers) if isinstance(layer, LinearLayer)), default=None)
         model = nn.Sequential()
-        inputs = torch.zeros(2, *spec.shape)
+        embeds = spec.whole and isinstance(layers[0][1], EmbeddingLayer)
+        inputs = torch.zeros(2, *spec.shape, dtype=torch.int64 if embeds else torch.float32)
         for i, (place, layer) in enumerate(layers):
             shape = tuple(inputs.shape[1:])
             try:
                 module = layer.build(shape, num_outputs if i == last_linear else None)
                 # Evaluation leaves running statistics and the random stream alone.
-                with torch.inference_mode():
+                with torch.no_grad():
                     inputs = module.eval()(inputs)
             except ConfigError as error:
                 raise ConfigError(f"{place}: {error}") from None

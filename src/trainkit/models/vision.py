@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -86,6 +87,16 @@ class TorchvisionModelConfig(LibraryModelConfig):
     def initial(self, spec: DataSpec) -> State:
         return {key: value for key, value in super().initial(spec).items() if not key.startswith(SIDE_OUTPUTS)}
 
+    def adapted(self, state: State, model: nn.Module) -> State:
+        from torchvision.models import VisionTransformer
+        from torchvision.models.vision_transformer import interpolate_embeddings
+
+        if not isinstance(model, VisionTransformer) or "encoder.pos_embedding" not in state:
+            return state
+        with suppress(ValueError):  # of no square, which does not fit
+            state = interpolate_embeddings(model.image_size, model.patch_size, OrderedDict(state))
+        return state
+
     def pretrained(self, spec: DataSpec) -> State:
         from torchvision import models
 
@@ -141,6 +152,17 @@ class TimmModelConfig(LibraryModelConfig):
                 self.arch, pretrained=True, pretrained_cfg_overlay=overlay, **self._sizes(spec)
             )
         return model.state_dict()
+
+    def adapted(self, state: State, model: nn.Module) -> State:
+        own, positions = model.state_dict().get("pos_embed"), state.get("pos_embed")
+        if own is None or positions is None or own.shape == positions.shape or own.ndim != 3:
+            return state  # of the library's own weights, timm has resized them
+        vit: Any = model
+        with suppress(AttributeError, RuntimeError):  # it is another kind of model, or file
+            grid, prefix = list(vit.patch_embed.grid_size), vit.num_prefix_tokens
+            resample = import_module("timm.layers").resample_abs_pos_embed
+            return {**state, "pos_embed": resample(positions, grid, num_prefix_tokens=prefix)}
+        return state
 
     def _sizes(self, spec: DataSpec) -> dict[str, Any]:
         """The arguments that follow from the pictures."""
