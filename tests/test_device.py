@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -90,3 +91,21 @@ def test_what_auto_was_stands_in_the_config_of_the_run(make: MakeExperiment, mon
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     result = train(make(train={"epochs": 1, "precision": "auto"}))
     assert "precision: bf16" in (result.run_dir / "config.yaml").read_text()
+
+
+def test_what_is_set_for_the_process_ends() -> None:
+    def settings() -> tuple[object, ...]:
+        torch_s = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        return *torch_s, torch.get_num_threads(), sys.float_info.min / 2, os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+
+    before = settings()
+    with device.settings_restored():
+        device.select("cpu", deterministic=True)
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        assert not any(one == other for one, other in zip(settings()[2:], before[2:], strict=True))
+        assert torch.are_deterministic_algorithms_enabled()
+        inside = settings()
+        with device.settings_restored():
+            device.select("cpu")
+        assert settings() == inside
+    assert settings() == before

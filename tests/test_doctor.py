@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from tests.command import warm
 from tests.conftest import MakeExperiment
-from trainkit import register_model, registry
-from trainkit.building import open_experiment
+from trainkit import doctor, register_model, registry
+from trainkit.building import build, open_data, open_experiment
 from trainkit.doctor import Examination, examine, lines
 from trainkit.experiment import ExperimentConfig
 from trainkit.run import train
@@ -250,3 +250,32 @@ def test_the_text() -> None:
         "",
         "1 thing to change",
     ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "stuck"), [((8,), 0.0), ((8, 4), 0.5), ((8, 3, 4), 0.5), ((8, 4, 2, 2), 0.5), ((8, 4, 2, 2, 2), 0.5)]
+)
+def test_activations_of_any_shape(make: MakeExperiment, shape: tuple[int, ...], stuck: float) -> None:
+    """Of four channels two are always 0; that of a vector of all samples is not."""
+
+    class Shaped(nn.Module):
+        def __init__(self, in_features: int, num_classes: int) -> None:
+            super().__init__()
+            self.last = nn.Linear(in_features, num_classes)
+            self.relu = nn.ReLU()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            values = torch.ones(shape)
+            channel = 1 if len(shape) > 3 else len(shape) - 1
+            if channel:
+                values.movedim(channel, 0)[:2] = -1
+            self.relu(values)
+            outputs: Tensor = self.last(inputs.flatten(1))
+            return outputs
+
+    register_model("shaped")(Shaped)
+    experiment, data, _ = open_data(make(model={"name": "shaped"}))
+    parts, _ = build(experiment, data, torch.device("cpu"))
+    found = Examination()
+    doctor._activations(parts, data, found)
+    assert found.sound == [f"at most {stuck:.0%} of the channels of an activation are stuck"]

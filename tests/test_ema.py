@@ -33,3 +33,34 @@ def test_buffers_are_the_models_and_frozen_weights_stay() -> None:
     assert torch.equal(averaged["0.weight"], own["0.weight"])
     assert averaged["1.weight"].tolist() == [1.5] * 3
     assert not any(parameter.requires_grad for parameter in ema.model.parameters())
+
+
+class Replacing(nn.Module):
+    """A running mean that `forward` replaces, and a buffer that is there only after the first time."""
+
+    mean: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.register_buffer("mean", torch.zeros(2))
+        self.register_buffer("last", None)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.mean = self.mean * 0.5 + inputs.mean(0)
+        self.last = inputs[: len(inputs)]
+        outputs: torch.Tensor = self.layer(inputs - self.mean)
+        return outputs
+
+
+def test_buffers_that_forward_replaces() -> None:
+    model = Replacing()
+    ema = Ema(model, decay=0.5)
+    for step, rows in enumerate((3, 2), start=1):
+        model(torch.full((rows, 2), float(step)))
+        ema.update(step)
+    own, averaged = model.state_dict(), ema.model.state_dict()
+    assert averaged["mean"].tolist() == own["mean"].tolist() == [2.5, 2.5]
+    assert torch.equal(averaged["last"], torch.full((2, 2), 2.0))
+    model.mean += 1
+    assert averaged["mean"].tolist() == [2.5, 2.5]

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -755,3 +756,31 @@ def test_a_loss_that_asks_more_of_a_model_than_outputs_still_ends_well(make: Mak
     assert story["status"] == "finished"
     assert story["facts"]["device"].startswith("cpu")
     assert isinstance(story["curves"], list)
+
+
+def test_a_run_leaves_its_process_as_it_was(make: MakeExperiment) -> None:
+    def state() -> list[object]:
+        generators = random.getstate(), str(np.random.get_state(legacy=True)), torch.get_rng_state().tolist()
+        signals = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
+        settings = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.get_num_threads(),
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.backends.cudnn.flags,
+            np.float32(1e-40) * np.float32(0.5) > 0,
+            [*warnings.filters],
+            {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")},
+            Path.cwd(),
+        )
+        return [*generators, *signals, *settings]
+
+    before = state()
+    result = train(make(train={"epochs": 1, "deterministic": True}), quiet=True)
+    assert state() == before
+    resume(result.run_dir, ["train.epochs=2"], quiet=True)
+    evaluate_checkpoint(result.checkpoint)
+    assert state() == before
+    with pytest.raises(ConfigError):
+        train(make(train={"deterministic": True}, model={"name": "mlp", "weights": "no.pt"}), quiet=True)
+    assert state() == before

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 
 import pytest
 import torch
 
-from trainkit.seeding import derive, generator, permutation, reseed, uniform
+from trainkit.seeding import derive, generator, generators_restored, permutation, reseed, uniform
 
 INDEX = torch.arange(200_000)
 
@@ -115,3 +117,25 @@ def test_uniform_is_splitmix64() -> None:
 
     numbers = [*range(100), 60_000, 2**40 + 1, 2**63 - 1]
     assert uniform(torch.tensor(numbers), 42, "flip", 0).tolist() == [reference(index) for index in numbers]
+
+
+def test_the_generator_of_the_device_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, used, told = torch.device("cuda:1"), [torch.device("cuda:0")], []
+
+    @contextmanager
+    def current(device: torch.device) -> Iterator[None]:
+        used.append(device)
+        yield
+        used.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", current)
+    monkeypatch.setattr(torch.cuda, "manual_seed", lambda seed: told.append((used[-1], seed)))
+    reseed(device, 1, "step", 3)
+    assert told == [(device, derive(1, "step", 3))]
+
+    states = {device: torch.tensor([7])}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: states[device].clone())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: states.update({device: state}))
+    with generators_restored(device):
+        states[device] = torch.tensor([8])
+    assert states[device].tolist() == [7]

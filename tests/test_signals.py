@@ -62,3 +62,13 @@ def test_what_takes_too_long_after_sigterm_is_ended() -> None:
     with stop_on_signal(grace_s=0.05):
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_every_handler_is_afterwards_as_it_was() -> None:
+    known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM)
+    before = [signal.getsignal(signum) for signum in known]
+    with stop_on_signal(grace_s=60):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGALRM) is not before[-1]
+    assert [signal.getsignal(signum) for signum in known] == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)

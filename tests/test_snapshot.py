@@ -11,18 +11,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from tests.conftest import MakeExperiment, equal, records, weights
 from tests.test_run import stopped
-from trainkit import building, checkpoint, snapshot
+from trainkit import building, checkpoint, register_model, registry, snapshot
 from trainkit.data import Data
-from trainkit.errors import CheckpointError, DataError
+from trainkit.errors import CheckpointError, ConfigError, DataError
+from trainkit.evaluation import evaluate_checkpoint
 from trainkit.experiment import ExperimentConfig
 from trainkit.loop import Parts, Plan
 from trainkit.run import resume, train
+from trainkit.weights import read
 
 PATH = Path(__file__).parent / "fixtures/checkpoint-schema-1.pt"
 CPU = torch.device("cpu")
@@ -406,3 +409,64 @@ def test_a_shared_weight_is_stored_twice_and_loaded_once() -> None:
     assert stored_twice["0.weight"].data_ptr() != stored_twice["1.weight"].data_ptr()
     checkpoint.load_weights(Path("x.pt"), model, stored_twice)
     assert model[1].weight is model[0].weight
+
+
+class Counting(nn.Module):
+    """It counts its batches, and has a mask of infinite numbers; `keeps` says what it gives to be kept."""
+
+    def __init__(self, in_features: int, num_classes: int, keeps: str = "counts") -> None:
+        super().__init__()
+        self.layer = nn.Linear(in_features, num_classes)
+        self.register_buffer("mask", torch.full((num_classes, num_classes), -torch.inf).triu(1))
+        self.keeps, self.batches = keeps, 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.batches += self.training
+        outputs: torch.Tensor = self.layer(inputs.flatten(1))
+        return outputs
+
+    def get_extra_state(self) -> Any:
+        kept = {"batches": self.batches, "of": ["training"], "last": torch.tensor(self.batches)}
+        return {"counts": kept, "set": {1}, "array": np.ones(2), "wrong": kept}[self.keeps]
+
+    def set_extra_state(self, state: Any) -> None:
+        if self.keeps == "wrong":
+            raise RuntimeError("no")
+        self.batches = state["batches"]
+        assert int(state["last"]) == self.batches
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._families, "model", dict(registry._families["model"]))
+    register_model("counting")(Counting)
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_state_that_a_module_adds_is_kept(make: MakeExperiment) -> None:
+    result = train(make(model={"name": "counting"}, train={"epochs": 1, "ema": 0.5}), quiet=True)
+    last = result.run_dir / "checkpoints" / "last.pt"
+    once = checkpoint.load(last)["model"]["_extra_state"]["batches"]
+    assert evaluate_checkpoint(last).notes == []
+    resume(result.run_dir, ["train.epochs=2"], quiet=True)
+    assert checkpoint.load(last)["model"]["_extra_state"]["batches"] == once + 8
+    assert "layer.weight" in read(last)
+
+
+@pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize(
+    ("keeps", "problem"),
+    [
+        ("set", "checkpoint.model._extra_state: set cannot go into a checkpoint"),
+        ("array", "checkpoint.model._extra_state: ndarray cannot go into a checkpoint"),
+        ("wrong", "the state of the model cannot be read here"),
+    ],
+)
+def test_a_state_that_cannot_be_kept_is_told_before_training(make: MakeExperiment, keeps: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        train(make(model={"name": "counting", "keeps": keeps}), quiet=True)
+    assert str(caught.value) == (
+        f"a checkpoint could not be read again: {problem}; see get_extra_state and set_extra_state, which give "
+        "_extra_state"
+    )
+    assert not Path("runs").exists()

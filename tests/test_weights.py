@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from tests.conftest import equal
 from trainkit.errors import ConfigError
-from trainkit.weights import fit, freeze_backbone, heads_of, misfits, read
+from trainkit.optimizers import AdamConfig
+from trainkit.weights import compare_with, fit, freeze_backbone, heads_of, misfits, read
 
 
 def network(width: int = 3, num_outputs: int = 2, bias: bool = True) -> nn.Sequential:
@@ -173,3 +174,47 @@ def test_what_cannot_be_frozen() -> None:
     )
     with pytest.raises(ConfigError, match=r"^model\.freeze: the model has no linear or convolutional layer to train$"):
         freeze_backbone(nn.LayerNorm(3), 3)
+
+
+class Distilled(nn.Module):
+    """Two layers give the outputs, and the one that is declared last does not."""
+
+    def __init__(self, num_outputs: int) -> None:
+        super().__init__()
+        self.backbone = nn.Linear(4, 3)
+        self.heads = nn.ModuleDict({"own": nn.Linear(3, num_outputs), "teachers": nn.Linear(3, num_outputs)})
+        self.aside = nn.Linear(4, 3)
+
+
+def test_all_layers_that_give_outputs_are_heads() -> None:
+    model = Distilled(2)
+    assert heads_of(model) == ("aside",)
+    compare_with(model, lambda: Distilled(3))
+    assert heads_of(model) == ("heads.own", "heads.teachers")
+    state = Distilled(5).state_dict()
+    [note] = fit(model, state, "w.pt")
+    assert note == (
+        "model.weights: the last layers begin anew: heads.own.weight is (5, 3) in w.pt, (2, 3) here; "
+        "heads.teachers.weight is (5, 3) in w.pt, (2, 3) here"
+    )
+    assert torch.equal(model.backbone.weight, state["backbone.weight"])
+    freeze_backbone(model, 2)
+    trained = ["heads.own.weight", "heads.own.bias", "heads.teachers.weight", "heads.teachers.bias"]
+    assert [name for name, parameter in model.named_parameters() if parameter.requires_grad] == trained
+
+
+def test_a_model_that_cannot_be_built_without_memory_has_its_last_layer() -> None:
+    def wider() -> nn.Module:
+        raise RuntimeError
+
+    model = Distilled(2)
+    compare_with(model, wider)
+    assert heads_of(model) == ("aside",)
+
+
+def test_the_rate_of_all_heads() -> None:
+    model = Distilled(2)
+    compare_with(model, lambda: Distilled(3))
+    rest, heads = AdamConfig(lr=1e-4, head_lr=1e-2).build(model, torch.device("cpu")).param_groups
+    assert (rest["lr"], heads["lr"]) == (1e-4, 1e-2)
+    assert {id(parameter) for parameter in heads["params"]} == {id(one) for one in model.heads.parameters()}

@@ -208,6 +208,10 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
         if unused := probe.unreached(parts.model, *two):
             text = f"in evaluation the outputs do not depend on {and_more(unused)}, which may not be trained"
             warn("no-gradient", f"model: {text}")
+    target, num_outputs = data.spec.target, experiment.loss.num_outputs(data.spec.target)
+    if not target.answered_by(num_outputs):
+        text = f"{experiment.loss.to_plain()['name']!r} makes {num_outputs} outputs of the model, for {target.size}"
+        warn("no-answers", f"loss: {text} {target.plural}: trainkit predict cannot tell what they mean")
     embeds = any(isinstance(module, nn.Embedding) for module in parts.model.modules())  # whose inputs are no quantities
     if not data.spec.image and not embeds and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE:
         text = f"inputs reach {largest:.4g}; bring them to numbers around 0 of size 1, such as by dividing them"

@@ -53,6 +53,7 @@ TIMED_S = 5.0
 
 WHY = {
     "no-logits": "the loss applies it once more; the gradients nearly vanish, and the model hardly learns",
+    "no-answers": "no class, label or number is among them, or only the loss knows how to find it",
     "no-activation": "two linear layers in a row are one linear layer with more parameters",
     "no-gradient": "what gets no gradient stays as random as it began",
     "plain-list": "torch does not see these layers: they are neither trained nor saved",

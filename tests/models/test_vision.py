@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torchvision.models import VisionTransformer
 
 from tests.conftest import MakeExperiment, records, weights
 from tests.models.test_mlp import CIFAR, MNIST, parameters
@@ -16,7 +17,9 @@ from trainkit.data import DataSpec, TargetSpec
 from trainkit.errors import ConfigError, DataError, TrainkitError
 from trainkit.evaluation import evaluate_checkpoint
 from trainkit.models.vision import TimmModelConfig, TorchvisionModelConfig
+from trainkit.optimizers import AdamConfig
 from trainkit.run import resume, train
+from trainkit.weights import fit
 
 SMALL = "shufflenet_v2_x0_5"
 FOUR = DataSpec(shape=(4, 64, 32), target=TargetSpec(kind="class", size=10), image=True)
@@ -310,3 +313,58 @@ def test_a_timm_model_trains_and_comes_back(make: MakeExperiment) -> None:
     result = train(make(model=model, data={"shape": [1, 16, 16]}, train={"max_steps": 2}), quiet=True)
     metrics = evaluate_checkpoint(result.checkpoint).metrics
     assert metrics["loss"] == pytest.approx(result.metrics["test/loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arch", "heads"),
+    [
+        ("levit_128s", ["head.linear", "head_dist.linear"]),
+        ("deit_tiny_distilled_patch16_224", ["head", "head_dist"]),
+        ("crossvit_9_240", ["head.0", "head.1"]),
+        ("test_vit", ["head"]),
+    ],
+)
+def test_timm_models_with_several_heads(arch: str, heads: list[str]) -> None:
+    spec = DataSpec(shape=(3, 240, 240) if "240" in arch else (3, 224, 224), target=CIFAR.target, image=True)
+    with torch.device("meta"):
+        state = timm(arch, spec, num_outputs=7).state_dict()
+        model, notes = Given(arch=arch, weights="w.pt", freeze="backbone", state=state).create(spec, 10)
+    assert [name.rpartition(".")[0] for name, one in model.named_parameters() if one.requires_grad][::2] == heads
+    assert all(f"{head}.weight is (7, " in notes[0] for head in heads)
+    optimizer = AdamConfig(head_lr=0.1).build(model, torch.device("cpu"))
+    assert len(optimizer.param_groups) == 1  # nothing else is trained
+    assert len(optimizer.param_groups[0]["params"]) == 2 * len(heads)
+
+
+class Given(TimmModelConfig):
+    """Weights that need no file."""
+
+    state: Any
+
+    def initial(self, spec: DataSpec) -> dict[str, Tensor]:
+        return dict(self.state)
+
+
+def test_positions_are_resized_to_the_pictures() -> None:
+    sizes = {"patch_size": 8, "num_layers": 1, "num_heads": 1, "hidden_dim": 4, "mlp_dim": 4, "num_classes": 10}
+    stored, model = (VisionTransformer(image_size=size, **sizes) for size in (32, 64))
+    nn.init.normal_(stored.encoder.pos_embedding)
+    state = stored.state_dict()
+    adapted = TorchvisionModelConfig(arch="vit_b_16").adapted(state, model)
+    fit(model, adapted, "w.pt")
+    small, large = stored.encoder.pos_embedding[0], model.encoder.pos_embedding[0]
+    assert torch.equal(large[0], small[0])  # of the class token
+    corners = [0, 3, 12, 15], [0, 7, 56, 63]
+    assert torch.allclose(large[1:][corners[1]], small[1:][corners[0]], atol=1e-6)
+    assert state["encoder.pos_embedding"].shape == (1, 17, 4)  # the stored ones are left alone
+
+
+def test_positions_of_timm_are_resized_to_the_pictures() -> None:
+    large = DataSpec(shape=(3, 96, 96), target=CIFAR.target, image=True)
+    stored = timm("test_vit", CIFAR)
+    stored.pos_embed.data.fill_(3.0)  # type: ignore[operator]
+    torch.save(stored.state_dict(), "w.pt")
+    model = timm("test_vit", large, weights="w.pt")
+    positions = model.get_parameter("pos_embed")
+    assert positions.shape[1] == 1 + 6 * 6
+    assert torch.allclose(positions, torch.full_like(positions, 3.0), atol=1e-4)
