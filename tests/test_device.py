@@ -93,10 +93,12 @@ def test_what_auto_was_stands_in_the_config_of_the_run(make: MakeExperiment, mon
     assert "precision: bf16" in (result.run_dir / "config.yaml").read_text()
 
 
-def test_what_is_set_for_the_process_ends() -> None:
+def test_what_is_set_for_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)  # other tests have selected devices
+
     def settings() -> tuple[object, ...]:
-        torch_s = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-        return *torch_s, torch.get_num_threads(), sys.float_info.min / 2, os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+        strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        return *strict, torch.get_num_threads(), sys.float_info.min / 2 > 0, os.environ.get("CUBLAS_WORKSPACE_CONFIG")
 
     before = settings()
     with device.settings_restored():

@@ -617,12 +617,18 @@ def test_a_compiled_model_has_the_same_checkpoint(make: MakeExperiment) -> None:
     assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
 
 
-def test_deterministic_operations_are_asked_for(make: MakeExperiment) -> None:
-    try:
-        train(make(train={"epochs": 1, "deterministic": True}))
-        assert torch.are_deterministic_algorithms_enabled()
-    finally:
-        torch.use_deterministic_algorithms(False)
+def test_deterministic_operations_are_asked_for(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    evaluate = loop.evaluate
+
+    def looking(*arguments: Any) -> Any:
+        asked.append(torch.are_deterministic_algorithms_enabled())
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(loop, "evaluate", looking)
+    train(make(train={"epochs": 1, "deterministic": True}))
+    train(make(train={"epochs": 1}))
+    assert asked == [True, False]
 
 
 @pytest.mark.parametrize(("every", "steps"), [(5, [5, 10, 15, 16]), ("2 epochs", [16]), ("6 steps", [6, 12, 16])])

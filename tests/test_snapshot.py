@@ -316,7 +316,8 @@ def test_a_resume_computes_with_as_many_threads(
     err = capsys.readouterr().err
     assert f"best value, data order, {here} threads\n" in err
     assert "warning" not in err
-    assert torch.get_num_threads() == here
+    assert checkpoint.load(Path("run/checkpoints/last.pt"))["meta"]["threads"] == here
+    assert torch.get_num_threads() == other  # afterwards as before
 
 
 def test_with_fewer_processors_there_are_fewer_threads(
@@ -453,11 +454,14 @@ def test_a_state_that_a_module_adds_is_kept(make: MakeExperiment) -> None:
     assert "layer.weight" in read(last)
 
 
+SET = "checkpoint.model._extra_state: set cannot go into a checkpoint"
+
+
 @pytest.mark.usefixtures("counting")
 @pytest.mark.parametrize(
     ("keeps", "problem"),
     [
-        ("set", "checkpoint.model._extra_state: set cannot go into a checkpoint"),
+        ("set", SET),
         ("array", "checkpoint.model._extra_state: ndarray cannot go into a checkpoint"),
         ("wrong", "the state of the model cannot be read here"),
     ],
@@ -465,8 +469,9 @@ def test_a_state_that_a_module_adds_is_kept(make: MakeExperiment) -> None:
 def test_a_state_that_cannot_be_kept_is_told_before_training(make: MakeExperiment, keeps: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         train(make(model={"name": "counting", "keeps": keeps}), quiet=True)
-    assert str(caught.value) == (
-        f"a checkpoint could not be read again: {problem}; see get_extra_state and set_extra_state, which give "
-        "_extra_state"
+    message = (
+        "a checkpoint could not be read again: checkpoint.model._extra_state: set cannot go into a checkpoint; see "
+        "get_extra_state and set_extra_state, which give _extra_state"
     )
+    assert str(caught.value) == message.replace(SET, problem)
     assert not Path("runs").exists()

@@ -123,6 +123,7 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
     seeding.seed_global(seeding.derive(experiment.seed, "init"))
     model, notes = experiment.model.create(spec, num_outputs)
     model = model.to(device)
+    attributes = probe.attributes(model)
     dtype = _check_outputs(model, spec, num_outputs, device)
     if spec.image:
         model = model.to(memory_format=torch.channels_last)
@@ -137,6 +138,7 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
         precision=Precision(experiment.train.precision, device),
         device=device,
         notes=tuple(notes),
+        attributes=attributes,
     )
 
 
@@ -201,7 +203,7 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
     two = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
     with evaluating(parts.model), torch.no_grad():
         if not isinstance(experiment.model, LibraryModelConfig):  # whose authors know what they do
-            suspicions = probe.suspicions(parts.model, *two)
+            suspicions = probe.suspicions(parts.model, *two, before=parts.attributes)
             is_number = data.spec.target.kind == "number"  # which may well lie between 0 and 1
             found += [one for one in suspicions if not (is_number and one.code == "no-logits")]
             found += probe.frozen(parts.model) if experiment.model.freeze == "none" else []

@@ -23,7 +23,7 @@ from trainkit.errors import DivergedError
 from trainkit.losses import LossFn, Outcome
 from trainkit.meter import Meter
 from trainkit.metrics import Metric
-from trainkit.probe import evaluating
+from trainkit.probe import Attributes, evaluating
 from trainkit.progress import Progress
 from trainkit.records import EvalRecord, NoteRecord, Sink
 from trainkit.schedulers import Scheduler
@@ -41,6 +41,8 @@ class EvalParts:
     device: torch.device
     notes: tuple[str, ...] = ()
     """What a person should know about how they were built."""
+    attributes: Attributes | None = None
+    """Of the model, before anything ran."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -206,8 +206,20 @@ def _misfit(layer: nn.Module, given: tuple[int, ...]) -> str | None:
     return f"{said}; {key}={given[axis]} would fit"
 
 
-def suspicions(model: nn.Module, *inputs: Tensor) -> list[Suspicion]:
+Attributes = Mapping[tuple[nn.Module, str], object]
+"""What the modules of a model are made of."""
+
+
+def attributes(model: nn.Module) -> Attributes:
+    """What there is before anything has run, to be told from what `forward` makes."""
+    return {(module, key): value for module in model.modules() for key, value in vars(module).items()}
+
+
+def suspicions(model: nn.Module, *inputs: Tensor, before: Attributes | None = None) -> list[Suspicion]:
     """What a model does that is allowed, but usually a mistake.
+
+    Args:
+        before: its attributes before anything ran; by default those of now.
 
     Two linear layers with nothing between them are one, unless the first is a bottleneck; and what ends with a softmax
     or a sigmoid does not give the logits that losses want.
@@ -241,14 +253,14 @@ def suspicions(model: nn.Module, *inputs: Tensor) -> list[Suspicion]:
         for name, module in model.named_modules()
         if not any(module.children())
     ]
-    before = {(module, key): value for module in model.modules() for key, value in vars(module).items()}
+    before = attributes(model) if before is None else before
     try:
         outputs = model(*inputs)
     finally:
         for handle in handles:
             handle.remove()
     for name, module in model.named_modules():
-        # What forward has just made anew, such as a map of attention to look at, is no state.
+        # What forward has made, such as a map of attention to look at or a table that it keeps, is no state.
         lasting = {key: value for key, value in vars(module).items() if before.get((module, key)) is value}
         found += _hidden(name, module, lasting)
     if ending := "a sigmoid" if id(outputs) in squashed else _ending(outputs):
