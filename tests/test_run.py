@@ -21,6 +21,7 @@ from tests.conftest import MakeExperiment, equal, records, weights
 from trainkit import building, checkpoint, loop
 from trainkit import experiment as experiments
 from trainkit.data import Batch, TargetSpec
+from trainkit.data.workers import deaths
 from trainkit.device import Precision
 from trainkit.errors import (
     BusyError,
@@ -790,3 +791,10 @@ def test_a_run_leaves_its_process_as_it_was(make: MakeExperiment) -> None:
     with pytest.raises(ConfigError):
         train(make(train={"deterministic": True}, model={"name": "mlp", "weights": "no.pt"}), quiet=True)
     assert state() == before
+
+
+def test_the_handler_of_dead_workers_ends_with_its_run(make: MakeExperiment) -> None:
+    for _ in range(2):
+        train(make(train={"max_steps": 1}, data={"val": 0}, loader={"num_workers": 1}), quiet=True)
+        assert signal.getsignal(signal.SIGCHLD) is not deaths
+        assert deaths.handler is None

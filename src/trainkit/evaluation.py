@@ -11,6 +11,7 @@ from trainkit import checkpoint, seeding, snapshot
 from trainkit import device as devices
 from trainkit.building import open_data
 from trainkit.data import Batch
+from trainkit.data.workers import deaths
 from trainkit.errors import ConfigError, DataError
 from trainkit.loop import evaluate
 from trainkit.losses import Outcome
@@ -41,6 +42,7 @@ class Evaluation:
 
 @devices.settings_restored()
 @seeding.generators_restored()
+@deaths.unwatched()
 def evaluate_checkpoint(
     path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
 ) -> Evaluation:

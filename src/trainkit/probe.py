@@ -58,20 +58,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def training(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Training mode inside, of which nothing stays: no statistics of BatchNorm, no random numbers drawn."""
     mode = model.training
-    kept = [
-        (module._buffers, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
+    kept = [(module._buffers, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()]
+    for buffers, name, buffer in kept:
+        buffers[name] = None if buffer is None else buffer.clone()
     model.train()
     try:
         with generators_restored(device):
             yield
     finally:
-        with torch.no_grad():
-            for buffers, name, buffer, value in kept:
-                buffers[name] = buffer.copy_(value)
+        for buffers, name, buffer in kept:
+            buffers[name] = buffer
         model.train(mode)
 
 

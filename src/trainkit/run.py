@@ -16,6 +16,7 @@ from trainkit import atomic, checkpoint, resuming, run_report, rundir, seeding, 
 from trainkit import device as devices
 from trainkit.building import build, open_data, open_experiment, warnings
 from trainkit.data import DataSpec
+from trainkit.data.workers import deaths
 from trainkit.errors import (
     DataError,
     StoppedError,
@@ -54,6 +55,7 @@ class Result:
 
 @devices.settings_restored()
 @seeding.generators_restored()
+@deaths.unwatched()
 def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: bool = False) -> Result:
     """Train an experiment in a new run directory.
 
@@ -91,6 +93,7 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
 
 @devices.settings_restored()
 @seeding.generators_restored()
+@deaths.unwatched()
 def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = None, quiet: bool = False) -> Result:
     """Go on with a run where its checkpoint stands, in the same directory.
 

@@ -133,7 +133,7 @@ class _Moments:
         self.low, self.high = math.inf, -math.inf
 
     def add(self, values: Tensor) -> None:
-        values = values.double()
+        values = values.cpu().double()  # mps has no doubles
         self.count += values.numel()
         self.sum += float(values.sum())
         self.squares += float(values.square().sum())

@@ -99,13 +99,24 @@ class _Deaths:
         """Torch's own."""
 
     def watch(self) -> None:
-        """Come before torch's handler, which is there once a worker is; the first time is enough."""
+        """Come before torch's handler, which is there once a worker is."""
         if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
             return
         handler = signal.getsignal(signal.SIGCHLD)
         if self.handler is None and callable(handler):
             self.handler = handler
             signal.signal(signal.SIGCHLD, self)
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Afterwards the handler is torch's own again, which stays for ever."""
+        try:
+            yield
+        finally:
+            handler = self.handler
+            if handler is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGCHLD, handler)
+                self.handler = None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         assert self.handler is not None
