@@ -571,7 +571,7 @@ def test_too_high_a_rate(make: MakeExperiment) -> None:
         train(experiment, run_dir=Path("bad"))
     assert str(caught.value) == (
         "bad: the loss is not finite at step 2 (epoch 1, learning rate 1e+30, gradient norm nan); "
-        "nothing was saved yet; start a new run with a lower rate, such as optimizer.lr=1e+29"
+        "nothing was saved yet; start a new run with a lower rate, such as optimizer.lr=0.01"
     )
 
 

@@ -14,7 +14,7 @@ from trainkit.data.transforms import ImageDataConfig, preparation
 from trainkit.device import Precision
 from trainkit.ema import Ema
 from trainkit.errors import ConfigError, DataError, Suspicion, and_more
-from trainkit.experiment import ExperimentConfig, check, metrics_of, monitored, steps_of
+from trainkit.experiment import ExperimentConfig, check, check_direction, metrics_of, monitored, steps_of
 from trainkit.loop import EvalParts, Parts, Plan
 from trainkit.losses import Outcome
 from trainkit.models.vision import LibraryModelConfig
@@ -100,9 +100,11 @@ def open_experiment(experiment: ExperimentConfig) -> Opened:
     Raises:
         StorageError: there is no such device.
         DataError: the data is missing and nothing may stand in for it.
+        ConfigError: the worst checkpoint would be kept.
     """
     device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
     experiment, data, missing = open_data(experiment)
+    check_direction(experiment, data.spec)
     precision = devices.choose_precision(experiment.train.precision, device)
     return Opened(experiment.with_precision(precision), data, device, missing)
 
@@ -125,6 +127,8 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
     model = model.to(device)
     attributes = probe.attributes(model)
     dtype = _check_outputs(model, spec, num_outputs, device)
+    precision = Precision(experiment.train.precision, device)
+    _check_precision(model, spec, precision, dtype)
     if spec.image:
         model = model.to(memory_format=torch.channels_last)
     augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
@@ -135,7 +139,7 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
             metric.label: metric.build(spec.target, num_outputs, device) for metric in metrics_of(experiment, spec)
         },
         prepare=preparation(spec, augment, experiment.seed, device, dtype),
-        precision=Precision(experiment.train.precision, device),
+        precision=precision,
         device=device,
         notes=tuple(notes),
         attributes=attributes,
@@ -318,6 +322,25 @@ def _check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) 
             f"{name!r} gives (batch, {', '.join(map(str, said[1:]))}); let its Outcome have such outputs, or name "
             "metrics of your own"
         )
+
+
+def _check_precision(model: nn.Module, spec: DataSpec, precision: Precision, dtype: torch.dtype) -> None:
+    """Run two made-up samples through the model in lower precision, for which not every layer is made everywhere.
+
+    Raises:
+        ConfigError: one is not; names the layer.
+    """
+    if precision.name == "fp32":
+        return
+    try:
+        with evaluating(model), torch.no_grad(), precision.autocast():
+            probe.run(model, *probe.two_samples(spec, precision.device, dtype))
+    except ConfigError as error:
+        what = str(error).removeprefix("model: ").partition(". ")[0]
+        other = "bf16 or fp32" if precision.name == "fp16" else "fp32"
+        raise ConfigError(
+            f"train.precision: in {precision.name} on {precision.device.type} {what}; use {other}"
+        ) from error
 
 
 def _of_members(loss: str, given: tuple[int, ...]) -> str:

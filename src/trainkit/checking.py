@@ -16,7 +16,7 @@ from trainkit import grid, merging, rundir, snapshot
 from trainkit.building import build, sketch_data, warnings
 from trainkit.data import Data
 from trainkit.errors import ConfigError, DataError, Suspicion, TrainkitError, and_more, printable
-from trainkit.experiment import ExperimentConfig, parse, place
+from trainkit.experiment import ExperimentConfig, check_direction, parse, place
 from trainkit.loop import Parts
 from trainkit.yamlfile import Node
 
@@ -101,6 +101,7 @@ def read(path: Path, overrides: list[str]) -> tuple[Node, ExperimentConfig, list
 
 def _suspicions(experiment: ExperimentConfig, data: Data, device: torch.device) -> list[Suspicion]:
     experiment = experiment.with_precision(devices.choose_precision(experiment.train.precision, device))
+    check_direction(experiment, data.spec)
     parts, plan = build(experiment, data, device)
     found = warnings(experiment, data, parts, plan)
     snapshot.check_readable(experiment, data.spec, {}, parts)

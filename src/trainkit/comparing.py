@@ -12,8 +12,9 @@ from typing import Any
 
 from trainkit.columns import aligned
 from trainkit.errors import ConfigError, printable
+from trainkit.ranking import leaves, unlike
 from trainkit.records import format_duration, format_metric
-from trainkit.runs import Plain, Run, Sweep, config_of, leaves, only_run
+from trainkit.runs import Plain, Run, Sweep, config_of, only_run
 
 NOT_COMPARED = ("name", "log", "sweep")
 """Sections that change no result."""
@@ -84,10 +85,26 @@ def table(found: Sequence[Run | Sweep], *, tested: bool = True) -> list[str]:
         else:
             metrics, seconds, last = dict(one.metrics), one.seconds, _short(differs)
         val, test = chosen(metrics)
+        if isinstance(one, Sweep) and one.unlike:
+            val = "not comparable"
         time = "" if seconds is None else format_duration(seconds)
         began = f"{one.began.astimezone():%Y-%m-%d %H:%M}" if one.began else ""
         rows.append([str(one.path), outcome(one), val, *[test] * tested, time, began, last])
-    return _columns(rows)
+    return [*_columns(rows), *_not_comparable(found)]
+
+
+def _not_comparable(found: Sequence[Run | Sweep]) -> list[str]:
+    """For every name whose runs differ in more than what may be compared, a line that says so."""
+    by_name: dict[str, list[Run]] = {}
+    for one in found:
+        if isinstance(one, Run) and one.status == "finished":
+            by_name.setdefault(str(one.story.get("name")), []).append(one)
+    reasons = {name: unlike(run.judged_by for run in several) for name, several in by_name.items()}
+    return [
+        printable(f"{name}: val cannot be compared between runs that differ in {', '.join(keys)}")
+        for name, keys in reasons.items()
+        if keys
+    ]
 
 
 def outcome(one: Run | Sweep) -> str:

@@ -156,6 +156,8 @@ class Precision:
         Returns:
             The norm before clipping, shape (), when it was needed; and whether the step was made.
         """
+        if self.scaler and guard is not None and not bool(guard.isfinite()):
+            return None, False  # no lower scale mends that
         if self.scaler:
             self.scaler.unscale_(optimizer)
         # An infinite limit clips nothing.

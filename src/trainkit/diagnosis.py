@@ -25,6 +25,8 @@ OVERSHOT = 1.5
 """One so many times as high comes from a learning rate that is too high."""
 CHANGE = 0.01
 """Validation loss that moves by less than this share over the last third of the evaluations stands still."""
+DIVERGED = 10.0
+"""A training loss so many times what an untrained model costs is none from which anything is learned."""
 FEWEST = 3
 """With fewer evaluations nothing is said of a plateau or of over-fitting."""
 

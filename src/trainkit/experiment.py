@@ -249,7 +249,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
 
 
 def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
-    """Validate a tree of nodes. `beside` is where modules named in `imports` may lie, besides what is installed."""
+    """Validate a tree of nodes. `beside` is where modules named in `imports` may lie, besides what is installed; None
+    for the config of a run that there is."""
     imports = node.child("imports")
     problems: list[str] = []
     for module in imports.value if imports and isinstance(imports.value, list) else []:
@@ -264,6 +265,8 @@ def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
         if spec := experiment.data.spec():
             experiment = experiment.suited(spec)
             check(experiment, spec)
+            if beside is not None:
+                check_direction(experiment, spec)
     return experiment
 
 
@@ -312,6 +315,26 @@ def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
             errors.append(error)
     if errors:
         raise type(errors[0])(*(problem for error in errors for problem in error.problems))
+
+
+def check_direction(experiment: ExperimentConfig, spec: DataSpec) -> None:
+    """The direction of the monitored metric, for a new run: what an old one was monitored by, it was.
+
+    Raises:
+        ConfigError: the worst checkpoint would be the best. Of a user's own metric nobody else knows which is better.
+    """
+    name, mode = monitored(experiment, spec)
+    known: dict[str, Literal["min", "max"]] = {"loss": "min"}
+    known |= {
+        metric.label: metric.mode
+        for metric in metrics_of(experiment, spec)
+        if type(metric).__module__.startswith("trainkit.")
+    }
+    if mode != known.get(name, mode):
+        better = "lower" if known[name] == "min" else "higher"
+        raise ConfigError(
+            f"checkpoint.mode: {mode} would keep the worst checkpoint: a {better} {name} is better; leave mode out"
+        )
 
 
 def _check_target_transform(experiment: ExperimentConfig, spec: DataSpec) -> None:

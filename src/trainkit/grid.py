@@ -16,6 +16,7 @@ from trainkit.building import open_data
 from trainkit.config import Config
 from trainkit.errors import ConfigError
 from trainkit.experiment import ExperimentConfig, SweepConfig, located, monitored, parse
+from trainkit.ranking import judged_by, not_ranked, unlike
 from trainkit.yamlfile import COMMAND_LINE, Node
 
 MAX_TRIALS = 10_000
@@ -73,6 +74,8 @@ def read(path: Path, assignments: Iterable[str]) -> Grid:
     points = points_of(axes)
     experiments = _validate(shared, points, path.parent)
     monitor, mode = _ranking(experiments, points, shared)
+    if differ := unlike(judged_by(one.to_plain(), f"val/{monitor}", None) for one in experiments):
+        warnings.append(f"{base.where.source}: not ranked: {not_ranked(f'val/{monitor}', differ)}")
     return Grid(
         base=shared.plain()
         | {"sweep": config.to_plain() | {"axes": {key: [node.plain() for node in axes[key]] for key in axes}}},

@@ -28,6 +28,9 @@ from trainkit.progress import Progress
 from trainkit.records import EvalRecord, NoteRecord, Sink
 from trainkit.schedulers import Scheduler
 
+MOST_SKIPPED = 0.5
+"""A run that has left out a larger share of its steps has not trained."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalParts:
@@ -171,6 +174,7 @@ def fit(
     stop: Callable[[], bool],
     save_asked: Callable[[], bool] = lambda: False,
     out_of_time: Callable[[], bool] = lambda: False,
+    judge: Callable[[float], None] = lambda loss: None,
 ) -> None:
     """Train to the last step; report, evaluate and save when each is due.
 
@@ -178,10 +182,12 @@ def fit(
         save: writes a checkpoint; told whether it is the best so far.
         stop: asked between steps; once true, the run is saved and the function returns.
         save_asked: asked between steps; while true, a checkpoint is due whatever the plan says.
-        out_of_time: asked after every step; once true, that was the last one: evaluated as such, and saved.
+        out_of_time: asked after every step; once true, the run is saved as well, and the function returns.
+        judge: told the mean training loss after every epoch and at the end; raises DivergedError.
 
     Raises:
-        DivergedError: the loss or the gradient is not finite. No such state is ever saved.
+        DivergedError: the loss, the gradient or val/loss is not finite, or most steps were left out. No state in which
+            a loss is not finite is ever saved.
     """
     meter = Meter(progress, plan.batches_per_epoch)
     steps = train_steps(parts, plan, progress)
@@ -189,21 +195,26 @@ def fit(
     saved = (progress.step, progress.evaluated)  # a resumed run stands at a checkpoint
     while True:
         # What is due at this step, which is also where a resumed run may have been interrupted.
-        finished, best = plan.finished(progress) or (progress.step > begun and out_of_time()), False
+        finished, best = plan.finished(progress), False
+        over = progress.step > begun and out_of_time()
         if (
             parts.val
             and progress.evaluated < progress.step
             and due(progress.step, every=plan.eval_every, last=finished)
         ):
-            best = _validate(parts, plan, progress, sink, stop)
-            finished = finished or plan.finished(progress)
-        is_due = due(progress.step, every=plan.save_every, last=finished) or save_asked()
+            _read(meter, parts, plan)
+            best = validate(parts, plan, progress, sink, stop)
+            finished = plan.finished(progress)
+        is_due = due(progress.step, every=plan.save_every, last=finished or over) or save_asked()
         here = (progress.step, progress.evaluated)
         if here != saved and (best or is_due or stop()):
             _read(meter, parts, plan)
             save(best)
             saved = here
-        if finished or (stop() and here == saved):
+        if finished or over or (stop() and here == saved):
+            if progress.step > begun and not stop():
+                _check_skipped(progress)
+                judge(meter.lasting_loss())
             return
 
         meter.start()
@@ -218,7 +229,9 @@ def fit(
             norm = _read(meter, parts, plan, output.grad_norm)
             sink.write(meter.train_record(norm))
         if epoch_ends:
+            loss = meter.lasting_loss()
             sink.write(meter.epoch_record())
+            judge(loss)
 
 
 def _skipped(plan: Plan, progress: Progress, sink: Sink) -> None:
@@ -226,6 +239,13 @@ def _skipped(plan: Plan, progress: Progress, sink: Sink) -> None:
     if plan.max_skipped is not None and progress.skipped > plan.max_skipped:
         raise DivergedError(f"{said}, more than train.max_skipped")
     sink.write(NoteRecord(said, "warning"))
+
+
+def _check_skipped(progress: Progress) -> None:
+    if progress.skipped > MOST_SKIPPED * progress.step:
+        raise DivergedError(
+            f"the loss or a gradient was not finite in {progress.skipped} of {progress.step} steps, which were left out"
+        )
 
 
 def _read(meter: Meter, parts: Parts, plan: Plan, norm: Tensor | None = None) -> float:
@@ -236,31 +256,49 @@ def _read(meter: Meter, parts: Parts, plan: Plan, norm: Tensor | None = None) ->
     return meter.read(norm, may_overflow=parts.precision.scaler is not None or plan.max_skipped is not None)
 
 
-def _validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Callable[[], bool]) -> bool:
-    """Evaluate on the val split and remember what follows from it; gives whether this is the best so far."""
+def validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Callable[[], bool]) -> bool:
+    """Evaluate on the val split and remember what follows from it; gives whether this is the best so far.
+
+    A value of the monitored metric that is no number, such as AUROC without samples of a class, counts for nothing.
+
+    Raises:
+        DivergedError: val/loss is not finite.
+    """
     assert parts.val is not None
     started = time.perf_counter()
     averaged = replace(parts, model=parts.ema.model) if parts.ema else parts
     metrics = evaluate(averaged, parts.val, stop)
     if metrics is None:
         return False
-    value = metrics[plan.monitor]
+    value, loss = metrics[plan.monitor], metrics["loss"]
+    counts = math.isfinite(value) and math.isfinite(loss)
     sign = 1 if plan.mode == "max" else -1
     # As good counts as best: on a small val split accuracy is soon the same, and the later weights have seen more.
-    best = math.isfinite(value) and (progress.best is None or sign * value >= sign * progress.best)
+    best = counts and (progress.best is None or sign * value >= sign * progress.best)
     # The patience is with real improvements: measured from the last one, so that many small ones add up.
     since = progress.improved_to
     if best and (since is None or sign * value > sign * since + plan.min_delta):
         progress.improved_to, progress.bad_evals = value, 0
-    else:
+    elif counts:
         progress.bad_evals += 1
     if best:
         progress.best, progress.best_step = value, progress.step
     progress.evaluated = progress.step
     progress.stopped_early = plan.patience is not None and progress.bad_evals >= plan.patience
-    parts.scheduler.observe(value)
+    if counts:
+        parts.scheduler.observe(value)
     epoch = plan.epoch_at(progress.step)
     sink.write(EvalRecord(progress.step, epoch, "val", metrics, best, time.perf_counter() - started))
+    if not math.isfinite(loss):
+        lr = parts.optimizer.param_groups[0]["lr"]
+        raise DivergedError(f"val/loss is {loss} after step {progress.step} (epoch {epoch:.3g}, learning rate {lr:g})")
+    for name in metrics:
+        if not math.isfinite(metrics[name]) and name not in progress.undefined:
+            progress.undefined.append(name)
+            text = (
+                f"val/{name} is {metrics[name]} at step {progress.step}; a value that is no number counts for nothing"
+            )
+            sink.write(NoteRecord(f"{text} (is the metric defined for these val samples?)", "warning"))
     return best
 
 
@@ -276,13 +314,13 @@ def evaluate(
 ) -> dict[str, float] | None:
     """`loss` and the metrics over all samples of a loader, each a sum over samples divided once.
 
-    Gives None when `stop` asks in between: nothing is half-counted.
+    Gives None when `stop` asks in between: nothing is half-counted. What is drawn meanwhile shifts no other stream.
     """
     for metric in parts.metrics.values():
         metric.reset()
     total = torch.zeros((), device=parts.device, dtype=torch.float32 if parts.device.type == "mps" else torch.float64)
     samples = 0
-    with evaluating(parts.model), torch.no_grad():
+    with seeding.generators_restored(), evaluating(parts.model), torch.no_grad():
         for batch in loader.epoch():
             if stop():
                 return None

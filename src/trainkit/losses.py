@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from trainkit.config import Config
@@ -50,7 +50,17 @@ class OutcomeInUnit(Outcome):
 
 LossFn = Callable[[nn.Module, Batch], Outcome]
 
-Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] | Literal["balanced"]
+
+def _some_count(weights: tuple[float, ...]) -> tuple[float, ...]:
+    if not any(weights):
+        raise ValueError("all are 0, so that nothing is learned; at least one must be above 0")
+    return weights
+
+
+Weights = (
+    Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_some_count)]
+    | Literal["balanced"]
+)
 
 
 class LossConfig(Config):

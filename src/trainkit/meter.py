@@ -24,6 +24,7 @@ class Meter:
         self.batches_per_epoch = batches_per_epoch
         self._unread: list[tuple[Tensor, int]] = []
         self._lr = self._norm = 0.0
+        self._recorded = math.nan
         self._started = 0.0
         self._window_s = self._epoch_s = self._epoch_waited_s = 0.0
         self._window_samples = self._epoch_samples = 0
@@ -58,6 +59,8 @@ class Meter:
         losses: list[float]
         *losses, norm = stack([*(loss for loss, _ in self._unread), grad_norm]).tolist()
         first = self.progress.step - len(losses) + 1
+        if self.progress.first_loss is None and math.isfinite(losses[0]):
+            self.progress.first_loss = losses[0]
         for step, (loss, (_, samples)) in enumerate(zip(losses, self._unread, strict=True), first):
             if not math.isfinite(loss):
                 raise self._diverged("loss", step, norm)
@@ -72,6 +75,13 @@ class Meter:
         self._norm = norm
         return self._norm
 
+    def lasting_loss(self) -> float:
+        """The mean loss of the epoch, or of its latest steps where that is lower: no single step has caused it. Call
+        `read` first."""
+        progress = self.progress
+        latest = _mean(progress.window_loss, progress.window_samples) if progress.window_samples else self._recorded
+        return min(_mean(progress.epoch_loss, progress.epoch_samples), latest)
+
     def train_record(self, grad_norm: float) -> TrainRecord:
         """What happened since the last such record. Call `read` first."""
         progress = self.progress
@@ -83,6 +93,7 @@ class Meter:
             grad_norm=grad_norm,
             samples_per_s=self._window_samples / max(self._window_s, 1e-9),
         )
+        self._recorded = record.loss
         progress.window_loss, progress.window_samples = 0.0, 0
         self._epoch_s += self._window_s
         self._epoch_samples += self._window_samples

@@ -35,6 +35,10 @@ class Progress:
     """The steps of the checkpoints in the history, the oldest first."""
     skipped: Count = 0
     """Steps left out because the loss or a gradient was not finite."""
+    first_loss: float | None = None
+    """The loss of the first step, before anything was learned."""
+    undefined: list[str] = field(default_factory=list)
+    """The metrics of which a value was no finite number, once."""
     window_loss: float = 0.0
     """Sum over samples since the last record."""
     window_samples: Count = 0

@@ -25,6 +25,7 @@ from trainkit.experiment import ExperimentConfig, parse
 from trainkit.findings import MOST_CLASSES, Findings, attempt, look
 from trainkit.grid import label, points_of
 from trainkit.history import History
+from trainkit.ranking import leaves
 from trainkit.records import format_duration, format_metric
 from trainkit.run_report import diagnosed
 from trainkit.runs import Run, Sweep
@@ -130,7 +131,7 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
 
 def _leaves(story: Mapping[str, Any], section: str) -> dict[str, Any]:
     told = story.get(section)
-    return {key: show(value) for key, value in runs.leaves(told).items()} if isinstance(told, dict) else {}
+    return {key: show(value) for key, value in leaves(told).items()} if isinstance(told, dict) else {}
 
 
 def _list(story: Mapping[str, Any], key: str) -> list[str]:
@@ -190,7 +191,7 @@ def _settings(path: Path, missing: list[str]) -> tuple[dict[str, list[Setting]],
         return {}, None
     experiment = attempt(lambda: parse(config, beside=None), "the defaults of the config", missing)
     if experiment is None:
-        plain = [Setting(key, show(value), None) for key, value in runs.leaves(config.plain()).items()]
+        plain = [Setting(key, show(value), None) for key, value in leaves(config.plain()).items()]
     else:
         plain = list(_compared(experiment))
     sections: dict[str, list[Setting]] = {}
@@ -238,11 +239,12 @@ def _sweep_page(path: Path) -> dict[str, Any]:
         "began": _time(sweep.began),
         "axes": {key: [show(value) for value in values] for key, values in axes.items()},
         "metrics": names,
+        "unlike": sweep.unlike,
         "ranked": [(trial, list(map(show, points[trial.path].values()))) for trial in ranked],
         "rest": [(trial, list(map(show, points[trial.path].values()))) for trial in rest],
         "charts": [_against(key, sweep, ranked, rest, points) for key in axes] if ranked else [],
         "spread": _spread(sweep, ranked, points) if "seed" in axes else [],
-        "base": {key: show(value) for key, value in runs.leaves(base).items() if not _varied(key, axes)},
+        "base": {key: show(value) for key, value in leaves(base).items() if not _varied(key, axes)},
         "environment": next((_environment(trial.story) for trial in sweep.trials if trial.story), {}),
     }
 

@@ -17,15 +17,14 @@ from trainkit import device as devices
 from trainkit.building import build, open_data, open_experiment, warnings
 from trainkit.data import DataSpec
 from trainkit.data.workers import deaths
-from trainkit.errors import (
-    DataError,
-    StoppedError,
-)
+from trainkit.divergence import judge
+from trainkit.errors import DataError, DivergedError, StoppedError
 from trainkit.experiment import ExperimentConfig, seconds_of
 from trainkit.job import Job
-from trainkit.loop import evaluate, fit
+from trainkit.loop import evaluate, fit, validate
 from trainkit.payload import Payload
 from trainkit.progress import Progress
+from trainkit.ranking import judged_by
 from trainkit.records import (
     CheckpointRecord,
     EvalRecord,
@@ -82,6 +81,7 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
             started_at=rundir.now(),
             fallback=fallback,
             data=digests,
+            judged_by=judged_by(experiment.to_plain(), f"val/{plan.monitor}", digests.get("val")),
             notes=[note.text for note in data.notes],
             environment=rundir.environment(),
         )
@@ -127,6 +127,7 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         notes = snapshot.restore(checkpoint_path, payload, digests, parts)
         del payload["model"], payload["ema"], payload["optimizer"]  # as much memory as the training itself takes
         progress = snapshot.progress_of(checkpoint_path, payload, plan)
+        directory.return_best(known=progress.best is not None or checkpoint_path.name == directory.best.name)
         notes += resuming.best_notes(directory, checkpoint_path, progress)
         directory.saved = progress.step, checkpoint_path
         if plan.max_steps < progress.step or (extends and not out_of_time):
@@ -194,6 +195,8 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
 
         def save(best: bool) -> None:
             nonlocal saved_at
+            if bad := checkpoint.not_finite({"model": dict(job.parts.model.named_parameters()), "ema": None}):
+                raise DivergedError(f"{bad} holds NaN or infinite values after step {progress.step}")
             keep, names = experiment.checkpoint.keep, ["best.pt"] if best else []
             if keep:
                 # What falls out of the history leaves the list only in the next checkpoint: a kill in between must not
@@ -212,8 +215,11 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
         if experiment.train.compile:
             job.parts.model.compile()  # in place: the names in its state_dict stay as they are
             sink.write(NoteRecord("train.compile: the first step and the first evaluation take a minute or so longer"))
-        if resumed_from and resumed_from["rng"]:  # last: nothing may draw between here and the first step
+        # Last: whatever was drawn before, by a graph or a trial batch, changes nothing from here on.
+        if resumed_from and resumed_from["rng"]:
             seeding.set_global_state(resumed_from["rng"])
+        else:
+            seeding.seed_global(seeding.derive(experiment.seed, "train"))
         started = time.monotonic()
         limit = (experiment.train.max_minutes or math.inf) * 60
         fit(
@@ -225,15 +231,20 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
             stop=stop,
             save_asked=lambda: stop.save_asked or time.monotonic() > saved_at + save_every_s,
             out_of_time=lambda: time.monotonic() > started + limit,
+            judge=lambda loss: judge(job, loss, stop),
         )
+        reason = None if plan.finished(progress) else OUT_OF_TIME
+        # The run goes on from its last checkpoint, which knows nothing of an evaluation that only the clock has made.
+        if job.parts.val and progress.evaluated < progress.step and validate(job.parts, plan, progress, sink, stop):
+            directory.lend_best()
         metrics = _final_metrics(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
-        reason = None if plan.finished(progress) else OUT_OF_TIME
         curves = run_report.verdicts(job)
         directory.tell(
             status="finished", reason=reason, exit_code=0, ended_at=rundir.now(), metrics=metrics, curves=curves
         )
         how = f"{directory.chosen.name} of step {_chosen_step(job)}"
+        how += f", since val/{plan.monitor} never was a number" if job.parts.val and progress.best is None else ""
         how += f", stopped early at step {progress.step}" if progress.stopped_early else ""
         how += f", {reason} at step {progress.step} of {plan.max_steps}" if reason else ""
         how += f"; {format_duration(time.monotonic() - started)}"
@@ -258,6 +269,9 @@ def _final_metrics(job: Job, sink: Sink, stop: Stop) -> dict[str, float]:
     if stop.signum is not None:
         raise StoppedError(stop.signum)
     if tested is not None:
+        loss = tested["loss"]
+        if job.parts.val is None and not math.isfinite(loss):
+            raise DivergedError(f"test/loss is {loss} after step {progress.step}")
         step = _chosen_step(job)
         sink.write(EvalRecord(step, job.plan.epoch_at(step), "test", tested, False, time.perf_counter() - started))
         metrics |= {f"test/{name}": value for name, value in tested.items()}

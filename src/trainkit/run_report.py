@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
+from trainkit import checkpoint, history, registry, rundir
 from trainkit import device as devices
-from trainkit import history, registry, rundir
 from trainkit.baseline import guessing
 from trainkit.data import Data
-from trainkit.diagnosis import Rates, diagnose
+from trainkit.diagnosis import DIVERGED, Rates, diagnose
 from trainkit.errors import (
     ConfigError,
     DivergedError,
@@ -25,6 +28,7 @@ from trainkit.errors import (
 from trainkit.experiment import ExperimentConfig, depends_on_length
 from trainkit.history import History
 from trainkit.job import Job
+from trainkit.loop import evaluate
 from trainkit.losses import LossFn
 from trainkit.progress import Progress
 from trainkit.records import EndRecord, format_metric
@@ -56,6 +60,8 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
     directory, step, batch_size = job.directory, job.progress.step, job.experiment.loader.batch_size
     text = str(error)
     good, go_on = "nothing was saved yet", ""
+    lower = _rates(job.experiment).times(1 / 10) or job.experiment.optimizer.lr / 10
+    advice = f"start a new run with a lower rate, such as optimizer.lr={lower:g}"
     if directory.saved:
         saved, path = directory.saved
         good = f"last good: step {saved} in {path}"
@@ -69,10 +75,11 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
         late = f"stopped by SIGTERM at step {step}, which was not saved within {GRACE_S:g} s; {good}{go_on}"
         return StoppedError(signal.SIGTERM, late)
     if isinstance(error, DivergedError):
-        advice = f"start a new run with a lower rate, such as optimizer.lr={job.experiment.optimizer.lr / 10:g}"
         if " at step 1 (" in text:  # no update has been made yet
             advice = "no rate mends that: look for NaN in the data, and for log, sqrt and division in the model"
-        return DivergedError(f"{directory.path}: {error}; {good}; {advice}")
+        elif text.startswith("val/loss"):
+            advice += ", or look for NaN in the val data"
+        return DivergedError(f"{directory.path}: {error}; {_last_good(job)}; {advice}")
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
         half = f"loader.batch_size={max(1, batch_size // 2)}"
         return OutOfMemoryError(f"out of memory with loader.batch_size {batch_size}; try {half}")
@@ -89,6 +96,31 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
     if isinstance(error, WorkerError):
         return WorkerError(f"{text}; after step {step}, {good}{go_on}")
     return error
+
+
+def _last_good(job: Job) -> str:
+    """Which checkpoint a diverged run has left that still answers with an ordinary loss."""
+    directory = job.directory
+    if not directory.saved:
+        return "nothing was saved yet"
+    found: dict[int, Path] = {}
+    for path in (directory.best, *directory.checkpoints.glob("step-*.pt"), directory.last):
+        with suppress(Exception):  # what cannot be tried is not called good
+            payload = checkpoint.load(path)
+            job.parts.model.load_state_dict(payload["model"])
+            if _answers_well(job):
+                found[payload["progress"]["step"]] = path
+    return f"last good: step {max(found)} in {found[max(found)]}" if found else "no checkpoint is good"
+
+
+def _answers_well(job: Job) -> bool:
+    """Whether the loss of a batch of the val or of the training split is ordinary: one of them may hold NaN."""
+    loader, most = job.experiment.loader, DIVERGED * (job.progress.first_loss or math.inf)
+    for split in filter(None, (job.data.val, job.data.train)):
+        found = evaluate(replace(job.parts, metrics={}), loader.eval_loader(split, job.parts.device, 1))
+        if found and math.isfinite(found["loss"]) and (most <= 0 or found["loss"] <= most):
+            return True
+    return False
 
 
 def fallback_notes(directory: RunDir) -> list[str]:
@@ -170,11 +202,13 @@ def diagnosed(
     told: History, experiment: ExperimentConfig, guess: float | None, progress: Progress | None = None
 ) -> list[str]:
     """What a history says of an experiment, in words."""
-    optimizer = experiment.optimizer
-    default = float(type(optimizer).model_fields["lr"].default)
     how = longer(experiment, progress or Progress()) or "a longer run"
-    rates = Rates(optimizer.lr, optimizer.usual_lr, default)
-    return list(map(str, diagnose(told, guessing=guess, rates=rates, longer=how)))
+    return list(map(str, diagnose(told, guessing=guess, rates=_rates(experiment), longer=how)))
+
+
+def _rates(experiment: ExperimentConfig) -> Rates:
+    optimizer = experiment.optimizer
+    return Rates(optimizer.lr, optimizer.usual_lr, float(type(optimizer).model_fields["lr"].default))
 
 
 def longer(experiment: ExperimentConfig, progress: Progress) -> str | None:

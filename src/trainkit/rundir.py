@@ -61,9 +61,27 @@ class RunDir:
         return self.checkpoints / "best.pt"
 
     @property
+    def earlier_best(self) -> Path:
+        """Where `best.pt` waits while the last checkpoint of a run that is out of time stands in its place."""
+        return self.checkpoints / "earlier-best.pt"
+
+    @property
     def chosen(self) -> Path:
         """The checkpoint to use: the best; without a val split, the last."""
         return self.best if self.best.exists() else self.last
+
+    def lend_best(self) -> None:
+        """Let `best.pt` be the last checkpoint until the run goes on."""
+        if self.best.exists():
+            self.best.replace(self.earlier_best)
+        atomic.replace(self.best, lambda file: file.write(self.last.read_bytes()))
+
+    def return_best(self, *, known: bool) -> None:
+        """Put the best checkpoint of the run itself back; `known` says whether there was one."""
+        if self.earlier_best.exists():
+            self.earlier_best.replace(self.best)
+        elif not known:
+            self.best.unlink(missing_ok=True)
 
     def write_config(self, text: str) -> None:
         """Store the resolved config, which is itself a config that repeats the run."""

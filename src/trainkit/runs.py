@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from trainkit import history, rundir, yamlfile
+from trainkit import history, ranking, rundir, yamlfile
 from trainkit.errors import CheckpointError, ConfigError, TrainkitError, did_you_mean_path
+from trainkit.ranking import leaves
 from trainkit.rundir import RunDir
 
 Plain = dict[str, Any]
@@ -34,6 +35,12 @@ class Run:
     began: datetime | None = None
     story: Mapping[str, Any] = field(default_factory=dict)
     """What stands in `run.json`."""
+
+    @property
+    def judged_by(self) -> Plain:
+        """What its final metric may be compared by; empty where a run does not say."""
+        told = self.story.get("judged_by")
+        return told if isinstance(told, dict) else {}
 
     def to_plain(self) -> Plain:
         """For JSON."""
@@ -66,11 +73,13 @@ class Sweep:
 
     @property
     def ranked(self) -> list[Run]:
-        """The trials that have ended with a number, the best first."""
-        sign = 1 if self.mode == "min" else -1
-        finished = [trial for trial in self.trials if trial.status == "finished"]
-        finite = [trial for trial in finished if math.isfinite(trial.metrics.get(self.monitor, math.nan))]
-        return sorted(finite, key=lambda trial: sign * trial.metrics[self.monitor])
+        """The trials that have ended with a number, the best first; none where they cannot be compared."""
+        return ranking.ranked(self.trials, self.monitor, self.mode)
+
+    @property
+    def unlike(self) -> list[str]:
+        """The keys for which the trials cannot be compared."""
+        return ranking.unlike(trial.judged_by for trial in ranking.comparable(self.trials, self.monitor))
 
     @property
     def began(self) -> datetime | None:
@@ -89,6 +98,7 @@ class Sweep:
             "trials": dict(Counter(trial.status for trial in self.trials)),
             "axes": list(self.axes),
             "best": str(best.path) if best else None,
+            "unlike": self.unlike,
             "metrics": {self.monitor: best.metrics[self.monitor]} if best else {},
             "seconds": sum(trial.seconds or 0 for trial in self.trials),
             "began": self.began.isoformat() if self.began else None,
@@ -201,15 +211,6 @@ def config_of(path: Path) -> Plain:
     """
     config: Plain = yamlfile.read_file(RunDir(path).config).plain()
     return config
-
-
-def leaves(plain: Mapping[str, Any], above: str = "") -> Plain:
-    """What is no mapping, by dotted keys."""
-    found: Plain = {}
-    for name, value in plain.items():
-        key = f"{above}{name}"
-        found |= leaves(value, f"{key}.") if isinstance(value, dict) and value else {key: value}
-    return found
 
 
 def only_run(path: Path) -> Run:

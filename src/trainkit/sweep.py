@@ -22,6 +22,7 @@ import torch
 import trainkit
 from trainkit import atomic, grid, merging, rundir, sweep_report, yamlfile
 from trainkit.errors import CheckpointError, ConfigError, StoppedError, StorageError, SweepError
+from trainkit.ranking import comparable, not_ranked, ranked, unlike
 from trainkit.records import format_metric
 from trainkit.rundir import RunDir
 from trainkit.signals import stop_on_signal
@@ -201,7 +202,7 @@ def _run_trials(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int,
                 running.remove((trial, asked))
                 _tell(study, asked, trial, plan)
                 view.ends(trial)
-                sweep_report.write_csv(home.path, trials, sweep_report.rank(trials, plan.monitor, plan.mode))
+                sweep_report.write_csv(home.path, trials, ranked(trials, plan.monitor, plan.mode))
                 if trial.status == "interrupted":
                     waiting += 1
                     study.enqueue_trial(asked.params, user_attrs=asked.user_attrs)
@@ -224,17 +225,19 @@ def _report(directory: Path, plan: Plan, trials: Sequence[Trial], jobs: int) -> 
     Raises:
         SweepError: some trials failed.
     """
-    ranked = sweep_report.rank(trials, plan.monitor, plan.mode)
-    sweep_report.write_csv(directory, trials, ranked)
+    order = ranked(trials, plan.monitor, plan.mode)
+    sweep_report.write_csv(directory, trials, order)
     sweep_report.write_hparams(directory / "tb", trials)
-    lines = sweep_report.table(trials, ranked)
-    if ranked:
-        best = ranked[0]
+    lines = sweep_report.table(trials, order)
+    if differ := unlike(trial.judged_by for trial in comparable(trials, plan.monitor)):
+        lines.append(f"not ranked {not_ranked(plan.monitor, differ)}")
+    if order:
+        best = order[0]
         _link(directory / "best", Path("trials", best.name))
         result = format_metric(plan.monitor, best.metrics[plan.monitor])
         lines.append(f"best       trial {best.name}: {grid.label(best.values)}  {result}")
         lines.append(f"evaluate   trainkit eval --ckpt {best.run.chosen}")
-    pictures = sweep_report.write_pictures(directory, plan.name, trials, ranked, plan.monitor)
+    pictures = sweep_report.write_pictures(directory, plan.name, trials, order, plan.monitor)
     lines += [f"picture    {path}" for path in pictures]
     lines += [f"table      {directory / 'results.csv'}", f"curves     tensorboard --logdir {directory}"]
     for line in lines:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 import shutil
 import sys
@@ -13,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 from rich.live import Live
@@ -90,13 +88,6 @@ class View:
             cells += ["" if epoch is None else f"{epoch:.1f}", _number(self.monitor, value), _duration(trial)]
             table.add_row(*map(Text, cells))
         return table
-
-
-def rank(trials: Sequence[Trial], monitor: str, mode: Literal["min", "max"]) -> list[Trial]:
-    """The trials that have a finite value, the best first."""
-    sign = 1 if mode == "min" else -1
-    ranked = [trial for trial in trials if math.isfinite(trial.metrics.get(monitor, math.nan))]
-    return sorted(ranked, key=lambda trial: sign * trial.metrics[monitor])
 
 
 def outcome(trial: Trial) -> str:

@@ -41,6 +41,8 @@ class Trial:
     reason: str = ""
     """Why it failed, or why it must go on."""
     metrics: dict[str, float] = field(default_factory=dict)
+    judged_by: dict[str, Any] = field(default_factory=dict)
+    """What the metrics may be compared by."""
     seconds: float | None = None
     _process: subprocess.Popen[bytes] | None = None
     began: float = 0.0
@@ -82,6 +84,7 @@ class Trial:
                 self.status = "interrupted" if self.run.path.exists() else "waiting"
         self.reason = str(story["reason"]).partition("\n")[0] if story.get("status") == "failed" else ""
         if self.status == "finished":
+            self.judged_by = story.get("judged_by", {})
             self.metrics = {key: float(value) for key, value in story["metrics"].items() if value is not None}
         if self.status not in ("interrupted", "waiting"):
             began, ended = (datetime.fromisoformat(story[key]) for key in ("started_at", "ended_at"))

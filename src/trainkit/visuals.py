@@ -28,6 +28,7 @@ from trainkit.per_class import Tally, class_names
 from trainkit.progress import Progress
 from trainkit.records import EndRecord, EpochRecord, EvalRecord, NoteRecord, Record, Sink, StartRecord
 from trainkit.rundir import RunDir
+from trainkit.seeding import generators_restored
 from trainkit.sinks.tensorboard import write_hparams
 from trainkit.survey import first_batch
 
@@ -81,7 +82,8 @@ class Visuals:
     def _attempt(self, draw: Callable[[], T], *switches: str) -> T | None:
         """Gives None after a failure, which is a warning and the end of what was tried."""
         try:
-            return draw()
+            with generators_restored():
+                return draw()
         except Exception as error:
             self.failed.update(switches)
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
