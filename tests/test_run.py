@@ -9,6 +9,7 @@ import shutil
 import signal
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 
 from tests.conftest import MakeExperiment, equal, records, weights
-from trainkit import building, checkpoint, loop
+from trainkit import building, checkpoint, loop, register_model, registry
 from trainkit import experiment as experiments
 from trainkit.data import Batch, TargetSpec
 from trainkit.data.workers import deaths
@@ -408,10 +409,10 @@ def test_a_name_can_be_recorded_only_once(make: MakeExperiment) -> None:
 
 
 def test_run_json_is_json_even_when_a_number_is_not(make: MakeExperiment) -> None:
-    result = train(make(data={"val": 0}, optimizer={"name": "sgd", "lr": 1e30}, train={"epochs": 1, "max_steps": 1}))
+    result = train(make(**NUMBERS, data={**NUMBERS["data"], "val": 0, "test_samples": 1}, metrics=["r2"]))
     story = (result.run_dir / "run.json").read_text()
     assert "NaN" not in story
-    assert json.loads(story)["metrics"]["test/loss"] is None
+    assert json.loads(story)["metrics"]["test/r2"] is None
 
 
 def test_resume_refuses_other_data(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -473,6 +474,70 @@ def test_no_bad_state_is_ever_saved(make: MakeExperiment, monkeypatch: pytest.Mo
     assert all(torch.isfinite(tensor).all() for tensor in last["model"].values())
 
 
+def test_a_val_loss_that_is_no_number_is_divergence(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = make(model={"name": "mlp", "hidden": [8]}, optimizer={"name": "sgd", "lr": 1e30}, train={"max_steps": 1})
+    with pytest.raises(DivergedError) as error:
+        train(far, run_dir=Path("far"))
+    assert str(error.value) == (
+        "far: val/loss is nan after step 1 (epoch 0.125, learning rate 1e+30); nothing was saved yet; "
+        "start a new run with a lower rate, such as optimizer.lr=0.01, or look for NaN in the val data"
+    )
+    assert not list(Path("far/checkpoints").iterdir())
+    values = iter([1.0, float("inf")])
+    monkeypatch.setattr(loop, "evaluate", lambda *_: {"loss": next(values), "accuracy": 1.0})
+    with pytest.raises(DivergedError, match=r"val/loss is inf after step 16 .*last good: step 8 in bad/"):
+        train(make(), run_dir=Path("bad"))
+    assert checkpoint.load(Path("bad/checkpoints/best.pt"))["progress"]["step"] == 8
+    assert [one["best"] for one in records(Path("bad")) if one["kind"] == "eval"] == [True, False]
+
+
+def test_without_val_the_test_loss_tells(make: MakeExperiment) -> None:
+    model, optimizer = {"name": "mlp", "hidden": [8]}, {"name": "sgd", "lr": 1e30}
+    with pytest.raises(DivergedError, match=r"test/loss is nan after step 1; no checkpoint is good"):
+        train(make(model=model, optimizer=optimizer, data={"val": 0}, train={"max_steps": 1}))
+
+
+def test_weights_that_are_no_numbers_are_not_saved(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, count = Precision.update, 0
+
+    def update(self: Precision, optimizer: Any, parameters: Any, *rest: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        made = original(self, optimizer, parameters, *rest, **options)
+        if count == 3:
+            parameters[0].data[0] = torch.inf
+        return made
+
+    monkeypatch.setattr(Precision, "update", update)
+    with pytest.raises(DivergedError, match=r"weight holds NaN or infinite values after step 3; last good: step 2 "):
+        train(make(data={"val": 0}, checkpoint={"every": 1}), run_dir=Path("bad"))
+
+
+NUMBERS: dict[str, Any] = {
+    "data": {"name": "synthetic", "shape": [3], "target": "number", "samples": 65, "val": 1, "test_samples": 8},
+    "model": {"name": "mlp", "hidden": [4]},
+}
+
+
+def test_a_metric_that_is_no_number_counts_for_nothing(
+    make: MakeExperiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R² of a single sample: 0 divided by 0."""
+    experiment = make(
+        **NUMBERS, metrics=["r2", "mae"], scheduler={"name": "plateau", "patience": 0},
+        train={"epochs": 5, "early_stopping": {"patience": 1}}, optimizer={"name": "adam", "lr": 0.01},
+    )  # fmt: skip
+    result = train(experiment, run_dir=Path("run"))
+    told = records(Path("run"))
+    assert [one["best"] for one in told if one["kind"] == "eval" and one["split"] == "val"] == [False] * 5
+    assert {one["lr"] for one in told if one["kind"] == "train"} == {0.01}
+    out, err = capsys.readouterr()
+    assert err.count("warning: val/r2 is nan at step 4; a value that is no number counts for nothing (is the") == 1
+    assert err.count("val/r2 is nan at") == 1
+    assert "(last.pt of step 20, since val/r2 never was a number; " in out
+    assert result.checkpoint == Path("run/checkpoints/last.pt")
+
+
 def poisoned(*steps: int) -> Callable[..., Any]:
     """An update that finds NaN among the gradients of these steps."""
     original, count = Precision.update, 0
@@ -504,6 +569,44 @@ def test_steps_that_are_not_finite_may_be_left_out(
         patch.setattr(Precision, "update", poisoned(*range(2, 9)))
         with pytest.raises(DivergedError, match=r"step 5 is left out, 4 in all, more than train\.max_skipped"):
             train(make(train={"epochs": 1, "on_nonfinite": "skip", "max_skipped": 3}))
+
+
+def test_a_run_that_has_left_out_most_of_its_steps_is_no_success(
+    make: MakeExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip = {"epochs": 2, "on_nonfinite": "skip", "max_skipped": 1000}
+    with monkeypatch.context() as patch:
+        patch.setattr(Precision, "update", poisoned(*range(2, 11)))
+        with pytest.raises(
+            DivergedError, match=r"not finite in 9 of 16 steps, which were left out; last good: step 16"
+        ):
+            train(make(train=skip), run_dir=Path("most"))
+    assert json.loads(Path("most/run.json").read_text())["exit_code"] == 7
+    with monkeypatch.context() as patch:
+        patch.setattr(Precision, "update", poisoned(*range(2, 10)))
+        train(make(train=skip))
+
+
+def test_fp16_leaves_out_a_loss_that_is_not_finite(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(parts: Any, plan: Any, progress: Any, **keywords: Any) -> None:
+        loss_fn = parts.loss_fn
+
+        def sometimes(model: Any, batch: Any) -> Any:
+            outcome = loss_fn(model, batch)
+            return (
+                outcome._replace(loss=outcome.loss * torch.nan)
+                if model.training and progress.step in (2, 9)
+                else outcome
+            )
+
+        loop.fit(replace(parts, loss_fn=sometimes), plan, progress, **keywords)
+
+    monkeypatch.setattr("trainkit.run.fit", fit)
+    result = train(make(train={"epochs": 2, "precision": "fp16", "on_nonfinite": "skip"}, log={"every": 1}))
+    stored = checkpoint.load(result.run_dir / "checkpoints/last.pt")
+    assert (stored["progress"]["step"], stored["progress"]["skipped"]) == (16, 2)
+    assert stored["scaler"]["scale"] == 2**16  # which is not to blame
+    assert {int(state["step"]) for state in stored["optimizer"]["state"].values()} == {14}
 
 
 def test_early_stopping(make: MakeExperiment) -> None:
@@ -552,6 +655,64 @@ def test_a_run_ends_in_time_and_goes_on(make: MakeExperiment, capsys: pytest.Cap
     resume(Path("parts"), ["train.max_minutes=100"])
     assert json.loads(Path("parts/run.json").read_text())["reason"] is None
     assert equal(weights(Path("parts/checkpoints/last.pt")), weights(whole.run_dir / "checkpoints/last.pt"))
+
+
+@pytest.mark.parametrize("monitor", ["val/loss", "val/accuracy"])
+def test_a_run_that_ends_in_time_is_the_one_that_was_never_stopped(make: MakeExperiment, monitor: str) -> None:
+    """Out of time after every step: each time it is evaluated for whoever looks, and goes on as if it had not been."""
+    plan: dict[str, Any] = {
+        "scheduler": {"name": "plateau", "patience": 0, "factor": 0.5}, "checkpoint": {"monitor": monitor},
+        "optimizer": {"name": "adam", "lr": 0.1},
+    }  # fmt: skip
+    often = {"epochs": 3, "eval_every": 5, "early_stopping": {"patience": 2}}
+    train(make(**plan, train=often), run_dir=Path("whole"), quiet=True)
+    train(make(**plan, train={**often, "max_minutes": 1e-9}), run_dir=Path("parts"), quiet=True)
+    assert Path("parts/checkpoints/best.pt").exists()
+    assert records(Path("parts"))[-2]["split"] == "val"
+    while json.loads(Path("parts/run.json").read_text())["reason"]:
+        resume(Path("parts"), quiet=True)
+    assert records(Path("parts")) == records(Path("whole"))
+    for name in ("last.pt", "best.pt"):
+        part, whole = (checkpoint.load(Path(run, "checkpoints", name)) for run in ("parts", "whole"))
+        assert equal(part["model"], whole["model"])
+        assert part["progress"] == whole["progress"]
+        assert part["scheduler"] == whole["scheduler"]
+    assert not Path("parts/checkpoints/earlier-best.pt").exists()
+    parts, whole = (json.loads(Path(run, "run.json").read_text()) for run in ("parts", "whole"))
+    assert parts["metrics"] == whole["metrics"]
+
+
+class Drawing(nn.Module):
+    """A model that draws from the generators of Python and NumPy, in training and in evaluation."""
+
+    def __init__(self, in_features: int, num_outputs: int) -> None:
+        super().__init__()
+        self.last = nn.Linear(in_features, num_outputs)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.last(inputs.flatten(1))
+        return outputs * (random.random() + float(np.random.rand()))
+
+
+def test_looking_at_a_model_that_draws_does_not_change_it(
+    make: MakeExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry._families, "model", dict(registry._families["model"]))
+    register_model("drawing")(Drawing)
+    looks: list[dict[str, Any]] = [
+        {},
+        {"train": {"epochs": 2, "eval_every": 3}},
+        {"loader": {"batch_size": 16, "eval_batch_size": 5}},
+        {"log": {"every": 3, "tensorboard": True, "graph": True, "histograms": True}},
+        {"data": {"test_samples": 8}},
+    ]
+    states = []
+    for number, change in enumerate(looks):
+        random.seed(number)
+        np.random.seed(number)
+        run = train(make(model={"name": "drawing"}, **change), quiet=True).run_dir
+        states.append(weights(run / "checkpoints/last.pt"))
+    assert all(equal(state, states[0]) for state in states[1:])
 
 
 def test_a_rhythm_in_minutes_saves_and_changes_nothing_else(

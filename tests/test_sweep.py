@@ -23,8 +23,9 @@ import pytest
 import trainkit
 from tests.conftest import records
 from trainkit import experiment, grid, sweep_report, trial
+from trainkit import sweep as sweeps
 from trainkit.errors import BusyError, CheckpointError, ConfigError, StoppedError, SweepError
-from trainkit.sweep import resume, sweep
+from trainkit.sweep import Plan, resume, sweep
 from trainkit.trial import Trial
 
 CONFIG = """
@@ -349,3 +350,27 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path: Path) -> None:
     trials = [Trial(tmp_path, str(number), {"data.root": value}) for number, value in enumerate(values)]
     sweep_report.write_csv(tmp_path, trials, [])
     assert [row["data.root"] for row in table(tmp_path)] == ["'=1+1", "'@x", "-1e-3", "plain"]
+
+
+def test_trials_that_cannot_be_compared_are_told_before_and_not_ranked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(CONFIG)
+    axis = "loss.label_smoothing=0,0.1"
+    reason = "val/loss cannot be compared between trials that differ in loss.label_smoothing; checkpoint.monitor"
+    assert grid.read(config, [axis]).warnings == []
+    assert grid.read(config, [axis, "checkpoint.monitor=val/loss"]).warnings == [
+        f"{config}: not ranked: {reason} may name a metric"
+    ]
+    trials = [Trial(tmp_path, f"{n:03d}", {"loss.label_smoothing": n / 10}, "finished") for n in range(2)]
+    for number, one in enumerate(trials):
+        (one.run.path).mkdir(parents=True)
+        one.metrics, one.judged_by = {"val/loss": 1.0 - number / 2}, {"loss.label_smoothing": number, "val": "a"}
+    plan = Plan("tiny", "val/loss", "min", None, {}, None, "", None)
+    sweeps._report(tmp_path, plan, trials, jobs=1)
+    out = capsys.readouterr().out
+    assert f"not ranked {reason} may name a metric" in out.splitlines()
+    assert "best  " not in out
+    assert [row["rank"] for row in table(tmp_path)] == ["", ""]
+    assert not (tmp_path / "best").is_symlink()
