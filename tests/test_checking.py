@@ -13,8 +13,11 @@ from tests.command import ROOT, warm
 from trainkit import registry
 from trainkit.checking import Finding, check
 from trainkit.data.vision import MnistConfig
-from trainkit.errors import DataError
+from trainkit.errors import ConfigError, DataError
+from trainkit.experiment import parse
+from trainkit.yamlfile import Where, from_plain
 
+CHECKPOINT_OF_BEFORE = {"data": {"name": "mnist", "val": 5000}, "model": "mlp", "checkpoint": {"mode": "min"}}
 MNIST = "data: {name: mnist, val: 5000}\n"
 
 
@@ -57,6 +60,11 @@ def test_shipped_configs_have_no_error_but_missing_files(config: Path) -> None:
     [
         (f"{MNIST}model: mpl\n", "error[config]: 2:8: model.name: unknown model 'mpl'; did you mean 'mlp'?"),
         (f"{MNIST}model: mlp\nloss: mse\n", "error[config]: 3:7: loss: 'mse' needs numbers, the targets of the data are classes (10); use loss=cross_entropy, or change data"),
+        (f"{MNIST}model: mlp\ncheckpoint: {{mode: min}}\n", "error[config]: 3:20: checkpoint.mode: min would keep the worst checkpoint: a higher accuracy is better; leave mode out"),
+        (f"{MNIST}model: mlp\ncheckpoint: {{monitor: val/loss, mode: max}}\n", "error[config]: 3:39: checkpoint.mode: max would keep the worst checkpoint: a lower loss is better; leave mode out"),
+        (f"{MNIST}model: mlp\nloss: {{name: cross_entropy, weight: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]}}\n", "error[config]: 3:36: loss.weight: all are 0, so that nothing is learned; at least one must be above 0"),
+        (f"{MNIST}model: mlp\nscheduler: one_cycle\ntrain: {{max_steps: 1}}\n", "error[config]: 3:12: scheduler: one_cycle needs 2 steps or more: the run's only one would have 4e-06 of the learning rate"),
+        (f"{MNIST}model: mlp\nscheduler: coslog\ntrain: {{max_steps: 1}}\n", "error[config]: 3:12: scheduler: coslog needs 2 steps or more: the run's only one would have 0 of the learning rate"),
         (f"{MNIST}model: mlp\ncheckpoint: {{monitor: val/acc}}\n", "error[config]: 3:23: checkpoint.monitor: unknown metric 'val/acc'; did you mean 'val/accuracy'?; available: val/accuracy, val/loss"),
         ("data: {name: mnist, val: 60000}\nmodel: mlp\n", "error[data]: 1:26: data.val: 60000, but there are 60000 training samples"),
         (f"{MNIST}model: mlp\nscheduler: {{name: cosine, warmup_steps: 10000}}\n", "error[config]: 3:41: scheduler.warmup_steps: must be < the run's 8600 steps, got 10000"),
@@ -90,6 +98,26 @@ def test_what_is_found_in_a_file(text: str, found: str) -> None:
 )  # fmt: skip
 def test_what_is_found_in_a_model(init: str, forward: str, found: str) -> None:
     assert checked(own_net(init, forward)) == [found]
+
+
+def test_a_layer_that_cannot_compute_in_the_precision() -> None:
+    """As an LSTM in fp16, which some processors can."""
+    half = "if torch.is_autocast_enabled('cpu'): raise RuntimeError('no such kernel. And a hint')"
+    config = own_net(
+        "self.last = nn.Linear(784, num_classes)",
+        f"import torch; y = self.last(x.flatten(1))\n        {half}\n        return y",
+    )
+    assert checked(config + "train: {precision: fp32}\n") == []
+    assert checked(config + "train: {precision: fp16}\n") == [
+        "error[config]: 4:20: train.precision: in fp16 on cpu a trial batch of shape (2, 1, 28, 28) does not pass through: no such kernel; use bf16 or fp32"
+    ]
+
+
+def test_a_run_of_before_may_have_kept_the_worst() -> None:
+    config = from_plain(CHECKPOINT_OF_BEFORE, Where("run"))
+    assert parse(config, beside=None).checkpoint.mode == "min"
+    with pytest.raises(ConfigError, match="would keep the worst checkpoint"):
+        parse(config, beside=Path())
 
 
 def test_where_output_cannot_be_written() -> None:
