@@ -20,7 +20,7 @@ from trainkit.losses import Outcome
 from trainkit.models.vision import LibraryModelConfig
 from trainkit.probe import evaluating
 from trainkit.records import NoteRecord
-from trainkit.schedulers import StaircaseConfig
+from trainkit.schedulers import SchedulerConfig, StaircaseConfig
 
 
 def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tuple[ExperimentConfig, Data, str | None]:
@@ -109,6 +109,8 @@ def open_experiment(experiment: ExperimentConfig) -> Opened:
     return Opened(experiment.with_precision(precision), data, device, missing)
 
 
+FAINT = 1e-3
+"""A step at such a share of the learning rate changes nothing that could be seen."""
 LARGE = 50.0
 """Inputs beyond this are worth a warning."""
 LARGE_TARGET = 1000.0
@@ -181,6 +183,8 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     if not data.spec.image and not bool(_first_inputs(data, common).isfinite().all()):
         raise DataError("data: among the first inputs are NaN or infinite values")
     _check_training(experiment, data, common)
+    if max_steps == 1 and not train.limit_batches:  # which is a quick try
+        _check_only_step(experiment.scheduler)
     optimizer = experiment.optimizer.build(common.model, device)
     parts = Parts(
         **{field.name: getattr(common, field.name) for field in fields(common)},
@@ -255,6 +259,16 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
         text = f"the run has {many}, so that a patience of {plan.patience} never ends it"
         warn("idle-early-stopping", f"train.early_stopping: {text}")
     return found
+
+
+def _check_only_step(scheduler: SchedulerConfig) -> None:
+    """Raise ConfigError when a curve leaves no rate to speak of to a run of a single step."""
+    share = scheduler.lr_factor(max_steps=1, steps_per_epoch=1)(0)
+    if share < FAINT:
+        raise ConfigError(
+            f"scheduler: {scheduler.name} needs 2 steps or more: the run's only one would have {share:.2g} of the "
+            "learning rate"
+        )
 
 
 def _length(plan: Plan) -> str:

@@ -18,11 +18,11 @@ from trainkit.seeding import generators_restored
 
 
 def judge(job: Job, loss: float, stop: Callable[[], bool]) -> None:
-    """Compare a mean training loss with what is costs to have learned nothing.
+    """Compare a mean training loss with what it costs to have learned nothing.
 
-    It must be above ten times the loss of the first step, before others are computed, which takes a pass over the
-    training samples: that of the untrained model, by the loss as it is now, and that of the best constant answer, where
-    there is one. Of a loss that is 0 or negative in one of these nothing is said.
+    Only above ten times the loss of the first step are others computed, which takes a pass over the training samples:
+    that of the untrained model, by the loss as it is now, and that of the best constant answer, where there is one. Of
+    a loss that may be negative nothing is said: it has no scale.
 
     Raises:
         DivergedError: it is above ten times each of them.

@@ -60,8 +60,6 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
     directory, step, batch_size = job.directory, job.progress.step, job.experiment.loader.batch_size
     text = str(error)
     good, go_on = "nothing was saved yet", ""
-    lower = _rates(job.experiment).times(1 / 10) or job.experiment.optimizer.lr / 10
-    advice = f"start a new run with a lower rate, such as optimizer.lr={lower:g}"
     if directory.saved:
         saved, path = directory.saved
         good = f"last good: step {saved} in {path}"
@@ -75,6 +73,8 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
         late = f"stopped by SIGTERM at step {step}, which was not saved within {GRACE_S:g} s; {good}{go_on}"
         return StoppedError(signal.SIGTERM, late)
     if isinstance(error, DivergedError):
+        lower = _rates(job.experiment).times(1 / 10) or job.experiment.optimizer.lr / 10
+        advice = f"start a new run with a lower rate, such as optimizer.lr={lower:g}"
         if " at step 1 (" in text:  # no update has been made yet
             advice = "no rate mends that: look for NaN in the data, and for log, sqrt and division in the model"
         elif text.startswith("val/loss"):

@@ -18,9 +18,6 @@ from trainkit.config import Config
 from trainkit.errors import ConfigError
 from trainkit.registry import register
 
-FAINT = 1e-3
-"""A step at such a share of the learning rate changes nothing that could be seen."""
-
 Curve = Callable[[int], float]
 """The factor on the learning rate for the update that follows so many steps."""
 
@@ -78,7 +75,7 @@ class SchedulerConfig(Config):
         """Warm-up and curve in one.
 
         Raises:
-            ConfigError: the warm-up is as long as the run, or the only step has no rate to speak of.
+            ConfigError: the warm-up is as long as the run.
         """
         if self.warmup_steps and self.warmup_steps >= max_steps:
             raise ConfigError(f"scheduler.warmup_steps: must be < the run's {max_steps} steps, got {self.warmup_steps}")
@@ -89,11 +86,6 @@ class SchedulerConfig(Config):
                 return (step + 1) / (self.warmup_steps + 1)
             return after(step - self.warmup_steps) if after else 1.0
 
-        if max_steps == 1 and factor(0) < FAINT:
-            raise ConfigError(
-                f"scheduler: {self.name} needs 2 steps or more: the run's only one would have {factor(0):.2g} of the "
-                "learning rate"
-            )
         return factor
 
     def build(
@@ -102,7 +94,7 @@ class SchedulerConfig(Config):
         """Build the scheduler. `mode` says whether the monitored metric should fall (`min`) or rise (`max`).
 
         Raises:
-            ConfigError: as `lr_factor`.
+            ConfigError: the warm-up is as long as the run.
         """
         factor = self.lr_factor(max_steps=max_steps, steps_per_epoch=steps_per_epoch)
         if self.curve(max_steps=max_steps, steps_per_epoch=steps_per_epoch):
