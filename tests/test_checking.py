@@ -62,7 +62,7 @@ def test_shipped_configs_have_no_error_but_missing_files(config: Path) -> None:
         (f"{MNIST}model: mlp\nloss: mse\n", "error[config]: 3:7: loss: 'mse' needs numbers, the targets of the data are classes (10); use loss=cross_entropy, or change data"),
         (f"{MNIST}model: mlp\ncheckpoint: {{mode: min}}\n", "error[config]: 3:20: checkpoint.mode: min would keep the worst checkpoint: a higher accuracy is better; leave mode out"),
         (f"{MNIST}model: mlp\ncheckpoint: {{monitor: val/loss, mode: max}}\n", "error[config]: 3:39: checkpoint.mode: max would keep the worst checkpoint: a lower loss is better; leave mode out"),
-        (f"{MNIST}model: mlp\nloss: {{name: cross_entropy, weight: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]}}\n", "error[config]: 3:36: loss.weight: all are 0, so that nothing is learned; at least one must be above 0"),
+        (f"{MNIST}model: mlp\nloss: {{name: cross_entropy, weight: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]}}\n", "error[config]: 3:37: loss.weight: all are 0, so that nothing is learned; at least one must be above 0"),
         (f"{MNIST}model: mlp\nscheduler: one_cycle\ntrain: {{max_steps: 1}}\n", "error[config]: 3:12: scheduler: one_cycle needs 2 steps or more: the run's only one would have 4e-06 of the learning rate"),
         (f"{MNIST}model: mlp\nscheduler: coslog\ntrain: {{max_steps: 1}}\n", "error[config]: 3:12: scheduler: coslog needs 2 steps or more: the run's only one would have 0 of the learning rate"),
         (f"{MNIST}model: mlp\ncheckpoint: {{monitor: val/acc}}\n", "error[config]: 3:23: checkpoint.monitor: unknown metric 'val/acc'; did you mean 'val/accuracy'?; available: val/accuracy, val/loss"),

@@ -68,7 +68,7 @@ def test_a_healthy_loss_has_not_diverged(first: float | None, change: Change, ma
 def test_numbers_that_are_nearly_the_same(make: MakeExperiment) -> None:
     """Always saying the mean costs 1e-8, far less than each epoch does; the untrained model costs 25."""
     torch.save({"inputs": torch.randn(64, 3), "targets": 5 + 1e-4 * torch.randn(64, 1)}, "numbers.pt")
-    data = {"name": "tensors", "path": "numbers.pt", "val": 8, "target_transform": "none"}
+    data = {"name": "tensors", "file": "numbers.pt", "val": 8, "target_transform": "none"}
     train(make(data=data, model={"name": "mlp", "hidden": [4]}, loss="mse"), quiet=True)
 
 

@@ -21,7 +21,8 @@ def told(make: MakeExperiment, val: str = "a", monitor: str = "val/loss", **sect
 
 SMOOTH = {"name": "cross_entropy", "label_smoothing": 0.1}
 BALANCED = {"name": "cross_entropy", "weight": "balanced"}
-AUGMENTED = {"augment": ["random_horizontal_flip"]}
+DIGITS = {"name": "digits"}
+AUGMENTED = {"name": "digits", "augment": ["random_horizontal_flip"]}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,9 @@ AUGMENTED = {"augment": ["random_horizontal_flip"]}
         ),
         ({"monitor": "val/f1", "metrics": ["f1"]}, {"monitor": "val/f1", "metrics": ["f1", "auroc"]}, []),
         ({}, {"data": {"val": 48}, "val": "b"}, ["data.val"]),
-        ({}, {"data": AUGMENTED}, []),
+        ({"data": DIGITS}, {"data": AUGMENTED}, []),
+        ({}, {"data": DIGITS, "val": "b"}, ["data.name"]),
+        ({}, {"loss": "mse"}, ["loss.name"]),
         ({}, {"val": "b"}, ["the val samples"]),  # the files have changed
         ({}, {"seed": 1, "val": "b"}, []),
         ({}, {"train": {"limit_batches": 2}}, ["train.limit_batches"]),
@@ -52,9 +55,10 @@ def test_what_may_be_compared(one: Told, other: Told, differ: list[str], make: M
 
 def test_what_differs_over_the_same_samples_makes_no_others(make: MakeExperiment) -> None:
     seeds: list[Told] = [{}, {"seed": 1, "val": "b"}]
-    assert unlike(told(make, **seed, data=data) for seed in seeds for data in ({}, AUGMENTED)) == []
-    shares: list[Told] = [{"data": {"val": 48}, "val": "c"}, {"data": {"val": 48}, "seed": 1, "val": "d"}]
-    assert unlike(told(make, **one) for one in (*seeds, *shares)) == ["data.val"]
+    assert unlike(told(make, **seed, data=data) for seed in seeds for data in (DIGITS, AUGMENTED)) == []
+    more = DIGITS | {"val": 0.3}
+    others: list[Told] = [{"data": more, "val": "c"}, {"data": more, "seed": 1, "val": "d"}]
+    assert unlike(told(make, **{"data": DIGITS} | one) for one in (*seeds, *others)) == ["data.val"]
 
 
 def test_runs_that_cannot_be_compared_are_not_ranked_and_that_is_said(make: MakeExperiment) -> None:

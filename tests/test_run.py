@@ -409,7 +409,7 @@ def test_a_name_can_be_recorded_only_once(make: MakeExperiment) -> None:
 
 
 def test_run_json_is_json_even_when_a_number_is_not(make: MakeExperiment) -> None:
-    result = train(make(**NUMBERS, data={**NUMBERS["data"], "val": 0, "test_samples": 1}, metrics=["r2"]))
+    result = train(make(**NUMBERS | {"data": {**NUMBERS["data"], "val": 0, "test_samples": 1}}, metrics=["r2"]))
     story = (result.run_dir / "run.json").read_text()
     assert "NaN" not in story
     assert json.loads(story)["metrics"]["test/r2"] is None

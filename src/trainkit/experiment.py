@@ -104,7 +104,7 @@ class TrainConfig(Config):
     max_steps: Annotated[int, Field(ge=1, le=10**12)] | None = None
     """Optimizer updates; with `epochs`, the earlier end counts."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
-    """Training ends after so long, as it does after the last step; `--resume` goes on for as long again."""
+    """Training ends after so long and is evaluated; `--resume` goes on for as long again, as if it had never ended."""
     limit_batches: Count | None = None
     """For quick tries: only so many batches an epoch, and as many in every evaluation while training."""
     eval_every: Every = "1 epoch"
@@ -123,7 +123,7 @@ class TrainConfig(Config):
     """`auto` (cuda, mps, cpu: the first that is there), `cpu`, `cuda`, `cuda:N` or `mps`."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """When the loss or a gradient is not finite: end the run, or leave the step out and go on (for which the host waits
-    for the device at every step)."""
+    for the device at every step). A run that has left out more than half of its steps has failed."""
     max_skipped: Count = 10
     """With `on_nonfinite: skip`: more left out steps than these in all end the run."""
     compile: bool = False

@@ -53,6 +53,10 @@ def unlike(found: Iterable[Mapping[str, Any]]) -> list[str]:
     """
     told = [one for one in found if one]
     differ = sorted(key for key in {key for one in told for key in one} if len(_values(told, key)) > 1)
+    if "checkpoint.monitor" in differ:
+        return ["checkpoint.monitor"]
+    # That another component has other options goes without saying.
+    differ = [key for key in differ if f"{key.partition('.')[0]}.name" not in differ or key.endswith(".name")]
     keys = [key for key in differ if key not in ("seed", "val") and not key.startswith("data.")]
     if "val" not in differ:
         return keys
