@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -17,10 +19,12 @@ from trainkit.errors import ConfigError, DataError, Suspicion, and_more
 from trainkit.experiment import ExperimentConfig, check, check_direction, metrics_of, monitored, steps_of
 from trainkit.loop import EvalParts, Parts, Plan
 from trainkit.losses import Outcome
+from trainkit.models import ModelConfig
 from trainkit.models.vision import LibraryModelConfig
 from trainkit.probe import evaluating
 from trainkit.records import NoteRecord
 from trainkit.schedulers import SchedulerConfig, StaircaseConfig
+from trainkit.weights import BatchNorm, learns
 
 
 def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tuple[ExperimentConfig, Data, str | None]:
@@ -125,10 +129,11 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
     """
     num_outputs = experiment.loss.num_outputs(spec.target)
     seeding.seed_global(seeding.derive(experiment.seed, "init"))
-    model, notes = experiment.model.create(spec, num_outputs)
-    model = model.to(device)
-    attributes = probe.attributes(model)
-    dtype = _check_outputs(model, spec, num_outputs, device)
+    with _least_size_told(experiment.model, spec, num_outputs):
+        model, notes = experiment.model.create(spec, num_outputs)
+        model = model.to(device)
+        attributes = probe.attributes(model)
+        dtype = _check_outputs(model, spec, num_outputs, device)
     precision = Precision(experiment.train.precision, device)
     _check_precision(model, spec, precision, dtype)
     if spec.image:
@@ -158,7 +163,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     common = build_eval(experiment, data.spec, device)
     loader, train = experiment.loader, experiment.train
     train_loader = loader.train_loader(data.train, experiment.seed, device, train.limit_batches)
-    _check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)))
+    _check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)), data.spec, device)
     name, mode = monitored(experiment, data.spec)
     steps_per_epoch = -(-len(train_loader) // train.accumulate)
     max_steps = min(max(train.epochs * steps_per_epoch, train.min_steps or 0), train.max_steps or 10**12)
@@ -338,6 +343,21 @@ def _check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) 
         )
 
 
+@contextmanager
+def _least_size_told(model: ModelConfig, spec: DataSpec, num_outputs: int) -> Iterator[None]:
+    """Add to what is wrong with a model of a library that pictures are too small for it, where that is so."""
+    try:
+        yield
+    except ConfigError as error:
+        if not isinstance(model, LibraryModelConfig) or not spec.image:
+            raise
+        if (least := model.least_size(spec, num_outputs)) is None:
+            raise
+        *others, last = error.problems
+        hint = f"the smallest pictures that {model.arch} takes are {least}x{least}; data.size={least}"
+        raise ConfigError(*others, f"{last}; {hint}") from error
+
+
 def _check_precision(model: nn.Module, spec: DataSpec, precision: Precision, dtype: torch.dtype) -> None:
     """Run two made-up samples through the model in lower precision, for which not every layer is made everywhere.
 
@@ -369,12 +389,20 @@ def _first_inputs(data: Data, parts: EvalParts) -> Tensor:
     return parts.prepare(data.train.take(torch.arange(min(len(data.train), 64))), None).inputs
 
 
-def _check_batch_norm(model: nn.Module, sizes: list[int]) -> None:
-    normalizes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if normalizes and sizes[0] == 1:
-        raise DataError("loader.batch_size: 1 sample is too few for BatchNorm; use 2 or more")
-    if normalizes and 1 in sizes:
-        raise DataError(
-            f"loader.batch_size: {sizes[0]} leaves a last batch of 1 sample, which BatchNorm cannot normalise; "
-            f"use loader.drop_last=true or loader.batch_size={sizes[0] + 1}"
-        )
+def _check_batch_norm(model: nn.Module, sizes: list[int], spec: DataSpec, device: torch.device) -> None:
+    """Raise DataError where a batch of one sample would give BatchNorm a single value per channel."""
+    if 1 not in sizes:
+        return
+    model.train()  # which leaves those as they are that their model keeps frozen
+    learning = [name for name, module in model.named_modules() if isinstance(module, BatchNorm) and learns(module)]
+    two = probe.two_samples(spec, device, probe.input_type(model, spec, device))
+    with evaluating(model), torch.no_grad():
+        name = probe.single_valued(model, learning, *two)
+    if name is None:
+        return
+    if sizes[0] == 1:
+        raise DataError(f"loader.batch_size: 1 sample is too few for BatchNorm ({name}); use 2 or more")
+    raise DataError(
+        f"loader.batch_size: {sizes[0]} leaves a last batch of 1 sample, which BatchNorm ({name}) cannot normalise; "
+        f"use loader.drop_last=true or loader.batch_size={sizes[0] + 1}"
+    )

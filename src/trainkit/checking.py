@@ -15,7 +15,7 @@ from trainkit import device as devices
 from trainkit import grid, merging, rundir, snapshot
 from trainkit.building import build, sketch_data, warnings
 from trainkit.data import Data
-from trainkit.errors import ConfigError, DataError, Suspicion, TrainkitError, and_more, printable
+from trainkit.errors import ConfigError, DataError, StorageError, Suspicion, TrainkitError, and_more, printable
 from trainkit.experiment import ExperimentConfig, check_direction, parse, place
 from trainkit.loop import Parts
 from trainkit.yamlfile import Node
@@ -32,6 +32,8 @@ class Finding:
     """What kind it is: of errors the part that is at fault (config, data, model, device, storage)."""
     text: str
     """`file:line:column: key: what is wrong`; the place is missing where nothing in a file is to blame."""
+    exit_code: int = 2
+    """Of an error: what `trainkit train` would end with."""
 
     def __str__(self) -> str:
         return f"{self.level}[{self.code}]: {self.text}"
@@ -66,7 +68,7 @@ def check(path: Path, overrides: list[str], look: Callable[[Data], object] = lam
     try:
         node, experiment, findings = read(path, overrides)
     except (ConfigError, DataError) as error:
-        return [Finding("error", "config", problem) for problem in error.problems]
+        return [Finding("error", "config", problem, error.exit_code) for problem in error.problems]
     except Exception as error:  # of a module that the config imports
         what = str(error).strip().partition("\n")[0]
         return [Finding("error", "config", printable(f"{path}: imports: raised {type(error).__name__}: {what}"))]
@@ -136,14 +138,17 @@ def _noting(findings: list[Finding], code: str, node: Node) -> Iterator[None]:
     try:
         yield
     except (TrainkitError, OSError) as error:
-        problems = error.problems if isinstance(error, TrainkitError) else (str(error),)
-        findings[:0] = [Finding("error", _code(error, problem, code), place(problem, node)) for problem in problems]
+        known = isinstance(error, TrainkitError)
+        problems, exit_code = (error.problems, error.exit_code) if known else ((str(error),), StorageError.exit_code)
+        findings[:0] = [
+            Finding("error", _code(error, problem, code), place(problem, node), exit_code) for problem in problems
+        ]
     except Exception as error:
         if code not in ("data", "model"):
             raise
         # A user's own code: what it is may be anything; where it happened is in the traceback of `trainkit train`.
         text = f"{code}: raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        findings.insert(0, Finding("error", code, place(printable(text), node)))
+        findings.insert(0, Finding("error", code, place(printable(text), node), 1))
 
 
 def _code(error: Exception, problem: str, code: str) -> str:

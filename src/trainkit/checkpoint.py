@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainkit import atomic
 from trainkit.errors import CheckpointError, OutOfMemoryError, StorageError
-from trainkit.payload import Payload, checked, is_ordinary, upgrade
+from trainkit.payload import Payload, checked, is_ordinary, upgrade, with_old_pictures
 from trainkit.weights import misfits, tensors_of
 
 FORMAT = "trainkit-checkpoint"
@@ -207,6 +207,7 @@ def _check_schema(path: Path, payload: object) -> Payload:
         raise CheckpointError(f"{path}: written with schema {schema!r:.20}, this trainkit reads 1 to {SCHEMA}")
     if schema == 1:
         upgrade(payload)
+    with_old_pictures(payload)
     if missing := [key for key in KEYS if key not in payload]:
         raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
     return checked(payload, f"{path}: damaged")

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +19,12 @@ from PIL import ExifTags
 from torch import Tensor
 
 from trainkit.data import DataConfig, DataSpec
+from trainkit.data.bit_depth import is_deep
 from trainkit.data.columns import rescaled
 from trainkit.data.decoding import PictureSource, UnreadableError, opened
 from trainkit.data.paths import no_file, told
-from trainkit.data.pictures import ENDINGS, PicturesConfig, find_pictures
+from trainkit.data.picture_files import ENDINGS, by_ending, find, no_pictures
+from trainkit.data.pictures import PicturesConfig
 from trainkit.data.tables import TableConfig
 from trainkit.data.transforms import fitted
 from trainkit.errors import CheckpointError, DataError
@@ -97,9 +99,12 @@ class NewSamples:
     def _pictures(self, name: str) -> Iterator[Sample]:
         names = [name]
         if _is_folder(name):
-            names = [str(Path(name, found)) for found in find_pictures(Path(name))]
-            if not names:
-                raise DataError(f"{name}: no pictures in it ({', '.join(ENDINGS)})")
+            found = find(Path(name))
+            if not found.pictures:
+                raise DataError(no_pictures(Path(name), found))
+            if found.others:
+                self.tell(f"{name}: {len(found.others):,} not taken for pictures: {by_ending(found.others)}")
+            names = [str(Path(name, picture)) for picture in found.pictures]
         return (Sample(picture, partial(self._picture, picture)) for picture in names)
 
     def _picture(self, name: str) -> Tensor:
@@ -119,18 +124,17 @@ class NewSamples:
             UnreadableError: it cannot be read, or not be brought to the model's channels.
         """
         channels, height, width = self.spec.shape
-        file = partial(PictureSource, Path(), [name], torch.zeros(1))
         if isinstance(self.config, PicturesConfig):
-            return file(self.config.mode, height, width, self.config.crop_pct)
+            return replace(self.config.source(Path(), [name], [0]), limits=self.spec.range)
         with opened(Path(name)) as picture:
             width, height = picture.size
             if picture.getexif().get(ExifTags.Base.Orientation) in LYING:
                 width, height = height, width
-            is_grey = picture.mode in ("1", "L", "LA", "La") or picture.mode.startswith("I")
+            is_grey = picture.mode in ("1", "L", "LA", "La") or is_deep(picture)
         mode: Literal["rgb", "grey"] = "grey" if is_grey else "rgb"
         if mode == "rgb" and channels not in (1, 3):
             raise UnreadableError(f"is in colour, the model was trained on {channels} channels; use .npy arrays")
-        return file(mode, height, width)
+        return PictureSource(Path(), [name], torch.zeros(1), mode, height, width, limits=self.spec.range)
 
     def _rows(self, name: str, config: TableConfig) -> Iterator[Sample]:
         if not self.spec.columns:

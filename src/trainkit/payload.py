@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trainkit.config import Config
 from trainkit.data import DataSpec
+from trainkit.data.bit_depth import SIXTEEN_BITS
 from trainkit.errors import CheckpointError
 from trainkit.progress import Progress
 from trainkit.weights import tensors_of
@@ -112,6 +113,19 @@ class States(Config, extra="ignore", arbitrary_types_allowed=True):
     optimizer: OptimizerState
     scheduler: dict[str, Any]
     scaler: dict[str, Any] | None
+
+
+PICTURES = ("image_folder", "imagenet", "image_txt", "image_list")
+"""Sources of picture files."""
+
+
+def with_old_pictures(payload: Payload) -> None:
+    """Add what a checkpoint from before there was anything to say of pictures does not say: how they were read then."""
+    config, spec = payload.get("config"), payload.get("spec")  # where these are damaged, others will find it
+    if isinstance(config, dict) and isinstance(data := config.get("data"), dict) and data.get("name") in PICTURES:
+        data.setdefault("rules", 1)
+    if isinstance(spec, dict) and spec.get("image") is True:
+        spec.setdefault("range", SIXTEEN_BITS)
 
 
 def upgrade(payload: Payload) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -280,6 +280,28 @@ def unreached(model: nn.Module, *inputs: Tensor) -> list[str]:
             )
         gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
     return [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
+
+
+def single_valued(model: nn.Module, names: Sequence[str], *two_samples: Tensor) -> str | None:
+    """The first of these layers that sees a single value of each channel in one sample; None where there is none."""
+    found: list[str] = []
+
+    def enter(name: str, given: object) -> None:
+        if isinstance(given, Tensor) and given.numel() == 2 * given.shape[1]:
+            found.append(name)
+
+    handles = [
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda module, args, name=name: enter(name, args[0] if args else None)
+        )
+        for name in names
+    ]
+    try:
+        model(*two_samples)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else None
 
 
 def frozen(model: nn.Module) -> list[Suspicion]:

@@ -12,17 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from trainkit.answers import words
-from trainkit.building import Opened, build
+from trainkit.building import Opened
 from trainkit.columns import aligned
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.base import hashes, shared_with
 from trainkit.data.columns import ColumnFacts, column_lines
 from trainkit.data.part import part_of_all
-from trainkit.data.transforms import ImageDataConfig, measured
+from trainkit.data.transforms import ImageDataConfig, Prepare, measured, preparation
 from trainkit.drawing import Tile, pixels, sheet
 from trainkit.errors import Suspicion
 from trainkit.experiment import ExperimentConfig
-from trainkit.loop import Parts
 from trainkit.per_class import class_names
 from trainkit.target_scale import described
 
@@ -93,11 +92,11 @@ def survey(opened: Opened) -> Survey:
     some = data if isinstance(data.train.source, TensorSource) else part_of_all(data, LOOKED_AT)
     source = some.train.source
     repeated, contradicting = duplicates(source, some.train.index) if isinstance(source, TensorSource) else (None, 0)
-    parts, _ = build(opened.experiment, data, opened.device)
+    prepare = prepared(opened)
     low, high, mean, std = _numbers(some.train, spec)
-    prepared = _Moments()
+    seen = _Moments()
     for positions in torch.arange(len(some.train)).split(LOOKED_AT):
-        prepared.add(parts.prepare(some.train.take(positions), None).inputs)
+        seen.add(prepare(some.train.take(positions), None).inputs)
     first = some.train.take(torch.zeros(1, dtype=torch.int64)).inputs
     return Survey(
         splits={name: len(split) for name, split in splits.items()},
@@ -112,8 +111,8 @@ def survey(opened: Opened) -> Survey:
         std=std,
         configured_mean=spec.mean,
         configured_std=spec.std,
-        prepared_mean=prepared.mean,
-        prepared_std=prepared.std,
+        prepared_mean=seen.mean,
+        prepared_std=seen.std,
         repeated=repeated,
         shared=shared_with(some.train, some.val, some.test),
         contradicting=contradicting,
@@ -123,6 +122,13 @@ def survey(opened: Opened) -> Survey:
         ),
         columns=data.columns,
     )
+
+
+def prepared(opened: Opened) -> Prepare:
+    """What makes a batch of the data ready for the model, whether there can be one or not."""
+    config = opened.experiment.data
+    augment = config.augment if isinstance(config, ImageDataConfig) else ()
+    return preparation(opened.data.spec, augment, opened.experiment.seed, opened.device)
 
 
 class _Moments:
@@ -231,11 +237,14 @@ def _rounded(values: Sequence[float]) -> str:
     return shown[0] if len(set(shown)) == 1 else f"[{', '.join(shown)}]"
 
 
-def first_batch(parts: Parts, data: Data) -> Image.Image:
+def first_batch(opened: Opened) -> Image.Image:
     """The first training batch as the model sees it: augmented, with its labels. For pictures."""
-    draw = next(iter(parts.train.batches))
+    data, loader = opened.data, opened.experiment.loader
+    if data.spec.target.kind != "class":  # which a sampler may need, but not this
+        loader = loader.model_copy(update={"sampler": "shuffle"})
+    draw = next(iter(loader.batches(data.train, opened.experiment.seed)))
     # By position, not through the loader, whose workers would read ahead for nothing.
-    batch = parts.prepare(data.train[draw._replace(positions=draw.positions[:SHOWN])], 0)
+    batch = prepared(opened)(data.train[draw.first(SHOWN)], 0)
     labels = [words(target, data.spec.target) for target in batch.targets]
     tiles = [Tile(*each) for each in zip(pixels(batch.inputs, data.spec), labels, strict=True)]
     return sheet("The first training batch, as the model sees it", tiles)

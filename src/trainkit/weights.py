@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from trainkit.errors import ConfigError, did_you_mean_path
 
+BatchNorm = nn.modules.batchnorm._BatchNorm
+
 State = Mapping[str, Tensor]
 """What `state_dict()` gives."""
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -163,8 +165,13 @@ def freeze_backbone(model: nn.Module, num_outputs: int) -> None:
     for head in heads:
         head.requires_grad_(True)
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, BatchNorm):
             module.register_forward_pre_hook(_evaluate)  # train() on the model would undo an eval() done once
+
+
+def learns(module: BatchNorm) -> bool:
+    """Whether a BatchNorm in training mode takes its statistics from the batch."""
+    return module.training and _evaluate not in module._forward_pre_hooks.values()
 
 
 def _evaluate(module: nn.Module, _args: tuple[Tensor]) -> None:

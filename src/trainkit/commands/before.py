@@ -49,7 +49,8 @@ def check(
 ) -> None:
     """Find out in seconds what would go wrong, without reading the data: the file, the model, the first update.
 
-    Ends with exit code 2 where there is an error, and with 0 where there are only warnings.
+    Ends with the exit code that training would end with where there is an error, and with 0 where there are only
+    warnings.
     """
     check_choice("format", form, FORMATS)
     configs = [word for word in words or [] if not is_override(word)]
@@ -60,14 +61,16 @@ def check(
     from trainkit.data.columns import column_lines
 
     overrides = [word for word in words or [] if is_override(word)]
-    failed, plain = 0, []
+    ends_with: list[int] = []
+    plain = []
     for config in configs:
         began = time.monotonic()
         looked_at: list[Data] = []
         findings = checking.check(Path(config), overrides, looked_at.append)
         columns = [column for data in looked_at for column in data.columns]
-        bad = any(finding.level == "error" for finding in findings)
-        failed += bad
+        errors = [finding for finding in findings if finding.level == "error"]
+        bad = bool(errors)
+        ends_with += [errors[0].exit_code] if errors else []
         if form == "json":
             told = {"columns": [column.to_plain() for column in columns]} if columns else {}
             found = [finding.to_plain() for finding in findings]
@@ -79,8 +82,8 @@ def check(
             say(f"{config}: {'not ok' if bad else 'ok'} ({time.monotonic() - began:.1f} s)")
     if form == "json":
         say_json(plain)
-    if failed:
-        raise typer.Exit(2)
+    if ends_with:
+        raise typer.Exit(ends_with[0])
 
 
 @app.command(epilog=examples("summary configs/mnist_cnn.yaml", "summary configs/mnist_cnn.yaml model.hidden=[64]"))
@@ -111,7 +114,7 @@ def data(
     """Say what the data really is, and draw the first training batch as the model will see it."""
     experiment, node = load("data", config, overrides)
     from trainkit import atomic
-    from trainkit.building import build, open_experiment
+    from trainkit.building import open_experiment
     from trainkit.experiment import located
     from trainkit.survey import first_batch, lines
     from trainkit.survey import survey as look_at
@@ -120,12 +123,11 @@ def data(
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
         found = look_at(opened)
-        parts, _ = build(opened.experiment, opened.data, opened.device)
     say(*(f"{'warning: ' * (note.level == 'warning')}{note.text}" for note in opened.data.notes), stream=sys.stderr)
     say(*(f"warning: {one}" for one in found.findings), stream=sys.stderr)
     written = None
     if opened.data.spec.image:
-        image, written = first_batch(parts, opened.data), picture or Path(f"{experiment.name}-batch.png")
+        image, written = first_batch(opened), picture or Path(f"{experiment.name}-batch.png")
         atomic.replace(written, lambda file: image.save(file, "PNG"))
     if as_json:
         say_json({**found.to_plain(), "picture": str(written) if written else None})

@@ -24,7 +24,8 @@ class Draws:
     """The random numbers of a batch. Each depends on (seed, key, epoch) and its sample's index, and on nothing else."""
 
     index: Tensor
-    """The samples' places in their source, on the CPU. Shape (batch,), int64."""
+    """The samples' places in their source, and how often each has come before in the epoch, as one number; on the CPU.
+    Shape (batch,), int64."""
     seed: int
     epoch: int
     device: torch.device

@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from trainkit.config import Config
+from trainkit.data.bit_depth import Limits
 from trainkit.data.columns import Column, ColumnFacts
 from trainkit.data.splitting import Keys, ascending, held_out
 from trainkit.errors import DataError, OutOfMemoryError, Suspicion
@@ -49,11 +50,14 @@ class Batch(NamedTuple):
     lengths: Tensor | None = None
     """Of sequences that were padded with zeros at their ends: how much of each is real. Shape (batch,), int64, always
     on the CPU, where torch's packing wants it."""
+    repeat: Tensor | None = None
+    """Where samples may come several times an epoch: how often each has come before. Shape (batch,), int64, on the CPU.
+    Random transforms are functions of it, too."""
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device, copied while the host goes on."""
         inputs, targets, index = (tensor.to(device, non_blocking=True) for tensor in self[:3])
-        return Batch(inputs, targets, index, self.lengths)
+        return Batch(inputs, targets, index, self.lengths, self.repeat)
 
 
 class Source(Protocol):
@@ -66,8 +70,9 @@ class Source(Protocol):
         """Of all samples, in their order; shape (n,) or (n, size)."""
         ...
 
-    def take(self, index: Tensor, draw: int = 0) -> Batch:
-        """The samples with these numbers, shape (batch,), int64. What is random in making one follows from `draw`."""
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
+        """The samples with these numbers, shape (batch,), int64. What is random in making one follows from `draw`, and
+        from how often it has come before, where `repeat` tells that; shape (batch,)."""
         ...
 
     def digest(self) -> str:
@@ -85,7 +90,7 @@ class TensorSource:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def take(self, index: Tensor, draw: int = 0) -> Batch:
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
         # Two to five times as fast as indexing.
         return Batch(self.inputs.index_select(0, index), self.targets.index_select(0, index), index)
 
@@ -114,6 +119,12 @@ class Draw(NamedTuple):
     """Shape (batch,). An array: on its way to a worker, a tensor would need shared memory."""
     seed: int
     """For what is random in making a sample; another one in every epoch."""
+    repeats: NDArray[np.int64] | None = None
+    """How often each has been drawn in the epoch before; None where each comes once."""
+
+    def first(self, count: int) -> Draw:
+        """Some of it."""
+        return Draw(self.positions[:count], self.seed, None if self.repeats is None else self.repeats[:count])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +138,11 @@ class Split(Dataset[Batch]):
         return len(self.index)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        return self.take(torch.from_numpy(draw.positions), draw.seed)
+        positions = torch.from_numpy(draw.positions)
+        if draw.repeats is None:
+            return self.take(positions, draw.seed)
+        repeat = torch.from_numpy(draw.repeats)
+        return self.source.take(self.index[positions], draw.seed, repeat)._replace(repeat=repeat)
 
     def take(self, positions: Tensor, draw: int = 0) -> Batch:
         """The batch at these positions of `index`, shape (batch,), int64."""
@@ -219,6 +234,9 @@ class DataSpec(Config):
     mean: tuple[float, ...] = ()
     """Per channel of a picture, in units of 0 … 1, or per feature; empty: nothing is subtracted or divided."""
     std: tuple[float, ...] = ()
+    range: Limits | None = None
+    """Of pictures in files with more than 8 bits a pixel: the values that are black and white; None where training knew
+    of none."""
     columns: tuple[Column, ...] = ()
     """Of a file of rows, in the order of their inputs; empty for other data, and in checkpoints from before they were
     kept."""
@@ -285,7 +303,9 @@ class Data:
                 text = f"data: the target{name} is {float(targets[0, number]):g} for every training sample"
                 found.append(Suspicion("constant-target", f"{text}; there is nothing to learn"))
         if self.val is not None and len(self.val) > len(self.train):
-            text = f"data.val: holds out {len(self.val):,} samples, more than the {len(self.train):,} to train on"
+            own = self.val.source is not self.train.source
+            text = f"data: the val split has {len(self.val):,}" if own else f"data.val: holds out {len(self.val):,}"
+            text = f"{text} samples, more than the {len(self.train):,} to train on"
             found.append(Suspicion("large-val", text))
         folded: dict[str, str] = {}
         for name in target.names:

@@ -25,7 +25,7 @@ from trainkit.data.decoding import PictureSource, Unreadable, decode_all
 from trainkit.errors import DataError, StorageError
 from trainkit.records import format_duration
 
-VERSION = 1
+VERSION = 2
 """Another one where the same pictures give other pixels, or the files are made in another way."""
 ABANDONED_S = 3600.0
 """After so long without a write, a temporary file belongs to a process that was killed."""
@@ -117,6 +117,9 @@ def _identity(source: PictureSource) -> tuple[dict[str, Any], str]:
         "height": source.height,
         "width": source.width,
         "crop_pct": source.crop_pct,
+        "resize": source.resize,
+        "background": list(source.background) if isinstance(source.background, tuple) else source.background,
+        "limits": source.limits and list(source.limits),
     }
     files = []
     for name in source.names:

@@ -9,16 +9,16 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -26,10 +26,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainkit.data import workers
 from trainkit.data.base import Batch
+from trainkit.data.bit_depth import eight_bits, is_deep
 from trainkit.data.paths import no_file, told
+from trainkit.data.picture_files import HEIF
 from trainkit.errors import DataError, StorageError
 
 MAX_PIXELS = 100_000_000
+
+Level = Annotated[int, Field(ge=0, le=255)]
+Colour = Literal["white", "black"] | tuple[Level, Level, Level]
+Resize = Literal["crop", "pad", "stretch"]
+
+NO_LIMITS = "has more than 8 bits a pixel, and which values are black and white is not known"
 
 Unreadable = dict[int, str]
 """Why pictures cannot be read, by their numbers in the source."""
@@ -41,7 +49,7 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PictureSource:
-    """Files that are decoded when they are asked for: scaled to cover the size, and cut to it around the centre."""
+    """Files that are decoded when they are asked for, and brought to one size."""
 
     root: Path
     names: Sequence[str]
@@ -53,6 +61,11 @@ class PictureSource:
     width: int
     crop_pct: float = 1.0
     """The share of the scaled picture's shorter side that is kept."""
+    resize: Resize = "crop"
+    background: Colour | None = "white"
+    """What is seen through transparency, and where a picture is padded; None: transparency does not count."""
+    limits: tuple[float, float] | None = None
+    """What becomes black and white of pictures with more than 8 bits a pixel; None where there are none."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -62,7 +75,7 @@ class PictureSource:
         """(channels, height, width)"""
         return (3 if self.mode == "rgb" else 1, self.height, self.width)
 
-    def take(self, index: Tensor, draw: int = 0) -> Batch:
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
         pixels, unreadable = self.decode(index.tolist())
         if unreadable:
             number, reason = next(iter(unreadable.items()))
@@ -73,7 +86,7 @@ class PictureSource:
         """Those of the pictures that can be decoded, in their order, and why the others cannot."""
         pixels: list[NDArray[np.uint8]] = []
         unreadable: Unreadable = {}
-        with _quiet():
+        with quiet():
             for number in numbers:
                 try:
                     pixels.append(self._decode(self.path(number)))
@@ -98,7 +111,9 @@ class PictureSource:
     def digest(self) -> str:
         # Of the files' sizes, not of their content: reading all of it would take as long as an epoch.
         crop = "" if self.crop_pct == 1 else f" {self.crop_pct:g}"
-        sha = hashlib.sha256(f"{self.mode} {self.height}x{self.width}{crop}".encode())
+        resize = "" if self.resize == "crop" else f" {self.resize}"
+        background = "" if self.background in (None, "white") else f" {self.background}"  # older files know neither
+        sha = hashlib.sha256(f"{self.mode} {self.height}x{self.width}{crop}{resize}{background}".encode())
         for name, target in zip(self.names, self.targets.tolist(), strict=True):
             try:
                 size = (self.root / name).stat().st_size
@@ -110,15 +125,62 @@ class PictureSource:
     def _decode(self, path: Path) -> NDArray[np.uint8]:
         """One picture. Shape (height, width, 3) or (height, width)."""
         with opened(path) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode.startswith("I"):  # 16 bits a pixel; convert() would make all above 255 white
-                upright = Image.fromarray((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
-            if upright.mode == "F":
-                raise UnreadableError("its pixels are floating-point numbers, whose range is not known")
-            plain = upright.convert("RGB" if self.mode == "rgb" else "L")
+            flat = flattened(ImageOps.exif_transpose(picture), self.mode, self.background, self.limits)
+            size = self.width, self.height
+            if self.resize == "stretch":
+                return np.asarray(flat.resize(size, Image.Resampling.BILINEAR))
+            if self.resize == "pad":
+                paper = _rgb(self.background or "black")
+                padding = paper if self.mode == "rgb" else _grey(paper)
+                return np.asarray(ImageOps.pad(flat, size, Image.Resampling.BILINEAR, padding))
             # `bleed` is what is cut off on each side.
-            fitted = ImageOps.fit(plain, (self.width, self.height), Image.Resampling.BILINEAR, (1 - self.crop_pct) / 2)
-            return np.asarray(fitted)
+            return np.asarray(ImageOps.fit(flat, size, Image.Resampling.BILINEAR, (1 - self.crop_pct) / 2))
+
+
+def flattened(
+    picture: Image.Image,
+    mode: Literal["rgb", "grey"],
+    background: Colour | None,
+    limits: tuple[float, float] | None,
+) -> Image.Image:
+    """The same with 8 bits a channel and nothing to see through.
+
+    Raises:
+        UnreadableError: it has more bits, and no limits are given.
+    """
+    if is_deep(picture):
+        picture = _shallow(picture, limits, background)
+    elif background is not None and picture.has_transparency_data:
+        paper = Image.new("RGBA", picture.size, _rgb(background))
+        picture = Image.alpha_composite(paper, _rgba(picture))
+    return picture.convert("RGB" if mode == "rgb" else "L")
+
+
+def _shallow(picture: Image.Image, limits: tuple[float, float] | None, background: Colour | None) -> Image.Image:
+    if limits is None:
+        raise UnreadableError(NO_LIMITS)
+    values = np.asarray(picture)
+    levels = eight_bits(values, limits)
+    transparent = picture.info.get("transparency")
+    if background is not None and isinstance(transparent, int):  # of PNG: one value that is not seen
+        levels[values == transparent] = _grey(_rgb(background))
+    return Image.fromarray(levels)
+
+
+def _rgba(picture: Image.Image) -> Image.Image:
+    transparent = picture.info.get("transparency")
+    if isinstance(transparent, tuple) and max(transparent) > 255:  # of 16 bits, of which Pillow keeps the upper 8
+        picture.load()
+        picture.info["transparency"] = tuple(value >> 8 for value in transparent)
+    return picture.convert("RGBA")
+
+
+def _rgb(colour: Colour) -> tuple[int, int, int]:
+    return {"white": (255, 255, 255), "black": (0, 0, 0)}[colour] if isinstance(colour, str) else colour
+
+
+def _grey(colour: tuple[int, int, int]) -> int:
+    return int(np.asarray(Image.new("RGB", (1, 1), colour).convert("L"))[0, 0])
 
 
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -136,6 +198,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
     try:
         if why := no_file(path):
             raise UnreadableError(why)
+        if path.suffix.lower() in HEIF:
+            _read_heif()
         with Image.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise UnreadableError(f"{picture.width}x{picture.height} pixels are more than {MAX_PIXELS:,}")
@@ -156,42 +220,13 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise UnreadableError(f"not a picture that can be read ({reason})") from None
 
 
-def _begins_as_picture(path: Path) -> bool:
-    """Whether one of Pillow's usual formats takes the file for its own; a fifth of the time that reading its header
-    takes."""
+def _read_heif() -> None:
+    """Let Pillow read the pictures of phones."""
     try:
-        if no_file(path):
-            return False
-        with open(path, "rb") as file:
-            prefix = file.read(16)
-    except (OSError, ValueError):
-        return False
-    Image.preinit()
-    accepts = (accept for _, accept in Image.OPEN.values() if accept)
-    return len(prefix) == 16 and any(accept(prefix) is True for accept in accepts)
-
-
-def find_foreign(source: PictureSource) -> Unreadable:
-    """Look at the first bytes of every file, to find those that are no pictures at all."""
-
-    def look(numbers: range) -> Unreadable:
-        found = {}
-        for number in numbers:
-            try:
-                if not _begins_as_picture(source.path(number)):
-                    with opened(source.path(number)):
-                        pass
-            except UnreadableError as error:
-                found[number] = str(error)
-        return found
-
-    # Threads do not help a disk whose directory is in memory, but one that is far away.
-    chunks = [range(start, min(start + 32, len(source))) for start in range(0, len(source), 32)]
-    found: Unreadable = {}
-    with _quiet(), ThreadPoolExecutor(8) as pool:
-        for some in pool.map(look, chunks):
-            found |= some
-    return found
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError:
+        raise UnreadableError("HEIC needs an extra; pip install pillow-heif") from None
+    register_heif_opener()
 
 
 def decode_all(source: PictureSource) -> Iterator[tuple[Tensor, Unreadable]]:
@@ -228,7 +263,7 @@ class _Chunks(Dataset[tuple[Tensor, Unreadable]]):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Pillow's warnings, which are about odd metadata, and would come once for every such file."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")

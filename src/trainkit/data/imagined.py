@@ -26,7 +26,7 @@ class Imagined:
         """Shape (n,), int64."""
         return torch.arange(self.samples) % self.spec.target.size
 
-    def take(self, index: Tensor, draw: int = 0) -> Batch:
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
         shape, random = (len(index), *self.spec.shape), generator(0, "imagined")
         inputs = torch.randint(256, shape, dtype=torch.uint8, generator=random)
         return Batch(inputs, index % self.spec.target.size, index)

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
@@ -41,8 +43,8 @@ class LoaderConfig(Config):
     """Leave out the last training batch of an epoch when it is smaller than the others."""
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     """`shuffle`: every training sample once an epoch. `balanced`: as many draws, but each class as often as the others:
-    samples of rare classes come several times (as the same picture, since random transforms follow from the sample and
-    the epoch), some of the frequent ones not at all."""
+    samples of rare classes come several times, some of the frequent ones not at all. Random transforms follow from the
+    seed, the epoch, the sample and how often it was drawn before, so that it is another picture each time."""
 
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
         "shuffle": "training samples are shuffled, the others never are; loader.sampler has other orders",
@@ -62,9 +64,12 @@ class LoaderConfig(Config):
                 f"loader.drop_last: {samples} samples, batch_size {self.batch_size}, drop_last: 0 batches; "
                 f"use loader.batch_size={max(1, samples // 2)} or loader.drop_last=false"
             )
+        return self._loader(split, self.batches(split, seed, drop_last=self.drop_last, limit=limit), device)
+
+    def batches(self, split: Split, seed: int, *, drop_last: bool = False, limit: int | None = None) -> EpochBatches:
+        """The training batches as positions."""
         weights = _balancing(split) if self.sampler == "balanced" else None
-        batches = EpochBatches(samples, self.batch_size, seed, self.drop_last, weights=weights, limit=limit)
-        return self._loader(split, batches, device)
+        return EpochBatches(len(split), self.batch_size, seed, drop_last, weights=weights, limit=limit)
 
     def eval_loader(self, split: Split, device: torch.device, limit: int | None = None) -> Loader:
         """Every sample once, in order; of the first `limit` batches."""
@@ -134,8 +139,10 @@ class EpochBatches(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         order, size = self._order().numpy(), self.batch_size
         seed = derive(self.seed or 0, "sample", self.epoch)
+        repeats = None if self.weights is None else _repeats(order)
+        places = (slice(batch * size, (batch + 1) * size) for batch in range(self.start, self.count))
         # Not a generator function: that would read `epoch` and `start` at the first batch, when they may have moved on.
-        return (Draw(order[batch * size : (batch + 1) * size], seed) for batch in range(self.start, self.count))
+        return (Draw(order[place], seed, None if repeats is None else repeats[place]) for place in places)
 
     def _order(self) -> Tensor:
         if self.seed is None:
@@ -143,7 +150,30 @@ class EpochBatches(Sampler[Draw]):
         if self.weights is None:
             return permutation(self.samples, self.seed, "order", self.epoch)
         random = generator(self.seed, "order", self.epoch)
-        return self.weights.multinomial(self.samples, replacement=True, generator=random)
+        return _drawn(self.weights, self.samples, random)
+
+
+MOST_OF_MULTINOMIAL = 2**24
+"""More categories it refuses."""
+
+
+def _drawn(weights: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """So many positions, drawn with replacement in proportion to their weights. Shape (count,), int64."""
+    if len(weights) <= MOST_OF_MULTINOMIAL:
+        return weights.multinomial(count, replacement=True, generator=random)
+    ends = weights.cumsum(0)
+    places = torch.rand(count, dtype=torch.float64, generator=random) * ends[-1]
+    return torch.searchsorted(ends, places, right=True).clamp_(max=len(weights) - 1)
+
+
+def _repeats(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each entry of an order stands there before. Shape (n,)."""
+    by_sample = order.argsort(kind="stable")
+    is_first = np.diff(order[by_sample], prepend=-1) != 0
+    places = np.arange(len(order))
+    repeats = np.empty_like(order)
+    repeats[by_sample] = places - np.maximum.accumulate(np.where(is_first, places, 0))
+    return repeats
 
 
 def _as_it_is(batch: Any) -> Any:

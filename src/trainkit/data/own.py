@@ -29,6 +29,7 @@ from trainkit.data.base import (
     lost_in_float32,
     unless_pictures,
 )
+from trainkit.data.decoding import UnreadableError, flattened
 from trainkit.data.paths import told
 from trainkit.data.tensor_files import is_dense
 from trainkit.data.transforms import ImageDataConfig, statistics
@@ -163,11 +164,12 @@ class DatasetSource:
             )
         return tensor
 
-    def take(self, index: Tensor, draw: int = 0) -> Batch:
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
         inputs, rows = [], []
         with generators_restored():
-            for number in index.tolist():
-                seed_global(derive(draw, number))
+            before = [0] * len(index) if repeat is None else repeat.tolist()
+            for number, times in zip(index.tolist(), before, strict=True):
+                seed_global(derive(draw, number, *([times] if times else [])))
                 one, target = self._item(number)
                 inputs.append(self._input(number, one))
                 rows.append(_number(f"{self.title}[{number}]: the target", target))
@@ -280,7 +282,10 @@ def _form(tensor: Tensor) -> str:
 
 def _input(where: str, value: Any) -> Tensor:
     if hasattr(value, "convert") and hasattr(value, "getbands"):  # a PIL picture
-        value = np.array(value if value.mode in ("L", "RGB") else value.convert("RGB"))
+        try:
+            value = np.array(flattened(value, "grey" if value.mode == "L" else "rgb", "white", None))
+        except UnreadableError as error:
+            raise DataError(f"{where} {error}; make an array of uint8 or of floating-point numbers of it") from None
     if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3):
         value = np.atleast_3d(value).transpose(2, 0, 1)  # from (height, width[, channels]), as PIL and OpenCV have it
     tensor = _tensor(where, value)

@@ -13,11 +13,19 @@ from pydantic import Field
 from trainkit.data.base import Data
 from trainkit.data.decoding import PictureSource
 from trainkit.data.paths import expanded, unreadable
-from trainkit.data.pictures import ENDINGS, PARTS, Notes, Part, PicturesConfig, find_pictures
+from trainkit.data.picture_files import by_ending, find, is_hidden, left_out, no_pictures, taken
+from trainkit.data.pictures import Notes, Part, PicturesConfig
 from trainkit.data.transforms import Normalize, Preset
-from trainkit.errors import DataError
+from trainkit.errors import DataError, Suspicion
 from trainkit.records import NoteRecord
 from trainkit.registry import register
+
+FOLDERS: dict[Part, tuple[str, ...]] = {
+    "train": ("train",),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test",),
+}
+"""What the folder of a split may be called."""
 
 
 class FoldersConfig(PicturesConfig):
@@ -38,36 +46,54 @@ class FoldersConfig(PicturesConfig):
             notes = (NoteRecord(f"{folders.pop('test')}: not used, as it has no folder per class", "warning"),)
         classes = _folders(folders["train"])
         if len(classes) < 2:
-            found = f"found only {classes[0]!r}" if classes else "found none"
-            raise DataError(f"{folders['train'].absolute()}: expected a folder per class, {found}")
-        files = {part: self._files(part, folder, classes) for part, folder in folders.items()}
-        return self._data(root, files, classes, seed, notes + _doubts(folders["train"], files["train"]))
+            there = f"found only {classes[0]!r}" if classes else "found none"
+            raise DataError(f"{folders['train'].absolute()}: expected a folder per class, {there}")
+        others: list[str] = []
+        files = {part: self._files(part, folder, classes, others) for part, folder in folders.items()}
+        notes += _doubts(folders["train"], files["train"])
+        if "val" in folders:
+            text = f"val is the folder {folders['val']}; data.val is for sources without one"
+            notes += (NoteRecord(text),)
+        found = _beside(root, folders, taken(self.rules), others)
+        if odd := left_out(root, others):
+            found.append(odd)
+        elif others:
+            notes += (NoteRecord(f"{root}: not taken for pictures: {by_ending(others)}"),)
+        return self._data(root, files, classes, seed, notes, found=found)
 
     @abstractmethod
     def _parts(self, root: Path) -> dict[Part, Path]:
         """Where the pictures of each split lie."""
 
-    def _files(self, part: Part, root: Path, classes: Sequence[str]) -> PictureSource:
+    def _files(self, part: Part, root: Path, classes: Sequence[str], others: list[str]) -> PictureSource:
+        """The pictures of a split; `others` hears of the files that are none."""
         there = _folders(root)
         if strange := [name for name in there if name not in classes]:
             raise DataError(*(f"{root / name}: the training pictures have no class {name!r}" for name in strange))
-        by_class = {label: find_pictures(root, label) if label in there else [] for label in classes}
-        empty = [label for label, names in by_class.items() if not names]
+        by_class = {label: find(root, label, rules=self.rules) for label in classes if label in there}
+        empty = [label for label in classes if label not in by_class or not by_class[label].pictures]
+        if len(there) == 0:
+            raise DataError(f"{root.absolute()}: expected a folder per class, as for training; found none")
         if empty and (part == "train" or len(empty) == len(classes)):
-            raise DataError(*(f"{root / label}: no pictures in it ({', '.join(ENDINGS)})" for label in empty))
-        names = [name for label in classes for name in by_class[label]]
-        targets = [number for number, label in enumerate(classes) for _ in by_class[label]]
-        return self._source(root, names, targets)
+            raise DataError(*(no_pictures(root / label, by_class[label]) for label in empty if label in by_class))
+        others += [name for found in by_class.values() for name in found.others]
+        names = [name for found in by_class.values() for name in found.pictures]
+        targets = [
+            number for number, label in enumerate(classes) if label in by_class for _ in by_class[label].pictures
+        ]
+        return self.source(root, names, targets)
 
 
 @register("data")
 class ImageFolderConfig(FoldersConfig):
-    """A folder of pictures per class; or `train`, and if you like `val` and `test`, with a folder per class in each."""
+    """A folder of pictures per class; or `train`, and if you like `val` (or `valid`, `validation`, `dev`) and `test`,
+    with a folder per class in each."""
 
     name: Literal["image_folder"] = "image_folder"
 
     def _parts(self, root: Path) -> dict[Part, Path]:
-        return _there(root) if (root / "train").is_dir() else {"train": root}
+        there = _there(root, self.rules)
+        return there if "train" in there else {"train": root}
 
 
 @register("data")
@@ -86,23 +112,53 @@ class ImageNetConfig(FoldersConfig):
     only scales the pixels to 0 … 1."""
 
     def _parts(self, root: Path) -> dict[Part, Path]:
-        missing = [part for part in ("train", "val") if not (root / part).is_dir() or not _folders(root / part)]
+        there = _there(root, self.rules)
+        missing = [part for part in ("train", "val") if part not in there or not _folders(there[part])]
         if missing:
             raise DataError(
                 f"{root.absolute()}: expected the folders train and val, in each a folder of pictures per class, such "
                 f"as train/n01440764; got no such {' and '.join(missing)}; ImageNet is never downloaded, "
                 "see image-net.org"
             )
-        return _there(root)
+        return there
 
 
-def _there(root: Path) -> dict[Part, Path]:
-    return {part: root / part for part in PARTS if (root / part).is_dir()}
+def _there(root: Path, rules: int) -> dict[Part, Path]:
+    """The folders of the splits: the first of each one's names."""
+    found: dict[Part, Path] = {}
+    for part, names in FOLDERS.items():
+        for name in names[: 1 if rules == 1 else None]:
+            if (root / name).is_dir():
+                found.setdefault(part, root / name)
+    return found
+
+
+def _beside(root: Path, folders: dict[Part, Path], endings: tuple[str, ...], others: list[str]) -> list[Suspicion]:
+    """What to say of folders beside those of the splits, and of pictures beside those of the classes; `others` hears of
+    other files there."""
+    found: list[Suspicion] = []
+    places = dict.fromkeys([root, *folders.values()])
+    if root not in folders.values():
+        for name in _folders(root):
+            if root / name not in folders.values() and name not in FOLDERS["test"]:  # of which there is a note
+                many = f"{len(find(root, name).pictures):,} pictures"
+                known = "; ".join(f"{part} is called {' or '.join(names)}" for part, names in FOLDERS.items())
+                text = f"data.path: the folder {root / name} ({many}) is not used; {known}"
+                found.append(Suspicion("unused-files", text))
+    for place in places:
+        loose = sorted(path.name for path in place.iterdir() if path.is_file() and not is_hidden(path.name))
+        pictures = [name for name in loose if name.lower().endswith(endings)]
+        others += [name for name in loose if name not in pictures]
+        if pictures:
+            such = f"in {place}, such as {pictures[0]}; what has no class is not used"
+            text = f"data.path: {len(pictures):,} pictures beside the folders of the classes {such}"
+            found.append(Suspicion("unused-files", text))
+    return found
 
 
 def _folders(root: Path) -> list[str]:
     try:
-        return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(path.name for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
     except (OSError, ValueError) as error:
         raise unreadable("path", root, error) from None
 

@@ -17,10 +17,11 @@ from trainkit.data.base import Data
 from trainkit.data.columns import ColumnConfig, DateFormat
 from trainkit.data.decoding import PictureSource
 from trainkit.data.paths import expanded, no_file, told, unreadable
-from trainkit.data.pictures import ENDINGS, PARTS, Notes, Part, PicturesConfig, find_pictures, first_ten
+from trainkit.data.picture_files import ENDINGS, by_ending, find, left_out
+from trainkit.data.pictures import PARTS, Notes, Part, PicturesConfig, first_ten
 from trainkit.data.rows import read_lines
 from trainkit.data.splitting import Keys
-from trainkit.errors import DataError, did_you_mean, did_you_mean_path
+from trainkit.errors import DataError, Suspicion, did_you_mean, did_you_mean_path
 from trainkit.records import NoteRecord
 from trainkit.registry import register
 
@@ -101,11 +102,13 @@ class PictureListConfig(PicturesConfig):
         for part in PARTS:
             if some := [row for row in rows if row.part == part]:
                 names = [f"{row.name}{self.suffix}" for row in some]
-                files[part] = self._source(root, names, [numbers[row.label] for row in some])
+                files[part] = self.source(root, names, [numbers[row.label] for row in some])
         numbers_of = {f"{row.name}{self.suffix}": number for number, row in enumerate(rows)}
-        unlisted = self._unlisted(where, root, files)
+        notes, found = self._unlisted(where, root, files)
+        if "val" in files:
+            notes += (NoteRecord(f"val is what {where} calls val; data.val is for sources without one"),)
         return self._data(
-            Path(where), files, classes, seed, unlisted, lambda names: keys([numbers_of[name] for name in names])
+            Path(where), files, classes, seed, notes, lambda names: keys([numbers_of[name] for name in names]), found
         )
 
     def _why_none(self, root: Path, row: Listed) -> str | None:
@@ -130,9 +133,11 @@ class PictureListConfig(PicturesConfig):
                     return f"; with data.suffix={self.suffix}{ending} there is one"
         return did_you_mean_path(root / name)
 
-    def _unlisted(self, where: str, root: Path, files: Mapping[Part, PictureSource]) -> Notes:
-        """What to say of pictures that are there, but not in the list."""
-        return ()
+    def _unlisted(
+        self, where: str, root: Path, files: Mapping[Part, PictureSource]
+    ) -> tuple[Notes, Sequence[Suspicion]]:
+        """What to say of files that are there, but not in the list."""
+        return (), ()
 
 
 def _natural(labels: Sequence[str]) -> Callable[[str], tuple[int, str]]:
@@ -162,16 +167,24 @@ class ImageTxtConfig(PictureListConfig):
             rows.append(Listed(where, name.strip(), label[0].strip() if label else ""))
         return self._listed(self.labels, self.path, rows, seed)
 
-    def _unlisted(self, where: str, root: Path, files: Mapping[Part, PictureSource]) -> Notes:
+    def _unlisted(
+        self, where: str, root: Path, files: Mapping[Part, PictureSource]
+    ) -> tuple[Notes, Sequence[Suspicion]]:
         listed = {Path(name).as_posix() for source in files.values() for name in source.names}
         try:
-            unlisted = [name for name in find_pictures(root) if name not in listed]
+            there = find(root, rules=self.rules)
         except DataError:  # some folder that has nothing to do with it
-            return ()
-        if not unlisted:
-            return ()
-        text = f"{root}: {len(unlisted):,} of the pictures in it are not in {where} and not used, such as {unlisted[0]}"
-        return (NoteRecord(text),)
+            return (), ()
+        unlisted = [name for name in there.pictures if name not in listed]
+        notes: Notes = ()
+        if unlisted:
+            count = f"{len(unlisted):,} of the pictures in it are not in {where} and not used"
+            notes = (NoteRecord(f"{root}: {count}, such as {unlisted[0]}"),)
+        others = [name for name in there.others if name not in listed and root / name != expanded(self.labels)]
+        odd = left_out(root, others)
+        if others and not odd:
+            notes += (NoteRecord(f"{root}: not taken for pictures: {by_ending(others)}"),)
+        return notes, [odd] if odd else []
 
 
 @register("data")

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from statistics import median
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from trainkit.data import caching
+from trainkit.data import caching, picture_headers
 from trainkit.data.base import Data, DataSpec, Source, Split, TargetSpec, hold_out
-from trainkit.data.decoding import PictureSource, Unreadable, decode_all, find_foreign
+from trainkit.data.bit_depth import SIXTEEN_BITS, Limits, Spread
+from trainkit.data.decoding import NO_LIMITS, Colour, PictureSource, Resize, Unreadable, decode_all
 from trainkit.data.digits import Side
-from trainkit.data.paths import told
 from trainkit.data.splitting import Keys
-from trainkit.data.transforms import ImageDataConfig, statistics
-from trainkit.errors import DataError
+from trainkit.data.transforms import MEASURED_FILES, ImageDataConfig, statistics
+from trainkit.errors import DataError, Suspicion
 from trainkit.records import NoteRecord
+from trainkit.seeding import permutation
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 Notes = tuple[NoteRecord, ...]
+KeysOf = Callable[[Sequence[str]], Keys]
+"""What keeps the training pictures with these names together, or brings them into an order."""
+
+FEW_LEVELS = 32
+"""With fewer of 256 grey levels, most of a picture is lost."""
+MEASURED_SIZES = 25
+"""Pictures of which the size in the file is looked at."""
+ENLARGED = 2
+"""A picture that is scaled by so much has no more to show, but takes at least four times as long."""
 
 
 class PicturesConfig(ImageDataConfig):
@@ -32,10 +42,20 @@ class PicturesConfig(ImageDataConfig):
 
     size: Side | tuple[Side, Side] = 224
     """Height and width in pixels to which every picture is brought."""
+    resize: Resize = "crop"
+    """How a picture of another shape gets that size. `crop`: it is scaled to cover it, and the centre is kept; `pad`:
+    the whole picture, with `background` beside it; `stretch`: the whole picture, out of proportion."""
     crop_pct: float = Field(1.0, gt=0, le=1)
     """The share of a picture's shorter side that is kept: it is scaled to `size / crop_pct`, then the centre is cut."""
     mode: Literal["rgb", "grey"] = "rgb"
     """Three channels or one."""
+    background: Colour | None = "white"
+    """What is seen where a picture is transparent: `white`, `black`, or `[red, green, blue]` from 0 to 255. `null`: the
+    colour that is stored there, as a rule black."""
+    range: Limits | Literal["auto"] | None = "auto"
+    """For grey pictures with more than 8 bits a pixel: the values that become black and white, such as `[0, 4095]`.
+    `auto`: the smallest and largest of the training pictures (of 1,000 of them). Kept in the checkpoint, for all
+    pictures that its model meets. `null`: such pictures are errors."""
     test: Annotated[float, Field(gt=0, lt=1)] | None = 0.2
     """The fraction of the pictures that is the test split, the same for every seed, when there is none yet."""
     on_error: Literal["stop", "skip"] = "stop"
@@ -44,6 +64,15 @@ class PicturesConfig(ImageDataConfig):
     cache: bool = False
     """Keep the decoded pictures on disk (height x width x channels bytes each), so that later epochs and runs read them
     without decoding; below TRAINKIT_CACHE_DIR, by default `~/.cache/trainkit`."""
+    rules: Literal[1, 2] = 2
+    """How files are found and decoded. 1 is for checkpoints from before there was 2: files of fewer endings, `val` as
+    the only name of the val split, no `background`, and a `range` of [0, 65535]."""
+
+    @model_validator(mode="after")
+    def _whole_pictures_are_not_cut(self) -> Self:
+        if self.resize != "crop" and self.crop_pct < 1:
+            raise ValueError(f"resize: {self.resize} keeps the whole picture; use crop_pct: 1 with it")
+        return self
 
     @abstractmethod
     def build(self, seed: int) -> Data: ...
@@ -54,10 +83,24 @@ class PicturesConfig(ImageDataConfig):
     def sketch(self, seed: int) -> Data:
         return self.model_copy(update={"cache": False}).open(seed)  # to decode them all is no look
 
-    def _source(self, root: Path, names: Sequence[str], targets: Sequence[int]) -> PictureSource:
+    def reopen(self, seed: int, spec: DataSpec) -> Data:
+        return self.model_copy(update={"range": spec.range}).open(seed)
+
+    def source(self, root: Path, names: Sequence[str], targets: Sequence[int]) -> PictureSource:
+        """Pictures with these paths below a folder, decoded as this config says."""
         height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
-        numbers = torch.tensor(targets, dtype=torch.int64)
-        return PictureSource(root, names, numbers, self.mode, height, width, self.crop_pct)
+        return PictureSource(
+            root,
+            names,
+            torch.tensor(targets, dtype=torch.int64),
+            self.mode,
+            height,
+            width,
+            self.crop_pct,
+            self.resize,
+            background=None if self.rules == 1 else self.background,
+            limits=SIXTEEN_BITS if self.rules == 1 else self.range if isinstance(self.range, tuple) else None,
+        )
 
     def _data(
         self,
@@ -66,16 +109,115 @@ class PicturesConfig(ImageDataConfig):
         classes: Sequence[str],
         seed: int,
         notes: Notes = (),
-        keys: Callable[[Sequence[str]], Keys] = lambda names: Keys(),
+        keys: KeysOf = lambda names: Keys(),
+        found: Sequence[Suspicion] = (),
     ) -> Data:
         """Leave out what cannot be read, and take the splits that are not there yet off the training pictures.
 
         Args:
             where: what to call the whole of the pictures in messages.
             files: at least those for training.
-            keys: what keeps the training pictures with these names together, or brings them into an order.
         """
-        sources, names, left_out = self._readable(where, files, classes)
+        caches = self._caches(files)
+        looks = {part: picture_headers.look(source) for part, source in files.items() if part not in caches}
+        unreadable = self._unreadable(files, looks) | {part: cache.unreadable for part, cache in caches.items()}
+        if self.on_error == "stop":  # first, for all that follows may take long
+            self._refuse(where, files, classes, unreadable)
+        deep = {part: one.deep for part, one in looks.items() if one.deep}
+        if cut := sum(len(one.cut) for one in looks.values()):
+            text = f"{where}: {cut:,} of the pictures have 16 bits a colour, of which the upper 8 are kept"
+            notes += (NoteRecord(text, "warning"),)
+        if deep and self._measures:
+            limits, told, odd = self._measured(files, deep.get("train", []), unreadable["train"], seed, keys)
+            notes, found = notes + told, (*found, *odd)
+            files = {part: replace(source, limits=limits) for part, source in files.items()}
+            caches = self._caches(files)
+        if files["train"].limits is None:
+            for part, numbers in deep.items():
+                unreadable[part] |= dict.fromkeys(numbers, f"{NO_LIMITS}; see data.range")
+        sources, names, left_out = self._readable(where, files, classes, caches, unreadable)
+        kept, val, test = self._divided(sources, names, seed, keys)
+        shape, limits = files["train"].shape, files["train"].limits
+        mean, std = statistics(self.normalize, shape[0])
+        target = TargetSpec(kind="class", size=len(classes), names=tuple(classes))
+        spec = DataSpec(shape=shape, target=target, image=True, mean=mean, std=std, range=limits)
+        found = (*found, *self._enlarged(files["train"]))
+        return Data(spec, kept, val, test, notes + left_out, found=tuple(found))
+
+    @property
+    def _measures(self) -> bool:
+        return self.range == "auto" and self.rules != 1
+
+    def _caches(self, files: Mapping[Part, PictureSource]) -> dict[Part, caching.Cache]:
+        """Those that are there already."""
+        found = {part: caching.find(source) if self.cache else None for part, source in files.items()}
+        return {part: cache for part, cache in found.items() if cache}
+
+    def _unreadable(
+        self, files: Mapping[Part, PictureSource], looks: Mapping[Part, picture_headers.Look]
+    ) -> dict[Part, Unreadable]:
+        """What cannot be read, as far as was looked; all of it, where it is to be left out."""
+        if self.on_error == "stop" or self.cache:
+            return {part: one.unreadable for part, one in looks.items()}
+        # Which values are white is not known yet, and does not matter.
+        sources = {part: replace(files[part], limits=SIXTEEN_BITS) if self._measures else files[part] for part in looks}
+        return {
+            part: {number: why for _, failed in decode_all(source) for number, why in failed.items()}
+            for part, source in sources.items()
+        }
+
+    def _measured(
+        self, files: Mapping[Part, PictureSource], deep: Sequence[int], unreadable: Unreadable, seed: int, keys: KeysOf
+    ) -> tuple[Limits | None, Notes, list[Suspicion]]:
+        """What becomes black and white, and what is to be said of it.
+
+        Args:
+            deep, unreadable: of the pictures for training, those with more than 8 bits, and those to be left out.
+        """
+        readable = [number for number in range(len(files["train"])) if number not in unreadable]
+        train = files["train"].without(unreadable)
+        kept, *_ = self._divided({**files, "train": train}, train.names, seed, keys)
+        trained_on = {readable[place] for place in kept.index.tolist()}
+        chosen = [number for number in deep if number in trained_on]
+        order = permutation(len(chosen), 0, "range")[:MEASURED_FILES].sort().values
+        spread = picture_headers.spread_of(files["train"], [chosen[place] for place in order.tolist()])
+        if spread is None:
+            return None, (), []
+        low, high = spread.limits
+        text = (
+            f"data.range: {len(chosen):,} of {len(kept):,} training pictures have more than 8 bits a pixel; "
+            f"{low:g} becomes black and {high:g} white, as measured on {len(order):,} of them"
+        )
+        return spread.limits, (NoteRecord(text),), _few_levels(spread)
+
+    def _enlarged(self, source: PictureSource) -> list[Suspicion]:
+        """Whether pictures are made much larger than they are because the config says nothing of their size."""
+        if "size" in self.model_fields_set:
+            return []
+        step = -(-len(source) // MEASURED_SIZES)
+        sizes = picture_headers.sizes_of(source, range(0, len(source), step))
+        shorter = int(median(min(size) for size in sizes)) if sizes else source.height
+        if ENLARGED * shorter > min(source.height, source.width):
+            return []
+        height, width = sizes[0] if len(set(sizes)) == 1 else (shorter, shorter)
+        size = str(height) if height == width else f"[{height},{width}]"
+        work = round(source.height * source.width / (height * width))
+        are = f"{'' if len(set(sizes)) == 1 else 'about '}{height}x{width}"
+        text = (
+            f"data.size: the pictures are {are}, and are enlarged to the default of {source.height}x{source.width}, "
+            f"which is {work} times the work; write data.size={size}, or data.size={source.height} where pretrained "
+            "weights want that"
+        )
+        return [Suspicion("enlarged", text)]
+
+    def _divided(
+        self, sources: Mapping[Part, Source], names: Sequence[str], seed: int, keys: KeysOf
+    ) -> tuple[Split, Split | None, Split | None]:
+        """The training, val and test pictures.
+
+        Args:
+            names: of the pictures for training.
+        """
         train, kept_by = sources["train"], keys(names)
         test, rest = hold_out(train, 0 if "test" in sources else self.test or 0, keys=kept_by)
         if "test" in sources:
@@ -85,30 +227,23 @@ class PicturesConfig(ImageDataConfig):
             val: Split | None = _all(sources["val"])
         else:
             kept, val = self.divide(train, seed, rest, keys=kept_by)
-        shape = files["train"].shape
-        mean, std = statistics(self.normalize, shape[0])
-        target = TargetSpec(kind="class", size=len(classes), names=tuple(classes))
-        spec = DataSpec(shape=shape, target=target, image=True, mean=mean, std=std)
-        return Data(spec, kept, val, test if len(test) else None, notes + left_out)
+        return kept, val, test if len(test) else None
 
     def _readable(
-        self, where: Path, files: Mapping[Part, PictureSource], classes: Sequence[str]
+        self,
+        where: Path,
+        files: Mapping[Part, PictureSource],
+        classes: Sequence[str],
+        caches: dict[Part, caching.Cache],
+        unreadable: dict[Part, Unreadable],
     ) -> tuple[dict[Part, Source], Sequence[str], Notes]:
         """What can be read, the names of those for training, and what is to be said."""
-        found = {part: caching.find(source) if self.cache else None for part, source in files.items()}
-        caches = {part: cache for part, cache in found.items() if cache}
-        unreadable = {part: cache.unreadable for part, cache in caches.items()}
-        new = {part: source for part, source in files.items() if part not in caches}
         notes: Notes = ()
-        if self.on_error == "stop":  # first, for all that follows may take long
-            self._refuse(where, files, classes, unreadable | {part: find_foreign(new[part]) for part in new})
-        for part, source in new.items():
-            if self.cache:
+        for part, source in files.items():
+            if self.cache and part not in caches:
                 caches[part], took = caching.build(source)
                 unreadable[part] = caches[part].unreadable
                 notes += (NoteRecord(took),)
-            elif self.on_error == "skip":
-                unreadable[part] = {number: why for _, failed in decode_all(source) for number, why in failed.items()}
         problems = self._refuse(where, files, classes, unreadable)
         if problems:
             total = sum(map(len, files.values()))
@@ -148,42 +283,20 @@ class PicturesConfig(ImageDataConfig):
         return problems
 
 
-def find_pictures(root: Path, below: str = "") -> list[str]:
-    """The pictures in a folder and those below it, hidden ones aside: their paths below `root`.
-
-    In the order of their names, so that it does not depend on the file system. A folder to which several links lead is
-    read once: links that lead to a folder above them would otherwise never end.
-
-    Raises:
-        DataError: a folder cannot be read.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    found: list[str] = []
-    seen: set[tuple[int, int]] = set()
-    try:
-        for place, folders, files in os.walk(root / below, onerror=refuse, followlinks=True):
-            status = Path(place).stat()
-            if (status.st_dev, status.st_ino) in seen:
-                folders.clear()
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            inside = Path(place).relative_to(root)
-            found += [(inside / file).as_posix() for file in files if _is_picture(file)]
-    except OSError as error:
-        raise DataError(f"{error.filename}: {told(error)}") from None
-    return sorted(found)
-
-
-def _is_picture(file: str) -> bool:
-    return file.lower().endswith(ENDINGS) and not file.startswith(".")
-
-
 def _all(source: Source) -> Split:
     return Split(source, torch.arange(len(source)))
+
+
+def _few_levels(spread: Spread) -> list[Suspicion]:
+    """What to say where single pixels decide over the range, and leave next to nothing to all others."""
+    if spread.usual_levels >= FEW_LEVELS:
+        return []
+    low, high = f"{spread.usual_low:g}", f"{spread.usual_high:g}"
+    text = (
+        f"data.range: of each training picture, all but 0.2% of the pixels lie in {low} to {high}, for which "
+        f"{spread.usual_levels} of 256 grey levels are left; try data.range=[{low},{high}]"
+    )
+    return [Suspicion("range", text)]
 
 
 def first_ten(problems: Sequence[str]) -> list[str]:

@@ -34,7 +34,7 @@ class SequenceSource:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def take(self, index: Tensor, draw: int = 0) -> Batch:
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
         """A batch as long as its longest sequence: inputs (batch, length, features), zeros where there is nothing."""
         lengths = self.lengths[index]
         steps = torch.arange(int(lengths.max()))

@@ -116,6 +116,9 @@ def fitted(pictures: Tensor, shape: tuple[int, ...]) -> Tensor:
     return with_channels(pictures, channels)
 
 
+REPEAT_BITS = 40
+"""Above these, an index has room for how often a sample has come before."""
+
 Prepare = Callable[[Batch, int | None], Batch]
 """Makes a loader's batch ready for the model. The epoch is given when training and None in evaluation."""
 
@@ -159,6 +162,8 @@ def preparation(
 
     def prepare(batch: Batch, epoch: int | None) -> Batch:
         index = batch.index  # on the CPU, where reading it does not wait for the device
+        if batch.repeat is not None:
+            index = index + (batch.repeat << REPEAT_BITS)  # a sample that comes again is another one to what is random
         batch = batch.to(device)
         inputs = batch.inputs
         if not spec.image:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
@@ -25,15 +26,59 @@ SIDE_OUTPUTS = ("aux1.", "aux2.", "AuxLogits.")
 """Parts of GoogLeNet and Inception that add outputs in training, which no loss here takes."""
 
 
+KINDS = {
+    "detection": "finds objects",
+    "segmentation": "sorts pixels into classes",
+    "video": "is for videos",
+    "optical_flow": "tells how pixels move",
+    "quantization": "computes with 8-bit numbers, for use after training",
+}
+"""What torchvision's models do that are no classifiers of pictures, by where they are."""
+
+UPPER_SIZES = (224, 384, 512)
+"""Sides that most models take."""
+STRIDE = 32
+"""By so much most models make a picture smaller: what takes a picture at all, takes multiples of it."""
+
+
 class LibraryModelConfig(ModelConfig):
     """Base of the architectures and weights that come from a library."""
 
+    arch: str
+    """Its name in the library."""
     weights: str = "none"
     """Where training begins: `none` (random), `DEFAULT` (the library's own, downloaded when missing), or a file with a
     state_dict, such as a checkpoint. A last layer of another size begins anew."""
 
     def initial(self, spec: DataSpec) -> State:
         return self.pretrained(spec) if self.weights == "DEFAULT" else super().initial(spec)
+
+    def least_size(self, spec: DataSpec, num_outputs: int) -> int | None:
+        """The side of the smallest square picture, no smaller than these are, that the model takes; None where it takes
+        none, or they are not to blame. Found by trying, with tensors that have a shape and no numbers."""
+        channels, *sides = spec.shape
+
+        def takes(side: int) -> bool:
+            square = spec.model_copy(update={"shape": (channels, side, side)})
+            try:
+                with torch.device("meta"), torch.inference_mode():
+                    self.build(square, num_outputs).eval()(torch.zeros(2, *square.shape))
+            except (ConfigError, RuntimeError, AssertionError, ValueError):
+                return False
+            return True
+
+        low = min(sides)
+        high = next((side for side in UPPER_SIZES if side > low and takes(side)), None)
+        if high is None:
+            return None
+        for side in range(low + -low % STRIDE, high, STRIDE):
+            if takes(side):
+                high = side
+                break
+            low = side
+        while low + 1 < high:
+            low, high = (low, middle) if takes(middle := (low + high) // 2) else (middle, high)
+        return high
 
     @abstractmethod
     def pretrained(self, spec: DataSpec) -> State:
@@ -63,9 +108,14 @@ class TorchvisionModelConfig(LibraryModelConfig):
                 f"model: {self.arch} needs pictures with 1 or 3 channels (channels, height, width), "
                 f"the data has shape {spec.shape}"
             )
-        known = models.list_models(module=models)
+        known = _torchvision_models()
         if self.arch not in known:
-            hint = did_you_mean(self.arch, known) or f"; known: {', '.join(known)}"
+            near = did_you_mean(self.arch, known)
+            if does := _what_it_does(self.arch):
+                raise ConfigError(f"model.arch: {self.arch!r} {does}; expected a classifier of pictures{near}")
+            hint = near or f"; known: {', '.join(known)}"
+            if find_spec("timm") and self.arch in _timm().list_models():
+                hint = "; timm has one: model.name=timm"
             raise ConfigError(f"model.arch: torchvision has no {self.arch!r}{hint}")
         channels, height, width = spec.shape
         options: dict[str, Any] = {}
@@ -128,7 +178,13 @@ class TimmModelConfig(LibraryModelConfig):
             )
         known = timm.list_models()
         if self.arch not in known and self.arch not in timm.list_models(include_tags=True):
+            if does := _what_it_does(self.arch):
+                raise ConfigError(
+                    f"model.arch: {self.arch!r} is a name of torchvision, and {does}; expected a classifier of pictures"
+                )
             hint = did_you_mean(self.arch, known) or "; timm.list_models() gives all names"
+            if self.arch in _torchvision_models():
+                hint = "; torchvision has one: model.name=torchvision"
             raise ConfigError(f"model.arch: timm has no {self.arch!r}{hint}")
         with _sizes_explained(self.arch, spec):
             model: nn.Module = timm.create_model(self.arch, num_classes=num_outputs, **self._sizes(spec))
@@ -169,6 +225,22 @@ class TimmModelConfig(LibraryModelConfig):
         source = _timm().get_pretrained_cfg(self.arch)
         fixed = {"img_size": spec.shape[1:]} if source is not None and source.fixed_input_size else {}
         return {"in_chans": spec.shape[0], **fixed}
+
+
+def _torchvision_models() -> list[str]:
+    """Classifiers of pictures."""
+    from torchvision import models
+
+    return list(models.list_models(module=models))
+
+
+def _what_it_does(arch: str) -> str | None:
+    """What a model of torchvision does instead of telling classes apart; None of those that do, and of other names."""
+    from torchvision import models
+
+    if arch not in models.list_models():
+        return None
+    return KINDS.get(models.get_model_builder(arch).__module__.split(".")[2])
 
 
 def _timm() -> Any:
