@@ -262,3 +262,17 @@ def test_what_the_error_of_a_cell_advises_can_be_typed_in_a_shell(odd: str) -> N
     advice = re.search(r"(?:say it|count it as missing) with (.+?)(?: \(|, or | and )", problem)
     assert advice is not None
     assert [found for found in checked(TABLE, *shlex.split(advice[1])) if found.startswith("error")] == []
+
+
+@pytest.mark.parametrize(
+    ("config", "code"),
+    [
+        (f"{MNIST}model: mpl\n", 2),
+        ("data: {name: image_folder, path: none}\nmodel: cnn\n", 3),
+        ("data: digits\nmodel: mlp\nloader: {batch_size: 5000, drop_last: true}\n", 3),
+        (f"{MNIST}model: mlp\ntrain: {{device: mps}}\n", 5),
+    ],
+)
+def test_an_error_has_the_exit_code_that_training_has(config: str, code: int) -> None:
+    Path("my.yaml").write_text(config)
+    assert warm.run(["check", "my.yaml"]).code == warm.run(["train", "my.yaml"]).code == code

@@ -214,7 +214,10 @@ def test_evaluation_restores_the_mode_and_touches_nothing() -> None:
 
 
 def test_batch_norm_with_a_last_batch_of_one_is_refused_early(make: MakeExperiment) -> None:
-    model = {"name": "cnn", "channels": [4], "norm": "batch"}
+    model = {
+        "name": "sequential",
+        "layers": ["flatten", {"name": "linear", "out_features": 8}, "batch_norm1d", "linear"],
+    }
     experiment = make(model=model, data={"val": 0, "samples": 129})
     with pytest.raises(Exception, match=r"leaves a last batch of 1 sample.*loader\.drop_last=true or"):
         built(experiment)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from trainkit import checkpoint
+from trainkit.data.picture_folders import ImageFolderConfig
 from trainkit.evaluation import evaluate_checkpoint
 from trainkit.experiment import load
+from trainkit.payload import with_old_pictures
 from trainkit.prediction import predict
 from trainkit.run import Result, resume
 
@@ -133,3 +135,15 @@ def test_new_rows_of_a_table_get_the_answers_of_then() -> None:
         ("new.csv:6", "a", pytest.approx(0.5299619436264038, abs=1e-6)),
         ("new.csv:7", "a", pytest.approx(0.5646768808364868, abs=1e-6)),
     ]
+
+
+def test_pictures_are_read_as_they_were_before_there_was_more_to_say() -> None:
+    payload = {"config": {"data": {"name": "image_folder", "path": "pets"}}, "spec": {"image": True}}
+    with_old_pictures(payload)
+    assert payload["config"]["data"] == {"name": "image_folder", "path": "pets", "rules": 1}
+    assert payload["spec"]["range"] == (0, 65535)
+    source = ImageFolderConfig.from_plain(payload["config"]["data"]).source(Path(), [], [])
+    assert (source.background, source.limits) == (None, (0, 65535))
+    new = {"config": {"data": {"name": "image_folder", "rules": 2}}, "spec": {"image": True, "range": None}}
+    with_old_pictures(new)
+    assert new == {"config": {"data": {"name": "image_folder", "rules": 2}}, "spec": {"image": True, "range": None}}

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -91,7 +91,7 @@ class FileSource:
     def __len__(self) -> int:
         return 4
 
-    def take(self, index: Tensor, draw: int = 0) -> Batch:
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
         return Batch(torch.zeros(len(index), 1), self.targets[index], index)
 
     def digest(self) -> str:
@@ -138,13 +138,46 @@ def test_out_of_memory_proposes_half(make: MakeExperiment, monkeypatch: pytest.M
 
 
 def test_a_last_batch_of_one_sample_and_batch_norm(make: MakeExperiment) -> None:
-    experiment = make(data={"val": 0, "samples": 129}, model={"name": "cnn", "channels": [4], "norm": "batch"})
+    layers = {
+        "name": "sequential",
+        "layers": ["flatten", {"name": "linear", "out_features": 8}, "batch_norm1d", "linear"],
+    }
+    experiment = make(data={"val": 0, "samples": 129}, model=layers)
     assert refused(experiment, DataError) == (
-        "loader.batch_size: 16 leaves a last batch of 1 sample, which BatchNorm cannot normalise; "
+        "loader.batch_size: 16 leaves a last batch of 1 sample, which BatchNorm (2) cannot normalise; "
         "use loader.drop_last=true or loader.batch_size=17"
     )
-    single = make(model={"name": "cnn", "channels": [4], "norm": "batch"}, loader={"batch_size": 1})
-    assert refused(single, DataError) == "loader.batch_size: 1 sample is too few for BatchNorm; use 2 or more"
+    single = make(model=layers, loader={"batch_size": 1})
+    assert refused(single, DataError) == "loader.batch_size: 1 sample is too few for BatchNorm (2); use 2 or more"
+
+
+def test_batch_norm_over_the_pixels_of_one_picture(make: MakeExperiment) -> None:
+    """64 of them are enough."""
+    model = {"name": "cnn", "channels": [4], "norm": "batch"}
+    train(make(model=model, data={"val": 0, "samples": 5}, loader={"batch_size": 1}, train={"epochs": 1}))
+
+
+class Kept(nn.Module):
+    """With statistics that stay as they are."""
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(in_features)
+        self.head = nn.Linear(in_features, num_classes)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.norm(inputs.flatten(1)))  # type: ignore[no-any-return]
+
+
+def test_frozen_batch_norm_takes_a_batch_of_one(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._families, "model", dict(registry._families["model"]))
+    register_model("kept")(Kept)
+    train(make(model="kept", data={"val": 0, "samples": 3}, loader={"batch_size": 1}, train={"epochs": 1}))
 
 
 class Given(Dataset[Any]):

@@ -7,6 +7,7 @@ import io
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +247,7 @@ def test_unfitting_pictures_are_told_and_the_others_go_on() -> None:
     words.append("long" * 2000)
     ended = warm.run(["predict", "--ckpt", str(FIXTURE), *words, "good.png"])
     assert ended.stderr.splitlines() == [
-        "error: empty: no pictures in it (.jpg, .jpeg, .png, .bmp, .webp, .gif, .tif, .tiff, .ppm, .pgm)",
+        "error: empty: no pictures in it; it is empty",
         f"error: x.csv: {PICTURE}",
         f"error: float.npy: float64 of shape (1, 8, 8); {PICTURE}",
         f"error: size.npy: uint8 of shape (2, 1, 9, 8); {PICTURE}",
@@ -490,3 +491,28 @@ def test_a_name_that_no_terminal_should_see() -> None:
         assert ended.stdout.splitlines()[1].startswith("a\\x1b[31m\\n\\udce9.png")
     [found] = json.loads(warm.run(["predict", "--ckpt", str(FIXTURE), ".", "--json"]).stdout)
     assert found["input"] == "a\x1b[31m\n\udce9.png"
+
+
+def test_a_folder_says_what_it_has_beside_pictures() -> None:
+    Path("new/.ipynb_checkpoints").mkdir(parents=True)
+    for name in ("a.jfif", "b.avif", "._c.png", ".ipynb_checkpoints/d.png"):
+        Image.new("L", (8, 8)).save(Path("new", name), "JPEG" if name.endswith("jfif") else None)
+    for name in ("e.heic", "f.heic", "g"):
+        Path("new", name).touch()
+    ended = warm.run(["predict", "--ckpt", str(FIXTURE), "new"])
+    assert [line.split()[0] for line in ended.stdout.splitlines()] == ["new/a.jfif", "new/b.avif"]
+    assert "3 not taken for pictures: 2 .heic (pip install pillow-heif reads them), 1 without an ending" in ended.stderr
+
+
+def test_pictures_of_sixteen_bits_are_read_as_they_were_by_old_checkpoints() -> None:
+    """Their upper eight bits; a model of pictures of eight bits cannot say what more of them mean."""
+    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    Image.fromarray(pixels * 4 * 257).save("deep.png")
+    Image.fromarray((pixels * 4).astype(np.uint8)).save("plain.png")
+    deep, plain = predict(FIXTURE, ["deep.png", "plain.png"])
+    assert deep.values == plain.values
+    new = restore(FIXTURE)
+    spec = new.spec.model_copy(update={"range": None})
+    told: list[str] = []
+    assert not [*batches(replace(new, spec=spec), ["deep.png"], lambda error: told.append(str(error)))]
+    assert told == ["deep.png: has more than 8 bits a pixel, and which values are black and white is not known"]

@@ -169,3 +169,18 @@ def test_the_columns_of_a_table() -> None:
         ("colour", 2),
         ("share", 1),
     ]
+
+
+def test_the_data_is_shown_whatever_the_model_and_the_loader_make_of_it() -> None:
+    for label in ("cat", "dog"):
+        Path("pets", label).mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (16, 16), (number, 0, 0)).save(f"pets/{label}/{number}.png")
+    config = "data: {name: image_folder, path: pets, size: 16}\nmodel: {name: torchvision, arch: alexnet}\n"
+    Path("my.yaml").write_text(f"{config}loader: {{batch_size: 64, drop_last: true}}\n")
+    ended = warm.run(["data", "my.yaml"])
+    assert ended.code == 0
+    assert "samples      9 train, 1 val, 2 test" in ended.stdout
+    ended = warm.run(["check", "my.yaml"])
+    assert "; the smallest pictures that alexnet takes are 63x63; data.size=63" in ended.stdout
+    assert ended.code == warm.run(["train", "my.yaml"]).code == 2

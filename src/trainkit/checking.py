@@ -138,10 +138,10 @@ def _noting(findings: list[Finding], code: str, node: Node) -> Iterator[None]:
     try:
         yield
     except (TrainkitError, OSError) as error:
-        known = isinstance(error, TrainkitError)
-        problems, exit_code = (error.problems, error.exit_code) if known else ((str(error),), StorageError.exit_code)
+        told = error if isinstance(error, TrainkitError) else StorageError(str(error))
         findings[:0] = [
-            Finding("error", _code(error, problem, code), place(problem, node), exit_code) for problem in problems
+            Finding("error", _code(error, problem, code), place(problem, node), told.exit_code)
+            for problem in told.problems
         ]
     except Exception as error:
         if code not in ("data", "model"):

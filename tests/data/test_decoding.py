@@ -4,10 +4,14 @@ import os
 import resource
 import signal
 import struct
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +19,9 @@ import torch
 from PIL import Image, ImageOps
 
 from trainkit.data import decoding
-from trainkit.data.decoding import PictureSource, Unreadable, decode_all, find_foreign
+from trainkit.data.bit_depth import SIXTEEN_BITS
+from trainkit.data.decoding import PictureSource, Unreadable, decode_all
+from trainkit.data.picture_headers import look
 from trainkit.errors import DataError, StorageError, WorkerError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -47,18 +53,117 @@ def test_every_mode_of_picture_is_decoded(mode: str) -> None:
         assert pixels.is_contiguous()
 
 
-def test_a_palette_with_transparency_keeps_its_colours() -> None:
+def transparent(name: str, mode: str) -> None:
+    """Black, and on its left half not to be seen."""
+    picture = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    picture.paste((0, 0, 0, 255), (4, 0, 8, 8))
+    if mode == "P":
+        Image.fromarray(np.array(picture)[:, :, 3] // 255, "P").save(name, transparency=0)
+    elif mode in ("L", "RGB"):  # one value or colour of which the file says that it is not seen
+        pixels = np.array(picture)[:, :, 3] // 255 ^ 1  # 1 is not seen
+        Image.fromarray(pixels).convert(mode).save(name, transparency=1 if mode == "L" else (1, 1, 1))
+    else:
+        picture.convert(mode).save(name)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
+@pytest.mark.parametrize(
+    ("background", "left"), [("white", [255] * 3), ("black", [0] * 3), ((10, 20, 30), [10, 20, 30])]
+)
+def test_what_is_transparent_shows_the_background(mode: str, background: Any, left: list[int]) -> None:
+    transparent("a.png", mode)
+    pixels = replace(source("a.png"), background=background).take(torch.tensor([0])).inputs[0]
+    assert pixels[:, 4, 0].tolist() == left
+    assert pixels[:, 4, 7].tolist() == [0, 0, 0]
+    grey = replace(source("a.png", mode="grey"), background=background).take(torch.tensor([0])).inputs[0]
+    assert grey[0, 4, 0] == {255: 255, 0: 0, 10: 18}[left[0]]  # 0.299 * 10 + 0.587 * 20 + 0.114 * 30 = 18.15
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.gif", "a.avif", "a.tif", "a.ico"])
+def test_transparency_in_other_files(name: str) -> None:
+    picture = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    picture.save(name)
+    assert decoded(name).unique().tolist() == [255]
+
+
+def test_half_of_the_background_is_seen_through_what_is_half_transparent() -> None:
     picture = Image.new("P", (8, 8), 1)
     picture.putpalette([0, 0, 0, 10, 20, 30])
     picture.save("a.png", transparency=bytes([0, 128]))
-    assert decoded("a.png")[:, 0, 0].tolist() == [10, 20, 30]
+    expected = [round(colour * 128 / 255 + 255 * 127 / 255) for colour in (10, 20, 30)]
+    assert decoded("a.png")[:, 0, 0].tolist() == expected
+    as_before = replace(source("a.png"), background=None).take(torch.tensor([0])).inputs[0]
+    assert as_before[:, 0, 0].tolist() == [10, 20, 30]
+
+
+DEEP = np.arange(64, dtype=np.uint16).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "limits"),
+    [
+        (DEEP * 64, ["a.png", "a.tif"], (0, 4095)),  # 12 bits
+        (DEEP.astype(np.int32) * 1000 - 9000, ["a.tif"], (-9000, 54_999)),
+        (DEEP.astype(np.float32) / 64, ["a.tif"], (0.0, 1.0)),
+    ],
+)
+def test_sixteen_bits_and_more_become_eight_by_their_limits(
+    values: Any, names: list[str], limits: tuple[float, float]
+) -> None:
+    for name in names:
+        Image.fromarray(values).save(name)
+        deep = replace(source(name, mode="grey"), limits=limits)
+        assert deep.take(torch.tensor([0])).inputs[0, 0].tolist() == (DEEP * 4).tolist()
+        colour = replace(deep, mode="rgb").take(torch.tensor([0])).inputs[0]
+        assert torch.equal(colour[2], deep.take(torch.tensor([0])).inputs[0, 0])
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.ppm"])
-def test_sixteen_bits_become_eight(name: str) -> None:
+def test_the_limits_of_checkpoints_from_before_keep_the_upper_eight_bits(name: str) -> None:
     Image.fromarray(np.full((8, 8), 0x80FF, dtype=np.uint16)).save(name)
-    assert decoded(name, "grey").unique().tolist() == [0x80]
-    assert decoded(name).unique().tolist() == [0x80]
+    old = replace(source(name, mode="grey"), limits=SIXTEEN_BITS, background=None)
+    assert old.take(torch.tensor([0])).inputs.unique().tolist() == [0x80]
+
+
+def test_one_value_of_sixteen_bits_may_be_transparent() -> None:
+    Image.fromarray(DEEP * 64).save("a.png", transparency=640)
+    pixels = replace(source("a.png", mode="grey"), limits=(0, 4095)).take(torch.tensor([0])).inputs[0, 0]
+    assert pixels[1, 2:4].tolist() == [255, 44]
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_without_limits_more_than_eight_bits_cannot_be_read(dtype: type) -> None:
+    Image.fromarray(np.zeros((8, 8), dtype=dtype)).save("a.tif")
+    with pytest.raises(
+        DataError, match=r"a\.tif: has more than 8 bits a pixel, and which values are black and white is"
+    ):
+        decoded("a.tif")
+
+
+def test_the_whole_picture_is_padded_or_stretched() -> None:
+    halves = Image.new("RGB", (16, 8), (200, 0, 0))
+    halves.paste((0, 0, 200), (8, 0, 16, 8))
+    halves.save("a.png")
+    stretched = replace(source("a.png"), resize="stretch").take(torch.tensor([0])).inputs[0]
+    assert stretched[0].tolist() == [[200] * 3 + stretched[0, 0, 3:5].tolist() + [0] * 3] * 8
+    padded = replace(source("a.png"), resize="pad").take(torch.tensor([0])).inputs[0]
+    assert torch.equal(padded[:, 2:6], stretched[:, :4])
+    assert padded[:, [0, 1, 6, 7]].unique().tolist() == [255]
+    dark = replace(source("a.png", mode="grey"), resize="pad", background="black").take(torch.tensor([0])).inputs[0]
+    assert dark[0, :2].unique().tolist() == [0]
+
+
+def test_pictures_of_phones_need_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    Path("a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    assert source("a.heic").decode([0])[1] == {0: "HEIC needs an extra; pip install pillow-heif"}
+    stand_in = ModuleType("pillow_heif")
+    opened: list[str] = []
+    stand_in.register_heif_opener = lambda: opened.append("yes")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pillow_heif", stand_in)
+    Image.new("RGB", (8, 8), (1, 2, 3)).save("a.heic", "PNG")
+    assert decoded("a.heic")[:, 0, 0].tolist() == [1, 2, 3]
+    assert opened
 
 
 def test_content_counts_and_not_the_name() -> None:
@@ -71,12 +176,6 @@ def test_content_counts_and_not_the_name() -> None:
 def test_a_single_pixel_fills_the_picture() -> None:
     Image.new("RGB", (1, 1), (7, 8, 9)).save("a.png")
     assert decoded("a.png", height=3, width=5).flatten(1).unique(dim=1).tolist() == [[7], [8], [9]]
-
-
-def test_floating_point_pixels_are_refused() -> None:
-    Image.fromarray(np.zeros((8, 8), dtype=np.float32)).save("a.tif")
-    with pytest.raises(DataError, match=r"a\.tif: its pixels are floating-point numbers, whose range is not known"):
-        decoded("a.tif")
 
 
 def test_the_camera_s_orientation_is_followed() -> None:
@@ -122,6 +221,10 @@ def test_the_digest_tells_sizes_and_crops_apart() -> None:
     Image.fromarray(NOISE).save("a.png")
     sources = [source("a.png"), source("a.png", width=9), source("a.png", mode="grey"), source("a.png", crop_pct=0.9)]
     assert len({one.digest() for one in sources}) == 4
+    others = [replace(sources[0], **changed) for changed in ({"resize": "pad"}, {"background": "black"})]  # type: ignore[arg-type]
+    assert len({one.digest() for one in [*sources, *others]}) == 6
+    old = replace(sources[0], background=None, limits=SIXTEEN_BITS)  # of checkpoints from before there were these
+    assert old.digest() == sources[0].digest()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +243,7 @@ def test_what_is_no_picture_is_found_by_its_first_bytes(name: str, content: byte
         Path(name).write_bytes(content)
     Image.fromarray(NOISE).save("good.png")
     both = source("good.png", name)
-    assert find_foreign(both) == {1: reason}
+    assert look(both).unreadable == {1: reason}
     assert both.decode([0, 1])[1] == {1: reason}
     with pytest.raises(DataError) as error:
         both.take(torch.tensor([0, 1]))
@@ -173,7 +276,7 @@ def test_what_has_no_end_is_not_read() -> None:
     os.mkfifo("pipe.png")
     Path("zero.png").symlink_to("/dev/zero")
     Path("folder.png").mkdir()
-    assert find_foreign(source("pipe.png", "zero.png", "folder.png")) == {
+    assert look(source("pipe.png", "zero.png", "folder.png")).unreadable == {
         0: "is not a regular file",
         1: "is not a regular file",
         2: "is a directory",

@@ -10,7 +10,8 @@ from torchvision import transforms
 
 from trainkit import seeding
 from trainkit.data import Batch, DataSpec, Split, TargetSpec, TensorSource
-from trainkit.data.loading import Loader, LoaderConfig
+from trainkit.data.augment import RandomCrop
+from trainkit.data.loading import Loader, LoaderConfig, _drawn
 from trainkit.data.transforms import preparation
 from trainkit.errors import DataError
 
@@ -34,7 +35,7 @@ class CountingSource:
     def targets(self) -> Tensor:
         return self.source.targets
 
-    def take(self, index: Tensor, draw: int = 0) -> Batch:
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
         self.taken.append(len(index))
         return self.source.take(index)
 
@@ -212,3 +213,46 @@ def test_a_limit_leaves_batches_out() -> None:
     assert [len(batch) for batch in indices(limited.epoch(1))] == [8, 8, 8]
     assert limited.sizes(0, 9) == [8, 8, 8]
     assert flat(indices(limited.epoch(1))) == flat(indices(loader(50, 8).epoch(1)))[:24]
+
+
+def test_a_rare_sample_is_another_picture_each_time() -> None:
+    """A function of seed, epoch, sample and how often it was drawn before."""
+    labels = torch.cat([torch.zeros(95, dtype=torch.int64), torch.ones(5, dtype=torch.int64)])
+    pixels = torch.randint(0, 256, (100, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pictures = Split(TensorSource(pixels, labels), torch.arange(100))
+    spec = DataSpec(shape=(3, 6, 6), target=TargetSpec(kind="class", size=2), image=True)
+    prepare = preparation(spec, (RandomCrop(padding=3),), 0, CPU)
+
+    def epoch(number: int, workers: int = 0, start: int = 0, size: int = 16) -> dict[tuple[int, int], Tensor]:
+        config = LoaderConfig(batch_size=size, num_workers=workers, sampler="balanced")
+        made = {}
+        for batch in config.train_loader(pictures, 5, CPU).epoch(number, start=start):
+            assert batch.repeat is not None
+            inputs = prepare(batch, number).inputs
+            for index, repeat, picture in zip(batch.index.tolist(), batch.repeat.tolist(), inputs, strict=True):
+                assert (index, repeat) not in made
+                made[index, repeat] = picture
+        return made
+
+    first = epoch(0)
+    times = [repeat for index, repeat in first if index == 97]
+    assert times == [*range(len(times))]
+    assert len(times) > 5
+    rare = torch.stack([first[97, repeat] for repeat in times]).flatten(1)
+    assert len(rare.unique(dim=0)) > len(times) // 2  # of 49 windows
+    for other in (epoch(0, workers=1), epoch(0, size=7), epoch(0, start=2)):
+        assert all(torch.equal(picture, first[key]) for key, picture in other.items())
+    # The first time, it is what it would be without the sampler.
+    plain = prepare(pictures.take(torch.tensor([97])), 0).inputs[0]
+    assert torch.equal(first[97, 0], plain)
+    assert not torch.equal(epoch(1)[97, 0], plain)
+
+
+def test_more_samples_than_multinomial_takes() -> None:
+    """It draws of at most 2^24 categories."""
+    weights = torch.ones(2**24 + 2, dtype=torch.float64)
+    weights[-1] = 2.0**24
+    drawn = _drawn(weights, 2000, seeding.generator(0, "order", 0))
+    assert 900 < int((drawn == len(weights) - 1).sum()) < 1100
+    assert int(drawn.min()) >= 0
+    assert 0.4 < float((drawn[drawn < len(weights) - 1] / len(weights)).mean()) < 0.6

@@ -17,7 +17,7 @@ class Read:
     def __len__(self) -> int:
         return 600
 
-    def take(self, index: torch.Tensor, draw: int = 0) -> Batch:
+    def take(self, index: torch.Tensor, draw: int = 0, repeat: torch.Tensor | None = None) -> Batch:
         self.reads += len(index)
         return Batch(index.float().unsqueeze(1), self.targets[index], index)
 

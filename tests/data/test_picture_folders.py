@@ -44,7 +44,8 @@ def test_nested_folders_belong_to_their_class_and_other_files_to_none() -> None:
         Path("pets", name).write_text("no picture")
     data = read(val=0, test=None)
     assert sizes(data) == (11, 0, 0)
-    assert data.notes == ()
+    assert [note.text for note in data.notes] == ["pets: not taken for pictures: 1 .md, 1 .txt"]
+    assert data.found == ()
     assert data.train.targets.tolist() == [0] * 6 + [1] * 5
 
 
@@ -56,8 +57,11 @@ def test_folders_that_will_not_do(tmp_path: Path) -> None:
     assert problems() == (f"{tmp_path}/pets: expected a folder per class, found only 'cats'",)
     Path("pets/dogs").mkdir()
     draw(Path("pets/owls/1.png"), (0, 0, 0))
-    ending = "no pictures in it (.jpg, .jpeg, .png, .bmp, .webp, .gif, .tif, .tiff, .ppm, .pgm)"
-    assert problems() == (f"pets/cats: {ending}", f"pets/dogs: {ending}")
+    Path("pets/dogs/a.heic").touch()
+    assert problems() == (
+        "pets/cats: no pictures in it; it is empty",
+        "pets/dogs: no pictures in it; found 1 .heic (pip install pillow-heif reads them)",
+    )
 
 
 def test_classes_of_val_that_training_lacks_are_all_named() -> None:
@@ -77,9 +81,9 @@ def test_val_may_lack_classes_but_not_all() -> None:
     assert data.val is not None
     assert data.val.targets.tolist() == [1]
     Path("pets/val/dogs/1.png").unlink()
-    assert [text.partition(" (")[0] for text in problems()] == [
-        "pets/val/cats: no pictures in it",
-        "pets/val/dogs: no pictures in it",
+    assert [*problems()] == [
+        "pets/val/cats: no pictures in it; it is empty",
+        "pets/val/dogs: no pictures in it; it is empty",
     ]
 
 
@@ -201,3 +205,48 @@ def test_names_that_are_not_in_utf_8() -> None:
     spec = read().spec
     assert spec.target.names == (r"caf\udce9", "dogs")
     assert DataSpec.from_plain(json.loads(json.dumps(spec.to_plain()))) == spec
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "dev"])
+def test_the_val_split_by_any_of_its_names(name: str) -> None:
+    folder("pets/train", 6)
+    folder(f"pets/{name}", 4)
+    data = read()
+    assert sizes(data) == (10, 8, 2)  # a fifth of the training pictures for the test
+    assert [note.text for note in data.notes] == [
+        f"val is the folder pets/{name}; data.val is for sources without one",
+    ]
+    assert data.found == ()
+    config = ImageFolderConfig(path="pets", size=8, val=0.25, rules=1, test=None)
+    assert sizes(config.build(0)) == ((12, 8, 0) if name == "val" else (9, 3, 0))  # as before there were the others
+
+
+def test_the_message_about_a_large_val_split_says_which_it_is() -> None:
+    folder("pets/train", 3)
+    folder("pets/valid", 10)
+    large = [found for found in read(test=None).suspicions() if found.code == "large-val"]
+    assert large == ["data: the val split has 20 samples, more than the 6 to train on"]
+
+
+def test_what_lies_beside_the_splits_and_the_classes_is_told() -> None:
+    folder("pets/train", 6)
+    folder("pets/extra", 4)
+    folder("pets/dev", 2)
+    folder("pets/valid", 2)  # of two names, the first in the order above
+    for name in ("train/a.png", "train/.ipynb_checkpoints/b.png", "train/cats/c.heic", "train/cats/d.jfif", "e.txt"):
+        draw(Path("pets", Path(name).with_suffix(".png")), (0, 0, 0))
+        Path("pets", Path(name).with_suffix(".png")).rename(Path("pets", name))
+    data = read()
+    assert data.spec.target.names == ("cats", "dogs")
+    assert sizes(data) == (10, 4, 3)
+    known = "train is called train; val is called val or valid or validation or dev; test is called test"
+    assert list(data.found) == [
+        f"data.path: the folder pets/dev (4 pictures) is not used; {known}",
+        f"data.path: the folder pets/extra (8 pictures) is not used; {known}",
+        (
+            "data.path: 1 picture beside the folders of the classes in pets/train, such as a.png; what has no "
+            "class is not used"
+        ),
+        "data.path: 2 files are not taken for pictures in pets: 1 .heic (pip install pillow-heif reads them), 1 .txt",
+    ]
+    assert {found.code for found in data.found} == {"unused-files"}

@@ -210,11 +210,14 @@ def test_pictures_that_are_not_in_the_list_are_counted() -> None:
     assert text(lines).notes == ()
     draw(Path("pets/cats/wild/lynx.png"), COLOURS["cats"])
     Path("pets/notes.md").touch()
-    [note] = text(lines).notes
-    assert (note.level, note.text) == (
-        "info",
-        "pets: 1 of the pictures in it are not in labels.txt and not used, such as cats/wild/lynx.png",
-    )
+    notes = text(lines).notes
+    assert [(note.level, note.text) for note in notes] == [
+        ("info", "pets: 1 of the pictures in it are not in labels.txt and not used, such as cats/wild/lynx.png"),
+        ("info", "pets: not taken for pictures: 1 .md"),
+    ]
+    Path("pets/new.heic").touch()
+    [found] = text(lines).found
+    assert found.startswith("data.path: 2 files are not taken for pictures in pets: 1 .heic (pip install")
 
 
 def test_labels_of_thousands_of_digits_are_names() -> None:

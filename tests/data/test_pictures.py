@@ -3,17 +3,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from trainkit import checkpoint
 from trainkit.data.base import Data
 from trainkit.data.caching import CachedSource
 from trainkit.data.decoding import PictureSource
 from trainkit.data.loading import LoaderConfig
 from trainkit.data.picture_folders import ImageFolderConfig
 from trainkit.errors import DataError
+from trainkit.evaluation import evaluate_checkpoint
 from trainkit.experiment import ExperimentConfig
+from trainkit.prediction import predict
 from trainkit.run import resume, train
 
 COLOURS = {"cats": (200, 40, 30), "dogs": (20, 60, 220)}
@@ -245,3 +249,122 @@ def test_it_learns_and_the_cache_gives_the_same_run() -> None:
         results.append(train(ExperimentConfig.from_plain(plain)).metrics)
     assert results[0] == results[1]
     assert results[0]["test/accuracy"] == 1.0
+
+
+def deep_folder(high: int = 4095, each: int = 10) -> None:
+    """Grey pictures of 12 bits: cats are darker than dogs."""
+    for label, value in (("cats", high // 4), ("dogs", high // 2)):
+        Path("pets", label).mkdir(parents=True)
+        for number in range(each):
+            pixels = np.full((8, 8), value, dtype=np.uint16)
+            pixels[0, :2] = 0, high
+            Image.fromarray(pixels).save(f"pets/{label}/{number}.png")
+
+
+@CACHED
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_twelve_bits_keep_their_grey_levels(cache: bool, on_error: str) -> None:
+    deep_folder()
+    data = read(cache=cache, on_error=on_error)
+    assert data.spec.range == (0, 4095)
+    batch = data.train.take(torch.arange(12))
+    for picture, target in zip(batch.inputs, batch.targets.tolist(), strict=True):
+        assert picture[:, 4, 4].tolist() == [63 + 64 * target] * 3
+    assert data.notes[0].text == (
+        "data.range: 12 of 12 training pictures have more than 8 bits a pixel; 0 becomes black and 4095 white, as "
+        "measured on 12 of them"
+    )
+    assert data.found == ()
+
+
+def test_the_range_is_that_of_the_training_pictures_alone() -> None:
+    deep_folder()
+    data = read(normalize="auto")
+    assert data.val is not None
+    for number in data.val.index.tolist():
+        pixels = np.full((8, 8), 60_000, dtype=np.uint16)
+        Image.fromarray(pixels).save(f"pets/{data.val.source.names[number]}")  # type: ignore[attr-defined]
+    again = read(normalize="auto")
+    assert again.spec == data.spec
+    assert again.val is not None
+    assert again.val.take(torch.arange(4)).inputs.unique().tolist() == [255]
+    # ... and of a checkpoint the one that its training pictures had
+    config = ImageFolderConfig(path="pets", size=8)
+    assert config.reopen(0, data.spec.model_copy(update={"range": (0, 100)})).spec.range == (0, 100)
+    with pytest.raises(DataError, match=r"and which values are black and white is not known; see data\.range"):
+        config.reopen(0, data.spec.model_copy(update={"range": None}))
+
+
+def test_single_pixels_that_decide_over_the_range_are_told() -> None:
+    deep_folder()
+    pixels = np.linspace(300, 800, 10_000).astype(np.uint16).reshape(100, 100)
+    pixels[0, 0] = 65535
+    for number in range(10):
+        Image.fromarray(pixels).save(f"pets/cats/{number}.png")
+    pixels[0, 0] = 0
+    for number in range(10):
+        Image.fromarray(pixels).save(f"pets/dogs/{number}.png")
+    [found] = read().found
+    assert (found.code, found) == (
+        "range",
+        (
+            "data.range: of each training picture, all but 0.2% of the pixels lie in 300 to 800, for which 2 of 256 "
+            "grey levels are left; try data.range=[300,800]"
+        ),
+    )
+
+
+def test_a_run_keeps_its_range() -> None:
+    deep_folder()
+    directory = train(experiment()).run_dir
+    stored = checkpoint.load(directory / "checkpoints/last.pt")
+    assert stored["spec"]["range"] == (0, 4095)
+    assert stored["config"]["data"]["range"] == "auto"
+    resume(directory, ["train.epochs=2"])
+    evaluated = evaluate_checkpoint(directory, "train")
+    said = [one.answer[0] == one.input.split("/")[1] for one in predict(directory, "pets")]
+    assert (evaluated.notes, sum(said) / 20) == ([], evaluated.metrics["accuracy"])
+
+
+def test_eight_and_sixteen_bits_side_by_side() -> None:
+    deep_folder()
+    draw(Path("pets/cats/plain.png"), (10, 20, 30))
+    data = read(val=0, test=None)
+    assert data.train.take(torch.tensor([10])).inputs[0, :, 0, 0].tolist() == [10, 20, 30]
+    assert read(val=0, test=None, range=[0, 65535]).train.take(torch.tensor([0])).inputs[0, 0, 4, 4] == 1023 // 256
+
+
+def test_small_pictures_are_not_enlarged_without_a_word() -> None:
+    folder()
+    [found] = ImageFolderConfig(path="pets").build(0).found
+    assert (found.code, found) == (
+        "enlarged",
+        (
+            "data.size: the pictures are 12x20, and are enlarged to the default of 224x224, which is 209 times the "
+            "work; write data.size=[12,20], or data.size=224 where pretrained weights want that"
+        ),
+    )
+    assert ImageFolderConfig(path="pets", size=224).build(0).found == ()
+    draw(Path("pets/cats/large.png"), (0, 0, 0), size=(40, 40))
+    [found] = ImageFolderConfig(path="pets").build(0).found
+    assert "the pictures are about 12x12, and are enlarged" in found
+    folder("large", 3)
+    for path in Path("large").rglob("*.png"):
+        draw(path, (0, 0, 0), size=(130, 120))
+    assert ImageFolderConfig(path="large").build(0).found == ()
+
+
+def test_a_whole_picture_is_not_cut() -> None:
+    with pytest.raises(ValueError, match="resize: pad keeps the whole picture; use crop_pct: 1 with it"):
+        ImageFolderConfig(path="pets", resize="pad", crop_pct=0.9)
+
+
+def test_transparency_by_way_of_the_config_and_the_cache() -> None:
+    for label in ("cats", "dogs"):
+        for number in range(5):
+            draw(Path(f"pets/{label}/{number}.png"), (0, 0, 0))
+            Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(f"pets/{label}/{number}.png")
+    for cache in (False, True):
+        for background, value in (("white", 255), ("black", 0), ([9, 9, 9], 9), (None, 0)):
+            data = read(cache=cache, background=background)
+            assert data.train.take(torch.arange(len(data.train))).inputs.unique().tolist() == [value]

@@ -368,3 +368,37 @@ def test_positions_of_timm_are_resized_to_the_pictures() -> None:
     positions = model.get_parameter("pos_embed")
     assert positions.shape[1] == 1 + 6 * 6
     assert torch.allclose(positions, torch.full_like(positions, 3.0), atol=1e-4)
+
+
+@pytest.mark.parametrize(("arch", "side", "least"), [("alexnet", 28, 63), ("vgg11", 28, 32), ("vit_b_16", 28, 32)])
+def test_the_smallest_pictures_are_found_by_trying(arch: str, side: int, least: int) -> None:
+    spec = PHOTOS.model_copy(update={"shape": (3, side, side)})
+    assert TorchvisionModelConfig(arch=arch).least_size(spec, 10) == least
+
+
+def test_the_smallest_pictures_of_timm() -> None:
+    spec = PHOTOS.model_copy(update={"shape": (1, 20, 24)})
+    assert TimmModelConfig(arch="test_vit").least_size(spec, 10) == 32
+    assert TorchvisionModelConfig(arch="nothing").least_size(spec, 10) is None
+
+
+@pytest.mark.parametrize(
+    ("arch", "does"),
+    [
+        ("fasterrcnn_resnet50_fpn", "finds objects"),
+        ("deeplabv3_resnet50", "sorts pixels into classes"),
+        ("r3d_18", "is for videos"),
+        ("raft_small", "tells how pixels move"),
+        ("quantized_resnet18", "computes with 8-bit numbers, for use after training"),
+    ],
+)
+def test_models_for_something_else_say_what_it_is(arch: str, does: str) -> None:
+    assert problem(arch).startswith(f"model.arch: {arch!r} {does}; expected a classifier of pictures")
+    assert timm_problem(arch) == (
+        f"model.arch: {arch!r} is a name of torchvision, and {does}; expected a classifier of pictures"
+    )
+
+
+def test_a_name_of_the_other_library() -> None:
+    assert problem("test_vit") == "model.arch: torchvision has no 'test_vit'; timm has one: model.name=timm"
+    assert timm_problem("alexnet") == "model.arch: timm has no 'alexnet'; torchvision has one: model.name=torchvision"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,7 @@ from pydantic import Field
 from trainkit.data.base import Data
 from trainkit.data.decoding import PictureSource
 from trainkit.data.paths import expanded, unreadable
-from trainkit.data.picture_files import by_ending, find, is_hidden, left_out, no_pictures, taken
+from trainkit.data.picture_files import Found, by_ending, find, is_hidden, left_out, no_pictures, taken
 from trainkit.data.pictures import Notes, Part, PicturesConfig
 from trainkit.data.transforms import Normalize, Preset
 from trainkit.errors import DataError, Suspicion
@@ -41,9 +42,10 @@ class FoldersConfig(PicturesConfig):
         except OSError as error:
             raise unreadable("path", root, error) from None
         notes: Notes = ()
-        if "test" in folders and not _folders(folders["test"]):
+        named = set(folders.values())
+        for part in [part for part in folders if part != "train" and not _folders(folders[part])]:
             # As Kaggle has it: pictures whose classes are not told.
-            notes = (NoteRecord(f"{folders.pop('test')}: not used, as it has no folder per class", "warning"),)
+            notes += (NoteRecord(f"{folders.pop(part)}: not used, as it has no folder per class", "warning"),)
         classes = _folders(folders["train"])
         if len(classes) < 2:
             there = f"found only {classes[0]!r}" if classes else "found none"
@@ -54,7 +56,7 @@ class FoldersConfig(PicturesConfig):
         if "val" in folders:
             text = f"val is the folder {folders['val']}; data.val is for sources without one"
             notes += (NoteRecord(text),)
-        found = _beside(root, folders, taken(self.rules), others)
+        found = _beside(root, named - set(folders.values()), folders, taken(self.rules), others)
         if odd := left_out(root, others):
             found.append(odd)
         elif others:
@@ -70,17 +72,15 @@ class FoldersConfig(PicturesConfig):
         there = _folders(root)
         if strange := [name for name in there if name not in classes]:
             raise DataError(*(f"{root / name}: the training pictures have no class {name!r}" for name in strange))
-        by_class = {label: find(root, label, rules=self.rules) for label in classes if label in there}
-        empty = [label for label in classes if label not in by_class or not by_class[label].pictures]
-        if len(there) == 0:
-            raise DataError(f"{root.absolute()}: expected a folder per class, as for training; found none")
+        by_class = {
+            label: find(root, label, rules=self.rules) if label in there else Found([], []) for label in classes
+        }
+        empty = [label for label, found in by_class.items() if not found.pictures]
         if empty and (part == "train" or len(empty) == len(classes)):
-            raise DataError(*(no_pictures(root / label, by_class[label]) for label in empty if label in by_class))
+            raise DataError(*(no_pictures(root / label, by_class[label]) for label in empty))
         others += [name for found in by_class.values() for name in found.others]
         names = [name for found in by_class.values() for name in found.pictures]
-        targets = [
-            number for number, label in enumerate(classes) if label in by_class for _ in by_class[label].pictures
-        ]
+        targets = [number for number, found in enumerate(by_class.values()) for _ in found.pictures]
         return self.source(root, names, targets)
 
 
@@ -133,15 +133,23 @@ def _there(root: Path, rules: int) -> dict[Part, Path]:
     return found
 
 
-def _beside(root: Path, folders: dict[Part, Path], endings: tuple[str, ...], others: list[str]) -> list[Suspicion]:
-    """What to say of folders beside those of the splits, and of pictures beside those of the classes; `others` hears of
-    other files there."""
+def _beside(
+    root: Path, told: set[Path], folders: dict[Part, Path], endings: tuple[str, ...], others: list[str]
+) -> list[Suspicion]:
+    """What to say of folders beside those of the splits, and of pictures beside those of the classes.
+
+    Args:
+        told: folders of which there is a word already.
+        others: hears of other files there.
+    """
     found: list[Suspicion] = []
     places = dict.fromkeys([root, *folders.values()])
     if root not in folders.values():
         for name in _folders(root):
-            if root / name not in folders.values() and name not in FOLDERS["test"]:  # of which there is a note
-                many = f"{len(find(root, name).pictures):,} pictures"
+            if root / name not in {*told, *folders.values()}:
+                many = "which cannot be read"
+                with suppress(DataError):
+                    many = f"{len(find(root, name).pictures):,} pictures"
                 known = "; ".join(f"{part} is called {' or '.join(names)}" for part, names in FOLDERS.items())
                 text = f"data.path: the folder {root / name} ({many}) is not used; {known}"
                 found.append(Suspicion("unused-files", text))
@@ -151,7 +159,8 @@ def _beside(root: Path, folders: dict[Part, Path], endings: tuple[str, ...], oth
         others += [name for name in loose if name not in pictures]
         if pictures:
             such = f"in {place}, such as {pictures[0]}; what has no class is not used"
-            text = f"data.path: {len(pictures):,} pictures beside the folders of the classes {such}"
+            count = f"{len(pictures):,} picture{'s' * (len(pictures) != 1)}"
+            text = f"data.path: {count} beside the folders of the classes {such}"
             found.append(Suspicion("unused-files", text))
     return found
 

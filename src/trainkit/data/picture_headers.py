@@ -91,7 +91,9 @@ def spread_of(source: PictureSource, numbers: Sequence[int]) -> Spread | None:
     def of(number: int) -> Spread | None:
         try:
             with opened(source.path(number)) as picture:
-                return spread(np.asarray(picture))
+                values = np.asarray(picture)
+                seen = picture.info.get("transparency")  # of PNG: one value that is not
+                return spread(values[values != seen] if isinstance(seen, int) else values)
         except UnreadableError:  # found when it is decoded, or told already
             return None
 

@@ -132,6 +132,7 @@ class PicturesConfig(ImageDataConfig):
             notes, found = notes + told, (*found, *odd)
             files = {part: replace(source, limits=limits) for part, source in files.items()}
             caches = self._caches(files)
+            unreadable |= {part: cache.unreadable for part, cache in caches.items()}
         if files["train"].limits is None:
             for part, numbers in deep.items():
                 unreadable[part] |= dict.fromkeys(numbers, f"{NO_LIMITS}; see data.range")
@@ -289,7 +290,7 @@ def _all(source: Source) -> Split:
 
 def _few_levels(spread: Spread) -> list[Suspicion]:
     """What to say where single pixels decide over the range, and leave next to nothing to all others."""
-    if spread.usual_levels >= FEW_LEVELS:
+    if spread.usual_levels >= FEW_LEVELS or spread.usual_low == spread.usual_high:
         return []
     low, high = f"{spread.usual_low:g}", f"{spread.usual_high:g}"
     text = (
