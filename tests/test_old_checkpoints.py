@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,7 +139,7 @@ def test_new_rows_of_a_table_get_the_answers_of_then() -> None:
 
 
 def test_pictures_are_read_as_they_were_before_there_was_more_to_say() -> None:
-    payload = {"config": {"data": {"name": "image_folder", "path": "pets"}}, "spec": {"image": True}}
+    payload: dict[str, Any] = {"config": {"data": {"name": "image_folder", "path": "pets"}}, "spec": {"image": True}}
     with_old_pictures(payload)
     assert payload["config"]["data"] == {"name": "image_folder", "path": "pets", "rules": 1}
     assert payload["spec"]["range"] == (0, 65535)

@@ -92,7 +92,7 @@ def survey(opened: Opened) -> Survey:
     some = data if isinstance(data.train.source, TensorSource) else part_of_all(data, LOOKED_AT)
     source = some.train.source
     repeated, contradicting = duplicates(source, some.train.index) if isinstance(source, TensorSource) else (None, 0)
-    prepare = prepared(opened)
+    prepare = prepared(opened.experiment, data, opened.device)
     low, high, mean, std = _numbers(some.train, spec)
     seen = _Moments()
     for positions in torch.arange(len(some.train)).split(LOOKED_AT):
@@ -124,11 +124,10 @@ def survey(opened: Opened) -> Survey:
     )
 
 
-def prepared(opened: Opened) -> Prepare:
+def prepared(experiment: ExperimentConfig, data: Data, device: torch.device) -> Prepare:
     """What makes a batch of the data ready for the model, whether there can be one or not."""
-    config = opened.experiment.data
-    augment = config.augment if isinstance(config, ImageDataConfig) else ()
-    return preparation(opened.data.spec, augment, opened.experiment.seed, opened.device)
+    augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
+    return preparation(data.spec, augment, experiment.seed, device)
 
 
 class _Moments:
@@ -237,14 +236,14 @@ def _rounded(values: Sequence[float]) -> str:
     return shown[0] if len(set(shown)) == 1 else f"[{', '.join(shown)}]"
 
 
-def first_batch(opened: Opened) -> Image.Image:
+def first_batch(experiment: ExperimentConfig, data: Data, device: torch.device) -> Image.Image:
     """The first training batch as the model sees it: augmented, with its labels. For pictures."""
-    data, loader = opened.data, opened.experiment.loader
+    loader = experiment.loader
     if data.spec.target.kind != "class":  # which a sampler may need, but not this
         loader = loader.model_copy(update={"sampler": "shuffle"})
-    draw = next(iter(loader.batches(data.train, opened.experiment.seed)))
+    draw = next(iter(loader.batches(data.train, experiment.seed)))
     # By position, not through the loader, whose workers would read ahead for nothing.
-    batch = prepared(opened)(data.train[draw.first(SHOWN)], 0)
+    batch = prepared(experiment, data, device)(data.train[draw.first(SHOWN)], 0)
     labels = [words(target, data.spec.target) for target in batch.targets]
     tiles = [Tile(*each) for each in zip(pixels(batch.inputs, data.spec), labels, strict=True)]
     return sheet("The first training batch, as the model sees it", tiles)

@@ -117,7 +117,7 @@ class Visuals:
         return answers
 
     def _first_batch(self) -> None:
-        self._image("pictures/train", first_batch(self.parts, self.data))
+        self._image("pictures/train", first_batch(self.experiment, self.data, self.parts.device))
 
     def _predictions(self, answers: Answers) -> None:
         assert self.data.val is not None

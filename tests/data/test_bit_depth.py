@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainkit.data.bit_depth import eight_bits, spread, together
+from trainkit.data.bit_depth import Spread, eight_bits, spread, together
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from trainkit.data.bit_depth import eight_bits, spread, together
         (np.array([np.nan, np.inf, -np.inf], dtype=np.float32), (0, 1), [0, 255, 0]),
     ],
 )  # fmt: skip
-def test_steps_of_equal_width(values: np.ndarray, limits: tuple[float, float], levels: list[int]) -> None:  # type: ignore[type-arg]
+def test_steps_of_equal_width(values: np.ndarray, limits: tuple[float, float], levels: list[int]) -> None:
     assert eight_bits(values, limits).tolist() == levels
 
 
@@ -25,7 +25,7 @@ def test_a_picture_s_spread_and_that_of_several() -> None:
     values = np.full(10_000, 500, dtype=np.uint16)
     values[:100], values[0] = 100, 65535
     one = spread(values)
-    assert one == (100, 65535, 100, 500)
+    assert one == Spread(100, 65535, 100, 500)
     assert one.usual_levels == 2
     other = spread(np.array([0.5, np.nan, 700.0], dtype=np.float32))
     assert other is not None

@@ -224,7 +224,8 @@ def test_the_val_split_by_any_of_its_names(name: str) -> None:
 def test_the_message_about_a_large_val_split_says_which_it_is() -> None:
     folder("pets/train", 3)
     folder("pets/valid", 10)
-    large = [found for found in read(test=None).suspicions() if found.code == "large-val"]
+    data = ImageFolderConfig(path="pets", size=8, test=None).open(0)
+    large = [found for found in data.suspicions() if found.code == "large-val"]
     assert large == ["data: the val split has 20 samples, more than the 6 to train on"]
 
 

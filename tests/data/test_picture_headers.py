@@ -41,5 +41,5 @@ def test_sizes_and_spread_leave_out_what_cannot_be_read() -> None:
     assert sizes_of(source("a.png", "b.png"), [0, 1]) == [(2, 3)]
     found = spread_of(source("a.png", "b.png"), [0, 1])
     assert found is not None
-    assert found.limits == (0, 500)
+    assert found.limits == (0.0, 500.0)
     assert spread_of(source("b.png"), [0]) is None

@@ -127,7 +127,8 @@ def data(
     say(*(f"warning: {one}" for one in found.findings), stream=sys.stderr)
     written = None
     if opened.data.spec.image:
-        image, written = first_batch(opened), picture or Path(f"{experiment.name}-batch.png")
+        image = first_batch(opened.experiment, opened.data, opened.device)
+        written = picture or Path(f"{experiment.name}-batch.png")
         atomic.replace(written, lambda file: image.save(file, "PNG"))
     if as_json:
         say_json({**found.to_plain(), "picture": str(written) if written else None})
