@@ -500,7 +500,7 @@ def test_a_folder_says_what_it_has_beside_pictures() -> None:
     for name in ("e.heic", "f.heic", "g"):
         Path("new", name).touch()
     ended = warm.run(["predict", "--ckpt", str(FIXTURE), "new"])
-    assert [line.split()[0] for line in ended.stdout.splitlines()] == ["new/a.jfif", "new/b.avif"]
+    assert [line.split()[0] for line in ended.stdout.splitlines()[1:]] == ["new/a.jfif", "new/b.avif"]
     assert "3 not taken for pictures: 2 .heic (pip install pillow-heif reads them), 1 without an ending" in ended.stderr
 
 

@@ -33,7 +33,7 @@ class Finding:
     text: str
     """`file:line:column: key: what is wrong`; the place is missing where nothing in a file is to blame."""
     exit_code: int = 2
-    """Of an error: what `trainkit train` would end with."""
+    """Of an error: what `trainkit train` would end with; 2 for what a user's own code raised."""
 
     def __str__(self) -> str:
         return f"{self.level}[{self.code}]: {self.text}"
@@ -148,7 +148,7 @@ def _noting(findings: list[Finding], code: str, node: Node) -> Iterator[None]:
             raise
         # A user's own code: what it is may be anything; where it happened is in the traceback of `trainkit train`.
         text = f"{code}: raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        findings.insert(0, Finding("error", code, place(printable(text), node), 1))
+        findings.insert(0, Finding("error", code, place(printable(text), node)))
 
 
 def _code(error: Exception, problem: str, code: str) -> str:

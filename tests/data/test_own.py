@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from trainkit import registry
@@ -115,6 +116,33 @@ def test_pictures_in_any_form(form: str) -> None:
 
 def test_a_grey_picture_has_one_channel() -> None:
     assert opened(Pictures, form="grey", val=0).spec.shape == (1, 4, 6)
+
+
+class Drawn(Dataset[Any]):
+    """A black picture of which nothing is to be seen, or of another mode."""
+
+    targets = (0, 1)
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, number: int) -> tuple[Any, int]:
+        return Image.new(self.mode, (6, 4)), number
+
+
+def test_pictures_with_transparency_or_more_bits() -> None:
+    shown = opened(Drawn, mode="RGBA", val=0, test=None).train.take(torch.tensor([0]))
+    assert shown.inputs.unique().tolist() == [255]
+    for mode in ("I;16", "F"):
+        with pytest.raises(DataError) as error:
+            opened(Drawn, mode=mode, val=0, test=None)
+        assert str(error.value) == (
+            "Drawn[0]: the input has more than 8 bits a pixel, and which values are black and white is not known; make "
+            "an array of uint8 or of floating-point numbers of it"
+        )
 
 
 class Words(Dataset[Any]):
@@ -320,3 +348,30 @@ def test_more_than_fits_into_memory() -> None:
 
     with pytest.raises(OutOfMemoryError, match=r"^data: the samples do not fit into memory$"):
         opened(Huge)
+
+
+class Drawing(Dataset[Any]):
+    """Draws what it gives."""
+
+    targets = (*[0] * 15, 1)
+
+    def __len__(self) -> int:
+        return 16
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        return torch.rand(3), self.targets[number]
+
+
+def test_what_is_drawn_for_a_rare_sample_differs_each_time() -> None:
+    data = opened(Drawing, val=0, test=None)
+
+    def rare(sampler: str) -> list[list[float]]:
+        config = LoaderConfig.from_plain({"batch_size": 5, "num_workers": 0, "sampler": sampler})
+        batches = config.train_loader(data.train, 1, torch.device("cpu")).epoch(2)
+        return [row for batch in batches for row in batch.inputs[batch.index == 15].tolist()]
+
+    [plain], repeated = rare("shuffle"), rare("balanced")
+    assert len(repeated) > 3
+    assert repeated[0] == plain
+    assert len({*map(tuple, repeated)}) == len(repeated)
+    assert rare("balanced") == repeated

@@ -342,7 +342,8 @@ class DataConfig(Config):
 
     name: str
     val: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Held out of the training samples for validation: a count, or a fraction (at least 1 sample). 0 for none."""
+    """Held out of the training samples for validation: a count, or a fraction (at least 1 sample). 0 for none. A source
+    with a val split of its own is not divided."""
 
     stratify: bool = False
     """Take `val` and `subset` so that the classes keep their proportions."""

@@ -77,8 +77,10 @@ def find(root: Path, below: str = "", *, rules: int = 2) -> Found:
     except OSError as error:
         raise DataError(f"{error.filename}: {told(error)}") from None
     endings = taken(rules)
-    pictures = [name for name in found if name.lower().endswith(endings)]
-    return Found(sorted(pictures), sorted(set(found).difference(pictures)))
+    sorted_out = Found([], [])
+    for name in sorted(found):
+        (sorted_out.pictures if name.lower().endswith(endings) else sorted_out.others).append(name)
+    return sorted_out
 
 
 def taken(rules: int = 2) -> tuple[str, ...]:
