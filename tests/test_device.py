@@ -50,6 +50,11 @@ def test_the_cpu_flushes_denormals() -> None:
     assert torch.equal(torch.full((3,), 1e-40) * 0.5, torch.zeros(3))
 
 
+def test_numpy_does_not_warn_of_flushed_denormals() -> None:
+    program = "from trainkit import device; device.select('cpu'); import numpy.ma"
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_freed_memory_stays_with_the_process() -> None:
     program = """

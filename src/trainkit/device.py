@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -56,6 +57,11 @@ def select(name: str, *, deterministic: bool = False) -> torch.device:
 
 
 def _tune_cpu() -> None:
+    for dtype in (
+        np.float32,
+        np.float64,
+    ):  # numpy before 2.4 measures them once, and warns of denormal numbers that are 0
+        np.finfo(dtype)
     # The momentum of units that have died decays into denormal numbers, with which an update takes twice as long.
     torch.set_flush_denormal(True)
     # By default glibc gives large blocks back to the kernel as soon as they are free, and every step pays for fresh
