@@ -93,6 +93,7 @@ def _next_command() -> Path | None:
             os.chdir(job["cwd"])
             os.environ.clear()
             os.environ.update(job["environment"])
+            sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
             sys.argv[:] = ["trainkit", *job["words"]]
             for number, path in enumerate((Path(os.devnull), place / "stdout", place / "stderr")):
                 os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
@@ -112,7 +113,7 @@ def _next_command() -> Path | None:
 
 
 if __name__ == "__main__":
-    from trainkit.cli import main
+    from trainkit.__main__ import main
 
     for module in sys.argv[1:]:
         importlib.import_module(module)

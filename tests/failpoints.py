@@ -1,14 +1,17 @@
 """Points in a run where a test makes it die, stop, fail or hang.
 
 Armed by the environment: `FAILPOINTS='ckpt.after_best=kill@2;time=term@0.3'` kills at the second time that the first
-point is passed, and asks to end after 0.3 s. Other words change the world of the process from its beginning: `strace`,
-`grace`, `patience`, `memory`, `clock`, `terminal`, `fork`. In a sweep all processes have the same environment: what
+point is passed, and asks to end after 0.3 s. `call=int@900` interrupts at the 900th call of a Python function,
+`import=int@torch` when that module is looked for, `exit=int` when the process ends, and `child=int` each child that it
+forks before it does anything. Other words change the world of the process from its beginning: `strace`, `grace`,
+`patience`, `memory`, `clock`, `terminal`, `fork`. In a sweep all processes have the same environment: what
 follows `only=driver` or `only=001` is for the driver alone or for that trial. The source knows nothing of this: `arm`
 wraps the functions there from outside, in this process and in those that it forks.
 """
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import ctypes
 import errno
@@ -26,7 +29,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial, wraps
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 POINTS = (
@@ -74,6 +77,14 @@ def arm() -> None:
                 _limit_memory(int(action))
             case "clock":
                 _break_clock()
+            case "call":
+                _at_call(action, int(when))
+            case "import":
+                sys.meta_path.insert(0, _AtImport(action, when))
+            case "exit":
+                atexit.register(_act, point, action)
+            case "child":
+                os.register_at_fork(after_in_child=partial(_act, point, action))
             case "time":
                 thread = threading.Timer(float(when), _act, [point, action])
                 thread.daemon = True
@@ -84,6 +95,29 @@ def arm() -> None:
                 raise ValueError(f"unknown failpoint {point!r}")
     if _armed:
         _wrap_all()
+
+
+def _at_call(action: str, number: int) -> None:
+    calls = itertools.count(1)
+
+    def watch(_frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and next(calls) == number:
+            sys.setprofile(None)
+            _act("call", action)
+
+    sys.setprofile(watch)
+
+
+class _AtImport:
+    """Finds nothing; is asked before any other finder."""
+
+    def __init__(self, action: str, module: str) -> None:
+        self.action, self.module = action, module
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == self.module:
+            sys.meta_path.remove(self)  # type: ignore[arg-type]  # it has all that is asked of one
+            _act("import", self.action)
 
 
 def _trace(inject: str) -> None:

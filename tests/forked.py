@@ -63,7 +63,7 @@ class Forked:
 
 def _run(command: Sequence[str], stdout: BinaryIO, env: Mapping[str, str]) -> int:
     """`python -m trainkit …` in this process; gives its exit code."""
-    from trainkit.cli import main
+    from trainkit.__main__ import main
 
     for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM):
         signal.signal(signum, signal.SIG_DFL)

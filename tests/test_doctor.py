@@ -117,7 +117,7 @@ def test_a_start_that_is_too_sure() -> None:
 def test_a_wrong_normalisation() -> None:
     found = examined(data={"name": "digits", "normalize": {"mean": 0.1, "std": 0.01}})
     assert {"normalize", "start"} <= codes(found)
-    assert found.symptoms[0].change == "data.normalize={mean: 0.3055, std: 0.3759} or data.normalize=auto"
+    assert found.symptoms[0].change == "'data.normalize={mean: 0.3055, std: 0.3759}' or data.normalize=auto"
 
 
 @pytest.mark.parametrize(

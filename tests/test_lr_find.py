@@ -48,7 +48,7 @@ def test_rates() -> None:
             None,
             (
                 "no rate brought the loss down by 5% from 2.3; try more steps, or look for a mistake with "
-                "`trainkit overfit`"
+                "trainkit overfit CONFIG"
             ),
         ),
         ((0.4, 1.0, 2.3), 1e-5, "the best of those tried lies at the end of the range; lower ones may do as well"),

@@ -148,7 +148,9 @@ def test_a_last_batch_of_one_sample_and_batch_norm(make: MakeExperiment) -> None
         "use loader.drop_last=true or loader.batch_size=17"
     )
     single = make(model=layers, loader={"batch_size": 1})
-    assert refused(single, DataError) == "loader.batch_size: 1 sample is too few for BatchNorm (2); use 2 or more"
+    assert refused(single, DataError) == (
+        "loader.batch_size: 1 sample is too few for BatchNorm (2); use loader.batch_size=2"
+    )
 
 
 def test_batch_norm_over_the_pixels_of_one_picture(make: MakeExperiment) -> None:

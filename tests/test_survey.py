@@ -51,14 +51,14 @@ def test_repeated_and_contradicting_samples_by_hand() -> None:
             {"mean": 0.9, "std": 0.3759},
             (
                 "data.normalize: the training pictures have mean 0.3055 and deviation 0.3759, but 0.9 and 0.3759 are "
-                "used; try data.normalize={mean: 0.3055, std: 0.3759} or data.normalize=auto"
+                "used; try 'data.normalize={mean: 0.3055, std: 0.3759}' or data.normalize=auto"
             ),
         ),
         (
             {"mean": 0.3, "std": 0.1},
             (
                 "data.normalize: the training pictures have mean 0.3055 and deviation 0.3759, but 0.3 and 0.1 are "
-                "used; try data.normalize={mean: 0.3055, std: 0.3759} or data.normalize=auto"
+                "used; try 'data.normalize={mean: 0.3055, std: 0.3759}' or data.normalize=auto"
             ),
         ),
         ("none", "data.normalize: the pictures are only scaled to 0 … 1; try data.normalize=auto"),
@@ -78,7 +78,7 @@ def test_imbalance() -> None:
     [imbalance] = survey(opened(data=data)).findings
     assert imbalance.code == "imbalance"
     assert imbalance == (
-        "data: 91 training samples of '0', 9 of '1'; try loader.sampler=balanced, and metrics=[f1] beside accuracy"
+        "data: 91 training samples of '0', 9 of '1'; try loader.sampler=balanced and 'metrics=[accuracy, f1]'"
     )
     assert survey(opened(data=data, loader={"sampler": "balanced"})).findings == ()
     assert survey(opened(data=data, loss={"name": "cross_entropy", "weight": "balanced"})).findings == ()

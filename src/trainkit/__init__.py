@@ -6,12 +6,12 @@ torch, which takes seconds.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # that of `typing` takes 18 ms, in which nobody takes care of Ctrl-C
 if TYPE_CHECKING:
+    from typing import Any
+
     from trainkit.building import build as build
     from trainkit.building import open_data as open_data
     from trainkit.config import Config as Config
@@ -88,4 +88,6 @@ __all__ = ["__version__", *_homes]  # pyright: ignore[reportUnsupportedDunderAll
 def __getattr__(name: str) -> Any:
     if name not in _homes:
         raise AttributeError(f"module 'trainkit' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"trainkit.{_homes[name]}"), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -163,7 +164,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     common = build_eval(experiment, data.spec, device)
     loader, train = experiment.loader, experiment.train
     train_loader = loader.train_loader(data.train, experiment.seed, device, train.limit_batches)
-    _check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)), data.spec, device)
+    _check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)), data, device)
     name, mode = monitored(experiment, data.spec)
     steps_per_epoch = -(-len(train_loader) // train.accumulate)
     max_steps = min(max(train.epochs * steps_per_epoch, train.min_steps or 0), train.max_steps or 10**12)
@@ -389,20 +390,26 @@ def _first_inputs(data: Data, parts: EvalParts) -> Tensor:
     return parts.prepare(data.train.take(torch.arange(min(len(data.train), 64))), None).inputs
 
 
-def _check_batch_norm(model: nn.Module, sizes: list[int], spec: DataSpec, device: torch.device) -> None:
+def _check_batch_norm(model: nn.Module, sizes: list[int], data: Data, device: torch.device) -> None:
     """Raise DataError where a batch of one sample would give BatchNorm a single value per channel."""
     if 1 not in sizes:
         return
     model.train()  # which leaves those as they are that their model keeps frozen
     learning = [name for name, module in model.named_modules() if isinstance(module, BatchNorm) and learns(module)]
-    two = probe.two_samples(spec, device, probe.input_type(model, spec, device))
+    two = probe.two_samples(data.spec, device, probe.input_type(model, data.spec, device))
     with evaluating(model), torch.no_grad():
         name = probe.single_valued(model, learning, *two)
     if name is None:
         return
+    samples = len(data.train)
+    if samples == 1:
+        raise DataError(f"data: 1 training sample is too few for BatchNorm ({name}), which needs 2 or more in a batch")
+    larger = next(size for size in count(sizes[0] + 1) if samples % size != 1)
     if sizes[0] == 1:
-        raise DataError(f"loader.batch_size: 1 sample is too few for BatchNorm ({name}); use 2 or more")
+        raise DataError(
+            f"loader.batch_size: 1 sample is too few for BatchNorm ({name}); use loader.batch_size={larger}"
+        )
     raise DataError(
         f"loader.batch_size: {sizes[0]} leaves a last batch of 1 sample, which BatchNorm ({name}) cannot normalise; "
-        f"use loader.drop_last=true or loader.batch_size={sizes[0] + 1}"
+        f"use loader.drop_last=true or loader.batch_size={larger}"
     )

@@ -20,6 +20,7 @@ from torch import Tensor
 from trainkit import atomic
 from trainkit.errors import CheckpointError, OutOfMemoryError, StorageError
 from trainkit.payload import Payload, checked, is_ordinary, upgrade, with_old_pictures
+from trainkit.shell import typed
 from trainkit.weights import misfits, tensors_of
 
 FORMAT = "trainkit-checkpoint"
@@ -201,7 +202,9 @@ def _load(path: Path, file: BinaryIO) -> object:
 
 def _check_schema(path: Path, payload: object) -> Payload:
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a trainkit checkpoint; to train from bare weights: model.weights={path}")
+        raise CheckpointError(
+            f"{path}: not a trainkit checkpoint; to train from bare weights: {typed('model.weights', str(path))}"
+        )
     schema = payload.get("schema")
     if type(schema) is not int or not 1 <= schema <= SCHEMA:
         raise CheckpointError(f"{path}: written with schema {schema!r:.20}, this trainkit reads 1 to {SCHEMA}")

@@ -29,7 +29,10 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 def main() -> NoReturn:
     """Run a command and exit with its code."""
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        if code == 130:  # what Typer makes of a KeyboardInterrupt
+            _fail(130, "interrupted")
+        sys.exit(code)
     except StoppedError as error:  # asked for, and safely done
         say(*error.problems, stream=sys.stderr)
         sys.exit(error.exit_code)

@@ -234,7 +234,7 @@ def _learning_rate(opened: Opened, found: Examination) -> float:
                 "no-learning",
                 f"train: with a learning rate of {lr:g} {moved}, and other rates do no better",
                 "so little learned in so many steps has another cause than the rate",
-                "look at the other findings, and at the data: trainkit data",
+                "look at the other findings, and at the data: trainkit data CONFIG",
             )
         )
         return lr
@@ -288,7 +288,7 @@ def _control(opened: Opened, by_heart: bool, found: Examination) -> None:
             "labels",
             f"data: after {STEPS} steps {compared}",
             "the labels say nothing about the inputs, as far as this model can tell; perhaps they got mixed up",
-            "compare pictures and labels: trainkit data",
+            "compare pictures and labels: trainkit data CONFIG",
         )
     )
 

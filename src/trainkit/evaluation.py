@@ -57,7 +57,7 @@ def evaluate_checkpoint(
         TrainkitError: the checkpoint or its data cannot be used.
     """
     overrides = list(overrides)
-    if wrong := [item for item in overrides if not item.startswith(("data.", "loader."))]:
+    if wrong := [item for item in overrides if item.partition("=")[0].partition(".")[0] not in ("data", "loader")]:
         raise ConfigError(
             *(f"command line: {item}: only data and loader can change in an evaluation" for item in wrong)
         )

@@ -136,7 +136,7 @@ def suggest(tried: Sequence[Tried], start: float) -> tuple[float | None, str]:
     if fall < FALL * abs(start):
         return None, (
             f"no rate brought the loss down by {FALL:.0%} from {start:.4g}; try more steps, or look for a mistake with "
-            "`trainkit overfit`"
+            "trainkit overfit CONFIG"
         )
     enough = next(one for one in finite if start - one.smooth >= (1 - SAFE) * fall)
     if enough is tried[0] or best is tried[-1]:

@@ -179,7 +179,8 @@ def _causes(experiment: ExperimentConfig, parts: Parts, found: Learned) -> Itera
     if parameters < found.samples:
         yield f"model: {parameters:,} parameters are few for {found.samples:,} samples; use a larger one"
     if last <= 0.9 * found.start and not found.still_learning:
-        yield "model: perhaps too small, or slow with this rate: trainkit lr-find, or a warning of trainkit check"
+        causes = "model: perhaps too small, or slow with this rate"
+        yield f"{causes}: trainkit lr-find CONFIG, or a warning of trainkit check CONFIG"
 
 
 def samples_of(experiment: ExperimentConfig, data: Data, fraction: float, batches: int | None) -> int:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
-import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +18,8 @@ from trainkit.errors import ConfigError, did_you_mean, printable
 C = TypeVar("C", bound=type[BaseModel])
 
 FAMILIES = ("data", "model", "layer", "loss", "metric", "optimizer", "scheduler", "transform")
+
+MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 _families: dict[str, dict[str, type[BaseModel]]] = {family: {} for family in FAMILIES}
 _loaded: set[str] = set()
@@ -90,8 +91,10 @@ def load_module(name: str, beside: Path | None) -> None:
     Raises:
         ConfigError: the name is not a module name, the module is not found, or it registers nothing.
     """
-    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
-        raise ConfigError(f"expected a module name, got {name!r}")
+    module = name.removeprefix("./").removesuffix(".py").replace("/", ".")
+    hint = f"; write {module}" if MODULE.fullmatch(module) else ""
+    if not MODULE.fullmatch(name) or name.endswith(".py"):
+        raise ConfigError(f"expected a module name, got {name!r}{hint}")
     places = list(dict.fromkeys(str(place.resolve()) for place in (beside, Path()) if place is not None))
     if name in _loaded:
         if not _is_another(name, places):
@@ -133,23 +136,6 @@ def _announce(name: str) -> None:
         spec = importlib.util.find_spec(name.partition(".")[0])  # to look for the module itself would run its package
         if spec and sys.stderr:
             sys.stderr.write(f"imports {name} ({printable(spec.origin or 'a folder')})\n")
-
-
-def python_path(modules: Iterable[str]) -> str:
-    """What to put before a command so that it finds the modules: `PYTHONPATH=experiments `, or nothing.
-
-    A stored config looks only in the current directory and among what is installed, never beside itself.
-    """
-    folders: list[str] = []
-    for name in modules:
-        module = sys.modules.get(name.partition(".")[0])
-        file = getattr(module, "__file__", None)
-        if file is None:
-            continue
-        folder = Path(file).parent.parent if Path(file).name == "__init__.py" else Path(file).parent
-        if "site-packages" not in folder.parts and folder.resolve() != Path().resolve():
-            folders.append(os.path.relpath(folder))
-    return f"PYTHONPATH={os.pathsep.join(dict.fromkeys(folders))} " if folders else ""
 
 
 def _registered() -> Iterator[type[BaseModel]]:

@@ -61,7 +61,7 @@ def write(path: Path, output: Path | None = None, *, device: str = "auto", overr
         TrainkitError: there is no run or sweep, or the page cannot be written.
     """
     overrides = list(overrides)
-    if wrong := [item for item in overrides if not item.startswith(("data.", "loader."))]:
+    if wrong := [item for item in overrides if item.partition("=")[0].partition(".")[0] not in ("data", "loader")]:
         raise ConfigError(*(f"command line: {item}: only data and loader can change in a report" for item in wrong))
     missing: list[str] = []
     page = _sweep_page(path) if runs.is_sweep(path) else _run_page(path, device, overrides, missing)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trainkit import checkpoint, merging, yamlfile
+from trainkit import checkpoint, merging, shell, yamlfile
 from trainkit.errors import CheckpointError, ConfigError
 from trainkit.experiment import ExperimentConfig, depends_on_length, parse
 from trainkit.loop import Plan
@@ -20,7 +21,9 @@ FREE = (
     *("loader.num_workers", "loader.pin_memory", "loader.timeout", "checkpoint.every", "checkpoint.keep"),
 )
 """What may differ when a run is resumed without another result: where it runs, for how long, how often it is saved."""
-EXTENDABLE = ("train.epochs", "train.max_steps", *FREE)
+LENGTH = ("train.epochs", "train.max_steps")
+PATIENCE = "train.early_stopping.patience"
+EXTENDABLE = (*LENGTH, PATIENCE, *FREE)
 """What may differ when a run is resumed: that, and how far it goes."""
 
 
@@ -37,7 +40,7 @@ def load(path: Path) -> Payload:
         if not whole:
             raise
         step, other = max(whole.items())
-        hint = f"{other.name}, of step {step}, is whole: trainkit train --resume {other}"
+        hint = f"{other.name}, of step {step}, is whole: {shell.command('trainkit', 'train', '--resume', other)}"
         raise CheckpointError(*(f"{problem}; {hint}" for problem in error.problems)) from None
 
 
@@ -82,13 +85,16 @@ def extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentCo
                 for key in refused
             )
         )
-    if set(differing) - set(FREE) and given.scheduler.depends_on_total:
+    if PATIENCE in differing and after[PATIENCE] < before[PATIENCE]:
+        raise ConfigError(f"command line: {PATIENCE}: was {before[PATIENCE]}, and can only become larger")
+    length = [key for key in differing if key in LENGTH]
+    if length and given.scheduler.depends_on_total:
         raise ConfigError(
-            f"command line: {differing[0]}: the whole curve of this scheduler depends on it; start a new run"
+            f"command line: {length[0]}: the whole curve of this scheduler depends on it; start a new run"
         )
-    if set(differing) - set(FREE) and depends_on_length(given.train.eval_every):
+    if length and depends_on_length(given.train.eval_every):
         raise ConfigError(
-            f"command line: {differing[0]}: evaluations ({given.train.eval_every}) would be at other steps; "
+            f"command line: {length[0]}: evaluations ({given.train.eval_every}) would be at other steps; "
             "start a new run"
         )
     return given
@@ -96,18 +102,46 @@ def extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentCo
 
 def check_extension(experiment: ExperimentConfig, plan: Plan, progress: Progress) -> None:
     """Refuse a new end that the run has passed, and one that would not give the run planned that way from the start."""
-    reacts = plan.patience is not None or isinstance(experiment.scheduler, PlateauConfig)
+    more = longer(experiment, plan, progress)
+    way = f"add {shlex.join(more)}" if more else "start a new run"
     if plan.max_steps < progress.step:
         problem = f"the run is at step {progress.step} already, and would end at step {plan.max_steps}"
     elif progress.stopped_early:
-        problem = f"the run stopped early at step {progress.step}, and would do so again; start a new run"
+        problem = f"the run stopped early at step {progress.step}, and would do so again; {way}"
     elif plan.max_steps == progress.step:
-        problem = f"adds nothing: the run ends at step {plan.max_steps}; see train.epochs and train.max_steps"
-    elif reacts and progress.evaluated == progress.step and progress.step % plan.eval_every:
+        problem = f"adds nothing: the run ends at step {plan.max_steps}; {way}"
+    elif _evaluated_out_of_turn(experiment, plan, progress):
         problem = "the evaluation at the old end would not have been there in a longer run; start a new run"
     else:
         return
     raise ConfigError(f"command line: {problem}")
+
+
+def longer(experiment: ExperimentConfig, plan: Plan, progress: Progress) -> list[str] | None:
+    """Overrides with which a run that has come to its end goes on; None where a longer run would be another one."""
+    overrides: list[str] = []
+    if progress.step == plan.max_steps:
+        another = experiment.scheduler.depends_on_total or depends_on_length(experiment.train.eval_every)
+        if another or _evaluated_out_of_turn(experiment, plan, progress):
+            return None
+        overrides = twice_as_long(experiment, plan)
+    if progress.stopped_early:
+        overrides.append(f"{PATIENCE}={2 * progress.bad_evals}")
+    return overrides
+
+
+def twice_as_long(experiment: ExperimentConfig, plan: Plan) -> list[str]:
+    """Overrides with which a new run makes twice as many steps."""
+    train, steps = experiment.train, 2 * plan.max_steps
+    epochs = -(-steps // plan.steps_per_epoch)
+    overrides = [f"train.epochs={epochs}"] if epochs > train.epochs else []
+    return overrides + ([f"train.max_steps={steps}"] if train.max_steps and train.max_steps < steps else [])
+
+
+def _evaluated_out_of_turn(experiment: ExperimentConfig, plan: Plan, progress: Progress) -> bool:
+    """Whether the run has reacted to an evaluation at its end that a longer one would not have made."""
+    reacts = plan.patience is not None or isinstance(experiment.scheduler, PlateauConfig)
+    return reacts and progress.evaluated == progress.step and progress.step % plan.eval_every != 0
 
 
 def _leaves(plain: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from trainkit import atomic, checkpoint, resuming, run_report, rundir, seeding, snapshot, yamlfile
+from trainkit import atomic, checkpoint, resuming, run_report, rundir, seeding, shell, snapshot, yamlfile
 from trainkit import device as devices
 from trainkit.building import build, open_data, open_experiment, warnings
 from trainkit.data import DataSpec
@@ -85,7 +85,7 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
             notes=[note.text for note in data.notes],
             environment=rundir.environment(),
         )
-        directory.write_config(yamlfile.dump(experiment.to_plain()))
+        directory.write_config(yamlfile.dump(experiment.to_plain()), modules_in=shell.homes(experiment.imports))
         held_out = data.val.index.tolist() if data.val else []
         atomic.write_text(directory.path / "split.json", json.dumps({"val": held_out}) + "\n")
         return _run(Job(experiment, data, parts, plan, directory, digests, Progress(), quiet), None, [])
@@ -112,7 +112,10 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         stored = snapshot.experiment_of(checkpoint_path, payload)
         experiment = resuming.extended(stored, [*overrides, *([f"train.device={device}"] if device else [])])
         out_of_time = directory.story.get("reason") == OUT_OF_TIME
-        extends = any(getattr(experiment.train, key) != getattr(stored.train, key) for key in ("epochs", "max_steps"))
+        extends = any(
+            getattr(experiment.train, key) != getattr(stored.train, key)
+            for key in ("epochs", "max_steps", "early_stopping")
+        )
         if directory.story.get("status") == "finished" and not out_of_time and not extends:
             result = Result(directory.path, directory.chosen, directory.story["metrics"])
             ConsoleSink(quiet=quiet).write(run_report.last_lines(stored, directory, result.metrics, "already complete"))
@@ -128,6 +131,7 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         del payload["model"], payload["ema"], payload["optimizer"]  # as much memory as the training itself takes
         progress = snapshot.progress_of(checkpoint_path, payload, plan)
         directory.return_best(known=progress.best is not None or checkpoint_path.name == directory.best.name)
+        progress.stopped_early = plan.patience is not None and progress.bad_evals >= plan.patience
         notes += resuming.best_notes(directory, checkpoint_path, progress)
         directory.saved = progress.step, checkpoint_path
         if plan.max_steps < progress.step or (extends and not out_of_time):
@@ -139,7 +143,7 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
             ended_at=None,
             resumed_at=[*directory.story.get("resumed_at", []), rundir.now()],
         )
-        directory.write_config(yamlfile.dump(experiment.to_plain()))
+        directory.write_config(yamlfile.dump(experiment.to_plain()), modules_in=shell.homes(experiment.imports))
         return _run(Job(experiment, data, parts, plan, directory, digests, progress, quiet), payload, notes)
 
 
@@ -248,9 +252,16 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
         how += f", stopped early at step {progress.step}" if progress.stopped_early else ""
         how += f", {reason} at step {progress.step} of {plan.max_steps}" if reason else ""
         how += f"; {format_duration(time.monotonic() - started)}"
-        longer = "" if reason else run_report.longer(experiment, progress)
-        sink.write(run_report.last_lines(experiment, directory, metrics, how, longer))
+        sink.write(run_report.last_lines(experiment, directory, metrics, how, _ways_on(job)))
     return result
+
+
+def _ways_on(job: Job) -> dict[str, list[object]]:
+    """How to go on: with the same run where it can be longer, else with a new one."""
+    overrides = resuming.longer(job.experiment, job.plan, job.progress)
+    if overrides is not None:
+        return {"go on": ["--resume", job.directory.path, *overrides]}
+    return {"longer": [job.directory.config, *resuming.twice_as_long(job.experiment, job.plan)]}
 
 
 def _final_metrics(job: Job, sink: Sink, stop: Stop) -> dict[str, float]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
-from trainkit import checkpoint, history, registry, rundir
+from trainkit import checkpoint, history, resuming, rundir, shell
 from trainkit import device as devices
 from trainkit.baseline import guessing
 from trainkit.data import Data
@@ -25,12 +26,11 @@ from trainkit.errors import (
     TrainkitError,
     WorkerError,
 )
-from trainkit.experiment import ExperimentConfig, depends_on_length
+from trainkit.experiment import ExperimentConfig
 from trainkit.history import History
 from trainkit.job import Job
 from trainkit.loop import evaluate
 from trainkit.losses import LossFn
-from trainkit.progress import Progress
 from trainkit.records import EndRecord, format_metric
 from trainkit.rundir import RunDir
 from trainkit.signals import GRACE_S, OutOfGrace
@@ -64,7 +64,7 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
         saved, path = directory.saved
         good = f"last good: step {saved} in {path}"
         run = directory.path if path == directory.last else path
-        go_on = f"; go on with: {registry.python_path(job.experiment.imports)}trainkit train --resume {run}"
+        go_on = f"; go on with: {_command(job.experiment, 'train', '--resume', run)}"
     if isinstance(error, StoppedError):
         signum = error.exit_code - 128
         what = f"saved{go_on}" if directory.saved else "before anything was saved"
@@ -81,8 +81,8 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
             advice += ", or look for NaN in the val data"
         return DivergedError(f"{directory.path}: {error}; {_last_good(job)}; {advice}")
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
-        half = f"loader.batch_size={max(1, batch_size // 2)}"
-        return OutOfMemoryError(f"out of memory with loader.batch_size {batch_size}; try {half}")
+        less = f"loader.batch_size={batch_size // 2}" if batch_size > 1 else "a smaller model, or smaller samples"
+        return OutOfMemoryError(f"out of memory with loader.batch_size {batch_size}; try {less}")
     if "deterministic" in text and job.experiment.train.deterministic:
         return ConfigError(f"train.deterministic: {text.splitlines()[0]}")
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -162,26 +162,32 @@ def facts(job: Job) -> dict[str, str]:
 
 
 def last_lines(
-    experiment: ExperimentConfig, directory: RunDir, metrics: Mapping[str, float], how: str, longer: str | None = None
+    experiment: ExperimentConfig,
+    directory: RunDir,
+    metrics: Mapping[str, float],
+    how: str,
+    more: Mapping[str, Sequence[object]] = MappingProxyType({}),
 ) -> EndRecord:
     """The result, and what to type next.
 
     Args:
         how: it came to that.
-        longer: overrides with which the run goes on; None when it cannot.
+        more: what else can be done, with the words that follow `trainkit train`.
     """
     numbers = "  ".join(format_metric(name, value) for name, value in metrics.items()) or "done"
     fallback = directory.story.get("fallback")
     instead = f"; on {fallback['used']}, not on {fallback['asked']}" if fallback else ""
-    python_path = registry.python_path(experiment.imports)
     commands = {
-        "evaluate": f"{python_path}trainkit eval --ckpt {directory.chosen}",
-        "curves": f"tensorboard --logdir {directory.tensorboard}",
+        "evaluate": _command(experiment, "eval", "--ckpt", directory.chosen),
+        "curves": shell.command("tensorboard", "--logdir", directory.tensorboard),
+        **{what: _command(experiment, "train", *words) for what, words in more.items()},
     }
-    if longer is not None:
-        commands["go on"] = f"{python_path}trainkit train --resume {directory.path} {longer}".rstrip()
     curves = tuple(directory.story.get("curves", []))
     return EndRecord(f"{numbers}  ({how}{instead})", curves, commands)
+
+
+def _command(experiment: ExperimentConfig, *words: object) -> str:
+    return shell.command("trainkit", *words, modules_in=shell.homes(experiment.imports))
 
 
 def verdicts(job: Job) -> list[str]:
@@ -189,7 +195,8 @@ def verdicts(job: Job) -> list[str]:
     if job.experiment.train.limit_batches:
         return []
     told, parts = history.read(job.directory.metrics), job.parts
-    return diagnosed(told, job.experiment, mark(job.experiment, job.data, parts.loss_fn), job.progress)
+    longer = resuming.longer(job.experiment, job.plan, job.progress)
+    return diagnosed(told, job.experiment, mark(job.experiment, job.data, parts.loss_fn), longer)
 
 
 def mark(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> float | None:
@@ -199,23 +206,13 @@ def mark(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> float | N
 
 
 def diagnosed(
-    told: History, experiment: ExperimentConfig, guess: float | None, progress: Progress | None = None
+    told: History, experiment: ExperimentConfig, guess: float | None, longer: Sequence[str] | None = None
 ) -> list[str]:
     """What a history says of an experiment, in words."""
-    how = longer(experiment, progress or Progress()) or "a longer run"
+    how = " ".join(longer or []) or "a longer run"
     return list(map(str, diagnose(told, guessing=guess, rates=_rates(experiment), longer=how)))
 
 
 def _rates(experiment: ExperimentConfig) -> Rates:
     optimizer = experiment.optimizer
     return Rates(optimizer.lr, optimizer.usual_lr, float(type(optimizer).model_fields["lr"].default))
-
-
-def longer(experiment: ExperimentConfig, progress: Progress) -> str | None:
-    """The override that makes a finished run twice as long; None where a longer run would be another one."""
-    if progress.stopped_early or experiment.scheduler.depends_on_total:
-        return None
-    if depends_on_length(experiment.train.eval_every):
-        return None
-    max_steps = experiment.train.max_steps
-    return f"train.max_steps={2 * max_steps}" if max_steps else f"train.epochs={2 * experiment.train.epochs}"

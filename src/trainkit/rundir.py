@@ -9,6 +9,7 @@ import secrets
 import struct
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from trainkit import atomic
+from trainkit import atomic, shell
 from trainkit.errors import BusyError, CheckpointError, StorageError
 from trainkit.records import plain_json
 
@@ -83,9 +84,10 @@ class RunDir:
         elif not known:
             self.best.unlink(missing_ok=True)
 
-    def write_config(self, text: str) -> None:
+    def write_config(self, text: str, *, modules_in: Iterable[Path] = ()) -> None:
         """Store the resolved config, which is itself a config that repeats the run."""
-        atomic.write_text(self.config, f"# trainkit train {self.config}\n{text}")
+        again = shell.command("trainkit", "train", self.config, modules_in=modules_in)
+        atomic.write_text(self.config, f"# {again}\n{text}")
 
     def tell(self, **news: Any) -> None:
         """Add to `run.json`, atomically."""
@@ -159,8 +161,17 @@ def locate(path: Path) -> tuple[Path, Path]:
         return run, checkpoint
     last = path / "checkpoints" / "last.pt"
     if not last.is_file():
-        raise CheckpointError(f"{path}: no checkpoint yet; start anew: trainkit train {path / 'config.yaml'}")
+        raise CheckpointError(f"{path}: no checkpoint yet; start anew: {again('train', path / 'config.yaml')}")
     return path, last
+
+
+def again(name: str, config: Path) -> str:
+    """The command that repeats what a stored config describes: its first line, where it lies as it did then."""
+    command = shell.command("trainkit", name, config)
+    with suppress(OSError, ValueError), open(config, encoding="utf-8") as file:
+        stored = file.readline().removeprefix("# ").rstrip("\n")
+        return stored if stored.endswith(command) else command
+    return command
 
 
 def reopen(path: Path) -> RunDir:

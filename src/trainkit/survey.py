@@ -23,6 +23,7 @@ from trainkit.drawing import Tile, pixels, sheet
 from trainkit.errors import Suspicion
 from trainkit.experiment import ExperimentConfig
 from trainkit.per_class import class_names
+from trainkit.shell import typed
 from trainkit.target_scale import described
 
 LOOKED_AT = 1000
@@ -194,7 +195,7 @@ def findings(
     pictures = experiment.data if spec.image and isinstance(experiment.data, ImageDataConfig) else None
     # Weights want the numbers that they were trained with, whatever these pictures are.
     if pictures and spec.mean and experiment.model.weights == "none" and _is_off(spec, mean, std):
-        line = f"data.normalize={{mean: {_rounded(mean)}, std: {_rounded(std)}}}"
+        line = typed("data.normalize", {"mean": _few(mean), "std": _few(std)})
         text = (
             f"data.normalize: the training pictures have mean {_rounded(mean)} and deviation {_rounded(std)}, but "
             f"{_rounded(spec.mean)} and {_rounded(spec.std)} are used; try {line} or data.normalize=auto"
@@ -211,8 +212,8 @@ def findings(
             names = class_names(spec.target)
             rare, common = names[spec.target.counts.index(fewest)], names[spec.target.counts.index(most)]
             text = (
-                f"data: {most:,} training samples of {common!r}, {fewest:,} of {rare!r}; try loader.sampler=balanced, "
-                "and metrics=[f1] beside accuracy"
+                f"data: {most:,} training samples of {common!r}, {fewest:,} of {rare!r}; try "
+                f"loader.sampler=balanced and {typed('metrics', ['accuracy', 'f1'])}"
             )
             found.append(Suspicion("imbalance", text))
     if contradicting and spec.image:  # rows of a table may well be alike
@@ -231,9 +232,15 @@ def _is_off(spec: DataSpec, mean: Sequence[float], std: Sequence[float]) -> bool
     )
 
 
+def _few(values: Sequence[float]) -> float | list[float]:
+    """To four digits; one number where all are the same."""
+    rounded = [float(f"{value:.4g}") for value in values]
+    return rounded[0] if len(set(rounded)) == 1 else rounded
+
+
 def _rounded(values: Sequence[float]) -> str:
-    shown = [f"{value:.4g}" for value in values]
-    return shown[0] if len(set(shown)) == 1 else f"[{', '.join(shown)}]"
+    few = _few(values)
+    return f"{few:g}" if isinstance(few, float) else f"[{', '.join(f'{value:g}' for value in few)}]"
 
 
 def first_batch(experiment: ExperimentConfig, data: Data, device: torch.device) -> Image.Image:

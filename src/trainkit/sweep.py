@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import shlex
 import signal
 import sqlite3
 import sys
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 import trainkit
-from trainkit import atomic, grid, merging, rundir, sweep_report, yamlfile
+from trainkit import atomic, grid, merging, rundir, shell, sweep_report, yamlfile
 from trainkit.errors import CheckpointError, ConfigError, StoppedError, StorageError, SweepError
 from trainkit.ranking import comparable, not_ranked, ranked, unlike
 from trainkit.records import format_metric
@@ -85,7 +84,8 @@ def sweep(path: Path, assignments: Sequence[str], *, jobs: int = 1, quiet: bool 
         for trial, experiment in zip(trials, planned.experiments, strict=True):
             trial.config.write_text(yamlfile.dump(experiment.to_plain()), encoding="utf-8")
         source = home.path / "sweep.yaml"
-        atomic.write_text(source, f"# trainkit sweep {source}\n{yamlfile.dump(planned.base)}")
+        again = shell.command("trainkit", "sweep", source, modules_in=shell.homes(planned.experiments[0].imports))
+        atomic.write_text(source, f"# {again}\n{yamlfile.dump(planned.base)}")
         files = [source, *(trial.config for trial in trials)]
         plan = Plan(
             name=planned.experiments[0].name,
@@ -117,7 +117,7 @@ def resume(directory: Path, *, jobs: int = 1, quiet: bool = False) -> Path:
     source = directory / "sweep.yaml"
     if not source.is_file():
         raise CheckpointError(f"{directory}: no sweep here (expected a directory with sweep.yaml)")
-    anew = f"begin a new sweep: trainkit sweep {source}"
+    anew = f"begin a new sweep: {rundir.again('sweep', source)}"
     with rundir.reopen(directory) as home:
         try:
             plan = Plan(**json.loads((directory / "sweep.json").read_text(encoding="utf-8")))
@@ -236,10 +236,12 @@ def _report(directory: Path, plan: Plan, trials: Sequence[Trial], jobs: int) -> 
         _link(directory / "best", Path("trials", best.name))
         result = format_metric(plan.monitor, best.metrics[plan.monitor])
         lines.append(f"best       trial {best.name}: {grid.label(best.values)}  {result}")
-        lines.append(f"evaluate   trainkit eval --ckpt {best.run.chosen}")
+        beside = [directory / plan.beside] if plan.beside else []
+        lines.append(f"evaluate   {shell.command('trainkit', 'eval', '--ckpt', best.run.chosen, modules_in=beside)}")
     pictures = sweep_report.write_pictures(directory, plan.name, trials, order, plan.monitor)
     lines += [f"picture    {path}" for path in pictures]
-    lines += [f"table      {directory / 'results.csv'}", f"curves     tensorboard --logdir {directory}"]
+    curves = shell.command("tensorboard", "--logdir", directory)
+    lines += [f"table      {directory / 'results.csv'}", f"curves     {curves}"]
     for line in lines:
         print_line(line, sys.stdout)
     if failed := [trial.name for trial in trials if trial.status != "finished"]:
@@ -250,7 +252,7 @@ def _report(directory: Path, plan: Plan, trials: Sequence[Trial], jobs: int) -> 
 
 
 def _resume_command(directory: Path, jobs: int) -> str:
-    return shlex.join(["trainkit", "sweep", "--resume", str(directory), *(["--jobs", str(jobs)] if jobs > 1 else [])])
+    return shell.command("trainkit", "sweep", "--resume", directory, *(["--jobs", jobs] if jobs > 1 else []))
 
 
 def _link(link: Path, target: Path) -> None:

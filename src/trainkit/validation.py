@@ -186,7 +186,7 @@ def _advice(node: Node, expected: str) -> str:
     if node.where == COMMAND_LINE and "," in text and "a list" not in expected:
         return "; several values are for trainkit sweep"
     if expected == "a list":
-        return f"; write [{_short(text)}]"
+        return f"; write [{_short(text.removesuffix('.py'))}]"  # of `imports`
     if "a mapping" in expected and re.fullmatch(r"\w+:\S+", text):
         return "; a space is missing after ':'"
     if _quoted(text, expected):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -302,11 +301,6 @@ def _no_key(line: str, where: Where) -> str:
     if ": " in line:
         return f"{where}: has a value, so that the next line may not be indented deeper"
     return f"{where}: expected 'key: value'"
-
-
-def typed(key: str, value: object) -> str:
-    """What to type in a shell to give a key that value."""
-    return shlex.quote(f"{key}={json.dumps(value, ensure_ascii=False)}")
 
 
 def show(value: object) -> str:

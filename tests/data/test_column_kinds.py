@@ -15,7 +15,7 @@ import pytest
 from trainkit.data.column_kinds import NA_VALUES, Read, least, read
 from trainkit.data.columns import ColumnConfig
 from trainkit.errors import DataError
-from trainkit.yamlfile import typed
+from trainkit.shell import typed
 
 GAP = math.nan
 
@@ -153,7 +153,7 @@ def test_signs_for_some_alone_are_no_reason_to_leave_a_column_out(odd: list[str]
 def test_sizes_in_magnitudes() -> None:
     assert problem(["1M"] * 10 + ["5k"] * 10) == (
         "t.csv:10: x: '5k' is no number as 50.0% of this column are (10 cells in all); mend the file, count it as missing "
-        "with 'data.na_values=[\"5k\"]', or use data.columns={x: category} (or drop)"
+        "with 'data.na_values=[\"5k\"]', or use 'data.columns={x: category}' (or drop)"
     )
 
 
@@ -169,7 +169,7 @@ def test_one_odd_cell_in_a_thousand(odd: str) -> None:
     some[702] = odd
     assert problem(some) == (
         f"t.csv:702: x: {odd!r} is no number as 99.9% of this column are (1 cell in all); mend the file, count it as "
-        f"missing with {typed('data.na_values', [odd])}, or use data.columns={{x: category}} (or drop)"
+        f"missing with {typed('data.na_values', [odd])}, or use 'data.columns={{x: category}}' (or drop)"
     )
     found = column(some, na_values=[odd.upper()])
     assert np.flatnonzero(np.isnan(found.values)).tolist() == [702]
@@ -207,7 +207,7 @@ def test_an_odd_cell_of_percents() -> None:
     some = [f"{n}%" for n in range(99)]
     assert problem([*some, "7"]) == (
         "t.csv:99: x: '7' is no number as 99.0% of this column are (1 cell in all); mend the file, count it as missing with "
-        "'data.na_values=[\"7\"]', or use data.columns={x: category} (or drop)"
+        "'data.na_values=[\"7\"]', or use 'data.columns={x: category}' (or drop)"
     )
 
 
@@ -288,7 +288,7 @@ def test_what_float32_has_no_room_for(cell: str) -> None:
 
 def test_dates_that_may_be_either() -> None:
     assert problem(["", "01/02/2020", "03/04/2020"]) == (
-        "t.csv:1: x: '01/02/2020' may be dmy or mdy; say which with data.columns={x: {kind: date, format: dmy}}"
+        "t.csv:1: x: '01/02/2020' may be dmy or mdy; say which with 'data.columns={x: {kind: date, format: dmy}}'"
     )
     for form, first in (("dmy", "2020-02-01"), ("mdy", "2020-01-02")):
         ways: list[dict[str, Any]] = [{"kind": "date", "format": form}, {"format": form}]
@@ -309,7 +309,7 @@ def test_one_odd_date(odd: str) -> None:
     some[77] = odd
     assert problem(some) == (
         f"t.csv:77: x: {odd!r} is no date in the format ymd of the others (1 cell in all); mend the file, count it as "
-        f"missing with {typed('data.na_values', [odd])}, or use data.columns={{x: category}} (or drop)"
+        f"missing with {typed('data.na_values', [odd])}, or use 'data.columns={{x: category}}' (or drop)"
     )
     assert np.flatnonzero(np.isnan(column(some, na_values=[odd]).values[:, 0])).tolist() == [77]
 
@@ -327,7 +327,7 @@ def test_a_date_is_asked_for_where_there_is_none() -> None:
     assert problem(["a", "b"], kind="date") == "t.csv:0: x: no dates; say what they look like with format"
     assert problem(["2020-02-09", "soon"], kind="date", format="ymd") == (
         "t.csv:1: x: 'soon' is no date in the format ymd of the others (1 cell in all); mend the file, count it as missing "
-        "with 'data.na_values=[\"soon\"]', or use data.columns={x: category} (or drop)"
+        "with 'data.na_values=[\"soon\"]', or use 'data.columns={x: category}' (or drop)"
     )
 
 
@@ -363,7 +363,7 @@ def test_kinds_on_request(asked: str, some: list[str], expected: str, why: str) 
     ("asked", "some", "message"),
     [
         ("number", ["", "NA"], "t.csv:0: x: no number in the whole column"),
-        ("number", ["5", "p", "q"], "t.csv:1: x: 'p' is no number (2 cells in all); mend the file, count it as missing with 'data.na_values=[\"p\"]', or use data.columns={x: category} (or drop)"),
+        ("number", ["5", "p", "q"], "t.csv:1: x: 'p' is no number (2 cells in all); mend the file, count it as missing with 'data.na_values=[\"p\"]', or use 'data.columns={x: category}' (or drop)"),
         ("flag", ["yes", "perhaps"], "t.csv:1: x: expected yes or no, got 'perhaps'"),
         ("flag", ["0", "1"], "t.csv:0: x: expected yes or no, got '0'"),
     ],
@@ -449,7 +449,7 @@ def test_a_column_that_counts_the_rows() -> None:
     found = column(["5", "6", "7", "8"], "when")
     assert (kind(found), found.warning) == (
         "number",
-        ("row-number", "when counts the rows (5, 6, 7 …); if it means nothing, use data.ignore=[when]"),
+        ("row-number", "when counts the rows (5, 6, 7 …); if it means nothing, use 'data.ignore=[when]'"),
     )
     assert column(["5", "6", "8", "9"], "when").warning is None
     assert column(["1", "2"], "when").warning is None

@@ -81,7 +81,7 @@ def test_seconds_since_1970_keep_their_order() -> None:
             ["01/02/2020", "03/04/2020"],
             (
                 "t.csv:0: when: '01/02/2020' may be dmy or mdy; say which with "
-                "data.columns={when: {kind: date, format: dmy}}"
+                "'data.columns={when: {kind: date, format: dmy}}'"
             ),
         ),
     ],

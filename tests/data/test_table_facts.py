@@ -155,12 +155,12 @@ def test_copies_across_the_splits_are_told() -> None:
 @pytest.mark.parametrize(
     ("column", "code", "message"),
     [
-        (lambda n: n, "row-number", "t.csv: a counts the rows (0, 1, 2 …); if it means nothing, use data.ignore=[a]"),
+        (lambda n: n, "row-number", "t.csv: a counts the rows (0, 1, 2 …); if it means nothing, use 'data.ignore=[a]'"),
         (lambda n: 5, "constant-column", "t.csv: a is the same in all training rows; it says nothing"),
         (lambda n: "2020-01-01", "constant-column", "t.csv: a is the same in all training rows; it says nothing"),
         (lambda n: "same", "constant-column", "t.csv: a is the same in all training rows; it says nothing"),
-        (lambda n: {"a": "ill", "b": "well"}[COINS[n]], "gives-away", "t.csv: a alone tells the class; if it is not known beforehand, use data.ignore=[a]"),
-        (lambda n: {"a": 3, "b": 1}[COINS[n]], "gives-away", "t.csv: a alone tells the class; if it is not known beforehand, use data.ignore=[a]"),
+        (lambda n: {"a": "ill", "b": "well"}[COINS[n]], "gives-away", "t.csv: a alone tells the class; if it is not known beforehand, use 'data.ignore=[a]'"),
+        (lambda n: {"a": 3, "b": 1}[COINS[n]], "gives-away", "t.csv: a alone tells the class; if it is not known beforehand, use 'data.ignore=[a]'"),
     ],
 )  # fmt: skip
 def test_columns_that_are_probably_not_meant(column: Callable[[int], object], code: str, message: str) -> None:
@@ -177,7 +177,7 @@ def test_a_number_that_gives_a_number_away() -> None:
     )
     [found] = data.suspicions()
     assert (found.code, str(found)) == (
-        "gives-away", "t.csv: a alone tells y; if it is not known beforehand, use data.ignore=[a]"
+        "gives-away", "t.csv: a alone tells y; if it is not known beforehand, use 'data.ignore=[a]'"
     )  # fmt: skip
 
 

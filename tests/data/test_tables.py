@@ -439,8 +439,8 @@ def test_problems_name_the_line(text: str, options: dict[str, Any], message: str
 def test_all_columns_are_told_at_once() -> None:
     rows = "".join(f"{'cat' if n % 2 else 'dog'},{n},2020-01-{1 + n % 28:02d},1\n" for n in range(98))
     assert problems(f'species,a,b,c\n{rows}cat,x,soon,"1,5"\ndog,9,2020-02-01,2\n') == (
-        "animals.csv:100: a: 'x' is no number as 99.0% of this column are (1 cell in all); mend the file, count it as missing with 'data.na_values=[\"x\"]', or use data.columns={a: category} (or drop)",
-        "animals.csv:100: b: 'soon' is no date in the format ymd of the others (1 cell in all); mend the file, count it as missing with 'data.na_values=[\"soon\"]', or use data.columns={b: category} (or drop)",
+        "animals.csv:100: a: 'x' is no number as 99.0% of this column are (1 cell in all); mend the file, count it as missing with 'data.na_values=[\"x\"]', or use 'data.columns={a: category}' (or drop)",
+        "animals.csv:100: b: 'soon' is no date in the format ymd of the others (1 cell in all); mend the file, count it as missing with 'data.na_values=[\"soon\"]', or use 'data.columns={b: category}' (or drop)",
         "animals.csv:100: c: '1,5' has separators, and what they mean is not guessed (1 cell in all); say it with 'data.decimal=\",\"' (with 'data.thousands=\".\"'), or 'data.thousands=\",\"' (or for this column alone, in data.columns)",
     )
 

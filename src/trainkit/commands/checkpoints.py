@@ -120,7 +120,9 @@ def predict(
 def _checkpoint(ckpt: Path | None, stray: str) -> Path:
     """The checkpoint that is meant: there, and a run if it is a directory."""
     if ckpt is None:
-        raise ConfigError(f"command line: --ckpt FILE is missing; write --ckpt {stray}")
+        from trainkit import shell
+
+        raise ConfigError(f"command line: --ckpt FILE is missing; write {shell.command('--ckpt', stray)}")
     if not ckpt.exists():
         raise CheckpointError(f"{ckpt}: no such file{did_you_mean_path(ckpt)}")
     if ckpt.is_dir():

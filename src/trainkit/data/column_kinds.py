@@ -18,7 +18,7 @@ from trainkit.data.cells import Bools, Floats
 from trainkit.data.columns import Column, ColumnConfig
 from trainkit.data.table_files import Texts
 from trainkit.errors import DataError, counted
-from trainkit.yamlfile import typed
+from trainkit.shell import typed
 
 NA_VALUES = ("", "na", "n/a", "n.a.", "nan", "-nan", "<na>", "#n/a", "#n/a n/a", "#na", "#nv", "null", "none", "nil",
              "?", "-", "--", ".", "\\n", "1.#qnan", "-1.#ind")  # fmt: skip
@@ -145,13 +145,15 @@ class _Reader:
         warning = None
         if counted and not needed:
             first = ", ".join(f"{value:.12g}" for value in values[:3])
-            text = f"{self.name} counts the rows ({first} …); if it means nothing, use data.ignore=[{self.name}]"
+            text = (
+                f"{self.name} counts the rows ({first} …); if it means nothing, use {typed('data.ignore', [self.name])}"
+            )
             warning = ("row-number", text)
         elif np.nanmax(np.abs(values)) >= MOST_WHOLE:
             before, after = len(pc.unique(self.texts)), len(np.unique(values[~np.isnan(values)]))
             if after < before - 1:
                 text = f"{self.name}: {before:,} different numbers beyond 2^53 become {after:,} in float64"
-                warning = ("float32", f"{text}; use data.columns={{{self.name}: category}} or drop, if they are names")
+                warning = ("float32", f"{text}; use {self._as_category} or drop, if they are names")
         return Read(column, values, "numbers", warning=warning)
 
     def flag(self, *, forced: bool = False) -> Read | None:
@@ -180,14 +182,14 @@ class _Reader:
                 first = self.texts[row].as_py()
                 raise DataError(
                     f"{self.where(row)}: {self.name}: dates in several formats, {first!r} and others; "
-                    f"bring them to one, or use data.columns={{{self.name}: category}} (or drop)"
+                    f"bring them to one, or use {self._as_category} (or drop)"
                 )
             if len(candidates) > 1:
                 candidates = dates.formats(different.to_pylist()) or candidates
             if len(candidates) > 1:
                 row = int((~gone).argmax())
                 cell, form = self.texts[row].as_py(), candidates[0]
-                way = f"data.columns={{{self.name}: {{kind: date, format: {form}}}}}"
+                way = typed("data.columns", {self.name: {"kind": "date", "format": form}})
                 way = f"{self.format_key}={form}" if self.format_key else way
                 raise DataError(
                     f"{self.where(row)}: {self.name}: {cell!r} may be {' or '.join(candidates)}; say which with {way}"
@@ -277,8 +279,12 @@ class _Reader:
 
     def _ways_out(self, row: int) -> str:
         cell = self.texts[row].as_py()
-        way = "data.task=class" if self.is_target else f"data.columns={{{self.name}: category}} (or drop)"
+        way = "data.task=class" if self.is_target else f"{self._as_category} (or drop)"
         return f"mend the file, count it as missing with {typed('data.na_values', [cell])}, or use {way}"
+
+    @property
+    def _as_category(self) -> str:
+        return typed("data.columns", {self.name: "category"})
 
     def words(self, *, needed: bool = False, why: str = "words") -> Read:
         """Categories; or what says nothing of other rows, which is left out."""

@@ -243,7 +243,9 @@ def decode_all(source: PictureSource) -> Iterator[tuple[Tensor, Unreadable]]:
         worker_init_fn=None if few else workers.begin,
         generator=torch.Generator(),
     )
-    results = iter(loader) if few else workers.results(iter(loader))
+    with workers.left_alone():
+        batches = iter(loader)
+    results = batches if few else workers.results(batches)
     console = Console(stderr=True)
     hidden = not console.is_terminal or bool(os.environ.get("CI"))
     yield from track(results, "decoding pictures", len(loader), console=console, transient=True, disable=hidden)

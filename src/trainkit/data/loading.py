@@ -62,7 +62,7 @@ class LoaderConfig(Config):
         if samples < self.batch_size and self.drop_last:
             raise DataError(
                 f"loader.drop_last: {samples} samples, batch_size {self.batch_size}, drop_last: 0 batches; "
-                f"use loader.batch_size={max(1, samples // 2)} or loader.drop_last=false"
+                f"use loader.batch_size={max(min(samples, 2), samples // 2)} or loader.drop_last=false"
             )
         return self._loader(split, self.batches(split, seed, drop_last=self.drop_last, limit=limit), device)
 
@@ -216,5 +216,8 @@ class Loader:
             RemoteError: what a user's code raised in a worker.
         """
         self.batches.epoch, self.batches.start = epoch, start
-        batches = iter(self._loader)
-        return workers.results(batches) if self._loader.num_workers else batches
+        if not self._loader.num_workers:
+            return iter(self._loader)
+        with workers.left_alone():
+            batches = iter(self._loader)
+        return workers.results(batches)

@@ -24,6 +24,7 @@ from trainkit.data.splitting import Keys
 from trainkit.errors import DataError, Suspicion, did_you_mean, did_you_mean_path
 from trainkit.records import NoteRecord
 from trainkit.registry import register
+from trainkit.shell import typed
 
 if TYPE_CHECKING:
     from trainkit.data.table_files import Cells
@@ -130,7 +131,7 @@ class PictureListConfig(PicturesConfig):
                 return f"; {row.name} {row.label}{self.suffix} is one, but has no label"
             for ending in ENDINGS:
                 if (root / f"{name}{ending}").is_file():
-                    return f"; with data.suffix={self.suffix}{ending} there is one"
+                    return f"; with {typed('data.suffix', self.suffix + ending)} there is one"
         return did_you_mean_path(root / name)
 
     def _unlisted(

@@ -17,6 +17,7 @@ from trainkit.data.base import TargetSpec
 from trainkit.data.column_kinds import NA_VALUES, Read
 from trainkit.data.columns import MOST_COUNTED, Column, ColumnFacts
 from trainkit.errors import Suspicion, counted, printable
+from trainkit.shell import typed
 
 NOTHING = Column(name="", na_values=NA_VALUES)
 SHOWN = 3
@@ -114,7 +115,9 @@ def oddities(
             yield from _lost(column, one[rows], file)
         if len(rows) >= ENOUGH and _gives_away(column, one, rows, wanted, target):
             text = f"{name} alone tells {' and '.join(target.names) if target.kind == 'number' else 'the class'}"
-            yield Suspicion("gives-away", f"{file}: {text}; if it is not known beforehand, use data.ignore=[{name}]")
+            yield Suspicion(
+                "gives-away", f"{file}: {text}; if it is not known beforehand, use {typed('data.ignore', [name])}"
+            )
 
     if constant:
         more = f" and {len(constant) - SHOWN} more" if len(constant) > SHOWN else ""

@@ -34,6 +34,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextmanager
+def left_alone() -> Iterator[None]:
+    """Processes that are started inside never hear Ctrl-C, which a terminal sends to them as well, from their first
+    instruction on: they inherit what is blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else set()
+    try:
+        yield
+    finally:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def begin(_worker_id: int) -> None:
     """What a worker does first: it ends with its parent, and leaves signals to it.
 
