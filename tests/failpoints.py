@@ -116,7 +116,7 @@ class _AtImport:
 
     def find_spec(self, name: str, *_: object) -> None:
         if name == self.module:
-            sys.meta_path.remove(self)  # type: ignore[arg-type]  # it has all that is asked of one
+            sys.meta_path.remove(self)
             _act("import", self.action)
 
 
