@@ -7,10 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from tests.command import Ended, warm
+from trainkit.commands import app
 
-COMMAND = re.compile(r"(?:PYTHONPATH=(?:'[^']*'|[^ '])+ )?\b(?:trainkit [a-z]|tensorboard --).*")
+NAMES = "|".join(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # of a group
+COMMAND = re.compile(rf"(?:PYTHONPATH=(?:'[^']*'|[^ '])+ )?\b(?:trainkit (?:{NAMES}) |tensorboard --).*")
 SETTING = re.compile(r"(?<![\w.'])(?:'[a-z_]+(?:\.[a-z_]+)*=(?:[^']|'\"'\"')*'|[a-z_]+(?:\.[a-z_]+)*=[^\s';,)]+)")
 
 
