@@ -6,15 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from tests import printed
 from trainkit import cli
 from trainkit.building import _check_batch_norm
+from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.loading import EpochBatches
 from trainkit.errors import DataError
 
-PICTURES = "data: {name: digits, val: 1164}\nmodel: {name: cnn, channels: [4], hidden: [], norm: batch}\n"
+PICTURES = "data: {name: digits, val: 1164}\nmodel: {name: sequential, layers: [flatten, batch_norm1d, linear]}\n"
 """273 training samples: batches of 16 and of 17 leave one behind."""
 TABLE = "data: {name: csv, path: t.csv, target: y, task: class}\nmodel: {name: mlp, hidden: [4]}\n"
 ROWS = 40
@@ -73,16 +75,21 @@ def test_any_number_of_samples_and_batch_norm() -> None:
         batches = EpochBatches(samples, batch_size, 0, drop_last)
         return [batches.size(batch) for batch in range(len(batches))]
 
+    target = TargetSpec(kind="class", size=2, names=("a", "b"))
+    cpu = torch.device("cpu")
     for samples in range(2, 40):
+        places = torch.arange(samples)
+        train = Split(TensorSource(torch.zeros(samples, 2), places % 2), places)
+        data = Data(DataSpec(shape=(2,), target=target), train, None, None)
         for batch_size in range(1, 40):
             try:
-                _check_batch_norm(model, sizes(samples, batch_size), samples)
+                _check_batch_norm(model, sizes(samples, batch_size), data, cpu)
             except DataError as error:
                 for setting in printed.settings(str(error)):
                     key, _, value = setting.partition("=")
                     drop_last = key == "loader.drop_last"
                     advised = sizes(samples, batch_size if drop_last else int(value), drop_last)
                     assert advised
-                    _check_batch_norm(model, advised, samples)
+                    _check_batch_norm(model, advised, data, cpu)
             else:
                 assert 1 not in sizes(samples, batch_size)

@@ -9,7 +9,7 @@ import shutil
 import stat
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -21,7 +21,7 @@ from trainkit import atomic
 from trainkit.errors import CheckpointError, OutOfMemoryError, StorageError
 from trainkit.payload import Payload, checked, is_ordinary, upgrade, with_old_pictures
 from trainkit.shell import typed
-from trainkit.weights import misfits, tensors_of
+from trainkit.weights import State, misfits, tensors_of
 
 FORMAT = "trainkit-checkpoint"
 SCHEMA = 2
@@ -222,13 +222,17 @@ def final_weights(payload: Payload) -> dict[str, Tensor]:
 
 
 def not_finite(payload: Payload) -> str | None:
-    """The name of the first weight that holds NaN or infinite values. In what is not trained, such as a mask of
-    attention, infinite ones may be meant."""
+    """The name of the first weight that holds NaN or infinite values."""
     trained = set(payload["meta"]["parameters"])
-    for state in (payload["model"], payload["ema"] or {}):
-        for key, value in tensors_of(state).items():
-            if bool((~value.isfinite() if key in trained else value.isnan()).any()):
-                return str(key)
+    return first_not_finite(payload["model"], trained) or first_not_finite(payload["ema"] or {}, trained)
+
+
+def first_not_finite(state: State, trained: Container[str]) -> str | None:
+    """The name of the first tensor that holds NaN or infinite values. In what is not trained, such as a mask of
+    attention, infinite ones may be meant."""
+    for key, value in tensors_of(state).items():
+        if bool((~value.isfinite() if key in trained else value.isnan()).any()):
+            return str(key)
     return None
 
 

@@ -199,7 +199,8 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
 
         def save(best: bool) -> None:
             nonlocal saved_at
-            if bad := checkpoint.not_finite({"model": dict(job.parts.model.named_parameters()), "ema": None}):
+            parameters = dict(job.parts.model.named_parameters())
+            if bad := checkpoint.first_not_finite(parameters, parameters):
                 raise DivergedError(f"{bad} holds NaN or infinite values after step {progress.step}")
             keep, names = experiment.checkpoint.keep, ["best.pt"] if best else []
             if keep:
