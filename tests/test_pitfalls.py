@@ -216,7 +216,10 @@ def opened(kind: str) -> Data:
 
 
 def test_inputs_are_floating_point_numbers() -> None:
-    batch = opened("whole numbers").train.take(torch.tensor([1, 2]))
+    experiment = given("whole numbers")
+    data = experiment.data.open(0)
+    parts, _ = building.build(experiment, data, torch.device("cpu"))
+    batch = parts.prepare(data.train.take(torch.tensor([1, 2])), None)
     assert (batch.inputs.dtype, batch.targets.dtype) == (torch.float32, torch.int64)
     assert batch.inputs.tolist() == [[1, 7], [2, 7]]
 
@@ -288,7 +291,8 @@ def test_training_never_sees_a_val_or_test_sample(make: MakeExperiment, monkeypa
     names = {id(split.index): name for name, split in data._splits().items() if split}
     order = [names[key] for key, _ in taken]
     epoch = ["train"] * 8 + ["val"] * 2
-    assert order == ["train", *epoch, *epoch, "test", "test"]  # first two samples, to try the model with
+    # First two samples, twice, to try the model with in training and in evaluation.
+    assert order == ["train", "train", *epoch, *epoch, "test", "test"]
 
 
 # Models and shapes

@@ -106,8 +106,10 @@ def test_a_model_that_gives_no_tensor() -> None:
         def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
             return inputs, inputs
 
-    with pytest.raises(ConfigError, match="model: gives a tuple, expected a tensor"):
-        probe.run(Twice(), INPUTS)
+    with pytest.raises(
+        ConfigError, match=r"model: gives a tuple of \(2, 3, 8, 8\), \(2, 3, 8, 8\), expected one tensor"
+    ):
+        probe.run(Twice().eval(), INPUTS)
 
 
 class Hiding(nn.Module):
