@@ -372,10 +372,10 @@ def test_without_a_better_value_the_last_checkpoint_takes_the_place_of_a_lost_be
 ) -> None:
     # Each evaluation is worse than the one before.
     optimizer = {"name": "sgd", "lr": 1e-20}
-    experiment = make(train={"epochs": 2}, optimizer=optimizer, checkpoint={"monitor": "val/loss", "mode": "max"})
+    experiment = make(train={"epochs": 2}, optimizer=optimizer, checkpoint={"monitor": "val/loss"})
     from trainkit.metrics import Mean
 
-    values = iter([3.0, 2.0, 1.0])
+    values = iter([1.0, 2.0, 3.0])
     monkeypatch.setattr(Mean, "compute", lambda self: torch.tensor(0.5))
     monkeypatch.setattr("trainkit.loop.evaluate", lambda *arguments: {"loss": next(values), "accuracy": 0.5})
     stopped(experiment, 11, Path("run"), monkeypatch)
