@@ -75,3 +75,13 @@ def test_runs_that_cannot_be_compared_are_not_ranked_and_that_is_said(make: Make
     sweep = runs.Sweep(Path("s"), "finished", "", "tiny", "val/loss", "min", tuple(trials), ("loss.label_smoothing",))
     assert "not comparable" in comparing.table([sweep])[1]
     assert (sweep.to_plain()["best"], sweep.to_plain()["unlike"]) == (None, ["loss.label_smoothing"])
+
+
+def test_the_same_samples_in_another_size_may_be_compared(make: MakeExperiment) -> None:
+    for size in (8, 12):
+        train(make(data=DIGITS | {"size": size, "subset": 64}, train={"max_steps": 1}), run_dir=Path(f"runs/{size}"))
+    [small, large] = runs.find(Path("runs"))
+    assert isinstance(small, runs.Run)
+    assert isinstance(large, runs.Run)
+    assert small.story["data"] != large.story["data"]
+    assert unlike([small.judged_by, large.judged_by]) == []

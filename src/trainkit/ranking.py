@@ -32,7 +32,8 @@ def judged_by(config: Mapping[str, Any], monitor: str, val: str | None) -> dict[
     Args:
         config: in plain data.
         monitor: the metric, such as `val/accuracy`.
-        val: fingerprint of the val samples.
+        val: fingerprint of the val samples' targets: what is made of their inputs, such as a size, is a choice of
+            the model's like any other.
     """
     name = monitor.removeprefix("val/")
     options = {"loss": config["loss"]} if name == "loss" else {}
