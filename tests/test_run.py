@@ -816,8 +816,13 @@ def test_eval_needs_only_the_checkpoint(make: MakeExperiment) -> None:
     alone = result.checkpoint.rename("alone.pt")
     metrics = evaluate_checkpoint(alone, "test", overrides=["loader.eval_batch_size=5"]).metrics
     assert metrics["accuracy"] == result.metrics["test/accuracy"]
-    with pytest.raises(ConfigError, match="only data and loader can change"):
-        evaluate_checkpoint(alone, overrides=["model.hidden=[3]"])
+    whole = "data={name: synthetic, shape: [1, 8, 8], size: 4, samples: 160, val: 32, test_samples: 32}"
+    assert evaluate_checkpoint(alone, "test", overrides=[whole]).metrics == pytest.approx(metrics)
+    with pytest.raises(DataError, match="this data has others"):
+        evaluate_checkpoint(alone, overrides=["data=digits"])
+    for override in ("model.hidden=[3]", "database=1", "seed=1"):
+        with pytest.raises(ConfigError, match="only data and loader can change"):
+            evaluate_checkpoint(alone, overrides=[override])
 
 
 def test_a_run_directory_stands_for_the_checkpoint_to_use_in_it(make: MakeExperiment) -> None:
