@@ -248,7 +248,7 @@ def test_a_line_for_every_column_of_a_table() -> None:
 def test_an_odd_cell_of_a_table_is_found_before_the_training() -> None:
     write_table("oops")
     assert checked(TABLE) == [
-        "error[data]: t.csv:22: size: 'oops' is no number as 97.5% of this column are (1 cell in all); mend the file, count it as missing with 'data.na_values=[\"oops\"]', or use 'data.columns={size: category}' (or drop)"
+        "error[data]: t.csv:22: size: 'oops' is no number as 97.5% of this column are (1 cell in all); mend the file, count it as missing with 'data.na_values=[oops]', or use 'data.columns={size: category}' (or drop)"
     ]
 
 

@@ -153,7 +153,7 @@ def test_signs_for_some_alone_are_no_reason_to_leave_a_column_out(odd: list[str]
 def test_sizes_in_magnitudes() -> None:
     assert problem(["1M"] * 10 + ["5k"] * 10) == (
         "t.csv:10: x: '5k' is no number as 50.0% of this column are (10 cells in all); mend the file, count it as missing "
-        "with 'data.na_values=[\"5k\"]', or use 'data.columns={x: category}' (or drop)"
+        "with 'data.na_values=[5k]', or use 'data.columns={x: category}' (or drop)"
     )
 
 
@@ -214,7 +214,7 @@ def test_an_odd_cell_of_percents() -> None:
 def test_what_a_target_may_be_instead() -> None:
     assert problem([*map(str, range(99)), "x"], is_target=True) == (
         "t.csv:99: x: 'x' is no number as 99.0% of this column are (1 cell in all); mend the file, count it as missing with "
-        "'data.na_values=[\"x\"]', or use data.task=class"
+        "'data.na_values=[x]', or use data.task=class"
     )
 
 
@@ -327,7 +327,7 @@ def test_a_date_is_asked_for_where_there_is_none() -> None:
     assert problem(["a", "b"], kind="date") == "t.csv:0: x: no dates; say what they look like with format"
     assert problem(["2020-02-09", "soon"], kind="date", format="ymd") == (
         "t.csv:1: x: 'soon' is no date in the format ymd of the others (1 cell in all); mend the file, count it as missing "
-        "with 'data.na_values=[\"soon\"]', or use 'data.columns={x: category}' (or drop)"
+        "with 'data.na_values=[soon]', or use 'data.columns={x: category}' (or drop)"
     )
 
 
@@ -363,7 +363,7 @@ def test_kinds_on_request(asked: str, some: list[str], expected: str, why: str) 
     ("asked", "some", "message"),
     [
         ("number", ["", "NA"], "t.csv:0: x: no number in the whole column"),
-        ("number", ["5", "p", "q"], "t.csv:1: x: 'p' is no number (2 cells in all); mend the file, count it as missing with 'data.na_values=[\"p\"]', or use 'data.columns={x: category}' (or drop)"),
+        ("number", ["5", "p", "q"], "t.csv:1: x: 'p' is no number (2 cells in all); mend the file, count it as missing with 'data.na_values=[p]', or use 'data.columns={x: category}' (or drop)"),
         ("flag", ["yes", "perhaps"], "t.csv:1: x: expected yes or no, got 'perhaps'"),
         ("flag", ["0", "1"], "t.csv:0: x: expected yes or no, got '0'"),
     ],

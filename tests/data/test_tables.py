@@ -298,7 +298,7 @@ def test_the_task_is_asked_for() -> None:
 def test_an_odd_cell_in_the_target() -> None:
     rows = "".join(f"{n}.5,{NOISE[n]}\n" for n in range(99))
     assert problems(f"species,x\n{rows}oops,1\n") == (
-        "animals.csv:101: species: 'oops' is no number as 99.0% of this column are (1 cell in all); mend the file, count it as missing with 'data.na_values=[\"oops\"]', or use data.task=class",
+        "animals.csv:101: species: 'oops' is no number as 99.0% of this column are (1 cell in all); mend the file, count it as missing with 'data.na_values=[oops]', or use data.task=class",
         "data.task: is 'species' a number or a class? say which",
     )
     data = read(f"species,x\n{rows}oops,1\n", na_values=["oops"])
@@ -415,7 +415,7 @@ def test_with_bom_and_windows_line_ends() -> None:
         (ROWS, {"group": "owner"}, "animals.csv:1: no column 'owner'; there are: species, weight, colour, postcode"),
         (ROWS + "cat,1\n", {}, "animals.csv:9: 2 fields, the header has 4"),
         (ROWS + "cat,,red,1\n", {}, "animals.csv:9: no value for 'weight'; use data.missing=mean (drop would leave 6 of 7 rows), or mend the file"),
-        (ROWS, {"target": "colour", "task": "number"}, "animals.csv:2: colour: 'black' is no number (6 cells in all); mend the file, count it as missing with 'data.na_values=[\"black\"]', or use data.task=class"),
+        (ROWS, {"target": "colour", "task": "number"}, "animals.csv:2: colour: 'black' is no number (6 cells in all); mend the file, count it as missing with 'data.na_values=[black]', or use data.task=class"),
         ("a,a\n1,2\n", {"target": "a"}, "animals.csv:1: column 'a' stands there twice"),
         ("species,x\ncat,1\ncat,2\n", {}, "animals.csv: every row has the class 'cat'"),
         ("species,x\n,1\n,2\n", {}, "animals.csv: no row has a value for 'species'"),
@@ -426,7 +426,7 @@ def test_with_bom_and_windows_line_ends() -> None:
         ('species,x\ncat,"1\n', {}, "animals.csv:2: unexpected end of data"),
         ("species,x\ncat,1\ndog,inf\n", {}, "animals.csv:3: x: inf is too large; at most 3.4e+38"),
         ("species,x\n1,1e300\n2,2\n", {"target": "x", "task": "number"}, "animals.csv:2: x: 1e300 is too large; at most 3.4e+38"),
-        ("species,x\n1,1_0\n2,2\n", {"target": "x", "task": "number"}, "animals.csv:2: x: '1_0' is no number (1 cell in all); mend the file, count it as missing with 'data.na_values=[\"1_0\"]', or use data.task=class"),
+        ("species,x\n1,1_0\n2,2\n", {"target": "x", "task": "number"}, "animals.csv:2: x: '1_0' is no number (1 cell in all); mend the file, count it as missing with 'data.na_values=[1_0]', or use data.task=class"),
         ("species\ncat\ndog\n", {}, "animals.csv:1: no column beside species to predict from"),
         (ROWS, {"ignore": ["weight", "colour", "postcode"]}, "animals.csv:1: no column beside species to predict from"),
         ("species,a,b\ncat,,\ndog,,\n", {}, "animals.csv: no column is left to predict from (a: empty; b: empty); say what they are in data.columns"),
@@ -439,8 +439,8 @@ def test_problems_name_the_line(text: str, options: dict[str, Any], message: str
 def test_all_columns_are_told_at_once() -> None:
     rows = "".join(f"{'cat' if n % 2 else 'dog'},{n},2020-01-{1 + n % 28:02d},1\n" for n in range(98))
     assert problems(f'species,a,b,c\n{rows}cat,x,soon,"1,5"\ndog,9,2020-02-01,2\n') == (
-        "animals.csv:100: a: 'x' is no number as 99.0% of this column are (1 cell in all); mend the file, count it as missing with 'data.na_values=[\"x\"]', or use 'data.columns={a: category}' (or drop)",
-        "animals.csv:100: b: 'soon' is no date in the format ymd of the others (1 cell in all); mend the file, count it as missing with 'data.na_values=[\"soon\"]', or use 'data.columns={b: category}' (or drop)",
+        "animals.csv:100: a: 'x' is no number as 99.0% of this column are (1 cell in all); mend the file, count it as missing with 'data.na_values=[x]', or use 'data.columns={a: category}' (or drop)",
+        "animals.csv:100: b: 'soon' is no date in the format ymd of the others (1 cell in all); mend the file, count it as missing with 'data.na_values=[soon]', or use 'data.columns={b: category}' (or drop)",
         "animals.csv:100: c: '1,5' has separators, and what they mean is not guessed (1 cell in all); say it with 'data.decimal=\",\"' (with 'data.thousands=\".\"'), or 'data.thousands=\",\"' (or for this column alone, in data.columns)",
     )
 
