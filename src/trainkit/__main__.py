@@ -22,7 +22,7 @@ def main() -> NoReturn:
             signal.signal(signal.SIGINT, _interrupt)
         from trainkit.cli import main as command
 
-        command()
+        command(interrupted=lambda: _at_once)
     except KeyboardInterrupt:  # that came when `cli` was already ending
         _leave()
     finally:

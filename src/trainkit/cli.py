@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,8 +27,12 @@ from trainkit.errors import (
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
-def main() -> NoReturn:
-    """Run a command and exit with its code."""
+def main(interrupted: Callable[[], bool] = lambda: False) -> NoReturn:
+    """Run a command and exit with its code.
+
+    Args:
+        interrupted: whether Ctrl-C has raised KeyboardInterrupt, of which native code may have made another error.
+    """
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
         if code == 130:  # what Typer makes of a KeyboardInterrupt
@@ -36,13 +41,15 @@ def main() -> NoReturn:
     except StoppedError as error:  # asked for, and safely done
         say(*error.problems, stream=sys.stderr)
         sys.exit(error.exit_code)
-    except TrainkitError as error:
-        _fail(error.exit_code, *error.problems)
     except (KeyboardInterrupt, typer.Abort):
         _fail(130, "interrupted")
-    except UsageError as error:
-        _fail(2, _usage_problem(error))
     except Exception as error:
+        if interrupted():
+            _fail(130, "interrupted")
+        if isinstance(error, TrainkitError):
+            _fail(error.exit_code, *error.problems)
+        if isinstance(error, UsageError):
+            _fail(2, _usage_problem(error))
         frames, message = _user_frames(error), str(error).partition("\n")[0]
         if isinstance(error, MemoryError) or "can't allocate memory" in message:
             _fail(OutOfMemoryError.exit_code, "out of memory; use a smaller model or less data")
