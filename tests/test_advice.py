@@ -11,10 +11,10 @@ from torch import nn
 
 from tests import printed
 from trainkit import cli
-from trainkit.building import _check_batch_norm
 from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.loading import EpochBatches
 from trainkit.errors import DataError
+from trainkit.model_checks import check_batch_norm
 
 PICTURES = "data: {name: digits, val: 1164}\nmodel: {name: sequential, layers: [flatten, batch_norm1d, linear]}\n"
 """273 training samples: batches of 16 and of 17 leave one behind."""
@@ -83,13 +83,13 @@ def test_any_number_of_samples_and_batch_norm() -> None:
         data = Data(DataSpec(shape=(2,), target=target), train, None, None)
         for batch_size in range(1, 40):
             try:
-                _check_batch_norm(model, sizes(samples, batch_size), data, cpu)
+                check_batch_norm(model, sizes(samples, batch_size), data, cpu)
             except DataError as error:
                 for setting in printed.settings(str(error)):
                     key, _, value = setting.partition("=")
                     drop_last = key == "loader.drop_last"
                     advised = sizes(samples, batch_size if drop_last else int(value), drop_last)
                     assert advised
-                    _check_batch_norm(model, advised, data, cpu)
+                    check_batch_norm(model, advised, data, cpu)
             else:
                 assert 1 not in sizes(samples, batch_size)

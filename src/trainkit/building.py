@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from itertools import count
 
 import torch
 from torch import Tensor, nn
 
 from trainkit import device as devices
-from trainkit import probe, registry, seeding
+from trainkit import model_checks, probe, seeding
 from trainkit.data import Data, DataSpec
 from trainkit.data.transforms import ImageDataConfig, preparation
 from trainkit.device import Precision
@@ -19,13 +16,10 @@ from trainkit.ema import Ema
 from trainkit.errors import ConfigError, DataError, Suspicion, and_more
 from trainkit.experiment import ExperimentConfig, check, check_direction, metrics_of, monitored, steps_of
 from trainkit.loop import EvalParts, Parts, Plan
-from trainkit.losses import Outcome
-from trainkit.models import ModelConfig
 from trainkit.models.vision import LibraryModelConfig
 from trainkit.probe import evaluating
 from trainkit.records import NoteRecord
 from trainkit.schedulers import SchedulerConfig, StaircaseConfig
-from trainkit.weights import BatchNorm, learns
 
 
 def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tuple[ExperimentConfig, Data, str | None]:
@@ -130,13 +124,13 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
     """
     num_outputs = experiment.loss.num_outputs(spec.target)
     seeding.seed_global(seeding.derive(experiment.seed, "init"))
-    with _least_size_told(experiment.model, spec, num_outputs):
+    with model_checks.least_size_told(experiment.model, spec, num_outputs):
         model, notes = experiment.model.create(spec, num_outputs)
         model = model.to(device)
         attributes = probe.attributes(model)
-        dtype = _check_outputs(model, spec, num_outputs, device)
+        dtype = model_checks.check_outputs(model, spec, num_outputs, device)
     precision = Precision(experiment.train.precision, device)
-    _check_precision(model, spec, precision, dtype)
+    model_checks.check_precision(model, spec, precision, dtype)
     if spec.image:
         model = model.to(memory_format=torch.channels_last)
     augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
@@ -164,7 +158,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     common = build_eval(experiment, data.spec, device)
     loader, train = experiment.loader, experiment.train
     train_loader = loader.train_loader(data.train, experiment.seed, device, train.limit_batches)
-    _check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)), data, device)
+    model_checks.check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)), data, device)
     name, mode = monitored(experiment, data.spec)
     steps_per_epoch = -(-len(train_loader) // train.accumulate)
     max_steps = min(max(train.epochs * steps_per_epoch, train.min_steps or 0), train.max_steps or 10**12)
@@ -188,7 +182,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
         raise ConfigError("model: has no parameters to train; are its layers in a plain list? use nn.ModuleList")
     if not data.spec.image and not bool(_first_inputs(data, common).isfinite().all()):
         raise DataError("data: among the first inputs are NaN or infinite values")
-    _check_training(experiment, data, common)
+    model_checks.check_training(experiment, data, common)
     if max_steps == 1 and not train.limit_batches:  # which is a quick try
         _check_only_step(experiment.scheduler)
     optimizer = experiment.optimizer.build(common.model, device)
@@ -282,134 +276,6 @@ def _length(plan: Plan) -> str:
     return f"{epochs:g} epoch{'s' * (epochs != 1)} ({plan.max_steps:,} steps)"
 
 
-def _check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: torch.device) -> torch.dtype:
-    """Run two made-up samples through the model; gives the type in which it takes its inputs.
-
-    Raises:
-        ConfigError: what comes out is not one row of `num_outputs` numbers per sample.
-    """
-    probe.check_takes_lengths(model, spec)
-    dtype = probe.input_type(model, spec, device)
-    with evaluating(model), torch.no_grad():
-        outputs = probe.run(model, *probe.two_samples(spec, device, dtype))
-    if tuple(outputs.shape) != (2, num_outputs):
-        lost = "; the samples of a batch are mixed: flatten from dimension 1" * (outputs.shape[:1] != (2,))
-        raise ConfigError(
-            f"model: two samples of shape {spec.shape} give outputs of shape {tuple(outputs.shape)}, but loss and "
-            f"data need (2, {num_outputs}){lost}; change the model's last layer, the loss, or the data"
-        )
-    return dtype
-
-
-def _check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -> None:
-    """Run two samples through the model and its loss as in training.
-
-    Raises:
-        ConfigError: the model answers otherwise than in evaluation, or the loss and the metrics do not go with it.
-    """
-    batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), 0)
-    inputs = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
-    target, name = data.spec.target, experiment.loss.to_plain()["name"]
-    expected = (len(batch.inputs), experiment.loss.num_outputs(target))
-    with probe.training(parts.model, parts.device), parts.precision.autocast():
-        with torch.no_grad():
-            given = tuple(probe.run(parts.model, *inputs).shape)
-        has_members = len(given) == 3 and (given[0], given[2]) == expected
-        if given != expected and not has_members:
-            raise ConfigError(
-                f"model: in training it gives outputs of shape {given}, in evaluation {expected}; they must be alike"
-            )
-        try:
-            outcome = parts.loss_fn(parts.model, batch)
-        except Exception as error:
-            if not has_members:
-                return  # maybe only of two samples; what is wrong will show in the first step
-            raise ConfigError(_of_members(name, given)) from error
-    if not isinstance(outcome, Outcome):
-        raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected an Outcome(loss, outputs)")
-    said = tuple(outcome.outputs.shape)
-    if has_members and said == given:
-        raise ConfigError(_of_members(name, given))
-    if own := probe.parameters_beside(parts.model, outcome.loss):
-        raise ConfigError(
-            f"loss: {name!r} has parameters of its own, of shape {and_more([str(tuple(one.shape)) for one in own])}, "
-            "which would not be trained; put them into the model, or requires_grad_(False) where they are to stay"
-        )
-    ours = [metric.label for metric in metrics_of(experiment, data.spec) if registry.is_ours(metric)]
-    if ours and not (len(said) == 2 and target.answered_by(said[1])):
-        raise ConfigError(
-            f"metrics: {ours[0]!r} wants an output for each of the {target.size} {target.plural}, but the loss "
-            f"{name!r} gives (batch, {', '.join(map(str, said[1:]))}); let its Outcome have such outputs, or name "
-            "metrics of your own"
-        )
-
-
-@contextmanager
-def _least_size_told(model: ModelConfig, spec: DataSpec, num_outputs: int) -> Iterator[None]:
-    """Add to what is wrong with a model of a library that pictures are too small for it, where that is so."""
-    try:
-        yield
-    except ConfigError as error:
-        if not isinstance(model, LibraryModelConfig) or not spec.image:
-            raise
-        if (least := model.least_size(spec, num_outputs)) is None:
-            raise
-        *others, last = error.problems
-        hint = f"the smallest pictures that {model.arch} takes are {least}x{least}; data.size={least}"
-        raise ConfigError(*others, f"{last}; {hint}") from error
-
-
-def _check_precision(model: nn.Module, spec: DataSpec, precision: Precision, dtype: torch.dtype) -> None:
-    """Run two made-up samples through the model in lower precision, for which not every layer is made everywhere.
-
-    Raises:
-        ConfigError: one is not; names the layer.
-    """
-    if precision.name == "fp32":
-        return
-    try:
-        with evaluating(model), torch.no_grad(), precision.autocast():
-            probe.run(model, *probe.two_samples(spec, precision.device, dtype))
-    except ConfigError as error:
-        what = str(error).removeprefix("model: ").partition(". ")[0]
-        other = "bf16 or fp32" if precision.name == "fp16" else "fp32"
-        raise ConfigError(
-            f"train.precision: in {precision.name} on {precision.device.type} {what}; use {other}"
-        ) from error
-
-
-def _of_members(loss: str, given: tuple[int, ...]) -> str:
-    return (
-        f"loss: {loss!r} cannot take what this model gives in training: (batch, {given[1]}, {given[2]}), an answer of "
-        f"each of its {given[1]} members; build it with trainkit.losses.supervised, or use another model"
-    )
-
-
 def _first_inputs(data: Data, parts: EvalParts) -> Tensor:
     """A few training samples as the model will see them."""
     return parts.prepare(data.train.take(torch.arange(min(len(data.train), 64))), None).inputs
-
-
-def _check_batch_norm(model: nn.Module, sizes: list[int], data: Data, device: torch.device) -> None:
-    """Raise DataError where a batch of one sample would give BatchNorm a single value per channel."""
-    if 1 not in sizes:
-        return
-    model.train()  # which leaves those as they are that their model keeps frozen
-    learning = [name for name, module in model.named_modules() if isinstance(module, BatchNorm) and learns(module)]
-    two = probe.two_samples(data.spec, device, probe.input_type(model, data.spec, device))
-    with evaluating(model), torch.no_grad():
-        name = probe.single_valued(model, learning, *two)
-    if name is None:
-        return
-    samples = len(data.train)
-    if samples == 1:
-        raise DataError(f"data: 1 training sample is too few for BatchNorm ({name}), which needs 2 or more in a batch")
-    larger = next(size for size in count(sizes[0] + 1) if samples % size != 1)
-    if sizes[0] == 1:
-        raise DataError(
-            f"loader.batch_size: 1 sample is too few for BatchNorm ({name}); use loader.batch_size={larger}"
-        )
-    raise DataError(
-        f"loader.batch_size: {sizes[0]} leaves a last batch of 1 sample, which BatchNorm ({name}) cannot normalise; "
-        f"use loader.drop_last=true or loader.batch_size={larger}"
-    )
