@@ -54,7 +54,10 @@ def _by_first_bytes(path: Path) -> int | None:
 
 def _by_header(path: Path) -> int:
     with opened(path) as picture:
-        return DEEP if is_deep(picture) else SHALLOW
+        if is_deep(picture):
+            return DEEP
+        layouts = [str(tile.args) for tile in getattr(picture, "tile", [])]  # in the file, such as RGB;16L
+        return CUT if any(";16" in layout for layout in layouts) else SHALLOW
 
 
 def look(source: PictureSource) -> Look:
