@@ -251,14 +251,14 @@ def test_it_learns_and_the_cache_gives_the_same_run() -> None:
     assert results[0]["test/accuracy"] == 1.0
 
 
-def deep_folder(high: int = 4095, each: int = 10) -> None:
+def deep_folder(root: str = "pets", high: int = 4095, each: int = 10) -> None:
     """Grey pictures of 12 bits: cats are darker than dogs."""
     for label, value in (("cats", high // 4), ("dogs", high // 2)):
-        Path("pets", label).mkdir(parents=True)
+        Path(root, label).mkdir(parents=True)
         for number in range(each):
             pixels = np.full((8, 8), value, dtype=np.uint16)
             pixels[0, :2] = 0, high
-            Image.fromarray(pixels).save(f"pets/{label}/{number}.png")
+            Image.fromarray(pixels).save(Path(root, label, f"{number}.png"))
 
 
 @CACHED
@@ -295,6 +295,33 @@ def test_the_range_is_that_of_the_training_pictures_alone() -> None:
         config.reopen(0, data.spec.model_copy(update={"range": None}))
 
 
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_a_cache_from_without_a_range_does_not_hide_deep_pictures(on_error: str) -> None:
+    deep_folder(each=10)
+    draw(Path("pets", "cats", "shallow.png"), (255, 255, 255))
+    draw(Path("pets", "dogs", "shallow.png"), (255, 255, 255))
+    options: dict[str, Any] = {"cache": True, "on_error": on_error, "val": 0, "test": None}
+    with pytest.raises(DataError, match="which values are black and white is not known"):
+        read(**options, range=None)
+    for _ in range(2):  # the second time without decoding
+        data = read(**options)
+        assert data.spec.range == (0.0, 4095.0)
+        assert len(data.train) == 22
+
+
+def test_values_that_are_given_for_other_pictures_count() -> None:
+    folder()
+    path = train(experiment()).checkpoint
+    deep_folder("others")
+    with pytest.raises(DataError, match=r"not known; see data\.range"):
+        evaluate_checkpoint(path, "train", overrides=["data.path=others"])
+    dark, light = (
+        evaluate_checkpoint(path, "train", overrides=["data.path=others", f"data.range=[0, {white}]"]).metrics["loss"]
+        for white in (65535, 4095)
+    )
+    assert dark != light
+
+
 def test_single_pixels_that_decide_over_the_range_are_told() -> None:
     deep_folder()
     pixels = (300 + np.arange(10_000) % 501).astype(np.uint16).reshape(100, 100)
@@ -309,7 +336,7 @@ def test_single_pixels_that_decide_over_the_range_are_told() -> None:
         "range",
         (
             "data.range: of each training picture, all but 0.2% of the pixels lie in 300 to 800, for which 2 of 256 "
-            "grey levels are left; try data.range=[300,800]"
+            "grey levels are left; try 'data.range=[300.0, 800.0]'"
         ),
     )
 
@@ -341,7 +368,7 @@ def test_small_pictures_are_not_enlarged_without_a_word() -> None:
         "enlarged",
         (
             "data.size: the pictures are 12x20, and are enlarged to the default of 224x224, which is 209 times the "
-            "work; write data.size=[12,20], or data.size=224 where pretrained weights want that"
+            "work; write 'data.size=[12, 20]', or data.size=224 where pretrained weights want that"
         ),
     )
     assert ImageFolderConfig(path="pets", size=224).build(0).found == ()

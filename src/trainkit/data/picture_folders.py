@@ -149,7 +149,7 @@ def _beside(
             if root / name not in {*told, *folders.values()}:
                 many = "which cannot be read"
                 with suppress(DataError):
-                    many = f"{len(find(root, name).pictures):,} pictures"
+                    many = _many(find(root, name).pictures)
                 known = "; ".join(f"{part} is called {' or '.join(names)}" for part, names in FOLDERS.items())
                 text = f"data.path: the folder {root / name} ({many}) is not used; {known}"
                 found.append(Suspicion("unused-files", text))
@@ -159,10 +159,13 @@ def _beside(
         others += [name for name in loose if name not in pictures]
         if pictures:
             such = f"in {place}, such as {pictures[0]}; what has no class is not used"
-            count = f"{len(pictures):,} picture{'s' * (len(pictures) != 1)}"
-            text = f"data.path: {count} beside the folders of the classes {such}"
+            text = f"data.path: {_many(pictures)} beside the folders of the classes {such}"
             found.append(Suspicion("unused-files", text))
     return found
+
+
+def _many(pictures: Sequence[str]) -> str:
+    return f"{len(pictures):,} picture{'s' * (len(pictures) != 1)}"
 
 
 def _folders(root: Path) -> list[str]:

@@ -22,6 +22,7 @@ from trainkit.data.transforms import MEASURED_FILES, ImageDataConfig, statistics
 from trainkit.errors import DataError, Suspicion
 from trainkit.records import NoteRecord
 from trainkit.seeding import permutation
+from trainkit.shell import typed
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -84,7 +85,7 @@ class PicturesConfig(ImageDataConfig):
         return self.model_copy(update={"cache": False}).open(seed)  # to decode them all is no look
 
     def reopen(self, seed: int, spec: DataSpec) -> Data:
-        return self.model_copy(update={"range": spec.range}).open(seed)
+        return (self.model_copy(update={"range": spec.range}) if self._measures else self).open(seed)
 
     def source(self, root: Path, names: Sequence[str], targets: Sequence[int]) -> PictureSource:
         """Pictures with these paths below a folder, decoded as this config says."""
@@ -118,7 +119,7 @@ class PicturesConfig(ImageDataConfig):
             where: what to call the whole of the pictures in messages.
             files: at least those for training.
         """
-        caches = self._caches(files)
+        caches = {part: cache for part, cache in self._caches(files).items() if not self._lacks_range(cache)}
         looks = {part: picture_headers.look(source) for part, source in files.items() if part not in caches}
         unreadable = self._unreadable(files, looks) | {part: cache.unreadable for part, cache in caches.items()}
         if self.on_error == "stop":  # first, for all that follows may take long
@@ -153,6 +154,10 @@ class PicturesConfig(ImageDataConfig):
         """Those that are there already."""
         found = {part: caching.find(source) if self.cache else None for part, source in files.items()}
         return {part: cache for part, cache in found.items() if cache}
+
+    def _lacks_range(self, cache: caching.Cache) -> bool:
+        """Whether pictures are missing in it only since it is from when `range` was null."""
+        return self._measures and NO_LIMITS in cache.unreadable.values()
 
     def _unreadable(
         self, files: Mapping[Part, PictureSource], looks: Mapping[Part, picture_headers.Look]
@@ -201,12 +206,12 @@ class PicturesConfig(ImageDataConfig):
         if ENLARGED * shorter > min(source.height, source.width):
             return []
         height, width = sizes[0] if len(set(sizes)) == 1 else (shorter, shorter)
-        size = str(height) if height == width else f"[{height},{width}]"
+        size = typed("data.size", height if height == width else (height, width))
         work = round(source.height * source.width / (height * width))
         are = f"{'' if len(set(sizes)) == 1 else 'about '}{height}x{width}"
         text = (
             f"data.size: the pictures are {are}, and are enlarged to the default of {source.height}x{source.width}, "
-            f"which is {work} times the work; write data.size={size}, or data.size={source.height} where pretrained "
+            f"which is {work} times the work; write {size}, or data.size={source.height} where pretrained "
             "weights want that"
         )
         return [Suspicion("enlarged", text)]
@@ -292,10 +297,10 @@ def _few_levels(spread: Spread) -> list[Suspicion]:
     """What to say where single pixels decide over the range, and leave next to nothing to all others."""
     if spread.usual_levels >= FEW_LEVELS or spread.usual_low == spread.usual_high:
         return []
-    low, high = f"{spread.usual_low:g}", f"{spread.usual_high:g}"
+    low, high = float(f"{spread.usual_low:g}"), float(f"{spread.usual_high:g}")
     text = (
-        f"data.range: of each training picture, all but 0.2% of the pixels lie in {low} to {high}, for which "
-        f"{spread.usual_levels} of 256 grey levels are left; try data.range=[{low},{high}]"
+        f"data.range: of each training picture, all but 0.2% of the pixels lie in {low:g} to {high:g}, for which "
+        f"{spread.usual_levels} of 256 grey levels are left; try {typed('data.range', (low, high))}"
     )
     return [Suspicion("range", text)]
 
