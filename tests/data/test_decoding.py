@@ -125,6 +125,21 @@ def test_the_limits_of_checkpoints_from_before_keep_the_upper_eight_bits(name: s
     assert old.take(torch.tensor([0])).inputs.unique().tolist() == [0x80]
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_whose_smallest_value_is_white(dtype: type) -> None:
+    """Pillow heeds that with 8 bits alone."""
+    levels = np.array([[0, 100], [200, 255]])
+    Image.fromarray((levels * (257 if dtype is np.uint16 else 1)).astype(dtype)).save("a.tif")
+    is_zero, is_white = (struct.pack("<HHIHH", 262, 3, 1, meaning, 0) for meaning in (1, 0))
+    content = Path("a.tif").read_bytes()
+    assert content.count(is_zero) == 1
+    Path("a.tif").write_bytes(content.replace(is_zero, is_white))
+    picture = replace(source("a.tif", mode="grey", height=2, width=2), limits=SIXTEEN_BITS)
+    assert picture.take(torch.tensor([0])).inputs[0, 0].tolist() == (255 - levels).tolist()
+    before = replace(picture, heeds_white_is_zero=False).take(torch.tensor([0])).inputs[0, 0]
+    assert before.tolist() == (levels if dtype is np.uint16 else 255 - levels).tolist()
+
+
 def test_one_value_of_sixteen_bits_may_be_transparent() -> None:
     Image.fromarray(DEEP * 64).save("a.png", transparency=640)
     pixels = replace(source("a.png", mode="grey"), limits=(0, 4095)).take(torch.tensor([0])).inputs[0, 0]

@@ -22,6 +22,8 @@ def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
 Limits = Annotated[tuple[Finite, Finite], AfterValidator(_ascending)]
 """The values that become black and white."""
 
+PHOTOMETRIC = 262
+"""The tag of a TIFF that tells what its values mean."""
 SIXTEEN_BITS: Limits = (0.0, 65535.0)
 TAIL = 0.001
 """Of a picture's pixels, so many are too few to decide over its grey levels."""
@@ -32,6 +34,11 @@ LOOKED_AT = 100_000
 def is_deep(picture: Image.Image) -> bool:
     """Whether its pixels are whole numbers of 16 or 32 bits, or floating-point numbers."""
     return picture.mode.startswith("I") or picture.mode == "F"
+
+
+def white_is_zero(picture: Image.Image) -> bool:
+    """Whether a deep TIFF says that its smallest value is white, which Pillow heeds for 8 bits alone."""
+    return is_deep(picture) and getattr(picture, "tag_v2", {}).get(PHOTOMETRIC) == 0
 
 
 def eight_bits(values: NDArray[np.generic], limits: tuple[float, float]) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainkit.data import workers
 from trainkit.data.base import Batch
-from trainkit.data.bit_depth import eight_bits, is_deep
+from trainkit.data.bit_depth import eight_bits, is_deep, white_is_zero
 from trainkit.data.paths import no_file, told
 from trainkit.data.picture_files import HEIF
 from trainkit.errors import DataError, StorageError
@@ -66,6 +66,8 @@ class PictureSource:
     """What is seen through transparency, and where a picture is padded; None: transparency does not count."""
     limits: tuple[float, float] | None = None
     """What becomes black and white of pictures with more than 8 bits a pixel; None where there are none."""
+    heeds_white_is_zero: bool = True
+    """Whether those are inverted that say that 0 is white."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -126,6 +128,8 @@ class PictureSource:
         """One picture. Shape (height, width, 3) or (height, width)."""
         with opened(path) as picture:
             flat = flattened(ImageOps.exif_transpose(picture), self.mode, self.background, self.limits)
+            if self.heeds_white_is_zero and white_is_zero(picture):
+                flat = ImageOps.invert(flat)
             size = self.width, self.height
             if self.resize == "stretch":
                 return np.asarray(flat.resize(size, Image.Resampling.BILINEAR))

@@ -101,6 +101,7 @@ class PicturesConfig(ImageDataConfig):
             self.resize,
             background=None if self.rules == 1 else self.background,
             limits=SIXTEEN_BITS if self.rules == 1 else self.range if isinstance(self.range, tuple) else None,
+            heeds_white_is_zero=self.rules != 1,
         )
 
     def _data(
