@@ -75,6 +75,19 @@ def test_where_guessing_is_unknown_the_first_loss_counts() -> None:
     assert str(found).startswith("under-fitting: train/loss is 49 at the end, at the start it was 50;")
 
 
+def test_a_loss_below_0_is_judged_by_its_size() -> None:
+    falling = history([-2.11, -2.1101, -2.1099, -2.1102], [-2.0, -2.01, -2.011, -2.012])
+    assert [one.kind for one in diagnose(falling, guessing=0.1, rates=RATES, longer="…")] == ["plateau"]
+    jumping = history([-1.0, -2.0, -1.4, -2.1], [-1.0, -2.0, -1.4, -2.5])
+    kinds = [one.kind for one in diagnose(jumping, guessing=0.1, rates=RATES, longer="…")]
+    assert kinds == ["unstable", "still improving"]
+
+
+def test_a_loss_of_0_does_not_improve() -> None:
+    [found] = diagnose(history([0.0] * 3, [0.0] * 3), guessing=0.0, rates=RATES, longer="…")
+    assert str(found) == "plateau since epoch 2: val/loss stays at 0; try scheduler=cosine, or fewer epochs"
+
+
 def test_a_loss_that_rose_far_above_guessing_is_no_reason_for_a_higher_rate() -> None:
     high = Rates(1.0, (1e-6, 1e-2), 1e-3)
     [found] = diagnose(history([5.0, 6.9], [7.0, 6.99]), guessing=2.3, rates=high, longer="…")[-1:]

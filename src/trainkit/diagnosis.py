@@ -93,7 +93,7 @@ def _jump(history: History) -> str | None:
     losses = [record.loss for record in history.epochs]
     for number in range(1, len(losses)):
         lowest = min(losses[:number])
-        if losses[number] > (1 + JUMP) * lowest and losses[number] - lowest > WORTH * losses[0]:
+        if losses[number] > lowest + JUMP * abs(lowest) and losses[number] - lowest > WORTH * abs(losses[0]):
             epoch = history.epochs[number].epoch
             if _rate(history, epoch) > RAISED * _rate(history, history.epochs[losses.index(lowest)].epoch):
                 continue  # a schedule that rises again, as with restarts
@@ -118,7 +118,7 @@ def _over_fitting(history: History, losses: Sequence[tuple[float, float]]) -> li
     last = losses[-1][1]
     late = min(loss for _, loss in losses[-2:])
     then = [record.loss for record in history.epochs if record.epoch <= max(epoch, 1)]
-    if late < (1 + RISE) * lowest or not then or not history.epochs[-1].loss < then[-1]:
+    if late < lowest + RISE * abs(lowest) or not then or not history.epochs[-1].loss < then[-1]:
         return []
     seen = (
         f" since epoch {epoch:.3g}: val/loss went from {lowest:.3g} up to {last:.3g}, while train/loss fell from "
@@ -153,7 +153,7 @@ def _still_improving(losses: Sequence[tuple[float, float]], longer: str) -> list
     if len(losses) < 2:
         return []
     before, last = losses[-1 - _third(losses)][1], losses[-1][1]
-    if last > min(loss for _, loss in losses) or before - last < CHANGE * before:
+    if last > min(loss for _, loss in losses) or last == before or before - last < CHANGE * abs(before):
         return []
     return [Verdict("still improving", f": val/loss fell from {before:.3g} to {last:.3g}", longer)]
 
@@ -162,7 +162,7 @@ def _plateau(losses: Sequence[tuple[float, float]]) -> list[Verdict]:
     if len(losses) < FEWEST:
         return []
     late = [loss for _, loss in losses[-1 - _third(losses) :]]
-    if max(late) - min(late) > CHANGE * max(late):
+    if max(late) - min(late) > CHANGE * max(map(abs, late)):
         return []
     seen = f" since epoch {losses[-1 - _third(losses)][0]:.3g}: val/loss stays at {late[-1]:.3g}"
     return [Verdict("plateau", seen, "scheduler=cosine, or fewer epochs")]
