@@ -7,6 +7,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
+SHOWN = ("augment", "background", "cache", "crop_pct", "mode", "normalize", "range", "resize", "size")
+"""Keys of `data` that say how pictures are shown to a model, not which they are."""
+
 
 class Judged(Protocol):
     """A run, or a trial of a sweep."""
@@ -39,7 +42,7 @@ def judged_by(config: Mapping[str, Any], monitor: str, val: str | None) -> dict[
     options = {"loss": config["loss"]} if name == "loss" else {}
     options |= {"metrics": [one for one in config["metrics"] if one["name"] in name]}
     limit = config["train"]["limit_batches"]  # of that many batches in the val split, too
-    options |= {"train": {"limit_batches": limit}, **({"loader": config["loader"]} if limit else {})}
+    options |= {"train": {"limit_batches": [limit, config["loader"]["eval_batch_size"]] if limit else None}}
     options |= {"data": config["data"], "seed": config["seed"], "val": val}
     return {"checkpoint.monitor": monitor, **leaves(options)}
 
@@ -47,7 +50,7 @@ def judged_by(config: Mapping[str, Any], monitor: str, val: str | None) -> dict[
 def unlike(found: Iterable[Mapping[str, Any]]) -> list[str]:
     """The keys for which the numbers of runs cannot be compared: another metric, loss, split, or other data.
 
-    Seeds draw other val samples by the same rule, and may be compared.
+    Seeds draw other val samples by the same rule, and may be compared; so may the same pictures in another size.
 
     Args:
         found: of each run what `judged_by` gave.
@@ -68,7 +71,8 @@ def unlike(found: Iterable[Mapping[str, Any]]) -> list[str]:
     of_data = [key for key in differ if key.startswith("data.")]
     of_data = [key for key in of_data if not any(len(_values(group, key)) > 1 for group in groups.values())]
     seeds = {seed for seed, _ in groups}
-    return keys + of_data + ["the val samples"] * (not of_data and len(groups) > len(seeds))
+    others = [key for key in of_data if key.split(".")[1] not in SHOWN]
+    return keys + others + ["the val samples"] * (not of_data and len(groups) > len(seeds))
 
 
 def ranked(runs: Sequence[J], monitor: str, mode: Literal["min", "max"]) -> list[J]:
