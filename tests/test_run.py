@@ -715,6 +715,30 @@ def test_looking_at_a_model_that_draws_does_not_change_it(
     assert all(equal(state, states[0]) for state in states[1:])
 
 
+def test_a_model_that_draws_in_evaluation_is_evaluated_as_training_logged(
+    make: MakeExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry._families, "model", dict(registry._families["model"]))
+    register_model("drawing")(Drawing)
+    result = train(make(model={"name": "drawing"}), quiet=True)
+    logged = [record for record in records(result.run_dir) if record["kind"] == "eval" and record["best"]][-1]
+    assert evaluate_checkpoint(result.checkpoint, "val").metrics["loss"] == logged["loss"]
+    assert evaluate_checkpoint(result.checkpoint).metrics["loss"] == result.metrics["test/loss"]
+
+
+def test_an_evaluation_at_the_end_of_the_time_ends_no_patience(
+    make: MakeExperiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patient = {"epochs": 2, "max_minutes": 1e-9, "early_stopping": {"patience": 1, "min_delta": 100.0}, "eval_every": 8}
+    train(make(train=patient, checkpoint={"monitor": "val/loss"}), run_dir=Path("run"), quiet=True)
+    for _ in range(8):  # the first of its own evaluations improves on nothing; the next is one of the clock's
+        resume(Path("run"), quiet=True)
+    said = capsys.readouterr().out
+    assert "train.max_minutes is over at step 9 of 16" in said
+    assert "stopped early" not in said
+    assert said.splitlines()[-1] == "go on      trainkit train --resume run"
+
+
 def test_a_rhythm_in_minutes_saves_and_changes_nothing_else(
     make: MakeExperiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -314,13 +314,16 @@ def evaluate(
 ) -> dict[str, float] | None:
     """`loss` and the metrics over all samples of a loader, each a sum over samples divided once.
 
-    Gives None when `stop` asks in between: nothing is half-counted. What is drawn meanwhile shifts no other stream.
+    Gives None when `stop` asks in between: nothing is half-counted. What is drawn meanwhile is the same every time, and
+    shifts no other stream.
     """
     for metric in parts.metrics.values():
         metric.reset()
     total = torch.zeros((), device=parts.device, dtype=torch.float32 if parts.device.type == "mps" else torch.float64)
     samples = 0
-    with seeding.generators_restored(), evaluating(parts.model), torch.no_grad():
+    with seeding.generators_restored(parts.device), evaluating(parts.model), torch.no_grad():
+        seeding.seed_global(0)
+        seeding.reseed(parts.device, 0, "evaluation")
         for batch in loader.epoch():
             if stop():
                 return None

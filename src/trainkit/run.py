@@ -242,6 +242,7 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
         # The run goes on from its last checkpoint, which knows nothing of an evaluation that only the clock has made.
         if job.parts.val and progress.evaluated < progress.step and validate(job.parts, plan, progress, sink, stop):
             directory.lend_best()
+        progress.stopped_early &= reason is None  # as little as of the patience that it may have ended
         metrics = _final_metrics(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
         curves = run_report.verdicts(job)
