@@ -53,6 +53,7 @@ AUGMENTED = {"name": "digits", "augment": ["random_horizontal_flip"]}
         ),
         ({"data": DIGITS}, {"data": DIGITS | {"size": 16}, "val": "b"}, []),
         ({"data": DIGITS}, {"data": AUGMENTED, "seed": 1, "val": "b"}, []),
+        ({}, {"data": {"size": 7}, "val": "b"}, ["data.size"]),  # of made-up samples it is another task
         ({"data": DIGITS}, {"data": DIGITS | {"size": 16, "subset": 99}, "val": "b"}, ["data.subset"]),
     ],
 )

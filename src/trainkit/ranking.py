@@ -7,8 +7,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
+PICTURES = (
+    *("digits", "mnist", "fashion_mnist", "cifar10", "cifar100"),
+    *("image_folder", "imagenet", "image_txt", "image_list"),
+)
 SHOWN = ("augment", "background", "cache", "crop_pct", "mode", "normalize", "range", "resize", "size")
-"""Keys of `data` that say how pictures are shown to a model, not which they are."""
+"""Keys of these sources that say how pictures are shown to a model, not which they are."""
 
 
 class Judged(Protocol):
@@ -71,7 +75,8 @@ def unlike(found: Iterable[Mapping[str, Any]]) -> list[str]:
     of_data = [key for key in differ if key.startswith("data.")]
     of_data = [key for key in of_data if not any(len(_values(group, key)) > 1 for group in groups.values())]
     seeds = {seed for seed, _ in groups}
-    others = [key for key in of_data if key.split(".")[1] not in SHOWN]
+    shown = SHOWN if all(one["data.name"] in PICTURES for one in told) else ()
+    others = [key for key in of_data if key.split(".")[1] not in shown]
     return keys + others + ["the val samples"] * (not of_data and len(groups) > len(seeds))
 
 
