@@ -237,6 +237,9 @@ METRIC = """
 from typing import ClassVar, Literal
 import torch
 from trainkit import MetricConfig, register
+from trainkit.seeding import derive
+
+VALUES = {derive(seed, "init"): value for seed, value in enumerate(["nan", "inf", "-1e300", "0.5", "1e400"])}
 
 
 class Constant:
@@ -249,10 +252,9 @@ class Constant:
 @register("metric")
 class OddConfig(MetricConfig):
     name: Literal["odd"] = "odd"
-    value: str
     kinds: ClassVar = ("class",)
 
-    def build(self, target, num_outputs, device): return Constant(float(self.value))
+    def build(self, target, num_outputs, device): return Constant(float(VALUES[torch.initial_seed()]))
 """
 
 
@@ -263,8 +265,8 @@ def refuse(token: str) -> None:
 def test_numbers_that_are_none_are_never_the_best() -> None:
     Path("odd.py").write_text(METRIC)
     with open("job.yaml", "a") as file:
-        file.write("imports: [odd]\nmetrics: [{name: odd, value: '0'}]\n")
-    ended = sweep("job.yaml", "metrics.0.value='nan','inf','-1e300','0.5','1e400'", "--jobs", "2")
+        file.write("imports: [odd]\nmetrics: [odd]\n")
+    ended = sweep("job.yaml", "seed=0,1,2,3,4", "--jobs", "2")
     assert ended.code == 0, ended
     assert [(row["rank"], row["trial"], row["val/odd"]) for row in table(directory())] == [
         ("1", "003", "0.5"), ("2", "002", "-1e+300"), ("", "000", ""), ("", "001", ""), ("", "004", "")

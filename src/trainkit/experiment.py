@@ -325,11 +325,7 @@ def check_direction(experiment: ExperimentConfig, spec: DataSpec) -> None:
     """
     name, mode = monitored(experiment, spec)
     known: dict[str, Literal["min", "max"]] = {"loss": "min"}
-    known |= {
-        metric.label: metric.mode
-        for metric in metrics_of(experiment, spec)
-        if type(metric).__module__.startswith("trainkit.")
-    }
+    known |= {metric.label: metric.mode for metric in metrics_of(experiment, spec) if registry.is_ours(metric)}
     if mode != known.get(name, mode):
         better = "lower" if known[name] == "min" else "higher"
         raise ConfigError(
