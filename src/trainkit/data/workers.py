@@ -92,7 +92,8 @@ def _shared(item: T) -> T:
             if isinstance(part, Tensor):
                 part.share_memory_()
     except RuntimeError as error:
-        if "No space left on device" in str(error):
+        # torch 2.10 has the wrong reason: "unable to allocate shared memory(shm) for file <…>: Success (0)"
+        if "No space left on device" in str(error) or "unable to allocate shared memory" in str(error):
             raise WorkerError(f"the shared memory is full; {SHARED_MEMORY}") from None
         if "Too many open files" in str(error):
             raise StorageError(TOO_MANY_FILES) from None
