@@ -270,7 +270,7 @@ def test_parquet_without_columns() -> None:
         ("a.csv.gz", gzip.compress(CSV.encode())[:-12], "a.csv.gz: cut short"),
         ("a.csv.gz", CSV.encode(), "data.path: {here}/a.csv.gz: not a gzipped file (b'si')"),
         ("a.csv", gzip.compress(CSV.encode()), "a.csv:1: not UTF-8 (byte 0x8b); save it as UTF-8"),
-        ("a.parquet", b"hello", "a.parquet: not a Parquet file, or damaged (Could not open Parquet input source 'a)"),
+        ("a.parquet", b"hello", "a.parquet: not a Parquet file, or damaged"),
     ],
 )
 def test_damaged_files(name: str, content: bytes, message: str, tmp_path: Path) -> None:
