@@ -122,14 +122,13 @@ class _Deaths:
 
     @contextmanager
     def unwatched(self) -> Iterator[None]:
-        """Afterwards the handler is torch's own again, which stays for ever."""
-        try:
-            yield
-        finally:
-            handler = self.handler
-            if handler is not None and threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGCHLD, handler)
-                self.handler = None
+        """Afterwards the handler is torch's own again, which stays for ever; but not when something has gone wrong, for
+        other workers may die of it yet."""
+        yield
+        handler = self.handler
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, handler)
+            self.handler = None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         assert self.handler is not None
