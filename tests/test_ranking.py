@@ -16,7 +16,7 @@ Told = dict[str, Any]
 
 
 def told(make: MakeExperiment, val: str = "a", monitor: str = "val/loss", **sections: Any) -> Told:
-    return judged_by(make(**sections).to_plain(), monitor, val)
+    return judged_by(make(**sections), monitor, val)
 
 
 SMOOTH = {"name": "cross_entropy", "label_smoothing": 0.1}
@@ -51,7 +51,7 @@ AUGMENTED = {"name": "digits", "augment": ["random_horizontal_flip"]}
             {"train": {"limit_batches": 2}, "loader": {"eval_batch_size": 8}},
             ["train.limit_batches"],
         ),
-        ({"data": DIGITS}, {"data": DIGITS | {"size": 16}, "val": "b"}, []),
+        ({"data": DIGITS}, {"data": DIGITS | {"size": 16}, "seed": 1, "val": "b"}, []),
         ({"data": DIGITS}, {"data": AUGMENTED, "seed": 1, "val": "b"}, []),
         ({}, {"data": {"size": 7}, "val": "b"}, ["data.size"]),  # of made-up samples it is another task
         ({"data": DIGITS}, {"data": DIGITS | {"size": 16, "subset": 99}, "val": "b"}, ["data.subset"]),

@@ -74,7 +74,7 @@ def read(path: Path, assignments: Iterable[str]) -> Grid:
     points = points_of(axes)
     experiments = _validate(shared, points, path.parent)
     monitor, mode = _ranking(experiments, points, shared)
-    if differ := unlike(judged_by(one.to_plain(), f"val/{monitor}", None) for one in experiments):
+    if differ := unlike(judged_by(one, f"val/{monitor}", None) for one in experiments):
         warnings.append(f"{base.where.source}: not ranked: {not_ranked(f'val/{monitor}', differ)}")
     return Grid(
         base=shared.plain()

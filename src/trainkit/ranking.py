@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-PICTURES = (
-    *("digits", "mnist", "fashion_mnist", "cifar10", "cifar100"),
-    *("image_folder", "imagenet", "image_txt", "image_list"),
-)
-SHOWN = ("augment", "background", "cache", "crop_pct", "mode", "normalize", "range", "resize", "size")
-"""Keys of these sources that say how pictures are shown to a model, not which they are."""
+if TYPE_CHECKING:
+    from trainkit.experiment import ExperimentConfig
 
 
 class Judged(Protocol):
@@ -33,21 +29,21 @@ class Judged(Protocol):
 J = TypeVar("J", bound=Judged)
 
 
-def judged_by(config: Mapping[str, Any], monitor: str, val: str | None) -> dict[str, Any]:
+def judged_by(experiment: ExperimentConfig, monitor: str, val: str | None) -> dict[str, Any]:
     """What a value of the monitored metric hangs on besides the model and its training, by keys of the config.
 
     Args:
-        config: in plain data.
         monitor: the metric, such as `val/accuracy`.
         val: fingerprint of the val samples' targets: what is made of their inputs, such as a size, is a choice of
             the model's like any other.
     """
-    name = monitor.removeprefix("val/")
+    name, config = monitor.removeprefix("val/"), experiment.to_plain()
     options = {"loss": config["loss"]} if name == "loss" else {}
-    options |= {"metrics": [one for one in config["metrics"] if one["name"] in name]}
+    options |= {"metrics": [metric.to_plain() for metric in experiment.metrics or () if metric.label == name]}
     limit = config["train"]["limit_batches"]  # of that many batches in the val split, too
     options |= {"train": {"limit_batches": [limit, config["loader"]["eval_batch_size"]] if limit else None}}
-    options |= {"data": config["data"], "seed": config["seed"], "val": val}
+    data = {key: value for key, value in config["data"].items() if key not in experiment.data.shown}
+    options |= {"data": data, "seed": config["seed"], "val": val}
     return {"checkpoint.monitor": monitor, **leaves(options)}
 
 
@@ -75,9 +71,7 @@ def unlike(found: Iterable[Mapping[str, Any]]) -> list[str]:
     of_data = [key for key in differ if key.startswith("data.")]
     of_data = [key for key in of_data if not any(len(_values(group, key)) > 1 for group in groups.values())]
     seeds = {seed for seed, _ in groups}
-    shown = SHOWN if all(one["data.name"] in PICTURES for one in told) else ()
-    others = [key for key in of_data if key.split(".")[1] not in shown]
-    return keys + others + ["the val samples"] * (not of_data and len(groups) > len(seeds))
+    return keys + of_data + ["the val samples"] * (not of_data and len(groups) > len(seeds))
 
 
 def ranked(runs: Sequence[J], monitor: str, mode: Literal["min", "max"]) -> list[J]:

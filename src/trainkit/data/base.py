@@ -343,6 +343,8 @@ class DataConfig(Config):
 
     default_model: ClassVar[str | None] = None
     """What learns from it where the config names no model."""
+    shown: ClassVar[frozenset[str]] = frozenset()
+    """Keys that say how samples are shown to a model, not which they are or what they mean."""
 
     name: str
     val: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] = 0.1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -24,6 +24,8 @@ def height_width(size: Size) -> tuple[int, int]:
 @register("data")
 class DigitsConfig(ImageDataConfig):
     """Handwritten digits, 1,797 grey scans of 8 x 8 (Alpaydin and Kaynak, 1998). A fifth is the test split."""
+
+    shown: ClassVar = ImageDataConfig.shown | {"size", "channels"}
 
     name: Literal["digits"] = "digits"
     size: Size = 8

@@ -23,20 +23,7 @@ ENDINGS = (
 HEIF = (".heic", ".heif", ".hif")
 """What it reads with pillow-heif."""
 BESIDE = (
-    ".txt",
-    ".md",
-    ".csv",
-    ".tsv",
-    ".json",
-    ".xml",
-    ".yaml",
-    ".yml",
-    ".html",
-    ".pdf",
-    ".py",
-    ".ipynb",
-    ".db",
-    ".ini",
+    *(".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".py", ".ipynb", ".db", ".ini"),
 )
 """Files that often lie beside pictures and are none."""
 

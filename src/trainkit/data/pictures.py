@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -40,6 +40,8 @@ ENLARGED = 2
 
 class PicturesConfig(ImageDataConfig):
     """Base of the sources of files."""
+
+    shown: ClassVar = ImageDataConfig.shown | {"size", "resize", "crop_pct", "mode", "background", "range", "cache"}
 
     size: Side | tuple[Side, Side] = 224
     """Height and width in pixels to which every picture is brought."""

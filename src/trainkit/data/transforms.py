@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field
@@ -192,6 +192,8 @@ def _distinct(augment: tuple[TransformConfig, ...]) -> tuple[TransformConfig, ..
 
 class ImageDataConfig(DataConfig):
     """Base of the sources that hand out uint8 pictures."""
+
+    shown: ClassVar = frozenset({"normalize", "augment"})
 
     normalize: Preset | Normalize = "none"
     """A preset's name, or `{mean: …, std: …}` in units of 0 … 1; `auto` measures both on the training samples (on 1,000

@@ -30,6 +30,7 @@ DOWNLOAD_TIMEOUT_S = 5.0
 class TorchvisionConfig(ImageDataConfig):
     """Base of the data sets that torchvision reads into memory."""
 
+    shown: ClassVar = ImageDataConfig.shown | {"size", "mode"}
     reader: ClassVar[str]
     """The class in `torchvision.datasets`."""
     folder: ClassVar[str]
