@@ -19,8 +19,8 @@ from trainkit.baseline import guessing, untrained
 from trainkit.building import agreed, build, open_data, open_experiment, warnings
 from trainkit.checking import check
 from trainkit.config import Config
-from trainkit.data import Batch, TargetSpec, register_dataset
-from trainkit.data.base import lost_in_float32
+from trainkit.data import Batch, TargetSpec, oddities, register_dataset
+from trainkit.data.oddities import lost_in_float32
 from trainkit.errors import DataError, TrainkitError
 from trainkit.evaluation import evaluate_checkpoint
 from trainkit.experiment import ExperimentConfig
@@ -452,7 +452,7 @@ def test_words() -> None:
 
 def suspicions(**sections: Any) -> list[tuple[str, str]]:
     _, data, _ = open_data(experiment(**sections))
-    return [(found.code, str(found)) for found in data.suspicions()]
+    return [(found.code, str(found)) for found in oddities.suspicions(data)]
 
 
 def test_a_target_that_never_changes() -> None:

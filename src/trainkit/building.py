@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainkit import device as devices
 from trainkit import model_checks, probe, seeding
-from trainkit.data import Data, DataSpec
+from trainkit.data import Data, DataSpec, oddities
 from trainkit.data.transforms import ImageDataConfig, preparation
 from trainkit.device import Precision
 from trainkit.ema import Ema
@@ -202,7 +202,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
 
 def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[Suspicion]:
     """What is allowed but probably not meant."""
-    found = [*(Suspicion("weights", note) for note in parts.notes), *data.suspicions()]
+    found = [*(Suspicion("weights", note) for note in parts.notes), *oddities.suspicions(data)]
 
     def warn(code: str, text: str) -> None:
         found.append(Suspicion(code, text))

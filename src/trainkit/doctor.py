@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from trainkit.answers import answers_of
 from trainkit.baseline import untrained
 from trainkit.building import Opened, build, warnings
-from trainkit.data import Data, Split, TensorSource
+from trainkit.data import Data, Split, TensorSource, oddities
 from trainkit.data.part import part_of_all
 from trainkit.data.workers import cores
 from trainkit.errors import Suspicion, and_more
@@ -139,7 +139,11 @@ def examine(opened: Opened, look: Callable[[str], None] = lambda what: None) -> 
 def _suspicions(opened: Opened, small: Data, found: Examination) -> None:
     """What looking alone finds: `check`, `data`, and samples in two splits that had to be decoded to be compared."""
     parts, plan = build(opened.experiment, opened.data, opened.device)
-    every = [*warnings(opened.experiment, opened.data, parts, plan), *survey(opened).findings, *small.suspicions()]
+    every = [
+        *warnings(opened.experiment, opened.data, parts, plan),
+        *survey(opened).findings,
+        *oddities.suspicions(small),
+    ]
     seen: set[tuple[str, str]] = set()
     for one in every:
         split = next((name for name in (" val ", " test ") if name in one), "")

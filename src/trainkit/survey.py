@@ -14,9 +14,9 @@ from torch import Tensor
 from trainkit.answers import words
 from trainkit.building import Opened
 from trainkit.columns import aligned
-from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource
-from trainkit.data.base import hashes, shared_with
+from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource, oddities
 from trainkit.data.columns import ColumnFacts, column_lines
+from trainkit.data.copies import hashes, shared_with
 from trainkit.data.part import part_of_all
 from trainkit.data.transforms import ImageDataConfig, Prepare, measured, preparation
 from trainkit.drawing import Tile, pixels, sheet
@@ -118,7 +118,7 @@ def survey(opened: Opened) -> Survey:
         shared=shared_with(some.train, some.val, some.test),
         contradicting=contradicting,
         findings=(
-            *(data.suspicions() or some.suspicions()),
+            *(oddities.suspicions(data) or oddities.suspicions(some)),
             *findings(opened.experiment, data, mean, std, contradicting),
         ),
         columns=data.columns,

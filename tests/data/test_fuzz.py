@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from torch.utils.data import Dataset
 
 from tests.data.test_own import gives
+from trainkit.data import oddities
 from trainkit.data.base import Data, DataConfig
 from trainkit.data.decoding import PictureSource
 from trainkit.data.own import OwnDatasetConfig
@@ -61,7 +62,7 @@ def look(open_data: Callable[[], Data]) -> None:
     """Open the data and take its samples: only errors that say what is wrong may leave, and numbers must be finite."""
     with suppress(TrainkitError):
         data = open_data()
-        assert data.suspicions() is not None
+        assert oddities.suspicions(data) is not None
         for split in filter(None, (data.train, data.val, data.test)):
             batch = split.take(torch.arange(len(split)))
             if data.spec.target.kind == "class":

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.data.test_pictures import COLOURS, draw, folder, problems, read, sizes
+from trainkit.data import oddities
 from trainkit.data.base import DataSpec
 from trainkit.data.decoding import PictureSource
 from trainkit.data.picture_folders import ImageFolderConfig, ImageNetConfig
@@ -195,7 +196,7 @@ def test_classes_that_differ_in_case_alone_are_told() -> None:
     for name in ("Cats", "cats", "dogs"):
         draw(Path(f"pets/{name}/1.png"), COLOURS["cats"])
     assert "data: 'Cats' and 'cats' are two classes, though only upper and lower case differ" in (
-        ImageFolderConfig(path="pets", size=8, val=0, test=None).open(0).suspicions()
+        oddities.suspicions(ImageFolderConfig(path="pets", size=8, val=0, test=None).open(0))
     )
 
 
@@ -225,7 +226,7 @@ def test_the_message_about_a_large_val_split_says_which_it_is() -> None:
     folder("pets/train", 3)
     folder("pets/valid", 10)
     data = ImageFolderConfig(path="pets", size=8, test=None).open(0)
-    large = [found for found in data.suspicions() if found.code == "large-val"]
+    large = [found for found in oddities.suspicions(data) if found.code == "large-val"]
     assert large == ["data: the val split has 20 samples, more than the 6 to train on"]
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -14,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import Dataset
 
 from trainkit.config import Config
@@ -23,7 +21,6 @@ from trainkit.data.columns import Column, ColumnFacts
 from trainkit.data.splitting import Keys, ascending, held_out
 from trainkit.errors import DataError, OutOfMemoryError, Suspicion
 from trainkit.records import NoteRecord
-from trainkit.seeding import generator
 from trainkit.target_scale import Transform, measured
 from trainkit.yamlfile import show
 
@@ -288,42 +285,6 @@ class Data:
             if split is not None and len(split) and (worst := int(split.targets.max())) >= classes:
                 raise DataError(f"data: class {worst} in the {name} split, but there are only 0 to {classes - 1}")
 
-    def suspicions(self) -> list[Suspicion]:
-        """What the samples are that is allowed, but usually a mistake."""
-        target = self.spec.target
-        found: list[Suspicion] = [*self.found]
-        if 0 in target.counts:
-            missing = target.counts.index(0)
-            what = "has the class" if target.kind == "class" else "is true for the label"
-            text = f"data: no training sample {what} {target.names[missing] if target.names else missing!r}"
-            found.append(Suspicion("missing-class", text))
-        if target.kind == "class" and max(target.counts) == target.samples:
-            text = "data: all training samples are of one class; there is nothing to tell apart"
-            found.append(Suspicion("one-class", text))
-        if target.kind == "number" and len(self.train) > 1:
-            targets = self.train.targets.view(len(self.train), -1)
-            for number in (targets == targets[0]).all(0).nonzero()[:1].flatten().tolist():
-                name = f" of {target.names[number]!r}" if target.names else ""
-                text = f"data: the target{name} is {float(targets[0, number]):g} for every training sample"
-                found.append(Suspicion("constant-target", f"{text}; there is nothing to learn"))
-        if self.val is not None and len(self.val) > len(self.train):
-            own = self.val.source is not self.train.source
-            text = f"data: the val split has {len(self.val):,}" if own else f"data.val: holds out {len(self.val):,}"
-            text = f"{text} samples, more than the {len(self.train):,} to train on"
-            found.append(Suspicion("large-val", text))
-        folded: dict[str, str] = {}
-        for name in target.names:
-            if (other := folded.setdefault(name.casefold(), name)) != name:
-                text = f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ"
-                found.append(Suspicion("class-names", text))
-        if target.kind == "class":
-            found += _numbers_as_classes(target.names, self.spec.image)
-        for name, count in shared_with(self.train, self.val, self.test).items():
-            if (split := self._splits()[name]) is not None and count:
-                text = f"data: {count:,} of the {len(split):,} {name} samples are also training samples"
-                found.append(Suspicion("shared-samples", text))
-        return found
-
     def digests(self) -> dict[str, str]:
         """A fingerprint of every split: of its samples and of which they are."""
         splits = {name: split for name, split in self._splits().items() if split is not None}
@@ -478,139 +439,6 @@ LOG_OF_NOTHING = (
     "data.target_transform: log is for targets above 0, but the target{name} of training sample {sample} is {value:g}; "
     "use standardize"
 )
-
-MANY_NUMBERS = 50
-"""So many classes whose names are whole numbers are amounts rather than names."""
-
-
-def _numbers_as_classes(names: Sequence[str], pictures: bool) -> list[Suspicion]:
-    """What is odd about classes whose names are numbers."""
-    values: list[float] = []
-    for name in names:
-        try:
-            values.append(float(name))
-        except ValueError:
-            return []
-    if not all(map(math.isfinite, values)):
-        return []
-    found: list[Suspicion] = []
-    first: dict[float, str] = {}
-    for name, value in zip(names, values, strict=True):
-        if (other := first.setdefault(value, name)) != name:
-            text = f"data: {other!r} and {name!r} are two classes, though they are the same number"
-            found.append(Suspicion("class-names", text))
-    fractions = [name for name, value in zip(names, values, strict=True) if value % 1]
-    if fractions or (len(names) > MANY_NUMBERS and not pictures):  # folders of pictures may well be numbered
-        shown = ", ".join((fractions or list(names))[:2])
-        text = f"data: the targets are numbers ({shown} …), but taken for {len(names)} classes"
-        found.append(Suspicion("numbers-as-classes", f"{text}; predict them as numbers, unless they are names"))
-    return found
-
-
-EXACTLY = 1000
-"""Training samples of which the numbers are compared before and after they become float32."""
-KEPT = 0.8
-"""With a smaller share of different numbers left, more is lost than what does not matter."""
-NOISE = 1e-12
-"""Numbers that differ by this share of their size differ by how they were computed."""
-
-
-def lost_in_float32(exact: Tensor, what: str) -> list[Suspicion]:
-    """Whether numbers that differ become equal in float32, in which networks compute: the column that loses most.
-
-    Args:
-        exact: numbers of training samples as they were given, shape (n, columns).
-        what: they are, such as `targets`.
-    """
-    if exact.dtype not in (torch.float64, torch.int64, torch.int32) or exact.shape[0] < 2:
-        return []
-    exact = exact[:EXACTLY].double()
-    columns = (exact != exact.float().double()).any(0).nonzero().flatten()
-    worst: tuple[float, int, int, int] | None = None
-    for number in columns.tolist():
-        values = exact[:, number].sort().values
-        before = 1 + int((values.diff() > NOISE * values[1:].abs()).sum())
-        after = len(values.float().unique())
-        if after < KEPT * before and (worst is None or after / before < worst[0]):
-            worst = (after / before, number, before, after)
-    if worst is None:
-        return []
-    _, number, before, after = worst
-    column = f" {number}" if exact.shape[1] > 1 else ""
-    few = f" (of the first {EXACTLY:,} samples)" if len(exact) == EXACTLY else ""
-    offset = f"{float(exact[:, number].min()):.6g}"
-    text = f"data: {before:,} different numbers of the {what}{column}{few} become {after:,} in float32"
-    return [Suspicion("float32", f"{text}; subtract an offset first, such as {offset}, or make categories of them")]
-
-
-def shared_with(train: Split, val: Split | None, test: Split | None) -> dict[str, int]:
-    """How many samples of each other split are training samples as well, as far as can be told without decoding."""
-    others = {name: split for name, split in (("val", val), ("test", test)) if split is not None}
-    if type(train.source) is not TensorSource:
-        return {name: _same_source(train, split) for name, split in others.items()}
-    ours = _identities(train.source, train.index)
-    # Where training samples repeat each other, as in tables of a few whole numbers, others repeat them, too.
-    repeats = len(ours) - len(ours.unique())
-    if train.source.inputs.dtype != torch.uint8 and train.source.inputs[0].numel() == 1:
-        repeats = max(repeats, 2)  # of single numbers none may happen to be repeated
-    repeated = 2 * repeats / len(ours)
-    found = {}
-    for name, split in others.items():
-        if type(split.source) is not TensorSource:
-            found[name] = _same_source(train, split)
-            continue
-        common = int(torch.isin(_identities(split.source, split.index), ours).sum())
-        told = common > _at_most(repeated * len(split))
-        if common and not told:
-            told = common > 1 + _at_most(len(train) * len(split) / _combinations(train))
-        found[name] = common if told else 0
-    return found
-
-
-def _at_most(expected: float) -> float:
-    """How many there may be by chance, where so many are expected."""
-    return expected + 3 * math.sqrt(expected)
-
-
-def _same_source(one: Split, other: Split) -> int:
-    return len(other) if one.source is not other.source and one.source.digest() == other.source.digest() else 0
-
-
-def _combinations(split: Split) -> float:
-    """How many rows could be different ones: the product of the different numbers of the columns with many of them."""
-    assert isinstance(split.source, TensorSource)
-    inputs = split.source.inputs
-    if inputs.ndim != 2 or inputs.dtype == torch.uint8:
-        return 1.0
-    some = inputs[split.index[:MOST_LOOKED_AT]]
-    different = (len(column.unique()) for column in some.T)
-    return math.prod((float(count) for count in different if count > math.sqrt(len(some))), start=1.0)
-
-
-MOST_LOOKED_AT = 2000
-
-
-def _identities(source: TensorSource, index: Tensor) -> Tensor:
-    """Numbers that are equal for equal samples. Many rows of a table are alike: their targets have to be, too."""
-    keys = hashes(source.inputs, index)
-    return keys if source.inputs.dtype == torch.uint8 else keys + 3 * hashes(source.targets, index)
-
-
-HASHED_AT_ONCE = 1_000_000
-"""Bytes; larger pieces are no faster and would be the most memory that a small run ever needs."""
-
-
-def hashes(inputs: Tensor, index: Tensor) -> Tensor:
-    """A number for each of some samples, shape (n,), int64: its 32-bit words times random keys, summed modulo 2^64."""
-    width = inputs[0].numel() * inputs.element_size()
-    keys = torch.randint(-(2**62), 2**62, (-(-width // 4),), generator=generator(0, "hash"))
-    found = torch.empty(len(index), dtype=torch.int64)
-    count = max(1, HASHED_AT_ONCE // width)
-    for some, numbers in zip(index.split(count), found.split(count), strict=True):
-        octets = inputs.index_select(0, some).view(len(some), -1).view(torch.uint8)
-        words = (functional.pad(octets, (0, -width % 4)) if width % 4 else octets).view(torch.int32)
-        torch.sum(words * keys, 1, out=numbers)
-    return found
 
 
 def hold_out(

@@ -16,7 +16,6 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, IterableDataset
 
 from trainkit.data.base import (
-    EXACTLY,
     MAX_CLASSES,
     Batch,
     Data,
@@ -26,10 +25,10 @@ from trainkit.data.base import (
     TargetSpec,
     fingerprint,
     hold_out,
-    lost_in_float32,
     unless_pictures,
 )
 from trainkit.data.decoding import UnreadableError, flattened
+from trainkit.data.oddities import EXACTLY, lost_in_float32
 from trainkit.data.paths import told
 from trainkit.data.tensor_files import is_dense
 from trainkit.data.transforms import ImageDataConfig, statistics

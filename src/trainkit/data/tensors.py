@@ -13,7 +13,6 @@ from torch import Tensor
 
 from trainkit.data import tensor_files
 from trainkit.data.base import (
-    EXACTLY,
     MAX_CLASSES,
     Data,
     DataConfig,
@@ -23,8 +22,8 @@ from trainkit.data.base import (
     TargetSpec,
     TensorSource,
     hold_out,
-    lost_in_float32,
 )
+from trainkit.data.oddities import EXACTLY, lost_in_float32
 from trainkit.data.paths import file_at, unreadable
 from trainkit.data.sequences import SequenceSource
 from trainkit.errors import DataError, Suspicion
