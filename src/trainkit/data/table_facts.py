@@ -73,7 +73,7 @@ def _range(values: Any, column: Column) -> str:
 def _becomes(column: Column) -> str:
     mark = " and a mark where it is missing" if column.marked else ""
     if column.categories is not None:
-        rest = f", and one for {len(column.rare):,} rare ones" if column.rare else ""
+        rest = f", and one for {counted(len(column.rare), 'rare one')}" if column.rare else ""
         return f"0 or 1 for each of {counted(len(column.categories), 'word')}{rest}"
     if column.kind == "date":
         return ", ".join(column.parts) + mark
