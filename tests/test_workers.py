@@ -256,6 +256,31 @@ def test_without_workers_code_fails_in_the_same_way() -> None:
     assert train("job.yaml", "data.fault=missing", "loader.num_workers=0").code == 3
 
 
+HANDING_OVER = """
+import os, socket, sys, threading
+from multiprocessing import resource_sharer
+from trainkit.data import workers
+
+if sys.argv[1:] == ["begin"]:
+    workers.begin(0)
+address, _ = resource_sharer.DupFd(0)._id
+raised, sys.excepthook = threading.Event(), lambda *found, told=sys.excepthook: (told(*found), raised.set())
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(address)
+connection.close()
+assert raised.wait(60)
+"""
+
+
+def test_a_worker_says_nothing_when_the_run_ends_while_it_hands_tensors_over() -> None:
+    said = {
+        words: subprocess.run([sys.executable, "-c", HANDING_OVER, *words], capture_output=True, timeout=120, check=True)
+        for words in ((), ("begin",))
+    }
+    assert b"Traceback" in said[()].stderr
+    assert not said["begin",].stderr
+
+
 HOWEVER = """
 import sys
 import torch

@@ -140,8 +140,8 @@ def _under_fitting(
         return []
     what = "at the start it was" if guessing is None else "guessing costs"
     seen = f": train/loss is {last:.3g} at the end, {what} {reference:.3g}"
-    # Numbers far from 0 begin far above what guessing costs; only a loss that has risen tells of too high a rate.
-    overshot = last > OVERSHOT * reference and last > first
+    # Numbers far from 0 begin far above what guessing costs; there only a loss that has risen tells of too high a rate.
+    overshot = (last > OVERSHOT * reference and last > first) or rates.lr > rates.usual[1]
     other = rates.times(0.1 if overshot else 10)
     advice = [f"optimizer.lr={other:g}"] if other else []
     if not overshot:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -54,6 +55,8 @@ def begin(_worker_id: int) -> None:
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Python's thread that hands over tensors would show a traceback when the run ends in the middle of it.
+    sys.excepthook = lambda *_: None
     # torch's workers look for their parent only between two samples: one that hangs in a sample would live for ever.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
