@@ -16,10 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from trainkit import merging, yamlfile
-from trainkit.checking import read
-from trainkit.errors import ConfigError, DataError
-from trainkit.experiment import ExperimentConfig
+from trainkit.checks.checking import read
+from trainkit.config import merging, yamlfile
+from trainkit.core.errors import ConfigError, DataError
+from trainkit.experiment.schema import ExperimentConfig
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 FREE = ("name", "path", "root", "file", "labels", "target", "targets", "test", "weights", "arch", "imports", "monitor")

@@ -12,8 +12,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from trainkit.experiment import ExperimentConfig
-from trainkit.progress import Progress
+from trainkit.experiment.schema import ExperimentConfig
+from trainkit.training.progress import Progress
 
 # The ordinary run is the same every time; HYPOTHESIS_PROFILE=thorough looks further, and elsewhere each time.
 settings.register_profile("ordinary", max_examples=300, deadline=None, database=None, derandomize=True)

@@ -148,7 +148,7 @@ def _act(point: str, actions: str) -> None:
                 subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -CONT {os.getpid()}"])
                 os.kill(os.getpid(), signal.SIGSTOP)
             case "raise":
-                from trainkit import errors
+                from trainkit.core import errors
 
                 raise (vars(builtins) | vars(errors))[what or "RuntimeError"](f"failed at {point}")
             case "errno":
@@ -170,14 +170,15 @@ def _act(point: str, actions: str) -> None:
 
 
 def _shorten_grace(seconds: float) -> None:
-    from trainkit import run_report, signals
+    from trainkit.core import signals
+    from trainkit.runs import console_lines
 
-    vars(run_report)["GRACE_S"] = seconds
+    vars(console_lines)["GRACE_S"] = seconds
     signals.stop_on_signal.__wrapped__.__defaults__ = (seconds,)  # type: ignore[attr-defined]
 
 
 def _shorten_patience(seconds: float) -> None:
-    from trainkit import trial
+    from trainkit.sweeps import trial
 
     vars(trial)["PATIENCE_S"] = seconds
 
@@ -193,7 +194,7 @@ def _sit_down_at(terminal: str) -> None:
 def _fork_trials() -> None:
     """Fork the trials of a sweep from its driver, which has imported already what they need."""
     from tests.forked import Forked
-    from trainkit import trial
+    from trainkit.sweeps import trial
 
     vars(trial)["subprocess"] = SimpleNamespace(**vars(subprocess) | {"Popen": Forked})
 
@@ -229,15 +230,17 @@ def _around(owner: Any, name: str, *, before: str | None = None, after: str | No
 
 @cache
 def _wrap_all() -> None:
-    from trainkit import building, checkpoint, loop, run, snapshot
-    from trainkit.device import Precision
-    from trainkit.meter import Meter
-    from trainkit.sinks.jsonl import JsonlSink
+    from trainkit.core.device import Precision
+    from trainkit.experiment import building
+    from trainkit.runs import checkpoint, run, run_state
+    from trainkit.runs.sinks.jsonl import JsonlSink
+    from trainkit.training import loop
+    from trainkit.training.meter import Meter
 
     _around(building, "open_data", before="build.data")  # of a new run
     _around(run, "open_data", before="build.data")  # of one that goes on
     _around(run, "build", before="build.model")
-    _around(snapshot, "restore", after="resume.before_first_step")
+    _around(run_state, "restore", after="resume.before_first_step")
     _around(Precision, "backward", before="step.before_backward", after="step.after_backward")
     _around(Precision, "update", after="step.after_optimizer")
     _around(Meter, "epoch_record", before="epoch.end")
@@ -247,8 +250,8 @@ def _wrap_all() -> None:
         module.evaluate = partial(_watched, module.evaluate)  # type: ignore[attr-defined]
     checkpoint.save = _saving(checkpoint.save)
     if any(point.startswith("sweep.") for point in _armed):
-        from trainkit import sweep
-        from trainkit.trial import Trial
+        from trainkit.sweeps import sweep
+        from trainkit.sweeps.trial import Trial
 
         _around(Trial, "begin", after="sweep.after_start")
         _around(sweep, "_tell", before="sweep.before_result")
@@ -314,7 +317,7 @@ def _saving(save: Callable[..., None]) -> Callable[..., None]:
 
         replace(path, in_halves, **keywords)
 
-    from trainkit import atomic
+    from trainkit.core import atomic
 
     rename, fsync, unlink, replace = os.replace, os.fsync, Path.unlink, atomic.replace
 

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from tests.command import Ended, warm
-from trainkit.commands import app
+from trainkit.cli.commands import app
 
 NAMES = "|".join(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # of a group
 COMMAND = re.compile(rf"(?:PYTHONPATH=(?:'[^']*'|[^ '])+ )?\b(?:trainkit (?:{NAMES}) |tensorboard --).*")

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from tests import printed
-from trainkit import cli
+from trainkit.cli import main
+from trainkit.core.errors import DataError
 from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
-from trainkit.data.loading import EpochBatches
-from trainkit.errors import DataError
-from trainkit.model_checks import check_batch_norm
+from trainkit.data.loader import EpochBatches
+from trainkit.experiment.compatibility import check_batch_norm
 
 PICTURES = "data: {name: digits, val: 1164}\nmodel: {name: sequential, layers: [flatten, batch_norm1d, linear]}\n"
 """273 training samples: batches of 16 and of 17 leave one behind."""
@@ -65,7 +65,7 @@ def test_advice_is_good(
 def trainkit(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", printed.words(line)[1:])
     with pytest.raises(SystemExit):
-        cli.main()
+        main.main()
 
 
 def test_any_number_of_samples_and_batch_norm() -> None:

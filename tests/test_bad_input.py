@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from tests.command import Command, Ended, bare, warm
-from trainkit.experiment import load
+from trainkit.experiment.schema import load
 
 BARE = "data: digits\nmodel: mlp\n"
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.command import ROOT
 from trainkit.data import DataSpec, TargetSpec
-from trainkit.experiment import load
-from trainkit.run import train
+from trainkit.experiment.schema import load
+from trainkit.runs.run import train
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = ROOT / "configs"
 QUICK = ["train.epochs=1", "train.limit_batches=2", "loader.num_workers=0", "log.tensorboard=false"]
 
 

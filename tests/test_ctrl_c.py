@@ -12,7 +12,7 @@ import pytest
 
 from tests.command import ROOT, Ended
 from tests.golden import golden
-from tests.test_exact_resume import JOB, WORKERS, begin, undisturbed
+from tests.runs.test_exact_resume import JOB, WORKERS, begin, undisturbed
 
 STARTUP = os.pathsep.join([str(ROOT / "tests" / "startup"), str(ROOT)])
 
@@ -54,14 +54,14 @@ def in_a_process(*words: str, interrupted_at: str) -> tuple[int, str]:
     return ended.returncode, ended.stderr
 
 
-@pytest.mark.parametrize("module", ["trainkit.cli", "typer", "yaml", "pydantic_core", "numpy", "torch.nn"])
+@pytest.mark.parametrize("module", ["trainkit.cli.main", "typer", "yaml", "pydantic_core", "numpy", "torch.nn"])
 def test_while_modules_are_imported(module: str) -> None:
     assert in_a_process("-m", "trainkit", "check", "job.yaml", interrupted_at=module) == (130, "error: interrupted\n")
 
 
 def test_the_installed_command() -> None:
     script = Path(sys.executable).with_name("trainkit")
-    assert in_a_process(str(script), "list", interrupted_at="trainkit.cli") == (130, "error: interrupted\n")
+    assert in_a_process(str(script), "list", interrupted_at="trainkit.cli.main") == (130, "error: interrupted\n")
 
 
 def test_where_it_is_ignored_it_stays_so() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from trainkit import merging
-from trainkit.commands import app
-from trainkit.experiment import load
+from tests.command import ROOT
+from trainkit.cli.commands import app
+from trainkit.config import merging
+from trainkit.experiment.schema import load
 
-ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 TEST = re.compile(r"\b(tests/[\w/]+\.py)(?:::(\w+))?")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,25 +12,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.command import ROOT
 from tests.conftest import MakeExperiment
+from tests.models.test_library import PHOTOS
 from tests.models.test_mlp import CIFAR, MNIST, parameters
 from tests.models.test_sequential import build, conv, linear
-from tests.models.test_vision import PHOTOS
-from trainkit import registry
+from trainkit.config import registry
+from trainkit.core.errors import ConfigError
 from trainkit.data import Batch, DataSpec, TargetSpec
-from trainkit.data.transforms import preparation, statistics
-from trainkit.errors import ConfigError
-from trainkit.experiment import load
-from trainkit.losses import CrossEntropyConfig, MseConfig
+from trainkit.data.transforms.pipeline import preparation, statistics
+from trainkit.experiment.schema import load
 from trainkit.models import ModelConfig, register_model
 from trainkit.models.cnn import CnnConfig
+from trainkit.models.library import TorchvisionModelConfig
 from trainkit.models.mlp import MlpConfig
 from trainkit.models.sequential import SequentialConfig
-from trainkit.models.vision import TorchvisionModelConfig
-from trainkit.run import train
+from trainkit.runs.run import train
+from trainkit.training.losses import CrossEntropyConfig, MseConfig
 
 CPU = torch.device("cpu")
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = ROOT / "configs"
 REAL = os.environ.get("TRAINKIT_TEST_DATA")
 
 GRID = torch.arange(12).view(3, 4)

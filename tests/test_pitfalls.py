@@ -15,15 +15,25 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from tests.conftest import MakeExperiment, equal, payload, weights
-from trainkit import building, checkpoint, registry, seeding, snapshot
-from trainkit import experiment as experiments
+from trainkit.config import registry
+from trainkit.core import seeding
+from trainkit.core.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    OutOfMemoryError,
+    TrainkitError,
+)
 from trainkit.data import Batch, Data, Split, register_dataset
-from trainkit.data.loading import LoaderConfig
-from trainkit.errors import CheckpointError, ConfigError, DataError, DivergedError, OutOfMemoryError, TrainkitError
-from trainkit.experiment import ExperimentConfig
-from trainkit.loop import Parts, Plan, evaluate
+from trainkit.data.loader import LoaderConfig
+from trainkit.experiment import building
+from trainkit.experiment import schema as experiments
+from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models import register_model
-from trainkit.run import train
+from trainkit.runs import checkpoint, run_state
+from trainkit.runs.run import train
+from trainkit.training.loop import Parts, Plan, evaluate
 
 CPU = torch.device("cpu")
 
@@ -130,7 +140,7 @@ def test_out_of_memory_proposes_half(make: MakeExperiment, monkeypatch: pytest.M
     def fit(*arguments: Any, **keywords: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr("trainkit.run.fit", fit)
+    monkeypatch.setattr("trainkit.runs.run.fit", fit)
     with pytest.raises(OutOfMemoryError) as caught:
         train(make())
     assert str(caught.value) == "out of memory with loader.batch_size 16; try loader.batch_size=8"
@@ -285,7 +295,7 @@ def test_training_never_sees_a_val_or_test_sample(make: MakeExperiment, monkeypa
 
     experiment = make(data={"test_samples": 50}, loader={"batch_size": 16, "eval_batch_size": 25, "num_workers": 0})
     _, data, _ = building.open_data(experiment)
-    monkeypatch.setattr("trainkit.building.open_data", lambda _: (experiment, data, None))
+    monkeypatch.setattr("trainkit.experiment.building.open_data", lambda _: (experiment, data, None))
     monkeypatch.setattr(Split, "take", take)
     train(experiment)
     names = {id(split.index): name for name, split in data._splits().items() if split}
@@ -693,7 +703,7 @@ def test_the_state_of_another_optimizer(make: MakeExperiment) -> None:
     data, parts, _ = built(make())
     before = {key: value.clone() for key, value in parts.model.state_dict().items()}
     with pytest.raises(CheckpointError) as caught:
-        snapshot.restore(path, checkpoint.load(path), data.digests(), parts)
+        run_state.restore(path, checkpoint.load(path), data.digests(), parts)
     assert str(caught.value) == (
         "run/checkpoints/best.pt: the optimizer's state is of SGD with 6 parameters, the config builds Adam with 6"
     )

@@ -15,7 +15,7 @@ import pytest
 
 from tests.command import ROOT
 from tests.golden import golden
-from tests.test_exact_resume import JOB, begin, go_on, litter, train, undisturbed
+from tests.runs.test_exact_resume import JOB, begin, go_on, litter, train, undisturbed
 
 TRAIN = (sys.executable, "-m", "trainkit", "train")
 

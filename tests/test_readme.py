@@ -12,10 +12,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from trainkit import cli, registry
-from trainkit.experiment import load
+from tests.command import ROOT
+from trainkit.cli import main
+from trainkit.config import registry
+from trainkit.experiment.schema import load
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
@@ -26,7 +27,7 @@ def blocks(language: str) -> list[str]:
 def command(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(sys, "argv", line.split())
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        main.main()
     return int(end.value.code or 0)
 
 

@@ -26,10 +26,9 @@ from safetensors.torch import save
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import trainkit
-from tests.command import Ended, warm
+from tests.command import ROOT, Ended, warm
 
 SOURCE = Path(trainkit.__file__).parent
-ROOT = Path(__file__).parent.parent
 FIXTURE = ROOT / "tests/fixtures/checkpoint-schema-1.pt"
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -174,7 +173,7 @@ OTHERS = {
     "huge": call(name("torch", "Tensor"), b"\x8a\x06" + (10**13).to_bytes(6, "little")),
     "bytes": call(name("builtins", "bytearray"), b"\x8a\x06" + (10**13).to_bytes(6, "little")),
     "set": call(name("builtins", "set"), b"]"),
-    "own class": name("trainkit.experiment", "ExperimentConfig") + many() + b"\x81",
+    "own class": name("trainkit.experiment.schema", "ExperimentConfig") + many() + b"\x81",
 }  # fmt: skip
 
 

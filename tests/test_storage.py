@@ -22,9 +22,10 @@ import torch
 
 from tests import conftest
 from tests.command import Ended, warm
-from trainkit import atomic, checkpoint
-from trainkit.errors import StorageError
-from trainkit.progress import Progress
+from trainkit.core import atomic
+from trainkit.core.errors import StorageError
+from trainkit.runs import checkpoint
+from trainkit.training.progress import Progress
 
 NAMES = ("step-3.pt", "best.pt")
 ALL = (*NAMES, "last.pt")

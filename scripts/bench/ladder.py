@@ -29,13 +29,13 @@ import torch
 from timing import print_json, ratio, rounds, spread
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainkit import device as devices
-from trainkit.building import build, open_data
+from trainkit.core import device as devices
+from trainkit.core.records import Record
 from trainkit.data import Batch, Data, TensorSource
-from trainkit.experiment import ExperimentConfig, load
-from trainkit.loop import Parts, Plan, fit
-from trainkit.progress import Progress
-from trainkit.records import Record
+from trainkit.experiment.building import build, open_data
+from trainkit.experiment.schema import ExperimentConfig, load
+from trainkit.training.loop import Parts, Plan, fit
+from trainkit.training.progress import Progress
 
 
 class Deaf:

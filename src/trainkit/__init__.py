@@ -12,9 +12,9 @@ TYPE_CHECKING = False  # that of `typing` takes 18 ms, in which nobody takes car
 if TYPE_CHECKING:
     from typing import Any
 
-    from trainkit.building import build as build
-    from trainkit.building import open_data as open_data
-    from trainkit.config import Config as Config
+    from trainkit.config.base import Config as Config
+    from trainkit.config.registry import register as register
+    from trainkit.core.errors import TrainkitError as TrainkitError
     from trainkit.data import Batch as Batch
     from trainkit.data import Data as Data
     from trainkit.data import DataConfig as DataConfig
@@ -23,63 +23,63 @@ if TYPE_CHECKING:
     from trainkit.data import TargetSpec as TargetSpec
     from trainkit.data import TensorSource as TensorSource
     from trainkit.data import register_dataset as register_dataset
-    from trainkit.errors import TrainkitError as TrainkitError
-    from trainkit.evaluation import evaluate_checkpoint as evaluate_checkpoint
-    from trainkit.experiment import ExperimentConfig as ExperimentConfig
-    from trainkit.experiment import load as load
-    from trainkit.loop import Parts as Parts
-    from trainkit.loop import Plan as Plan
-    from trainkit.loop import StepOutput as StepOutput
-    from trainkit.loop import evaluate as evaluate
-    from trainkit.loop import fit as fit
-    from trainkit.loop import train_steps as train_steps
-    from trainkit.losses import LossConfig as LossConfig
-    from trainkit.metrics import MetricConfig as MetricConfig
+    from trainkit.experiment.building import build as build
+    from trainkit.experiment.building import open_data as open_data
+    from trainkit.experiment.schema import ExperimentConfig as ExperimentConfig
+    from trainkit.experiment.schema import load as load
+    from trainkit.inference.evaluation import evaluate_checkpoint as evaluate_checkpoint
+    from trainkit.inference.prediction import Prediction as Prediction
+    from trainkit.inference.prediction import predict as predict
     from trainkit.models import ModelConfig as ModelConfig
     from trainkit.models import register_model as register_model
-    from trainkit.optimizers import OptimizerConfig as OptimizerConfig
-    from trainkit.prediction import Prediction as Prediction
-    from trainkit.prediction import predict as predict
-    from trainkit.progress import Progress as Progress
-    from trainkit.registry import register as register
-    from trainkit.run import resume as resume
-    from trainkit.run import train as train
-    from trainkit.schedulers import SchedulerConfig as SchedulerConfig
+    from trainkit.runs.run import resume as resume
+    from trainkit.runs.run import train as train
+    from trainkit.training.loop import Parts as Parts
+    from trainkit.training.loop import Plan as Plan
+    from trainkit.training.loop import StepOutput as StepOutput
+    from trainkit.training.loop import evaluate as evaluate
+    from trainkit.training.loop import fit as fit
+    from trainkit.training.loop import train_steps as train_steps
+    from trainkit.training.losses import LossConfig as LossConfig
+    from trainkit.training.metrics import MetricConfig as MetricConfig
+    from trainkit.training.optimizers import OptimizerConfig as OptimizerConfig
+    from trainkit.training.progress import Progress as Progress
+    from trainkit.training.schedulers import SchedulerConfig as SchedulerConfig
 
 _homes = {
     "Batch": "data",
-    "Config": "config",
+    "Config": "config.base",
     "Data": "data",
     "DataConfig": "data",
     "DataSpec": "data",
-    "ExperimentConfig": "experiment",
-    "LossConfig": "losses",
-    "MetricConfig": "metrics",
+    "ExperimentConfig": "experiment.schema",
+    "LossConfig": "training.losses",
+    "MetricConfig": "training.metrics",
     "ModelConfig": "models",
-    "OptimizerConfig": "optimizers",
-    "Parts": "loop",
-    "Plan": "loop",
-    "Prediction": "prediction",
-    "Progress": "progress",
-    "SchedulerConfig": "schedulers",
+    "OptimizerConfig": "training.optimizers",
+    "Parts": "training.loop",
+    "Plan": "training.loop",
+    "Prediction": "inference.prediction",
+    "Progress": "training.progress",
+    "SchedulerConfig": "training.schedulers",
     "Split": "data",
-    "StepOutput": "loop",
+    "StepOutput": "training.loop",
     "TargetSpec": "data",
     "TensorSource": "data",
-    "TrainkitError": "errors",
-    "build": "building",
-    "evaluate": "loop",
-    "evaluate_checkpoint": "evaluation",
-    "fit": "loop",
-    "load": "experiment",
-    "open_data": "building",
-    "predict": "prediction",
-    "register": "registry",
+    "TrainkitError": "core.errors",
+    "build": "experiment.building",
+    "evaluate": "training.loop",
+    "evaluate_checkpoint": "inference.evaluation",
+    "fit": "training.loop",
+    "load": "experiment.schema",
+    "open_data": "experiment.building",
+    "predict": "inference.prediction",
+    "register": "config.registry",
     "register_dataset": "data",
     "register_model": "models",
-    "resume": "run",
-    "train": "run",
-    "train_steps": "loop",
+    "resume": "runs.run",
+    "train": "runs.run",
+    "train_steps": "training.loop",
 }
 
 __all__ = ["__version__", *_homes]  # pyright: ignore[reportUnsupportedDunderAll]

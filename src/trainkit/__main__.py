@@ -20,7 +20,7 @@ def main() -> NoReturn:
     try:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is to be ignored
             signal.signal(signal.SIGINT, _interrupt)
-        from trainkit.cli import main as command
+        from trainkit.cli.main import main as command
 
         command(interrupted=lambda: _at_once)
     except KeyboardInterrupt:  # that came when `cli` was already ending

@@ -25,16 +25,16 @@ from pyarrow import parquet
 from pydantic import ValidationError
 from torch.utils.data import Dataset
 
-from tests.data.test_own import gives
-from trainkit.data import oddities
+from tests.data.sources.test_custom import gives
+from trainkit.core.errors import TrainkitError
+from trainkit.data import sample_checks
 from trainkit.data.base import Data, DataConfig
-from trainkit.data.decoding import PictureSource
-from trainkit.data.own import OwnDatasetConfig
-from trainkit.data.picture_lists import ImageListConfig, ImageTxtConfig
-from trainkit.data.tables import CsvConfig
-from trainkit.data.tensors import TensorsConfig
-from trainkit.data.vision import MnistConfig
-from trainkit.errors import TrainkitError
+from trainkit.data.images.decoding import PictureSource
+from trainkit.data.sources.custom import OwnDatasetConfig
+from trainkit.data.sources.image_list import ImageListConfig, ImageTxtConfig
+from trainkit.data.sources.table import CsvConfig
+from trainkit.data.sources.tensors import TensorsConfig
+from trainkit.data.sources.torchvision import MnistConfig
 
 BYTES = (b"\0", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\n", b'"', b"0", b"9" * 20, b"(", b"PK\3\4", b"-1")
 
@@ -62,7 +62,7 @@ def look(open_data: Callable[[], Data]) -> None:
     """Open the data and take its samples: only errors that say what is wrong may leave, and numbers must be finite."""
     with suppress(TrainkitError):
         data = open_data()
-        assert oddities.suspicions(data) is not None
+        assert sample_checks.suspicions(data) is not None
         for split in filter(None, (data.train, data.val, data.test)):
             batch = split.take(torch.arange(len(split)))
             if data.spec.target.kind == "class":

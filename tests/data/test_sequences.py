@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from trainkit.core.errors import DataError
 from trainkit.data.sequences import SequenceSource
-from trainkit.data.synthetic import SyntheticConfig
-from trainkit.data.tensors import TensorsConfig
-from trainkit.errors import DataError
+from trainkit.data.sources.synthetic import SyntheticConfig
+from trainkit.data.sources.tensors import TensorsConfig
 
 STEPS = [
     torch.tensor([[1.0, 2.0]]),

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from tests.conftest import MakeExperiment, equal, weights
 from tests.models.test_mlp import CIFAR
-from trainkit import checkpoint, registry
-from trainkit.errors import ConfigError
-from trainkit.evaluation import evaluate_checkpoint
+from trainkit.config import registry
+from trainkit.core.errors import ConfigError
+from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.models import ModelConfig, register_model
 from trainkit.models.mlp import MlpConfig
-from trainkit.run import resume, train
+from trainkit.runs import checkpoint
+from trainkit.runs.run import resume, train
 
 
 @pytest.fixture(autouse=True)

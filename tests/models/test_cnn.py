@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from tests.models.test_mlp import CIFAR, MNIST, parameters
+from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec, TargetSpec
-from trainkit.errors import ConfigError
 from trainkit.models.base import Activation
 from trainkit.models.cnn import CnnConfig
 

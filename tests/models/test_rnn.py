@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from tests.conftest import MakeExperiment
 from tests.models.test_mlp import MNIST, parameters
-from trainkit import registry
+from trainkit.config import registry
+from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec, TargetSpec
-from trainkit.errors import ConfigError
-from trainkit.experiment import load
+from trainkit.experiment.schema import load
 from trainkit.models.rnn import GruConfig, RecurrentClassifier, RecurrentConfig
-from trainkit.run import train
+from trainkit.runs.run import train
 
 SEQUENCES = DataSpec(shape=(9, 64), target=TargetSpec(kind="class", size=10))
 TOY = {"name": "synthetic", "shape": [12, 6], "size": 4, "samples": 400, "test_samples": 100}

@@ -10,13 +10,14 @@ from torch import nn
 
 from tests.conftest import MakeExperiment
 from tests.models.test_mlp import CIFAR, MNIST, parameters
-from trainkit import experiment, registry
+from trainkit.config import registry
+from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec, TargetSpec
-from trainkit.errors import ConfigError
-from trainkit.evaluation import evaluate_checkpoint
+from trainkit.experiment import schema
+from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.models.cnn import CnnConfig
 from trainkit.models.sequential import SequentialConfig
-from trainkit.run import train
+from trainkit.runs.run import train
 
 
 def conv(out_channels: int, kernel_size: int, padding: int) -> dict[str, Any]:
@@ -225,7 +226,7 @@ def test_embedding_wants_whole_numbers() -> None:
 def test_wrong_files(layers: str, expected: str) -> None:
     Path("my.yaml").write_text("data: {name: synthetic, shape: [1, 8, 8]}\nmodel: {name: sequential}\n")
     with pytest.raises(ConfigError) as caught:
-        experiment.load(Path("my.yaml"), [f"model.layers={layers}"])
+        schema.load(Path("my.yaml"), [f"model.layers={layers}"])
     assert str(caught.value) == expected
 
 

@@ -11,10 +11,10 @@ from torch.nn import functional
 from tests.conftest import MakeExperiment
 from trainkit.data import Batch, DataSpec, Kind, TargetSpec
 from trainkit.data.columns import Column
-from trainkit.losses import CrossEntropyConfig, MseConfig
 from trainkit.models.number_embeddings import PeriodicEmbedding
 from trainkit.models.table import Layout, Members, TableModelConfig, TableNet, dropped, layout, one_answer
-from trainkit.run import train
+from trainkit.runs.run import train
+from trainkit.training.losses import CrossEntropyConfig, MseConfig
 
 COLUMNS = (
     Column(name="age"),

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from tests.conftest import MakeExperiment
 from tests.models.test_mlp import MNIST, parameters
 from tests.models.test_rnn import SEQUENCES, TOY, check_padding
-from trainkit.errors import ConfigError, DataError
+from trainkit.core.errors import ConfigError, DataError
 from trainkit.models.transformer import TransformerClassifier, TransformerConfig, sinusoids
-from trainkit.run import train
+from trainkit.runs.run import train
 
 
 def build(**options: Any) -> TransformerClassifier:

@@ -18,8 +18,8 @@ with tempfile.TemporaryDirectory() as place:
         "trainkit", "train", str(config), model[options.model], f"train.epochs={options.epochs}",
         f"seed={options.seed}", f"train.precision={options.precision}", "--run-dir", f"{place}/run",
     ]  # fmt: skip
-    from trainkit import run
-    from trainkit.cli import main
+    from trainkit.cli.main import main
+    from trainkit.runs import run
 
     fit, final_metrics = run.fit, run._final_metrics
 

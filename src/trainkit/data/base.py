@@ -15,14 +15,14 @@ from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from trainkit.config import Config
-from trainkit.data.bit_depth import Limits
+from trainkit.config.base import Config
+from trainkit.config.yamlfile import show
+from trainkit.core.errors import DataError, OutOfMemoryError, Suspicion
+from trainkit.core.records import NoteRecord
 from trainkit.data.columns import Column, ColumnFacts
+from trainkit.data.images.bit_depth import Limits
 from trainkit.data.splitting import Keys, ascending, held_out
-from trainkit.errors import DataError, OutOfMemoryError, Suspicion
-from trainkit.records import NoteRecord
-from trainkit.target_scale import Transform, measured
-from trainkit.yamlfile import show
+from trainkit.data.target_scale import Transform, measured
 
 Kind = Literal["class", "multilabel", "number"]
 """What a target is: one class of several, any of several labels, or numbers."""

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
-from trainkit.columns import aligned
-from trainkit.config import Config
-from trainkit.errors import printable
+from trainkit.config.base import Config
+from trainkit.core.text import aligned, printable
 
 ColumnKind = Literal["number", "flag", "category", "date"]
 DatePart = Literal["year", "month", "day", "weekday", "hour", "days"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainkit.core.seeding import generator
 from trainkit.data.base import Batch, DataSpec
-from trainkit.seeding import generator
 
 
 @dataclass(frozen=True, slots=True)

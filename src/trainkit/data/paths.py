@@ -5,7 +5,8 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from trainkit.errors import DataError, did_you_mean_path
+from trainkit.core.errors import DataError
+from trainkit.core.suggestions import did_you_mean_path
 
 
 def expanded(name: str) -> Path:

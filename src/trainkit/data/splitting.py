@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainkit.seeding import permutation
+from trainkit.core.seeding import permutation
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from trainkit.errors import OutOfMemoryError, RemoteError, StorageError, TrainkitError, WorkerError
+from trainkit.core.errors import OutOfMemoryError, RemoteError, StorageError, TrainkitError, WorkerError
 
 T = TypeVar("T", bound=Iterable[Any])
 

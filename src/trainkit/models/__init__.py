@@ -1,17 +1,17 @@
 """Architectures. Importing this registers every model that trainkit ships."""
 
-from trainkit.models import cnn, layers, mlp, rnn, sequential, table, transformer, vision
+from trainkit.models import cnn, layers, library, mlp, rnn, sequential, table, transformer
 from trainkit.models.base import ModelConfig, register_model
 
 __all__ = [
     "ModelConfig",
     "cnn",
     "layers",
+    "library",
     "mlp",
     "register_model",
     "rnn",
     "sequential",
     "table",
     "transformer",
-    "vision",
 ]

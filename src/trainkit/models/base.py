@@ -11,15 +11,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 from torch import nn
 
-from trainkit.config import Config
+from trainkit.config.base import Config
+from trainkit.config.from_constructor import arguments, config_class
+from trainkit.config.registry import register
+from trainkit.core.errors import ConfigError
+from trainkit.core.seeding import generators_restored
 from trainkit.data import DataSpec
 from trainkit.data.paths import expanded
-from trainkit.errors import ConfigError
-from trainkit.probe import initialize_lazy
-from trainkit.registry import register
-from trainkit.seeding import generators_restored
-from trainkit.signature import arguments, config_class
-from trainkit.weights import State, compare_with, fit, freeze_backbone, read
+from trainkit.models.dry_run import initialize_lazy
+from trainkit.models.pretrained import State, compare_with, fit, freeze_backbone, read
 
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]

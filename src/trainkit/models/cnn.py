@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from torch import nn
 
+from trainkit.config.registry import register
+from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec
-from trainkit.errors import ConfigError
 from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activations
 from trainkit.models.mlp import dense
-from trainkit.registry import register
 
 
 def _odd(size: int) -> int:

@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, create_model
 from torch import nn
 
-from trainkit import registry
-from trainkit.config import Component, Config
-from trainkit.errors import ConfigError
+from trainkit.config import registry
+from trainkit.config.base import Component, Config
+from trainkit.config.registry import register
+from trainkit.core.errors import ConfigError
 from trainkit.models.base import Dropout, Width
-from trainkit.registry import register
 
 Size = Annotated[int, Field(ge=1)]
 Sizes = Size | tuple[Size, ...]

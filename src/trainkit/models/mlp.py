@@ -7,9 +7,9 @@ from typing import Literal
 
 from torch import nn
 
+from trainkit.config.registry import register
 from trainkit.data import DataSpec
 from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activations
-from trainkit.registry import register
 
 
 def dense(

@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from trainkit.config.registry import register
+from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec
-from trainkit.errors import ConfigError
 from trainkit.models.base import Dropout, ModelConfig, Width
-from trainkit.registry import register
 
 Cell = nn.RNN | nn.GRU | nn.LSTM
 

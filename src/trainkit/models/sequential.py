@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import nn
 
+from trainkit.config.registry import register
+from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec
-from trainkit.errors import ConfigError
 from trainkit.models.base import ModelConfig
 from trainkit.models.layers import EmbeddingLayer, Layers, LinearLayer
-from trainkit.registry import register
 
 
 @register("model")

@@ -13,11 +13,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainkit.config.registry import register
 from trainkit.data import DataSpec, Kind
 from trainkit.data.columns import Column
 from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activations
 from trainkit.models.number_embeddings import PeriodicEmbedding
-from trainkit.registry import register
 
 RATES: Mapping[Kind, float] = {"class": 8.0, "multilabel": 8.0, "number": 10.0}
 """How many times as fast as `optimizer.lr` says the weights of the layers learn, by the kind of target."""

@@ -9,10 +9,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from trainkit.config.registry import register
+from trainkit.core.errors import ConfigError, DataError
 from trainkit.data import DataSpec
-from trainkit.errors import ConfigError, DataError
 from trainkit.models.base import Dropout, ModelConfig, Width
-from trainkit.registry import register
 
 LEARNED_STD = 0.02
 """Of learned positions at the beginning, as in BERT (Devlin et al., 2019, arXiv:1810.04805)."""

@@ -1,0 +1,1 @@
+"""What is told before a long training: check, summaries, overfit, lr-find, doctor."""

@@ -1,0 +1,280 @@
+"""What the data of an experiment really is: sizes, classes, numbers, duplicates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainkit.config.shell import typed
+from trainkit.core.errors import Suspicion
+from trainkit.core.text import aligned
+from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource, sample_checks
+from trainkit.data.columns import ColumnFacts, column_lines
+from trainkit.data.duplicates import hashes, shared_with
+from trainkit.data.subset import part_of_all
+from trainkit.data.target_scale import described
+from trainkit.data.transforms.pipeline import ImageDataConfig, measured
+from trainkit.experiment.building import Opened
+from trainkit.experiment.first_batch import prepared
+from trainkit.experiment.schema import ExperimentConfig
+from trainkit.training.confusion import class_names
+
+LOOKED_AT = 1000
+"""Training samples that are read where they have to be decoded."""
+MOST_CLASSES = 20
+"""Of more, those with the fewest samples are shown."""
+OFF = 0.1
+"""A mean that is so far from the one configured, in units of 0 … 1, is worth a word; so is a deviation…"""
+STRETCHED = 1.5
+"""…that is so many times as large or as small."""
+IMBALANCE = 10.0
+"""A class with so many times the samples of another is worth a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found."""
+
+    splits: dict[str, int]
+    """Samples of each."""
+    target: TargetSpec
+    counts: dict[str, list[int]]
+    """Samples of each class or with each label, split by split."""
+    shape: tuple[int, ...]
+    """One input, as the model sees it."""
+    dtype: str
+    """Of the inputs as they are."""
+    looked_at: int
+    """Training samples that the numbers below are of."""
+    low: float
+    high: float
+    """The smallest and the largest value of the inputs as they are."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """Measured: of pictures per channel in units of 0 … 1, otherwise of all values."""
+    configured_mean: tuple[float, ...]
+    configured_std: tuple[float, ...]
+    """What is subtracted and divided by; empty for nothing."""
+    prepared_mean: float
+    prepared_std: float
+    """Of all values that reach the model."""
+    repeated: int | None
+    """Training samples that are equal to an earlier one; None for sequences, which are not compared."""
+    shared: dict[str, int]
+    """Of the other splits, the samples that are training samples, too."""
+    contradicting: int
+    """Training samples that are equal to one with another target."""
+    findings: tuple[Suspicion, ...]
+    """What is probably not meant."""
+    columns: tuple[ColumnFacts, ...] = ()
+    """Of a file of rows."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        plain = {key: value for key, value in asdict(self).items() if key not in ("target", "findings")}
+        plain["target"] = {"kind": self.target.kind, "classes": list(class_names(self.target))}
+        return plain | {"findings": [{"code": found.code, "message": str(found)} for found in self.findings]}
+
+
+def survey(opened: Opened) -> Survey:
+    """Look at the data of an experiment: at all of it in memory, at 1,000 training samples where they are decoded."""
+    data, spec = opened.data, opened.data.spec
+    splits = {name: split for name in ("train", "val", "test") if (split := getattr(data, name)) is not None}
+    counts = {name: spec.target.counted(split.targets).counts for name, split in splits.items()}
+    some = data if isinstance(data.train.source, TensorSource) else part_of_all(data, LOOKED_AT)
+    source = some.train.source
+    repeated, contradicting = duplicates(source, some.train.index) if isinstance(source, TensorSource) else (None, 0)
+    prepare = prepared(opened.experiment, data, opened.device)
+    low, high, mean, std = _numbers(some.train, spec)
+    seen = _Moments()
+    for positions in torch.arange(len(some.train)).split(LOOKED_AT):
+        seen.add(prepare(some.train.take(positions), None).inputs)
+    first = some.train.take(torch.zeros(1, dtype=torch.int64)).inputs
+    return Survey(
+        splits={name: len(split) for name, split in splits.items()},
+        target=spec.target,
+        counts={name: list(found) for name, found in counts.items() if found},
+        shape=spec.shape,
+        dtype=str(first.dtype).removeprefix("torch."),
+        looked_at=len(some.train),
+        low=low,
+        high=high,
+        mean=mean,
+        std=std,
+        configured_mean=spec.mean,
+        configured_std=spec.std,
+        prepared_mean=seen.mean,
+        prepared_std=seen.std,
+        repeated=repeated,
+        shared=shared_with(some.train, some.val, some.test),
+        contradicting=contradicting,
+        findings=(
+            *(sample_checks.suspicions(data) or sample_checks.suspicions(some)),
+            *findings(opened.experiment, data, mean, std, contradicting),
+        ),
+        columns=data.columns,
+    )
+
+
+class _Moments:
+    """Mean and deviation of all numbers that were added, in double precision."""
+
+    def __init__(self) -> None:
+        self.count, self.sum, self.squares = 0, 0.0, 0.0
+        self.low, self.high = math.inf, -math.inf
+
+    def add(self, values: Tensor) -> None:
+        values = values.cpu().double()  # mps has no doubles
+        self.count += values.numel()
+        self.sum += float(values.sum())
+        self.squares += float(values.square().sum())
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+
+    @property
+    def mean(self) -> float:
+        return self.sum / self.count
+
+    @property
+    def std(self) -> float:
+        return math.sqrt(max(0.0, self.squares / self.count - self.mean**2))
+
+
+def _numbers(split: Split, spec: DataSpec) -> tuple[float, float, tuple[float, ...], tuple[float, ...]]:
+    """The smallest and largest value, mean and deviation, of inputs as they are."""
+    moments = _Moments()
+    for positions in torch.arange(len(split)).split(LOOKED_AT):
+        moments.add(split.take(positions).inputs)
+    if spec.image:
+        return moments.low, moments.high, *measured(split, spec.shape[0])
+    return moments.low, moments.high, (moments.mean,), (moments.std,)
+
+
+def attainable(source: TensorSource, index: Tensor) -> float:
+    """The share of these samples that can be right when equal inputs get equal answers: the commonest class of each."""
+    keys, targets = hashes(source.inputs, index), source.targets[index]
+    if targets.ndim > 1:
+        return 1.0
+    pairs, counts = torch.stack([keys, targets.long()], 1).unique(dim=0, return_counts=True)
+    inputs, groups = pairs[:, 0].unique(return_inverse=True)
+    commonest = torch.zeros(len(inputs), dtype=torch.int64).scatter_reduce_(0, groups, counts, "amax")
+    return int(commonest.sum()) / len(index)
+
+
+def duplicates(source: TensorSource, index: Tensor) -> tuple[int, int]:
+    """Of the samples with these numbers: those equal to an earlier one, and those equal to one with another target."""
+    keys, targets = hashes(source.inputs, index), source.targets[index].view(len(index), -1)
+    _, groups = keys.unique(return_inverse=True)
+    first = torch.zeros(int(groups.max()) + 1, dtype=torch.int64)
+    first[groups] = torch.arange(len(groups))
+    differs = (targets != targets[first[groups]]).any(1)
+    bad = torch.zeros(len(first), dtype=torch.bool)
+    bad[groups[differs]] = True
+    return len(groups) - len(first), int(bad[groups].sum())
+
+
+def findings(
+    experiment: ExperimentConfig, data: Data, mean: Sequence[float], std: Sequence[float], contradicting: int
+) -> list[Suspicion]:
+    """What the numbers say that is probably not meant, each with the line that mends it."""
+    spec, found = data.spec, []
+    pictures = experiment.data if spec.image and isinstance(experiment.data, ImageDataConfig) else None
+    # Weights want the numbers that they were trained with, whatever these pictures are.
+    if pictures and spec.mean and experiment.model.weights == "none" and _is_off(spec, mean, std):
+        line = typed("data.normalize", {"mean": _few(mean), "std": _few(std)})
+        text = (
+            f"data.normalize: the training pictures have mean {_rounded(mean)} and deviation {_rounded(std)}, but "
+            f"{_rounded(spec.mean)} and {_rounded(spec.std)} are used; try {line} or data.normalize=auto"
+        )
+        found.append(Suspicion("normalize", text))
+    if pictures and not spec.mean:
+        text = "the pictures are only scaled to 0 … 1; try data.normalize=auto"
+        found.append(Suspicion("normalize", f"data.normalize: {text}"))
+    if spec.target.kind == "class" and min(spec.target.counts) > 0:
+        most, fewest = max(spec.target.counts), min(spec.target.counts)
+        weights = (getattr(experiment.loss, key, None) for key in ("weight", "pos_weight"))
+        balanced = experiment.loader.sampler == "balanced" or any(weight is not None for weight in weights)
+        if most >= IMBALANCE * fewest and not balanced:
+            names = class_names(spec.target)
+            rare, common = names[spec.target.counts.index(fewest)], names[spec.target.counts.index(most)]
+            text = (
+                f"data: {most:,} training samples of {common!r}, {fewest:,} of {rare!r}; try "
+                f"loader.sampler=balanced and {typed('metrics', ['accuracy', 'f1'])}"
+            )
+            found.append(Suspicion("imbalance", text))
+    if contradicting and spec.image:  # rows of a table may well be alike
+        text = f"data: {contradicting:,} training samples are equal to one with another target; look at their labels"
+        found.append(Suspicion("contradictions", text))
+    return found
+
+
+def _is_off(spec: DataSpec, mean: Sequence[float], std: Sequence[float]) -> bool:
+    means, stds = zip(spec.mean, mean, strict=True), zip(spec.std, std, strict=True)
+    # Half and half, from -1 to 1, is what many do on purpose.
+    if set(spec.mean) | set(spec.std) == {0.5}:
+        return False
+    return any(abs(one - other) > OFF for one, other in means) or any(
+        not 1 / STRETCHED < one / other < STRETCHED for one, other in stds
+    )
+
+
+def _few(values: Sequence[float]) -> float | list[float]:
+    """To four digits; one number where all are the same."""
+    rounded = [float(f"{value:.4g}") for value in values]
+    return rounded[0] if len(set(rounded)) == 1 else rounded
+
+
+def _rounded(values: Sequence[float]) -> str:
+    few = _few(values)
+    return f"{few:g}" if isinstance(few, float) else f"[{', '.join(f'{value:g}' for value in few)}]"
+
+
+def lines(found: Survey) -> list[str]:
+    """What was found as text."""
+    kind = {"class": "classes", "multilabel": "labels", "number": "numbers"}[found.target.kind]
+    done = f", {described(found.target)}" if found.target.kind == "number" else ""
+    some = "" if found.looked_at == found.splits["train"] else f" (of {found.looked_at:,} training samples)"
+    shape = "x".join(map(str, found.shape))
+    said = [
+        f"{'samples':<12} {', '.join(f'{count:,} {name}' for name, count in found.splits.items())}",
+        f"{'inputs':<12} {shape} {found.dtype}, from {found.low:.4g} to {found.high:.4g}{some}",
+        f"{'measured':<12} mean {_rounded(found.mean)}, deviation {_rounded(found.std)}",
+    ]
+    if found.configured_mean and len(found.configured_mean) <= 4:
+        used = f"mean {_rounded(found.configured_mean)}, deviation {_rounded(found.configured_std)}"
+        said.append(f"{'normalised':<12} with {used}")
+    said += [
+        f"{'the model':<12} sees mean {found.prepared_mean:.3g}, deviation {found.prepared_std:.3g}",
+        f"{'targets':<12} {found.target.size} {kind}{done}",
+        f"{'duplicates':<12} {_duplicates(found)}",
+        *_table(found),
+        *([""] if found.columns else []),
+        *column_lines(found.columns),
+    ]
+    return said
+
+
+def _duplicates(found: Survey) -> str:
+    if found.repeated is None:
+        return "not looked for among sequences"
+    others = "".join(f"; {count:,} of {name} are in train" for name, count in found.shared.items())
+    return f"{found.repeated:,} within train{others}"
+
+
+def _table(found: Survey) -> list[str]:
+    if not found.counts:
+        return []
+    names = class_names(found.target)
+    order = sorted(range(len(names)), key=lambda number: found.counts["train"][number])
+    shown = range(len(names)) if len(names) <= MOST_CLASSES else order[:MOST_CLASSES]
+    rows = [["", *found.counts]] + [[names[n], *(f"{counts[n]:,}" for counts in found.counts.values())] for n in shown]
+    table = aligned(rows, right=range(1, len(rows[0])))
+    return [
+        "",
+        *table,
+        *([f"… and {len(names) - MOST_CLASSES:,} more with more samples"] if len(names) > len(shown) else []),
+    ]

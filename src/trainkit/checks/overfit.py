@@ -1,0 +1,207 @@
+"""Learning a small part of the data by heart: what cannot do that will not learn the whole either.
+
+The check that Karpathy's "A Recipe for Training Neural Networks" (2019) and most courses begin with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from typing import Any
+
+import torch
+
+from trainkit.checks.dataset_summary import attainable
+from trainkit.core.errors import DataError
+from trainkit.core.text import and_more
+from trainkit.data import Data, TargetSpec, TensorSource
+from trainkit.data.loader import Loader
+from trainkit.data.subset import part
+from trainkit.data.transforms.pipeline import ImageDataConfig
+from trainkit.experiment.building import Opened, build
+from trainkit.experiment.schema import CheckpointConfig, ExperimentConfig
+from trainkit.training.baseline_loss import guessing
+from trainkit.training.loop import Parts, evaluate, train_steps
+from trainkit.training.metrics import AccuracyConfig, R2Config
+from trainkit.training.progress import Progress
+from trainkit.training.schedulers import ConstantConfig
+
+ENOUGH = 0.99
+"""The share that has to be right: of classes or labels; of numbers, the share of their variance that is explained."""
+GUESSED = 0.9
+"""A loss above this share of what guessing costs shows that nothing was learned, however much is right."""
+SPREAD = 1.3
+"""The small part is evaluated after 1, 2, 3, … steps, each time after so many times as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """How well the small part was learned."""
+
+    samples: int
+    steps: int
+    start: float
+    """The loss before the first update."""
+    losses: tuple[float, ...]
+    """At every look."""
+    score: float
+    """The share that is right in the end."""
+    attainable: float
+    """The share that can be right: less than 1 where equal inputs have different targets."""
+    guess: float | None
+    """What guessing costs; None where the loss does not tell."""
+    causes: tuple[str, ...]
+    """What may be to blame; empty when it was learned."""
+
+    @property
+    def by_heart(self) -> bool:
+        if self.score < ENOUGH * self.attainable:
+            return False
+        # With a single sample or class, guessing costs nothing; equal inputs may cost as much as guessing.
+        if self.guess is None or self.attainable < 1 or self.guess < 0.01 * self.start:
+            return True
+        return self.losses[-1] < GUESSED * self.guess
+
+    @property
+    def still_learning(self) -> bool:
+        """Whether the loss was falling when it was given up."""
+        return len(self.losses) > 1 and self.losses[-1] < min(0.98 * self.losses[-2], 0.9 * self.start)
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "by_heart": self.by_heart}
+
+
+def overfit(
+    opened: Opened,
+    *,
+    samples: int,
+    max_steps: int,
+    look: Callable[[int, float, float], None] = lambda step, loss, score: None,
+) -> Learned:
+    """Train on the first samples of a random order until they are known by heart, or for `max_steps` updates.
+
+    Random transforms and the scheduler are left out: they are there to make this harder.
+
+    Args:
+        look: told step, loss and score now and then.
+    """
+    experiment = opened.experiment
+    if samples % experiment.loader.batch_size == 1 and samples > 1:
+        samples -= 1  # a last batch of one is more than BatchNorm can take
+    few = part(opened.data, samples)
+    target, source = few.spec.target, few.train.source
+    parts, plan = build(bare(experiment, target, samples), few, opened.device)
+    loader = experiment.loader.eval_loader(few.train, opened.device)
+    start, score = measure(parts, loader)
+    found = Learned(
+        samples=len(few.train),
+        steps=0,
+        start=start,
+        losses=(),
+        score=score,
+        attainable=attainable(source, few.train.index) if isinstance(source, TensorSource) else 1.0,
+        guess=guessing(parts.loss_fn, few.train, target, experiment.loss.num_outputs(target)),
+        causes=(),
+    )
+    progress, due = Progress(), 1
+    for _ in islice(train_steps(parts, plan, progress), max_steps):
+        if progress.step < min(due, max_steps):
+            continue
+        due = max(due + 1, round(due * SPREAD))
+        loss, score = measure(parts, loader)
+        score = 1 - loss / start if math.isnan(score) else score  # of a single number, which has no variance
+        found = replace(found, steps=progress.step, losses=(*found.losses, loss), score=score)
+        look(progress.step, loss, score)
+        if found.by_heart or not math.isfinite(loss):
+            break
+    causes = tuple(_causes(experiment, parts, found))
+    return replace(found, causes=causes)
+
+
+def bare(experiment: ExperimentConfig, target: TargetSpec, samples: int) -> ExperimentConfig:
+    """The same for a few samples, without what makes learning harder or shorter, and with the one metric that says how
+    much is right."""
+    data, loader = experiment.data, experiment.loader
+    if isinstance(data, ImageDataConfig):
+        data = data.model_copy(update={"augment": ()})
+    return experiment.model_copy(
+        update={
+            "data": data,
+            "loader": loader.model_copy(
+                update={"drop_last": loader.drop_last and samples >= loader.batch_size, "sampler": "shuffle"}
+            ),
+            "metrics": (R2Config() if target.kind == "number" else AccuracyConfig(),),
+            "scheduler": ConstantConfig(),
+            "train": experiment.train.model_copy(update={"limit_batches": None, "early_stopping": None, "ema": None}),
+            "checkpoint": CheckpointConfig(),
+        }
+    )
+
+
+def measure(parts: Parts, loader: Loader) -> tuple[float, float]:
+    """Loss and score over a loader, of parts built from a bare experiment."""
+    metrics = evaluate(parts, loader)
+    assert metrics is not None
+    loss, score = metrics.values()
+    return loss, score
+
+
+def _causes(experiment: ExperimentConfig, parts: Parts, found: Learned) -> Iterator[str]:
+    lr, usual = experiment.optimizer.lr, experiment.optimizer.usual_lr
+    default = type(experiment.optimizer).model_fields["lr"].default
+    last, lowest = found.losses[-1], min(found.losses, key=lambda loss: loss if math.isfinite(loss) else math.inf)
+    if found.attainable < 1:
+        share = f"{found.attainable:.1%} is all that can be right"
+        yield f"data: some of the samples are equal to others of another class; {share}"
+    if found.by_heart:
+        return
+    if not math.isfinite(last):
+        yield f"optimizer.lr: the loss is no number any more; {lr:g} is too high: optimizer.lr={lr / 10:g}"
+        return
+    if silent := [name for name, one in parts.model.named_parameters() if one.requires_grad and one.grad is None]:
+        yield f"model: no gradient reaches {and_more(silent)}"
+    if frozen := [name for name, one in parts.model.named_parameters() if not one.requires_grad]:
+        yield f"model: {len(frozen)} parameters take no gradients ({and_more(frozen)}); what is left may be too little"
+    if last > found.start or last > 2 * lowest or lr > usual[1]:
+        rate = min(default, lr / 10)
+        yield f"optimizer.lr: the loss goes up and down; {lr:g} is probably too high: optimizer.lr={rate:g}"
+    elif last > 0.9 * found.start:
+        rate = max(default, lr * 10)
+        yield f"optimizer.lr: the loss hardly moves; {lr:g} is probably too low: optimizer.lr={rate:g}"
+    elif found.still_learning:
+        yield f"--steps: the loss still falls; give it more than {found.steps:,}"
+    dropout = max((module.p for module in parts.model.modules() if isinstance(module, torch.nn.Dropout)), default=0.0)
+    if dropout > 0:
+        yield f"model: dropout of {dropout:g} works against learning by heart; leave it out for this test"
+    parameters = sum(parameter.numel() for parameter in parts.model.parameters())
+    if parameters < found.samples:
+        yield f"model: {parameters:,} parameters are few for {found.samples:,} samples; use a larger one"
+    if last <= 0.9 * found.start and not found.still_learning:
+        causes = "model: perhaps too small, or slow with this rate"
+        yield f"{causes}: trainkit lr-find CONFIG, or a warning of trainkit check CONFIG"
+
+
+def samples_of(experiment: ExperimentConfig, data: Data, fraction: float, batches: int | None) -> int:
+    """How many samples a fraction of the training samples, or so many batches, are.
+
+    Raises:
+        DataError: there are not so many.
+    """
+    total = len(data.train)
+    if batches is None:
+        return max(1, round(total * fraction))
+    if (count := batches * experiment.loader.batch_size) > total and batches > 1:
+        raise DataError(f"command line: --batches: {count:,} samples, but there are {total:,} training samples")
+    return min(count, total)
+
+
+def lines(found: Learned) -> list[str]:
+    """The result as text."""
+    what = f"{found.samples:,} samples: {found.score:.2%} right after {found.steps:,} steps"
+    guess = "" if found.guess is None else f" (guessing costs {found.guess:.4g})"
+    last = f", loss {found.start:.4g} to {found.losses[-1]:.4g}{guess}"
+    verdict = "learned by heart" if found.by_heart else "not learned by heart"
+    return [f"{verdict}: {what}{last}", *(f"  {cause}" for cause in found.causes)]

@@ -1,0 +1,152 @@
+"""`eval` and `predict`: what uses a checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainkit.cli.commands.base import AsJson, Debug, Device, app, check_choice, examples, say, say_json
+from trainkit.core.errors import CheckpointError, ConfigError, DataError
+from trainkit.core.suggestions import did_you_mean_path
+from trainkit.core.text import printable
+
+if TYPE_CHECKING:
+    from trainkit.inference.evaluation import Evaluation
+
+SPLITS = ("test", "val", "train")
+
+Ckpt = Annotated[Path | None, typer.Option(metavar="FILE", help="The checkpoint; it is all that is needed.")]
+
+
+@app.command(
+    name="eval",
+    epilog=examples(
+        "eval --ckpt runs/mnist_cnn/20260102-030405-a1b2/checkpoints/best.pt",
+        "eval --ckpt best.pt --split val --json",
+        "eval --ckpt best.pt data.root=/elsewhere",
+    ),
+)
+def evaluate(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values of data or loader, such as data.root.")
+    ] = None,
+    ckpt: Ckpt = None,
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="test, val or train.", autocompletion=lambda: SPLITS)
+    ] = "test",
+    device: Device = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a checkpoint: loss and metrics on a split of its data, and how well each class is found."""
+    stray = next((word for word in overrides or [] if "=" not in word), "best.pt")
+    path = _checkpoint(ckpt, stray)
+    check_choice("split", split, SPLITS)
+    from trainkit.core.text import format_metric
+    from trainkit.inference.evaluation import evaluate_checkpoint
+
+    found = evaluate_checkpoint(path, split, device=device or "auto", overrides=overrides or [])
+    say(*(f"warning: {printable(note)}" for note in found.notes), stream=sys.stderr)
+    if as_json:
+        say_json({"checkpoint": str(path), "split": split, **found.to_plain()})
+    else:
+        say("  ".join(format_metric(f"{split}/{name}", value) for name, value in found.metrics.items()))
+        _show_classes(found)
+
+
+@app.command(
+    epilog=examples(
+        "predict --ckpt runs/pets/20260102-030405-a1b2 new/ x.jpg",
+        "predict --ckpt best.pt houses.csv --csv > prices.csv",
+        "predict --ckpt best.pt --top 3 --json - < paths.txt",
+    )
+)
+def predict(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT",
+            help="Pictures and folders of them, CSV files or .npy arrays, as the model was trained on; - for standard "
+            "input: CSV, or the path of a picture a line.",
+        ),
+    ] = None,
+    ckpt: Ckpt = None,
+    top: Annotated[
+        int | None, typer.Option(metavar="K", min=1, help="The K most probable classes or labels, with probabilities.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: AsJson = False,
+    device: Device = None,
+    debug: Debug = False,
+) -> None:
+    """Say what a model makes of new inputs: classes and labels with their probabilities, or numbers.
+
+    They are brought to size and normalised as in training, and nothing is inverted: a model that knows light digits on
+    dark, as MNIST has them, has to be shown such. What cannot be read is reported and the others go on; the command
+    then ends with exit code 3.
+    """
+    path = _checkpoint(ckpt, "best.pt")
+    if not inputs:
+        raise ConfigError("command line: INPUT is missing; usage: trainkit predict --ckpt FILE INPUT...")
+    if as_csv and as_json:
+        raise ConfigError("command line: --csv or --json, not both")
+    from trainkit.inference import output, prediction
+    from trainkit.inference.loading import restore
+    from trainkit.runs import checkpoint
+
+    restored = restore(path, device=device or "auto")
+    target = restored.spec.target
+    if top and target.kind == "number":
+        raise ConfigError("command line: --top is for classes and labels, this model predicts numbers")
+    if bad := checkpoint.not_finite(restored.payload):
+        say(f"warning: {printable(bad)} holds NaN or infinite values", stream=sys.stderr)
+    refused: list[DataError] = []
+
+    def refuse(error: DataError) -> None:
+        refused.append(error)
+        say(*(f"error: {printable(problem)}" for problem in error.problems), stream=sys.stderr)
+
+    def tell(text: str) -> None:
+        say(f"warning: {printable(text)}", stream=sys.stderr)
+
+    batches = prediction.batches(restored, inputs, refuse, tell)
+    form = output.as_csv if as_csv else output.as_table
+    for text in output.as_json(batches, top) if as_json else form(batches, target, top):
+        say(text)
+    if refused:
+        raise DataError(f"{len(refused):,} input{'s' * (len(refused) > 1)} could not be used")
+
+
+def _checkpoint(ckpt: Path | None, stray: str) -> Path:
+    """The checkpoint that is meant: there, and a run if it is a directory."""
+    if ckpt is None:
+        from trainkit.config import shell
+
+        raise ConfigError(f"command line: --ckpt FILE is missing; write {shell.command('--ckpt', stray)}")
+    if not ckpt.exists():
+        raise CheckpointError(f"{ckpt}: no such file{did_you_mean_path(ckpt)}")
+    if ckpt.is_dir():
+        from trainkit.runs.run_directory import locate
+
+        locate(ckpt)
+    return ckpt
+
+
+def _show_classes(found: Evaluation) -> None:
+    """A table of the classes, on a terminal with the worst in bold, and their confusion matrix."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from trainkit.runs.sinks.console import print_line
+    from trainkit.training.confusion import matrix, table
+
+    console = Console(highlight=False, soft_wrap=True)
+    lines, worst = table(found.per_class)
+    lines += matrix(found.confusion, [score.name for score in found.per_class])
+    for line in lines:
+        with console.capture() as capture:
+            console.print(Text(printable(line), "bold" if line == worst else ""), end="")
+        print_line(capture.get(), sys.stdout)

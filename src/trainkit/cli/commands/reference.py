@@ -1,0 +1,40 @@
+"""`list` and `schema`: what a config may say."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from trainkit.cli.commands.base import Debug, app, check_choice, examples, say
+
+FAMILIES = ("data", "models", "layers", "losses", "metrics", "optimizers", "schedulers", "transforms", "sections")
+
+
+@app.command(name="list", epilog=examples("list", "list optimizers"))
+def list_components(
+    family: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FAMILY",
+            help=f"Only this one, with explanations: {', '.join(FAMILIES)}.",
+            autocompletion=lambda: FAMILIES,
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Name every component and section with its options, their types and defaults."""
+    if family is not None:
+        check_choice("family", family, FAMILIES)
+    from trainkit.experiment import reference
+
+    say(*reference.lines([family] if family else FAMILIES, brief=family is None))
+
+
+@app.command(epilog=examples("schema > configs/trainkit.schema.json"))
+def schema(debug: Debug = False) -> None:
+    """Print the JSON Schema of a config, with which editors complete keys and show mistakes."""
+    from trainkit.experiment import reference
+
+    say(json.dumps(reference.schema(), indent=1))

@@ -1,6 +1,0 @@
-"""The commands: words in, a call of what does the work, lines out. Nothing here needs torch before it is called."""
-
-from trainkit.commands import training, before, checkpoints, after, reference  # isort: skip  # in the order of `trainkit --help`
-from trainkit.commands.base import app
-
-__all__ = ["after", "app", "before", "checkpoints", "reference", "training"]

@@ -1,0 +1,1 @@
+"""From a YAML file to a valid config: strict YAML with positions, merging, registry, validation."""

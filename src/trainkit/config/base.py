@@ -1,0 +1,94 @@
+"""The base of every config, and the fields that hold a component chosen by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from trainkit.config import registry
+from trainkit.config.yamlfile import show
+from trainkit.core.errors import ConfigError
+from trainkit.core.suggestions import nearest
+
+
+class Config(BaseModel):
+    """Base of every config: frozen, unknown keys refused, no type coerced, documented field by field.
+
+    Plain data is always read in pydantic's JSON mode (YAML's values are JSON's): strict about scalars, and a list
+    becomes the tuple that a frozen value needs.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {}
+    """What to say of certain unknown keys, such as those that the data supplies."""
+
+    @classmethod
+    def from_plain(cls, data: object) -> Self:
+        """Validate dicts, lists and scalars.
+
+        Raises:
+            pydantic.ValidationError: `validation.validate` gives messages with positions.
+        """
+        return cls.model_validate_json(json.dumps(data))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Dicts, lists and scalars from which `from_plain` makes an equal config; the name comes first."""
+        plain = self.model_dump(mode="json")
+        return {key: plain[key] for key in sorted(plain, key=lambda key: key != "name")}
+
+
+class Component:
+    """Marks a field that holds a registered config of one family: `Annotated[LossConfig, Component("loss")]`.
+
+    In plain data it is a mapping with a `name`, or just the name. Without a name the default counts, if there is one.
+    """
+
+    def __init__(self, family: str, default: type[Config] | None = None) -> None:
+        self.family = family
+        self.default = default
+
+    def parse(self, value: object) -> Config:
+        if isinstance(value, Config):
+            return value
+        return self.config_class(value).from_plain({"name": value} if isinstance(value, str) else value)
+
+    def config_class(self, value: object) -> type[Config]:
+        """The class that a value in plain data asks for. Raises ValueError when it names none."""
+        if not isinstance(value, Mapping | str):
+            raise PydanticCustomError("component", "a mapping or a name")
+        name = value.get("name") if isinstance(value, Mapping) else value
+        if name is None and self.default and (isinstance(value, str) or "name" not in value):
+            return self.default
+        try:
+            if name is None:
+                assert isinstance(value, Mapping)
+                if near := next((key for key in value if key != "name" and nearest(key, ["name"])), None):
+                    raise ConfigError(f"value is missing, and {near!r} is unknown; did you mean 'name'?")
+                raise ConfigError(f"value is missing; known: {', '.join(registry.names(self.family))}")
+            if not isinstance(name, str):
+                raise ConfigError(f"expected text, got {show(name)}")
+            found = registry.find(self.family, name)
+        except ConfigError as error:
+            raise PydanticCustomError("component_name", "{problem}", {"problem": str(error)}) from None
+        assert issubclass(found, Config)
+        return found
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.parse,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda config: config.to_plain()),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        names = registry.names(self.family)
+        members = [handler(registry.find(self.family, name).__pydantic_core_schema__) for name in names]
+        required = {} if self.default else {"required": ["name"]}
+        return {"anyOf": [{"enum": names}, *({**member, **required} for member in members)]}

@@ -1,0 +1,1 @@
+"""Nouns that every wing uses: errors, text, files, seeds, signals, devices."""

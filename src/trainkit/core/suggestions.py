@@ -1,0 +1,52 @@
+"""The nearest right name for a wrong one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+# What beginners spell out, or shorten.
+_SYNONYMS = {"learning_rate": "lr", "wd": "weight_decay", "bs": "batch_size"}
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """`; did you mean 'adam'?` when something known is near, else an empty string."""
+    near = nearest(wrong, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
+    """What a wrong word may have meant.
+
+    Near is what is spelled alike, what begins with the word (`acc` and `accuracy`), and what ends in the same whole
+    words (`num_epochs` and `epochs`, `epochs` and `train.epochs`).
+    """
+    names = {_plain(name): name for name in known}
+    word = _plain(wrong)
+    near = [name for name in names if name == _SYNONYMS.get(word)]
+    near += difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near += [name for name in names if word.endswith(f"_{name}") or name.endswith((f"_{word}", f".{word}"))]
+    near += [name for name in names if len(word) > 2 and name.startswith(word)]
+    return names[near[0]] if near else None
+
+
+def did_you_mean_path(path: Path) -> str:
+    """`; did you mean data/labels.csv?` when a name near to the one that is missing is there, else an empty string."""
+    missing = path
+    with suppress(OSError):
+        if path.exists():
+            return ""
+        while not missing.parent.exists():
+            missing = missing.parent
+        there = {each.name for each in islice(missing.parent.iterdir(), 1000)} - {missing.name}
+        if near := nearest(missing.name, there):
+            whole = missing.with_name(near) / path.relative_to(missing)
+            return f"; did you mean {whole if whole.exists() else missing.with_name(near)}?"
+    return ""
+
+
+def _plain(word: str) -> str:
+    return word.lower().lstrip("-").replace("-", "_")

@@ -1,0 +1,107 @@
+"""Which files of a folder are pictures, and what is to be said of the others."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from trainkit.core.errors import DataError, Suspicion
+from trainkit.data.paths import told
+
+FIRST_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+"""Those that `rules=1` takes."""
+ENDINGS = (
+    *FIRST_ENDINGS,
+    *(".jfif", ".jpe", ".mpo", ".avif", ".apng", ".jp2", ".j2k", ".jpx", ".pbm", ".pnm", ".pfm", ".dib"),
+    *(".tga", ".pcx", ".qoi", ".sgi", ".psd", ".ico", ".icns", ".dds", ".fits", ".fit"),
+)
+"""What Pillow reads as a picture by itself."""
+HEIF = (".heic", ".heif", ".hif")
+"""What it reads with pillow-heif."""
+BESIDE = (
+    *(".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".py", ".ipynb", ".db", ".ini"),
+)
+"""Files that often lie beside pictures and are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The files of a folder and those below it, hidden ones aside: their paths below some root, in their order."""
+
+    pictures: list[str]
+    others: list[str]
+
+
+def find(root: Path, below: str = "", *, rules: int = 2) -> Found:
+    """Look for pictures in a folder and those below it.
+
+    In the order of their names, so that it does not depend on the file system. A folder to which several links lead is
+    read once: links that lead to a folder above them would otherwise never end.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    try:
+        for place, folders, files in os.walk(root / below, onerror=refuse, followlinks=True):
+            status = Path(place).stat()
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not is_hidden(name))
+            inside = Path(place).relative_to(root)
+            found += [(inside / file).as_posix() for file in files if not is_hidden(file)]
+    except OSError as error:
+        raise DataError(f"{error.filename}: {told(error)}") from None
+    endings = taken(rules)
+    sorted_out = Found([], [])
+    for name in sorted(found):
+        (sorted_out.pictures if name.lower().endswith(endings) else sorted_out.others).append(name)
+    return sorted_out
+
+
+def taken(rules: int = 2) -> tuple[str, ...]:
+    """The endings of what is taken for a picture."""
+    if rules == 1:
+        return FIRST_ENDINGS
+    return ENDINGS + HEIF * (find_spec("pillow_heif") is not None)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is not meant to be seen; `__MACOSX` holds what a Mac adds to an archive."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def by_ending(names: Sequence[str]) -> str:
+    """How many files there are of each kind, the most frequent first: `3 .heic (…), 1 without an ending`."""
+    counts = Counter(Path(name).suffix.lower() for name in names)
+    heif = " (pip install pillow-heif reads them)"
+    return ", ".join(
+        f"{count:,} {ending or 'without an ending'}{heif if ending in HEIF else ''}"
+        for ending, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
+def no_pictures(folder: Path, found: Found) -> str:
+    """What to say of a folder without pictures."""
+    there = f"found {by_ending(found.others)}" if found.others else "it is empty"
+    return f"{folder}: no pictures in it; {there}"
+
+
+def left_out(folder: Path, others: Sequence[str]) -> Suspicion | None:
+    """What to say of the files that are not taken; nothing of those that often lie beside pictures."""
+    if all(name.lower().endswith(BESIDE) for name in others):
+        return None
+    are = "files are" if len(others) > 1 else "file is"
+    text = f"data.path: {len(others):,} {are} not taken for pictures in {folder}: {by_ending(others)}"
+    return Suspicion("unused-files", text)

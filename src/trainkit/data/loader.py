@@ -1,0 +1,223 @@
+"""One DataLoader for everything: whole batches from memory, in an order that is a function of (seed, epoch)."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from trainkit.config.base import Config
+from trainkit.core.errors import DataError
+from trainkit.core.seeding import derive, generator, permutation
+from trainkit.data import workers
+from trainkit.data.base import Batch, Draw, Split, TensorSource
+from trainkit.data.sequences import SequenceSource
+
+BatchSize = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class LoaderConfig(Config):
+    """How samples become batches."""
+
+    batch_size: BatchSize = 64
+    """Training samples per batch."""
+    eval_batch_size: BatchSize = 256
+    """Samples per batch in evaluation; no effect on the result."""
+    num_workers: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
+    """Worker processes. `auto`: none for data in memory, which comes in whole batches without them; one for each core
+    (at most 8) for files."""
+    timeout: Annotated[float, Field(gt=0, le=1_000_000)] = 600.0
+    """Seconds that a run waits for a batch from its workers before it takes one for hanging and ends with exit code 10.
+    Without workers, it waits as long as it takes."""
+    pin_memory: bool = True
+    """Page-locked memory for faster copies to a GPU; no effect without CUDA."""
+    drop_last: bool = False
+    """Leave out the last training batch of an epoch when it is smaller than the others."""
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    """`shuffle`: every training sample once an epoch. `balanced`: as many draws, but each class as often as the others:
+    samples of rare classes come several times, some of the frequent ones not at all. Random transforms follow from the
+    seed, the epoch, the sample and how often it was drawn before, so that it is another picture each time."""
+
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        "shuffle": "training samples are shuffled, the others never are; loader.sampler has other orders",
+        "collate_fn": "sources make whole batches; your own dataset pads sequences with data.collate=pad",
+        "persistent_workers": "workers live as long as the run",
+    }
+
+    def train_loader(self, split: Split, seed: int, device: torch.device, limit: int | None = None) -> Loader:
+        """Shuffled batches, at most `limit` of them an epoch.
+
+        Raises:
+            DataError: there would be no batch at all.
+        """
+        samples = len(split)
+        if samples < self.batch_size and self.drop_last:
+            raise DataError(
+                f"loader.drop_last: {samples} samples, batch_size {self.batch_size}, drop_last: 0 batches; "
+                f"use loader.batch_size={max(min(samples, 2), samples // 2)} or loader.drop_last=false"
+            )
+        return self._loader(split, self.batches(split, seed, drop_last=self.drop_last, limit=limit), device)
+
+    def batches(self, split: Split, seed: int, *, drop_last: bool = False, limit: int | None = None) -> EpochBatches:
+        """The training batches as positions."""
+        weights = _balancing(split) if self.sampler == "balanced" else None
+        return EpochBatches(len(split), self.batch_size, seed, drop_last, weights=weights, limit=limit)
+
+    def eval_loader(self, split: Split, device: torch.device, limit: int | None = None) -> Loader:
+        """Every sample once, in order; of the first `limit` batches."""
+        return self._loader(split, EpochBatches(len(split), self.eval_batch_size, limit=limit), device)
+
+    def _loader(self, split: Split, batches: EpochBatches, device: torch.device) -> Loader:
+        if self.num_workers != "auto":
+            num_workers = self.num_workers
+        elif isinstance(split.source, TensorSource | SequenceSource) or sys.platform == "win32":
+            num_workers = 0
+        else:
+            num_workers = min(workers.cores(), 8)
+        # Only then: elsewhere torch warns and does not pin.
+        pin_memory = self.pin_memory and device.type == "cuda"
+        return Loader(split, batches, num_workers=num_workers, timeout=self.timeout, pin_memory=pin_memory)
+
+
+def _balancing(split: Split) -> Tensor:
+    """One over the size of a sample's class, shape (n,).
+
+    Raises:
+        DataError: the targets are no classes.
+    """
+    targets = split.targets
+    if targets.ndim != 1 or targets.is_floating_point():
+        raise DataError("loader.sampler: balanced needs classes, the targets of the data are no classes")
+    return targets.bincount().double().reciprocal()[targets]
+
+
+class EpochBatches(Sampler[Draw]):
+    """The positions of each batch of an epoch, as arrays cut from one order of the samples.
+
+    Set `epoch` and `start` (batches to leave out) before iterating: resuming costs no more than slicing.
+
+    Args:
+        seed: of the orders; None for the samples' own.
+        weights: shape (samples,): draw with replacement, in proportion to them.
+        limit: the largest number of batches.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        batch_size: int,
+        seed: int | None = None,
+        drop_last: bool = False,
+        *,
+        weights: Tensor | None = None,
+        limit: int | None = None,
+    ) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.weights = weights
+        count = samples // batch_size if drop_last else math.ceil(samples / batch_size)
+        self.count = min(count, limit or count)
+        self.epoch = 0
+        self.start = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def size(self, batch: int) -> int:
+        """Samples in the batch with that number."""
+        return min(self.batch_size, self.samples - batch * self.batch_size)
+
+    def __iter__(self) -> Iterator[Draw]:
+        order, size = self._order().numpy(), self.batch_size
+        seed = derive(self.seed or 0, "sample", self.epoch)
+        repeats = None if self.weights is None else _repeats(order)
+        places = (slice(batch * size, (batch + 1) * size) for batch in range(self.start, self.count))
+        # Not a generator function: that would read `epoch` and `start` at the first batch, when they may have moved on.
+        return (Draw(order[place], seed, None if repeats is None else repeats[place]) for place in places)
+
+    def _order(self) -> Tensor:
+        if self.seed is None:
+            return torch.arange(self.samples)
+        if self.weights is None:
+            return permutation(self.samples, self.seed, "order", self.epoch)
+        random = generator(self.seed, "order", self.epoch)
+        return _drawn(self.weights, self.samples, random)
+
+
+MOST_OF_MULTINOMIAL = 2**24
+"""More categories it refuses."""
+
+
+def _drawn(weights: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """So many positions, drawn with replacement in proportion to their weights. Shape (count,), int64."""
+    if len(weights) <= MOST_OF_MULTINOMIAL:
+        return weights.multinomial(count, replacement=True, generator=random)
+    ends = weights.cumsum(0)
+    places = torch.rand(count, dtype=torch.float64, generator=random) * ends[-1]
+    return torch.searchsorted(ends, places, right=True).clamp_(max=len(weights) - 1)
+
+
+def _repeats(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each entry of an order stands there before. Shape (n,)."""
+    by_sample = order.argsort(kind="stable")
+    is_first = np.diff(order[by_sample], prepend=-1) != 0
+    places = np.arange(len(order))
+    repeats = np.empty_like(order)
+    repeats[by_sample] = places - np.maximum.accumulate(np.where(is_first, places, 0))
+    return repeats
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+class Loader:
+    """Batches of one split, epoch by epoch."""
+
+    def __init__(
+        self, split: Split, batches: EpochBatches, *, num_workers: int, timeout: float, pin_memory: bool
+    ) -> None:
+        self.batches = batches
+        self._loader: DataLoader[Batch | Exception] = DataLoader(
+            workers.Guarded(split) if num_workers else split,
+            batch_size=None,  # a split makes whole batches
+            collate_fn=_as_it_is,  # by default, torch looks at every part of it for something to convert
+            sampler=batches,
+            num_workers=num_workers,
+            timeout=timeout if num_workers else 0,
+            pin_memory=pin_memory,
+            persistent_workers=num_workers > 0,
+            worker_init_fn=workers.begin if num_workers else None,
+            # Its own generator: otherwise every epoch would draw from the global stream.
+            generator=torch.Generator(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def sizes(self, start: int, count: int) -> list[int]:
+        """The sizes of the next `count` batches of an epoch, fewer at its end."""
+        return [self.batches.size(batch) for batch in range(start, min(start + count, len(self.batches)))]
+
+    def epoch(self, epoch: int = 0, *, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from batch number `start` on.
+
+        Raises:
+            WorkerError: a worker died or hangs.
+            RemoteError: what a user's code raised in a worker.
+        """
+        self.batches.epoch, self.batches.start = epoch, start
+        if not self._loader.num_workers:
+            return iter(self._loader)
+        with workers.left_alone():
+            batches = iter(self._loader)
+        return workers.results(batches)

@@ -1,0 +1,258 @@
+"""The small picture data sets of torchvision: its readers and downloads, our error messages."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from trainkit.config.registry import register
+from trainkit.core.errors import ConfigError, DataError
+from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
+from trainkit.data.imagined import Imagined
+from trainkit.data.paths import expanded, unreadable
+from trainkit.data.sources.digits import DigitsConfig, Size, height_width
+from trainkit.data.transforms.pipeline import ImageDataConfig, Normalize, Preset, statistics
+
+DOWNLOAD_TIMEOUT_S = 5.0
+
+
+class TorchvisionConfig(ImageDataConfig):
+    """Base of the data sets that torchvision reads into memory."""
+
+    shown: ClassVar = ImageDataConfig.shown | {"size", "mode"}
+    reader: ClassVar[str]
+    """The class in `torchvision.datasets`."""
+    folder: ClassVar[str]
+    """Where the files lie below `root`."""
+    shape: ClassVar[tuple[int, int, int]]
+    """(channels, height, width) of the pictures as they are."""
+    train_samples: ClassVar[int]
+    class_names: ClassVar[tuple[str, ...]]
+
+    size: Size | None = None
+    """Height and width in pixels that the model sees: pictures are scaled to cover it, and cut to it around the centre;
+    by default as they are."""
+    mode: Literal["rgb", "grey"] | None = None
+    """Channels that the model sees: three or one; by default as they are."""
+    root: str = Field(default_factory=lambda: os.environ.get("TRAINKIT_DATA_DIR", "data"))
+    """Folder of all data sets, relative to the directory in which the command runs; `~` is expanded."""
+    download: bool = True
+    """Fetch the files when they are missing."""
+    fallback: Literal["digits"] | None = None
+    """What to train on when the files are missing and cannot be fetched. Never silent: the run says and records it."""
+
+    @property
+    def place(self) -> Path:
+        """The folder in which the files are expected."""
+        return (expanded(self.root) / self.folder).absolute()
+
+    def spec(self) -> DataSpec:
+        channels, *sides = self.shape
+        channels = {"rgb": 3, "grey": 1, None: channels}[self.mode]
+        height, width = sides if self.size is None else height_width(self.size)
+        mean, std = statistics(self.normalize, channels)
+        classes = TargetSpec(kind="class", size=len(self.class_names), names=self.class_names)
+        return DataSpec(shape=(channels, height, width), target=classes, image=True, mean=mean, std=std)
+
+    def stand_in(self) -> DigitsConfig | None:
+        if self.fallback is None:
+            return None
+        channels, height, width = self.spec().shape
+
+        def fraction(amount: float) -> float:
+            """A count is of samples that are not there; as a fraction it means the same."""
+            is_count = isinstance(amount, int) and 0 < amount < self.train_samples
+            return amount / self.train_samples if is_count else amount
+
+        return DigitsConfig(
+            size=(height, width),
+            channels=channels,
+            val=fraction(self.val),
+            subset=None if self.subset is None else fraction(self.subset),
+            stratify=self.stratify,
+            normalize=self.normalize,
+            augment=self.augment,
+        )
+
+    def restored(self) -> Self:
+        default = type(self).model_fields["root"].get_default(call_default_factory=True)
+        return self if self.root == default else self.model_copy(update={"download": False})
+
+    def sketch(self, seed: int) -> Data:
+        spec = self.spec()
+        train, val = self.divide(Imagined(spec, self.train_samples), seed)
+        counted = spec.target.counted(train.targets)
+        # Which classes a small part of the real samples lacks, those made up cannot tell.
+        counted = counted.model_copy(update={"counts": tuple(max(1, count) for count in counted.counts)})
+        return Data(spec.model_copy(update={"target": counted}), train, val, None)
+
+    def build(self, seed: int) -> Data:
+        spec = self.spec()
+        if not self._has_files():
+            self._download()
+        samples = self._read(train=True)
+        train, val = self.divide(samples, seed)
+        test = self._read(train=False)
+        return Data(spec, train, val, Split(test, torch.arange(len(test))))
+
+    def _has_files(self) -> bool:
+        try:
+            return any(self.place.glob("*"))
+        except OSError as error:
+            raise unreadable("root", self.place, error) from None
+
+    def _read(self, *, train: bool) -> TensorSource:
+        try:
+            dataset = self._dataset(expanded(self.root), train=train, download=False)
+        except OSError as error:
+            raise DataError(f"{self.place}: {self.name} cannot be read ({error.strerror})") from None
+        # What torchvision raises for missing files, wrong checksums, and bytes that make no sense to it.
+        except (AssertionError, KeyError, RuntimeError, TypeError, ValueError):
+            raise DataError(self._damaged("files are missing, packed or cut short")) from None
+        images = torch.as_tensor(np.asarray(dataset.data))
+        # (n, height, width) or (n, height, width, channels) as torchvision has it
+        images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
+        targets = torch.as_tensor(np.asarray(dataset.targets), dtype=torch.int64)
+        if images.shape[1:] != self.shape or images.dtype != torch.uint8 or len(images) != len(targets):
+            raise DataError(self._damaged(f"{len(images)} images {tuple(images.shape[1:])}, {len(targets)} labels"))
+        if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < len(self.class_names):
+            raise DataError(self._damaged(f"labels outside 0 … {len(self.class_names) - 1}"))
+        return TensorSource(images, targets)
+
+    def _damaged(self, what: str) -> str:
+        return f"{self.place}: {self.name} is damaged ({what}); move the folder away, then use data.download=true"
+
+    def _download(self) -> None:
+        """Fetch the files into a folder of our own and move it into place: they are there as a whole or not at all.
+
+        Raises:
+            DataError: it is not allowed, or it failed.
+        """
+        if not self.download:
+            raise DataError(self._missing("set data.download=true to fetch them"))
+        if offline():
+            raise DataError(self._missing("TRAINKIT_OFFLINE=1 forbids the download"))
+        if "$" in self.root:
+            raise DataError(self._missing("variables in data.root are not expanded"))
+        try:
+            there = next(folder for folder in self.place.parents if folder.exists())
+            with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as part, network():
+                self._dataset(Path(part), train=True, download=True)
+                self.place.parent.mkdir(parents=True, exist_ok=True)
+                if not self._has_files():  # else another process was faster
+                    (Path(part) / self.folder).rename(self.place)
+        except (OSError, RuntimeError, EOFError, HTTPException) as error:
+            lines = str(getattr(error, "reason", error)).strip().splitlines() or [type(error).__name__]
+            reason = lines[-1].removeprefix("<urlopen error ").removesuffix(">")
+            raise DataError(self._missing(f"the download failed ({reason})")) from None
+
+    def _missing(self, why: str) -> str:
+        others = "they can also be put there unpacked, or data.root can point to them"
+        return f"{self.place}: no {self.name} files here; {why}; {others}"
+
+    def _dataset(self, root: Path, *, train: bool, download: bool) -> Any:
+        import torchvision.datasets  # seconds, so only when data is read
+
+        return getattr(torchvision.datasets, self.reader)(root, train=train, download=download)
+
+
+@contextmanager
+def network() -> Iterator[None]:
+    """No connection waits for long, and nothing is said on stdout, which belongs to results."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def offline() -> bool:
+    """Whether TRAINKIT_OFFLINE forbids any download.
+
+    Raises:
+        ConfigError: it is neither 0 nor 1.
+    """
+    value = os.environ.get("TRAINKIT_OFFLINE", "0")
+    if value not in ("", "0", "1"):
+        raise ConfigError(f"environment: TRAINKIT_OFFLINE: expected 0 or 1, got {value!r}")
+    return value == "1"
+
+
+@register("data")
+class MnistConfig(TorchvisionConfig):
+    """Handwritten digits, 60,000 + 10,000 grey images of 28 x 28 (LeCun, Cortes and Burges)."""
+
+    name: Literal["mnist"] = "mnist"
+    normalize: Preset | Normalize = "mnist"
+    reader: ClassVar[str] = "MNIST"
+    folder: ClassVar[str] = "MNIST/raw"
+    shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
+    train_samples: ClassVar[int] = 60_000
+    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+
+
+@register("data")
+class FashionMnistConfig(TorchvisionConfig):
+    """Pictures of clothes, 60,000 + 10,000 grey images of 28 x 28 (Xiao et al., 2017, arXiv:1708.07747)."""
+
+    name: Literal["fashion_mnist"] = "fashion_mnist"
+    normalize: Preset | Normalize = "fashion_mnist"
+    reader: ClassVar[str] = "FashionMNIST"
+    folder: ClassVar[str] = "FashionMNIST/raw"
+    shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
+    train_samples: ClassVar[int] = 60_000
+    class_names: ClassVar[tuple[str, ...]] = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    )  # fmt: skip
+
+
+@register("data")
+class Cifar10Config(TorchvisionConfig):
+    """Small photographs, 50,000 + 10,000 colour images of 32 x 32 in 10 classes (Krizhevsky, 2009)."""
+
+    name: Literal["cifar10"] = "cifar10"
+    normalize: Preset | Normalize = "cifar10"
+    reader: ClassVar[str] = "CIFAR10"
+    folder: ClassVar[str] = "cifar-10-batches-py"
+    shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
+    train_samples: ClassVar[int] = 50_000
+    class_names: ClassVar[tuple[str, ...]] = (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+    )  # fmt: skip
+
+
+@register("data")
+class Cifar100Config(TorchvisionConfig):
+    """Small photographs, 50,000 + 10,000 colour images of 32 x 32 in 100 classes (Krizhevsky, 2009)."""
+
+    name: Literal["cifar100"] = "cifar100"
+    normalize: Preset | Normalize = "cifar100"
+    reader: ClassVar[str] = "CIFAR100"
+    folder: ClassVar[str] = "cifar-100-python"
+    shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
+    train_samples: ClassVar[int] = 50_000
+    class_names: ClassVar[tuple[str, ...]] = (
+        "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
+        "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee", "clock",
+        "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish",
+        "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion",
+        "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange",
+        "orchid", "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate", "poppy", "porcupine",
+        "possum", "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk",
+        "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank",
+        "telephone", "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale",
+        "willow_tree", "wolf", "woman", "worm",
+    )  # fmt: skip

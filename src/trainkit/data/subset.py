@@ -1,0 +1,45 @@
+"""A part of the training samples, read once, to be looked at again and again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from trainkit.core.seeding import permutation
+from trainkit.data.base import Data, Split, TensorSource
+
+READ_AT_ONCE = 256
+MOST_BYTES = 1_000_000_000
+"""Of inputs; more are read anew each time."""
+
+
+def part(data: Data, samples: int) -> Data:
+    """The same data with so many of its training samples, always the same ones, in memory if they fit together."""
+    return replace(data, train=_some(data.train, samples))
+
+
+def _some(split: Split, samples: int) -> Split:
+    order = permutation(len(split), 0, "part")
+    return in_memory(Split(split.source, split.index[order[:samples].sort().values]))
+
+
+def part_of_all(data: Data, samples: int) -> Data:
+    """The same with so many training samples, and half as many of every other split."""
+    few = part(data, samples)
+    val, test = (None if split is None else _some(split, samples // 2) for split in (data.val, data.test))
+    return replace(few, val=val, test=test)
+
+
+def in_memory(split: Split) -> Split:
+    """The same samples without their files, unless they take too much memory or are padded sequences."""
+    if isinstance(split.source, TensorSource) or not len(split):
+        return split
+    first = split.take(torch.zeros(1, dtype=torch.int64))
+    if first.lengths is not None or first.inputs.nbytes * len(split) > MOST_BYTES:
+        return split
+    inputs = first.inputs.new_empty(len(split), *first.inputs.shape[1:])
+    targets = first.targets.new_empty(len(split), *first.targets.shape[1:])
+    for some in torch.arange(len(split)).split(READ_AT_ONCE):
+        inputs[some], targets[some], *_ = split.take(some)
+    return Split(TensorSource(inputs, targets), torch.arange(len(split)))

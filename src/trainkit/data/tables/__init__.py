@@ -1,0 +1,1 @@
+"""Tables in files: reading, kinds of columns, encoding, splits."""

@@ -1,0 +1,393 @@
+"""What a column of a stranger's table is: decided from all of its rows, or as the config says."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trainkit.config.shell import typed
+from trainkit.core.errors import DataError
+from trainkit.core.text import counted
+from trainkit.data.columns import Column, ColumnConfig
+from trainkit.data.tables import cells, dates
+from trainkit.data.tables.cells import Bools, Floats
+from trainkit.data.tables.table_files import Texts
+
+NA_VALUES = ("", "na", "n/a", "n.a.", "nan", "-nan", "<na>", "#n/a", "#n/a n/a", "#na", "#nv", "null", "none", "nil",
+             "?", "-", "--", ".", "\\n", "1.#qnan", "-1.#ind")  # fmt: skip
+"""What stands for no value among numbers, dates and flags, in any case. Among words only the empty one does."""
+MOSTLY = 0.9
+"""A column with so large a share of numbers, or of dates, is one of numbers with a mistake in it."""
+KNOWN = 0.5
+"""Where fewer rows have a word that is frequent enough for an input of its own, the column is left out."""
+GLANCE = 100
+"""Rows of which mostly one tells that a column is none of numbers, or of flags."""
+MOST_TEXTS = 50_000
+"""Different texts that are looked at one by one."""
+MOST_WHOLE = 2.0**53
+"""Beyond that, float64 has not every whole number."""
+MAX_CATEGORIES = 255
+"""Of a column; each is an input. The most frequent ones are kept."""
+ID_NAME = re.compile(
+    r"(?i:(.*[_ .\-])?(id|ids|index|idx|key|uuid|guid|rownames|row|no|nr|unnamed: 0|column_\d+))|.*[a-z]I[dD]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A column that has been read."""
+
+    column: Column | None
+    """How; None for one that the model does not see."""
+    values: Any
+    """Numbers and flags (rows,), dates (rows, 2), or the words."""
+    why: str
+    """What it was taken for, and why; of one that is left out the reason."""
+    texts: Texts = None
+    """Of one that is left out."""
+    warning: tuple[str, str] | None = None
+    """The code and the text of what is probably not meant."""
+
+
+def read(
+    name: str,
+    texts: Texts,
+    asked: ColumnConfig,
+    where: Callable[[int], str],
+    *,
+    needed: bool = False,
+    is_target: bool = False,
+    format_key: str = "",
+) -> Read:
+    """Decide what a column is, and read it.
+
+    Args:
+        where: gives the place of a row.
+        needed: nothing is left out, as of the only column to predict from.
+        is_target: it is to be predicted, and so needed as well.
+        format_key: what says how dates are written, if it is not `data.columns`.
+
+    Raises:
+        DataError: hardly anything in it is not a number (or date), so that this is a mistake; or not what was asked.
+    """
+    given = tuple(text.lower() for text in asked.na_values or ())
+    number = Column(
+        name=name,
+        decimal=asked.decimal or ".",
+        thousands=asked.thousands or "",
+        na_values=tuple(dict.fromkeys((*NA_VALUES, *given))),
+    )
+    word = Column(name=name, kind="category", na_values=tuple(dict.fromkeys(("", *given))))
+    reader = _Reader(name, texts, asked, where, number, word, is_target, format_key)
+    needed = needed or is_target
+    if asked.kind in ("drop", "text"):
+        why = "data.columns says so" if asked.kind == "drop" else "texts are left out for now"
+        return Read(None, None, why, texts)
+    if asked.kind == "number":
+        return reader.number(forced=True) or reader.signed_number() or reader.odd_number(Counter())
+    if asked.kind == "flag":
+        return reader.flag(forced=True) or reader.category("data.columns says so")
+    if asked.kind == "date":
+        return reader.date(forced=True) or reader.category("data.columns says so")
+    if asked.kind == "category":
+        return reader.category("data.columns says so")
+    return (
+        reader.number(needed=needed)
+        or reader.flag()
+        or reader.date()
+        or reader.signed_number()
+        or reader.words(needed=needed)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Tries to read a column as one kind after the other; each gives None where it is none of that."""
+
+    name: str
+    texts: Texts
+    asked: ColumnConfig
+    where: Callable[[int], str]
+    as_number: Column
+    as_word: Column
+    is_target: bool
+    format_key: str
+
+    def number(self, *, forced: bool = False, needed: bool = False) -> Read | None:
+        column = self.as_number
+        if cells.numbers(self.texts[:GLANCE], column)[1].any():
+            return None
+        values, bad = cells.numbers(self.texts, column)
+        if bad.any() or np.isnan(values).all():
+            if not bad.any() and forced:
+                raise DataError(f"{self.where(0)}: {self.name}: no number in the whole column")
+            return Read(None, None, "empty", self.texts) if not bad.any() and not needed else None
+        self._check_finite(values)
+        if forced:
+            return Read(column, values, "data.columns says so")
+        whole = bool(np.all((values == np.floor(values)) | np.isnan(values)))
+        if whole and pc.any(pc.starts_with(self.texts, "0")).as_py():
+            there = self.texts.filter(pa.array(~np.isnan(values)))
+            if _any(there, r"^0\d+$") and not _any(there, r"[^\d]"):
+                return self.words(needed=needed, why="codes: numbers with leading zeros")
+        if (found := self._compact_date(values)) is not None:
+            return found
+        counted = whole and len(values) > 2 and bool(np.all(np.diff(values) == 1))
+        if whole and not needed and ID_NAME.fullmatch(self.name) and len(np.unique(values)) == len(values) > 2:
+            return Read(None, None, "an id: a number of its own in every row", self.texts)
+        warning = None
+        if counted and not needed:
+            first = ", ".join(f"{value:.12g}" for value in values[:3])
+            text = (
+                f"{self.name} counts the rows ({first} …); if it means nothing, use {typed('data.ignore', [self.name])}"
+            )
+            warning = ("row-number", text)
+        elif np.nanmax(np.abs(values)) >= MOST_WHOLE:
+            before, after = len(pc.unique(self.texts)), len(np.unique(values[~np.isnan(values)]))
+            if after < before - 1:
+                text = f"{self.name}: {before:,} different numbers beyond 2^53 become {after:,} in float64"
+                warning = ("float32", f"{text}; use {self._as_category} or drop, if they are names")
+        return Read(column, values, "numbers", warning=warning)
+
+    def flag(self, *, forced: bool = False) -> Read | None:
+        column = self.as_number.model_copy(update={"kind": "flag"})
+        if not forced and cells.flags(self.texts[:GLANCE], column)[1].any():
+            return None
+        values, bad = cells.flags(self.texts, column)
+        if forced and bad.any():
+            row = int(bad.argmax())
+            raise DataError(f"{self.where(row)}: {self.name}: expected yes or no, got {self.texts[row].as_py()!r}")
+        if bad.any() or (not forced and len(np.unique(values[~np.isnan(values)])) < 2):
+            return None
+        return Read(column, values, "yes or no")
+
+    def date(self, *, forced: bool = False) -> Read | None:
+        """Dates in the one format in which all are dates."""
+        gone = cells.missing(self.texts, self.as_number)
+        different = pc.unique(self.texts.filter(pa.array(~gone)))
+        form = self.asked.format
+        if not form:
+            few = [text.as_py() for text in islice(different, 50)]
+            candidates = _formats(few)
+            known = sum(bool(dates.formats([text])) for text in few)
+            if few and not candidates and known >= MOSTLY * len(few):
+                row = int((~gone).argmax())
+                first = self.texts[row].as_py()
+                raise DataError(
+                    f"{self.where(row)}: {self.name}: dates in several formats, {first!r} and others; "
+                    f"bring them to one, or use {self._as_category} (or drop)"
+                )
+            if len(candidates) > 1:
+                candidates = dates.formats(different.to_pylist()) or candidates
+            if len(candidates) > 1:
+                row = int((~gone).argmax())
+                cell, form = self.texts[row].as_py(), candidates[0]
+                way = typed("data.columns", {self.name: {"kind": "date", "format": form}})
+                way = f"{self.format_key}={form}" if self.format_key else way
+                raise DataError(
+                    f"{self.where(row)}: {self.name}: {cell!r} may be {' or '.join(candidates)}; say which with {way}"
+                )
+            if not candidates and forced:
+                raise DataError(f"{self.where(0)}: {self.name}: no dates; say what they look like with format")
+            if not candidates:
+                return None
+            form = candidates[0]
+        column = self.as_number.model_copy(update={"kind": "date", "format": form})
+        values, bad = cells.dates(self.texts, column)
+        if bad.any():
+            if not forced and bad.sum() > (1 - MOSTLY) * (~gone).sum():
+                return None
+            row = int(bad.argmax())
+            raise DataError(
+                f"{self.where(row)}: {self.name}: {self.texts[row].as_py()!r} is no date in the format {form} of the "
+                f"others ({counted(int(bad.sum()), 'cell')} in all); {self._ways_out(row)}"
+            )
+        return Read(column, values, f"dates ({form})")
+
+    def _compact_date(self, values: Floats) -> Read | None:
+        """Dates without separators, such as 20260131."""
+        if not (np.nanmin(values) > 19000100 and np.nanmax(values) < 21001232):
+            return None
+        column = self.as_number.model_copy(update={"kind": "date", "format": "compact"})
+        found, bad = cells.dates(self.texts, column)
+        return None if bad.any() else Read(column, found, "dates (year, month, day without separators)")
+
+    def signed_number(self) -> Read | None:
+        """Numbers with one sign for all, such as %; or nearly numbers, which is an error."""
+        counted = pc.value_counts(self.texts)
+        if len(counted) > MOST_TEXTS:
+            counted = counted.slice(0, MOST_TEXTS)
+        gone = set(self.as_number.na_values)
+        signs: Counter[Sign] = Counter()
+        total = 0
+        for text, count in zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True):
+            if text.lower() in gone:
+                continue
+            total += count
+            if (found := _sign(text, self.as_number)) is not None:
+                signs[found] += count
+        if not signs:
+            return None
+        pairs: Counter[tuple[str, str]] = Counter()
+        for sign, count in signs.items():
+            pairs[sign.before, sign.after] += count
+        (before, after), most = pairs.most_common(1)[0]
+        plain = sum(
+            count for sign, count in signs.items() if not sign.apart and (sign.before, sign.after) == (before, after)
+        )
+        if plain == total and before != "(":
+            factor = 0.01 if after == "%" and self.asked.percent == "fraction" else 1.0
+            column = self.as_number.model_copy(update={"prefix": before, "suffix": after, "factor": factor})
+            values, bad = cells.numbers(self.texts, column)
+            if not bad.any():
+                self._check_finite(values)
+                sign_text = f"{before}…{after}" if before and after else before or after
+                said = f"numbers, each with {sign_text}"
+                return Read(column, values, said + (" (12% is 0.12)" if factor != 1 else ""))
+        clear = sum(count for sign, count in signs.items() if sign.clear)
+        if most >= MOSTLY * total or clear >= MOSTLY * total:
+            return self.odd_number(signs)
+        return None
+
+    def odd_number(self, signs: Counter[Sign]) -> Read:
+        """Raise DataError for the first cell that is not as the others are."""
+        gone = cells.missing(self.texts, self.as_number)
+        common = max(signs, key=lambda sign: signs[sign], default=Sign("", "", apart=False, clear=True))
+        best = self.as_number.model_copy(update={"prefix": common.before, "suffix": common.after})
+        _, bad = cells.numbers(self.texts, best)
+        row = int(bad.argmax())
+        cell, count = self.texts[row].as_py(), counted(int(bad.sum()), "cell")
+        place = f"{self.where(row)}: {self.name}: {cell!r}"
+        if (sign := _sign(cell, self.as_number)) and sign.apart:
+            raise DataError(
+                f"{place} has separators, and what they mean is not guessed ({count} in all); say it with "
+                f"{_separators(cell, points=_any(self.texts, POINT))} (or for this column alone, in data.columns)"
+            )
+        share = 1 - bad.sum() / max(1, (~gone).sum())
+        if not signs or share < 0.5:
+            raise DataError(f"{place} is no number ({count} in all); {self._ways_out(row)}")
+        raise DataError(
+            f"{place} is no number as {share:.1%} of this column are ({count} in all); {self._ways_out(row)}"
+        )
+
+    def _ways_out(self, row: int) -> str:
+        cell = self.texts[row].as_py()
+        way = "data.task=class" if self.is_target else f"{self._as_category} (or drop)"
+        return f"mend the file, count it as missing with {typed('data.na_values', [cell])}, or use {way}"
+
+    @property
+    def _as_category(self) -> str:
+        return typed("data.columns", {self.name: "category"})
+
+    def words(self, *, needed: bool = False, why: str = "words") -> Read:
+        """Categories; or what says nothing of other rows, which is left out."""
+        counted = pc.value_counts(self.texts)
+        different = len(counted)
+        counts = counted.field(1).to_numpy()
+        rows = len(self.texts)
+        frequent = counts[counts >= least(rows)]
+        known = np.sort(frequent)[::-1][:MAX_CATEGORIES].sum() / max(rows, 1)
+        if needed or known >= KNOWN or rows < 20:
+            return self.category(why)
+        odd = counted.field(0).filter(
+            pc.invert(pc.match_substring_regex(counted.field(0), cells.pattern(self.as_number)))
+        )
+        if why == "words" and len(odd) <= different / 2:
+            what = f"numbers beside something else, such as {odd[0].as_py()[:20]!r}"
+        elif pc.mean(pc.count_substring(counted.field(0), " ")).as_py() >= 2:
+            what = "free text"
+        elif different > 0.9 * rows:
+            what = "an id: a word of its own in nearly every row"
+        else:
+            what = "mostly words that are too rare to learn from"
+        return Read(None, None, f"{what} ({different:,} different)", self.texts)
+
+    def category(self, why: str) -> Read:
+        return Read(self.as_word, cells.words(self.texts, self.as_word), why)
+
+    def _check_finite(self, values: Floats) -> None:
+        bad: Bools = np.abs(values) > float(np.finfo(np.float32).max)  # infinite ones as well
+        if bad.any():
+            row = int(bad.argmax())
+            text = self.texts[row].as_py()
+            raise DataError(f"{self.where(row)}: {self.name}: {text} is too large; at most 3.4e+38")
+
+
+def _any(texts: Texts, pattern: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(texts, pattern)).as_py())
+
+
+def _formats(texts: list[str]) -> list[str]:
+    """The formats that nearly all of some texts have, if there are any."""
+    found = Counter(form for text in texts for form in dates.formats([text]))
+    most = max(found.values(), default=0)
+    return [form for form, count in found.items() if count == most >= MOSTLY * len(texts)]
+
+
+def least(rows: int) -> int:
+    """How often a word has to occur for an input of its own."""
+    return min(10, max(1, rows // 20))
+
+
+POINT = r"^[+-]?\d*\.\d+$"
+ORDINALS = ("st", "nd", "rd", "th")
+MAGNITUDES = ("k", "K", "m", "M", "mn", "b", "B", "bn", "T")
+_CURRENCY = "€$£¥₹₽₩₺₪₫฿"
+_PLAIN = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_SEPARATED = r"\d{1,3}(?:[.,'\u2019 \u00a0\u202f]\d{3})+(?:[.,]\d+)?|\d+,\d+"
+_MINUS = rf"[+\-{cells.MINUS}]?"
+_SIGNED = re.compile(
+    rf"{_MINUS}(?P<before>[{_CURRENCY}#~(]|[A-Z]{{1,2}}\$|[A-Z]{{3}}(?= ))?[ \u00a0\u202f]?{_MINUS}"
+    rf"(?P<number>(?:{_PLAIN})|(?:{_SEPARATED}))"
+    rf"(?P<space>[ \u00a0\u202f]?)(?P<after>[%‰{_CURRENCY})]|°?[A-Za-zµμ]{{1,8}}[²³0-9]?(?:/[A-Za-z]+[²³0-9]?)?)?"
+)
+
+
+class Sign(NamedTuple):
+    """What stands around a number in a text."""
+
+    before: str
+    after: str
+    apart: bool
+    """Whether the number has separators that nobody has explained."""
+    clear: bool
+    """Whether this is a number for sure: not so `12a` and `3rd`."""
+
+
+def _sign(text: str, column: Column) -> Sign | None:
+    if (found := _SIGNED.fullmatch(text)) is None:
+        return None
+    before, after = found["before"] or "", found["after"] or ""
+    if (before == "(") != (after == ")"):
+        return None
+    with_sign = column.model_copy(update={"prefix": before, "suffix": after})
+    clear = not after[:1].isalpha() or bool(found["space"]) or after in MAGNITUDES
+    apart = re.match(cells.pattern(with_sign), text) is None
+    return Sign(before, after, apart, clear and after not in ORDINALS)
+
+
+def _separators(cell: str, *, points: bool) -> str:
+    """The keys that would explain the separators of a number.
+
+    Args:
+        points: other numbers have decimals behind a point.
+    """
+    found = _SIGNED.fullmatch(cell)
+    number = re.sub(cells.SPACES, " ", found["number"] if found else cell).replace("\u2019", "'")
+    marks = [letter for letter in number if letter in ".,' "]
+    last = marks[-1] if marks else ","
+    if len(set(marks)) > 1:
+        return f"{typed('data.thousands', marks[0])} {typed('data.decimal', last)}"
+    if last in ".," and len(marks) == 1 and not (points and last == ","):
+        other = "," if last == "." else "."
+        decimal, groups = typed("data.decimal", last), typed("data.thousands", other)
+        return f"{decimal} (with {groups}), or {typed('data.thousands', last)}"
+    return typed("data.thousands", last)

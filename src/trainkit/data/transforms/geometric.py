@@ -1,0 +1,278 @@
+"""Random transforms of training pictures: their base and their draws, and those that move or hide pixels."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import AfterValidator, Field
+from torch import Tensor
+from torch.nn import functional
+
+from trainkit.config.base import Config
+from trainkit.config.registry import register
+from trainkit.core.errors import DataError
+from trainkit.core.seeding import uniform
+from trainkit.data.base import DataSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """The random numbers of a batch. Each depends on (seed, key, epoch) and its sample's index, and on nothing else."""
+
+    index: Tensor
+    """The samples' places in their source, and how often each has come before in the epoch, as one number; on the CPU.
+    Shape (batch,), int64."""
+    seed: int
+    epoch: int
+    device: torch.device
+
+    def on_host(self, key: str) -> Tensor:
+        """A number in [0, 1) for each sample, on the CPU, where reading it waits for nothing. Shape (batch,)."""
+        return uniform(self.index, self.seed, key, self.epoch)
+
+    def __call__(self, key: str, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """A number in [low, high) for each sample, on the device. Shape (batch,), float32."""
+        return (low + (high - low) * self.on_host(key)).to(self.device, non_blocking=True)
+
+
+class TransformConfig(Config):
+    """Base of every random transform, used for training only: a `PictureTransform` or a `BatchMix`."""
+
+    name: str
+
+    def check(self, spec: DataSpec) -> None:
+        """Compare with the data.
+
+        Raises:
+            DataError: the transform does not fit it.
+        """
+
+
+class PictureTransform(TransformConfig):
+    """Base of the transforms of pictures, with draws of its own for every sample."""
+
+    @abstractmethod
+    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+        """Transform uint8 pictures of shape (batch, channels, height, width), and give as many of the same shape."""
+
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Angle = Annotated[float, Field(ge=-360, le=360)]
+Pixel = Annotated[int, Field(ge=0, le=255)]
+
+
+def ordered(pair: tuple[float, float]) -> tuple[float, float]:
+    """Refuse a range whose ends are swapped."""
+    if pair[0] > pair[1]:
+        raise ValueError(f"expected [min, max], got [{pair[0]:g}, {pair[1]:g}]")
+    return pair
+
+
+@register("transform")
+class RandomCrop(PictureTransform):
+    """Pad with black, then cut a window of the old size at a random place."""
+
+    name: Literal["random_crop"] = "random_crop"
+    padding: int = Field(4, ge=1)
+    """Pixels added on each side."""
+
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        "size": "the window has the images' own size",
+        "fill": "the padding is black",
+        "padding_mode": "the padding is black",
+        "pad_if_needed": "the window has the images' own size",
+    }
+
+    def check(self, spec: DataSpec) -> None:
+        height, width = spec.shape[-2:]
+        if self.padding >= min(height, width):
+            raise DataError(
+                f"data.augment: random_crop: padding {self.padding} must be less than the images' sides "
+                f"({height}x{width}), or some windows would be black"
+            )
+
+    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+        height, width = inputs.shape[-2:]
+        padded = functional.pad(inputs, (self.padding,) * 4)
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (batch, channels, y, x, height, width)
+        places = 2 * self.padding + 1
+        y = (draws("crop y") * places).long()
+        x = (draws("crop x") * places).long()
+        return windows[torch.arange(len(inputs), device=inputs.device), :, y, x]
+
+
+class _Flip(PictureTransform):
+    """Base of the flips."""
+
+    p: float = Field(0.5, ge=0, le=1)
+    """Share of the samples that are mirrored."""
+
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {"probability": "did you mean 'p'?"}
+
+    def _flipped(self, inputs: Tensor, draw: Tensor, axis: int) -> Tensor:
+        return torch.where((draw < self.p)[:, None, None, None], inputs.flip(axis), inputs)
+
+
+@register("transform")
+class RandomHorizontalFlip(_Flip):
+    """Mirror left and right. Not for digits or text."""
+
+    name: Literal["random_horizontal_flip"] = "random_horizontal_flip"
+
+    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+        return self._flipped(inputs, draws("flip"), -1)
+
+
+@register("transform")
+class RandomVerticalFlip(_Flip):
+    """Mirror top and bottom: for pictures without an up, such as those from a microscope or a satellite."""
+
+    name: Literal["random_vertical_flip"] = "random_vertical_flip"
+
+    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+        return self._flipped(inputs, draws("vertical flip"), -2)
+
+
+@register("transform")
+class RandomRotation(PictureTransform):
+    """Turn about the centre; what was outside of the picture has the colour `fill`."""
+
+    name: Literal["random_rotation"] = "random_rotation"
+    degrees: Annotated[float, Field(ge=0, le=180)] | Annotated[tuple[Angle, Angle], AfterValidator(ordered)]
+    """The largest angle in either direction, or [min, max]; counterclockwise is positive. Every angle in between is as
+    likely."""
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    """How a pixel follows from those around its place in the old picture. (torchvision's default is `nearest`.)"""
+    fill: Pixel = 0
+    """Pixel value outside of the picture; 0 is black."""
+
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        "angle": "did you mean 'degrees'?",
+        "expand": "the pictures keep their size",
+        "center": "pictures are turned about their centre",
+    }
+
+    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+        low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
+        angle = draws("rotation", low, high).deg2rad()[:, None, None]
+        height, width = inputs.shape[-2:]
+        middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
+        y = torch.arange(height, device=inputs.device)[:, None] - middle_y
+        x = torch.arange(width, device=inputs.device) - middle_x
+        old_x = angle.cos() * x - angle.sin() * y + middle_x
+        old_y = angle.sin() * x + angle.cos() * y + middle_y
+        return _sampled(inputs, old_x, old_y, self.interpolation, self.fill)
+
+
+def _sampled(inputs: Tensor, x: Tensor, y: Tensor, interpolation: str = "bilinear", fill: int = 0) -> Tensor:
+    """Pictures whose pixels come from given places of the old ones; (0, 0) is the middle of the first pixel.
+
+    Args:
+        x: shape (batch, height, width), like `y`, or 1 in the place of a size.
+    """
+    height, width = inputs.shape[-2:]
+    # What grid_sample wants: -1 … 1 from the first pixel's outer edge to that of the last one.
+    grid = torch.stack(torch.broadcast_tensors((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+    around = inputs.float() - fill  # because grid_sample puts zeros around a picture
+    new = functional.grid_sample(around, grid, interpolation, "zeros", align_corners=False) + fill
+    return new.round_().to(torch.uint8)
+
+
+class _Boxes(NamedTuple):
+    """A rectangle in each picture, in whole pixels. Each of shape (batch,), float32."""
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+
+
+def _boxes(inputs: Tensor, draws: Draws, key: str, scale: tuple[float, float], ratio: tuple[float, float]) -> _Boxes:
+    """Draw a box for each picture.
+
+    Its share of the area is even over `scale`, the logarithm of its width / height even over as much of `ratio` as fits
+    into the picture with that area. (torchvision draws both anew until the box fits, which favours small boxes.) Where
+    nothing of `ratio` fits, as in a very long picture, the box is smaller.
+    """
+    height, width = inputs.shape[-2:]
+    share = draws(f"{key} area", *scale)
+    # As wide as the picture is the most, as high as the picture the least.
+    least, most = ((width / height * bound).clamp(*ratio).log() for bound in (share, 1 / share))
+    across = (least + (most - least) * draws(f"{key} ratio")).exp()
+    box_width = (share * across * (height * width)).sqrt()
+    box_height = box_width / across
+    fitting = torch.minimum(width / box_width, height / box_height).clamp(max=1)
+    box_width = (box_width * fitting).round().clamp(min=1)
+    box_height = (box_height * fitting).round().clamp(min=1)
+    top = (draws(f"{key} y") * (height - box_height + 1)).floor()
+    left = (draws(f"{key} x") * (width - box_width + 1)).floor()
+    return _Boxes(top, left, box_height, box_width)
+
+
+@register("transform")
+class RandomResizedCrop(PictureTransform):
+    """Cut out a random box and enlarge it to the old size, bilinearly (Szegedy et al., 2015, arXiv:1409.4842)."""
+
+    name: Literal["random_resized_crop"] = "random_resized_crop"
+    scale: Annotated[tuple[Share, Share], AfterValidator(ordered)] = (0.08, 1.0)
+    """Share of the picture's area that the box has: [min, max]."""
+    ratio: Annotated[tuple[Positive, Positive], AfterValidator(ordered)] = (3 / 4, 4 / 3)
+    """Width / height of the box: [min, max]."""
+
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        "size": "the pictures keep their size, which data.size sets",
+        "interpolation": "it is bilinear",
+        "antialias": "the box is only ever enlarged",
+    }
+
+    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+        box = _boxes(inputs, draws, "resized crop", self.scale, self.ratio)
+        y = _places(inputs.shape[2], box.top, box.height)[:, :, None]
+        x = _places(inputs.shape[3], box.left, box.width)[:, None, :]
+        return _sampled(inputs, x, y)
+
+
+def _places(pixels: int, start: Tensor, length: Tensor) -> Tensor:
+    """Where the pixels of an enlarged stretch come from; never from outside of it. Shape (batch, pixels)."""
+    middles = (torch.arange(pixels, device=start.device) + 0.5) / pixels
+    start, length = start[:, None], length[:, None]
+    return torch.clamp(start + middles * length - 0.5, start, start + length - 1)
+
+
+@register("transform")
+class RandomErasing(PictureTransform):
+    """Paint over a random box (Zhong et al., 2020, arXiv:1708.04896)."""
+
+    name: Literal["random_erasing"] = "random_erasing"
+    p: float = Field(0.5, ge=0, le=1)
+    """Share of the samples in which something is erased."""
+    scale: Annotated[tuple[Share, Share], AfterValidator(ordered)] = (0.02, 0.33)
+    """Share of the picture's area that is erased: [min, max]."""
+    ratio: Annotated[tuple[Positive, Positive], AfterValidator(ordered)] = (0.3, 3.3)
+    """Height / width of the box: [min, max]."""
+    fill: Pixel = 0
+    """Pixel value of the box, 0 … 255; 0 is black."""
+
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        "probability": "did you mean 'p'?",
+        "value": "did you mean 'fill', a pixel value of 0 … 255?",
+        "inplace": "pictures are always copied",
+    }
+
+    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+        box = _boxes(inputs, draws, "erasing", self.scale, (1 / self.ratio[1], 1 / self.ratio[0]))
+        rows = _inside(inputs.shape[2], box.top, box.height)[:, :, None]
+        columns = _inside(inputs.shape[3], box.left, box.width)[:, None, :]
+        chosen = (draws("erasing") < self.p)[:, None, None]
+        return inputs.masked_fill((rows & columns & chosen)[:, None], self.fill)
+
+
+def _inside(pixels: int, start: Tensor, length: Tensor) -> Tensor:
+    """Which pixels of a line are in a stretch. Shape (batch, pixels), bool."""
+    places = torch.arange(pixels, device=start.device)
+    return (places >= start[:, None]) & (places < (start + length)[:, None])

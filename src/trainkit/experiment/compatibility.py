@@ -1,0 +1,151 @@
+"""Whether a model goes with its data, its loss and its precision: tried with two samples before training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import torch
+from torch import nn
+
+from trainkit.config import registry
+from trainkit.core.device import Precision
+from trainkit.core.errors import ConfigError, DataError
+from trainkit.core.text import and_more
+from trainkit.data import Data, DataSpec
+from trainkit.experiment.schema import ExperimentConfig, metrics_of
+from trainkit.models import ModelConfig, dry_run
+from trainkit.models.dry_run import evaluating
+from trainkit.models.library import LibraryModelConfig
+from trainkit.models.pretrained import BatchNorm, learns
+from trainkit.training.loop import EvalParts
+from trainkit.training.losses import Outcome
+
+
+def check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: torch.device) -> torch.dtype:
+    """Run two made-up samples through the model; gives the type in which it takes its inputs.
+
+    Raises:
+        ConfigError: what comes out is not one row of `num_outputs` numbers per sample.
+    """
+    dry_run.check_takes_lengths(model, spec)
+    dtype = dry_run.input_type(model, spec, device)
+    with evaluating(model), torch.no_grad():
+        outputs = dry_run.run(model, *dry_run.two_samples(spec, device, dtype))
+    if tuple(outputs.shape) != (2, num_outputs):
+        lost = "; the samples of a batch are mixed: flatten from dimension 1" * (outputs.shape[:1] != (2,))
+        raise ConfigError(
+            f"model: two samples of shape {spec.shape} give outputs of shape {tuple(outputs.shape)}, but loss and "
+            f"data need (2, {num_outputs}){lost}; change the model's last layer, the loss, or the data"
+        )
+    return dtype
+
+
+@contextmanager
+def least_size_told(model: ModelConfig, spec: DataSpec, num_outputs: int) -> Iterator[None]:
+    """Add to what is wrong with a model of a library that pictures are too small for it, where that is so."""
+    try:
+        yield
+    except ConfigError as error:
+        if not isinstance(model, LibraryModelConfig) or not spec.image:
+            raise
+        if (least := model.least_size(spec, num_outputs)) is None:
+            raise
+        *others, last = error.problems
+        hint = f"the smallest pictures that {model.arch} takes are {least}x{least}; data.size={least}"
+        raise ConfigError(*others, f"{last}; {hint}") from error
+
+
+def check_precision(model: nn.Module, spec: DataSpec, precision: Precision, dtype: torch.dtype) -> None:
+    """Run two made-up samples through the model in lower precision, for which not every layer is made everywhere.
+
+    Raises:
+        ConfigError: one is not; names the layer.
+    """
+    if precision.name == "fp32":
+        return
+    try:
+        with evaluating(model), torch.no_grad(), precision.autocast():
+            dry_run.run(model, *dry_run.two_samples(spec, precision.device, dtype))
+    except ConfigError as error:
+        what = str(error).removeprefix("model: ").partition(". ")[0]
+        other = "bf16 or fp32" if precision.name == "fp16" else "fp32"
+        raise ConfigError(
+            f"train.precision: in {precision.name} on {precision.device.type} {what}; use {other}"
+        ) from error
+
+
+def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -> None:
+    """Run two samples through the model and its loss as in training.
+
+    Raises:
+        ConfigError: the model answers otherwise than in evaluation, or the loss and the metrics do not go with it.
+    """
+    batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), 0)
+    inputs = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
+    target, name = data.spec.target, experiment.loss.to_plain()["name"]
+    expected = (len(batch.inputs), experiment.loss.num_outputs(target))
+    with dry_run.training(parts.model, parts.device), parts.precision.autocast():
+        with torch.no_grad():
+            given = tuple(dry_run.run(parts.model, *inputs).shape)
+        has_members = len(given) == 3 and (given[0], given[2]) == expected
+        if given != expected and not has_members:
+            raise ConfigError(
+                f"model: in training it gives outputs of shape {given}, in evaluation {expected}; they must be alike"
+            )
+        try:
+            outcome = parts.loss_fn(parts.model, batch)
+        except Exception as error:
+            if not has_members:
+                return  # maybe only of two samples; what is wrong will show in the first step
+            raise ConfigError(_of_members(name, given)) from error
+    if not isinstance(outcome, Outcome):
+        raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected an Outcome(loss, outputs)")
+    said = tuple(outcome.outputs.shape)
+    if has_members and said == given:
+        raise ConfigError(_of_members(name, given))
+    if own := dry_run.parameters_beside(parts.model, outcome.loss):
+        raise ConfigError(
+            f"loss: {name!r} has parameters of its own, of shape {and_more([str(tuple(one.shape)) for one in own])}, "
+            "which would not be trained; put them into the model, or requires_grad_(False) where they are to stay"
+        )
+    ours = [metric.label for metric in metrics_of(experiment, data.spec) if registry.is_ours(metric)]
+    if ours and not (len(said) == 2 and target.answered_by(said[1])):
+        raise ConfigError(
+            f"metrics: {ours[0]!r} wants an output for each of the {target.size} {target.plural}, but the loss "
+            f"{name!r} gives (batch, {', '.join(map(str, said[1:]))}); let its Outcome have such outputs, or name "
+            "metrics of your own"
+        )
+
+
+def _of_members(loss: str, given: tuple[int, ...]) -> str:
+    return (
+        f"loss: {loss!r} cannot take what this model gives in training: (batch, {given[1]}, {given[2]}), an answer of "
+        f"each of its {given[1]} members; build it with trainkit.losses.supervised, or use another model"
+    )
+
+
+def check_batch_norm(model: nn.Module, sizes: list[int], data: Data, device: torch.device) -> None:
+    """Raise DataError where a batch of one sample would give BatchNorm a single value per channel."""
+    if 1 not in sizes:
+        return
+    model.train()  # which leaves those as they are that their model keeps frozen
+    learning = [name for name, module in model.named_modules() if isinstance(module, BatchNorm) and learns(module)]
+    two = dry_run.two_samples(data.spec, device, dry_run.input_type(model, data.spec, device))
+    with evaluating(model), torch.no_grad():
+        name = dry_run.single_valued(model, learning, *two)
+    if name is None:
+        return
+    samples = len(data.train)
+    if samples == 1:
+        raise DataError(f"data: 1 training sample is too few for BatchNorm ({name}), which needs 2 or more in a batch")
+    larger = next(size for size in count(sizes[0] + 1) if samples % size != 1)
+    if sizes[0] == 1:
+        raise DataError(
+            f"loader.batch_size: 1 sample is too few for BatchNorm ({name}); use loader.batch_size={larger}"
+        )
+    raise DataError(
+        f"loader.batch_size: {sizes[0]} leaves a last batch of 1 sample, which BatchNorm ({name}) cannot normalise; "
+        f"use loader.drop_last=true or loader.batch_size={larger}"
+    )

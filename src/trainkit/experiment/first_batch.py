@@ -1,0 +1,34 @@
+"""The first training batch, as the model sees it."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+
+from trainkit.data import Data
+from trainkit.data.transforms.pipeline import ImageDataConfig, Prepare, preparation
+from trainkit.experiment.schema import ExperimentConfig
+from trainkit.plots.images import Tile, pixels, sheet
+from trainkit.training.predictions import words
+
+SHOWN = 32
+"""Pictures on the sheet."""
+
+
+def prepared(experiment: ExperimentConfig, data: Data, device: torch.device) -> Prepare:
+    """What makes a batch of the data ready for the model, whether there can be one or not."""
+    augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
+    return preparation(data.spec, augment, experiment.seed, device)
+
+
+def first_batch(experiment: ExperimentConfig, data: Data, device: torch.device) -> Image.Image:
+    """The first training batch as the model sees it: augmented, with its labels. For pictures."""
+    loader = experiment.loader
+    if data.spec.target.kind != "class":  # which a sampler may need, but not this
+        loader = loader.model_copy(update={"sampler": "shuffle"})
+    draw = next(iter(loader.batches(data.train, experiment.seed)))
+    # By position, not through the loader, whose workers would read ahead for nothing.
+    batch = prepared(experiment, data, device)(data.train[draw.first(SHOWN)], 0)
+    labels = [words(target, data.spec.target) for target in batch.targets]
+    tiles = [Tile(*each) for each in zip(pixels(batch.inputs, data.spec), labels, strict=True)]
+    return sheet("The first training batch, as the model sees it", tiles)

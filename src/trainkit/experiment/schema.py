@@ -1,0 +1,407 @@
+"""The whole experiment as one value, and the rules between its sections."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from trainkit.config import merging, registry, validation
+from trainkit.config.base import Component, Config
+from trainkit.config.yamlfile import Node, Scalar
+from trainkit.core import device as devices
+from trainkit.core.device import PrecisionName
+from trainkit.core.errors import ConfigError, DataError, StorageError
+from trainkit.core.records import NOT_METRICS
+from trainkit.core.suggestions import did_you_mean
+from trainkit.data import DataConfig, DataSpec
+from trainkit.data.loader import LoaderConfig
+from trainkit.data.transforms.pipeline import ImageDataConfig, check_augment
+from trainkit.experiment.defaults import filled
+from trainkit.models import ModelConfig
+from trainkit.training import losses
+from trainkit.training.losses import CrossEntropyConfig, LossConfig
+from trainkit.training.metrics import DEFAULT, MetricConfig
+from trainkit.training.optimizers import AdamConfig, OptimizerConfig
+from trainkit.training.schedulers import ConstantConfig, PlateauConfig, SchedulerConfig
+
+
+def _device_name(name: str) -> str:
+    if not devices.valid_name(name):
+        raise ValueError(f"expected auto, cpu, cuda, cuda:N or mps, got {name!r}")
+    return name
+
+
+def _run_name(name: str) -> str:
+    if not 0 < len(name) <= 100 or name.strip(".") == "" or not set(name) <= _NAME_CHARACTERS:
+        raise ValueError(f"only letters, digits, . _ - (at most 100), got {name[:100]!r}")
+    return name
+
+
+_NAME_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def _in_words(text: str, units: str = "step|epoch|time") -> str:
+    if not (found := re.fullmatch(rf"([1-9][0-9]{{0,5}}) ({units})s?", text)):
+        minutes = " or '10 minutes'" if "minute" in units else ""
+        raise ValueError(f"expected a number of steps, or such as '2 epochs'{minutes}, got {text[:100]!r}")
+    return f"{found[1]} {found[2]}{'s' * (found[1] != '1')}"  # one spelling, since runs are compared by their configs
+
+
+def _in_words_or_minutes(text: str) -> str:
+    return _in_words(text, "step|epoch|time|minute")
+
+
+Every = Count | Annotated[str, AfterValidator(_in_words)]
+"""Steps, `2 epochs`, or `20 times` over the whole run."""
+EveryOrMinutes = Count | Annotated[str, AfterValidator(_in_words_or_minutes)]
+"""Steps, `2 epochs`, `20 times` over the whole run, or `10 minutes`."""
+
+
+def steps_of(every: EveryOrMinutes, steps_per_epoch: int, max_steps: int) -> int:
+    """A rhythm in steps; for one in minutes more steps than any run has."""
+    if isinstance(every, int):
+        return every
+    number, unit = every.split()
+    if depends_on_length(every):
+        return math.ceil(max_steps / int(number))
+    return int(number) * {"step": 1, "epoch": steps_per_epoch, "minute": 10**12}[unit.removesuffix("s")]
+
+
+def depends_on_length(every: EveryOrMinutes) -> bool:
+    """Whether a longer run has another rhythm."""
+    return isinstance(every, str) and "time" in every
+
+
+def seconds_of(every: EveryOrMinutes) -> float:
+    """A rhythm in minutes in seconds; infinite for one in steps or epochs."""
+    number, _, unit = str(every).partition(" ")
+    return 60.0 * int(number) if unit.startswith("minute") else math.inf
+
+
+class EarlyStoppingConfig(Config):
+    """Stop when the monitored metric (see `checkpoint.monitor`) no longer improves."""
+
+    patience: Count = 5
+    """Evaluations without improvement that end the training."""
+    min_delta: float = Field(0.0, ge=0)
+    """A smaller change is no improvement; in the metric's unit."""
+
+
+class TrainConfig(Config):
+    """How long and how to train."""
+
+    epochs: Count = 10
+    """Passes over the training samples."""
+    min_steps: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    """At least so many optimizer updates: more epochs where there are few samples."""
+    max_steps: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    """Optimizer updates; with `epochs`, the earlier end counts."""
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Training ends after so long and is evaluated; `--resume` goes on for as long again, as if it had never ended."""
+    limit_batches: Count | None = None
+    """For quick tries: only so many batches an epoch, and as many in every evaluation while training."""
+    eval_every: Every = "1 epoch"
+    """Between evaluations on the val split: a number of steps, or `2 epochs`. `20 times`: at equal distances, so many
+    in the whole run."""
+    accumulate: Count = 1
+    """Batches per optimizer update: the gradient of a batch so many times as big."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of a moving average of the weights, such as 0.999; it is what is evaluated and, in the end, used."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest L2 norm of the gradient; longer ones are scaled down to it."""
+    precision: PrecisionName = "fp32"
+    """Arithmetic of the forward pass: `fp32`, or autocast to `bf16` or `fp16` (with loss scaling). `auto` is bf16 where
+    the hardware computes in it, else fp32; which it was stands in the run's config."""
+    device: Annotated[str, AfterValidator(_device_name)] = "auto"
+    """`auto` (cuda, mps, cpu: the first that is there), `cpu`, `cuda`, `cuda:N` or `mps`."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """When the loss or a gradient is not finite: end the run, or leave the step out and go on (for which the host waits
+    for the device at every step). A run that has left out more than half of its steps has failed."""
+    max_skipped: Count = 10
+    """With `on_nonfinite: skip`: more left out steps than these in all end the run."""
+    compile: bool = False
+    """Have torch.compile translate the model first: costs a minute or so, may make each step faster."""
+    deterministic: bool = False
+    """Refuse operations on a GPU whose results differ from run to run; slower. On a CPU there are none."""
+    early_stopping: EarlyStoppingConfig | None = None
+    """Off by default."""
+
+
+class LogConfig(Config):
+    """What is recorded, and how often."""
+
+    every: Count = 100
+    """Steps between records of the training loss; also at the end of each epoch."""
+    tensorboard: bool = True
+    """Write event files for TensorBoard. The switches below say what they hold besides the curves."""
+    pictures: bool = True
+    """Of picture data: the first training batch as the model sees it; after the run, val pictures with what the model
+    says of them, and its worst mistakes in the whole val split."""
+    confusion_matrix: bool = False
+    """After the run: which classes of the val split are taken for which."""
+    pr_curves: bool = False
+    """After the run: precision against recall on the val split, for each class or label."""
+    hparams: bool = True
+    """After the run: its settings and final metrics, a row on the page that compares runs."""
+    histograms: bool = False
+    """At every evaluation: the distribution of each weight and gradient."""
+    feature_maps: bool = False
+    """At every evaluation: what the first convolution makes of one val sample, channel by channel."""
+    graph: bool = False
+    """The model as a graph of operations."""
+
+
+class CheckpointConfig(Config):
+    """When the run is saved, and what counts as its best."""
+
+    every: EveryOrMinutes | None = None
+    """Between saves: a number of steps, `2 epochs`, `20 times` or `10 minutes`; by default `train.eval_every`. A new
+    best is always saved, and so is the last step."""
+    keep: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """So many of the latest saves stay, as `step-1200.pt` and so on, besides `best.pt` and `last.pt`."""
+    monitor: str | None = None
+    """A metric of the val split such as `val/loss`; by default the first of `metrics`."""
+    mode: Literal["min", "max"] | None = None
+    """Whether the monitored metric should fall or rise; by default what the metric implies."""
+
+
+AxisValue = Scalar | tuple[Scalar, ...]
+
+
+class SweepConfig(Config):
+    """What `trainkit sweep` varies; `trainkit train` ignores it."""
+
+    axes: dict[str, tuple[AxisValue, ...]] = {"optimizer.lr": (1e-1, 1e-2, 1e-3, 1e-4)}
+    """Keys with the values to try; all combinations are run."""
+    timeout_minutes: Annotated[float, Field(gt=0)] | None = None
+    """A trial that takes longer is stopped and has failed; `--resume` goes on with it for as long again."""
+
+
+class ExperimentConfig(Config):
+    """One experiment: one YAML file."""
+
+    # The data may know its model.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema["required"].remove("model"))
+
+    name: Annotated[str, AfterValidator(_run_name)] = "experiment"
+    """Where runs go: `runs/<name>/`."""
+    seed: int = Field(42, ge=0, le=2**63 - 1)
+    """Every random stream follows from it."""
+    imports: tuple[str, ...] = ()
+    """Python modules that register your own components, beside the YAML file or installed. They are run."""
+    data: Annotated[DataConfig, Component("data")]
+    """What to learn from."""
+    loader: LoaderConfig = LoaderConfig()
+    """How samples become batches."""
+    model: Annotated[ModelConfig, Component("model")]
+    """What is trained."""
+    loss: Annotated[LossConfig, Component("loss", CrossEntropyConfig)] = CrossEntropyConfig()
+    """What is minimised; by default what suits the kind of target."""
+    metrics: tuple[Annotated[MetricConfig, Component("metric")], ...] = ()
+    """What is measured besides the loss; by default what suits the kind of target."""
+    optimizer: Annotated[OptimizerConfig, Component("optimizer", AdamConfig)] = AdamConfig()
+    """How the weights are updated."""
+    scheduler: Annotated[SchedulerConfig, Component("scheduler", ConstantConfig)] = ConstantConfig()
+    """How the learning rate moves."""
+    train: TrainConfig = TrainConfig()
+    """How long and how to train."""
+    log: LogConfig = LogConfig()
+    """What is recorded."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """When the run is saved."""
+    sweep: SweepConfig = SweepConfig()
+    """What a sweep varies."""
+
+    @classmethod
+    def from_plain(cls, data: object) -> Self:
+        return super().from_plain(filled(data) if isinstance(data, dict) else data)
+
+    def suited(self, spec: DataSpec) -> Self:
+        """The same experiment with the loss that suits its data, where it names none."""
+        if "loss" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"loss": losses.DEFAULT[spec.target.kind]})
+
+    def with_precision(self, name: PrecisionName) -> Self:
+        """The same experiment in that precision."""
+        return self.model_copy(update={"train": self.train.model_copy(update={"precision": name})})
+
+    def restored(self) -> Self:
+        """The same experiment out of a checkpoint: files that training began with may be gone, and none is fetched to a
+        place that nobody here has chosen."""
+        return self.model_copy(update={"model": self.model.restored(), "data": self.data.restored()})
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Read a YAML file, apply overrides, import what it names, and validate the whole.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    return parse(merging.override(merging.read(path), overrides), beside=path.parent)
+
+
+def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
+    """Validate a tree of nodes. `beside` is where modules named in `imports` may lie, besides what is installed; None
+    for the config of a run that there is."""
+    imports = node.child("imports")
+    problems: list[str] = []
+    for module in imports.value if imports and isinstance(imports.value, list) else []:
+        try:
+            registry.load_module(module.text, beside)
+        except ConfigError as error:
+            problems += [f"{module.where}: imports: {problem}" for problem in error.problems]
+    if problems:
+        raise ConfigError(*problems)
+    experiment = validation.validate(ExperimentConfig, node)
+    with located(node):
+        if spec := experiment.data.spec():
+            experiment = experiment.suited(spec)
+            check(experiment, spec)
+            if beside is not None:
+                check_direction(experiment, spec)
+    return experiment
+
+
+@contextmanager
+def located(node: Node) -> Iterator[None]:
+    """Put the place in the config in front of the problems, raised inside, that begin with a key of it."""
+    try:
+        yield
+    except (ConfigError, DataError, StorageError) as error:
+        problems = [place(problem, node) for problem in error.problems]
+        raise type(error)(*problems).with_traceback(error.__traceback__) from None
+
+
+def place(problem: str, node: Node) -> str:
+    """Put the place in the config in front of a problem that begins with a key of it."""
+    key = problem.partition(": ")[0]
+    parts = re.findall(r"\w+", key)
+    if not re.fullmatch(r"\w[\w.\[\]]*", key) or parts[0] not in ExperimentConfig.model_fields:
+        return problem  # it begins with a path
+    here = node
+    for part in parts:
+        here = here.child(int(part) if part.isdecimal() else part) or here
+    return f"{here.where if here is not node else node.where.source}: {problem}"
+
+
+def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
+    """The rules between sections, given what the data is.
+
+    Raises:
+        ConfigError, DataError: with every rule that is broken.
+    """
+    rules: list[Callable[[], object]] = [
+        lambda: experiment.loss.num_outputs(spec.target),
+        *(partial(metric.check, spec.target) for metric in experiment.metrics),
+        lambda: _check_target_transform(experiment, spec),
+        lambda: _check_labels(experiment, spec),
+        lambda: monitored(experiment, spec),
+        lambda: _check_val(experiment),
+        lambda: _check_augment(experiment, spec),
+    ]
+    errors: list[ConfigError | DataError] = []
+    for rule in rules:
+        try:
+            rule()
+        except (ConfigError, DataError) as error:
+            errors.append(error)
+    if errors:
+        raise type(errors[0])(*(problem for error in errors for problem in error.problems))
+
+
+def check_direction(experiment: ExperimentConfig, spec: DataSpec) -> None:
+    """The direction of the monitored metric, for a new run: what an old one was monitored by, it was.
+
+    Raises:
+        ConfigError: the worst checkpoint would be the best. Of a user's own metric nobody else knows which is better.
+    """
+    name, mode = monitored(experiment, spec)
+    known: dict[str, Literal["min", "max"]] = {"loss": "min"}
+    known |= {metric.label: metric.mode for metric in metrics_of(experiment, spec) if registry.is_ours(metric)}
+    if mode != known.get(name, mode):
+        better = "lower" if known[name] == "min" else "higher"
+        raise ConfigError(
+            f"checkpoint.mode: {mode} would keep the worst checkpoint: a {better} {name} is better; leave mode out"
+        )
+
+
+def _check_target_transform(experiment: ExperimentConfig, spec: DataSpec) -> None:
+    wanted, kind = experiment.data.target_transform, spec.target.kind
+    if wanted in ("auto", "none"):
+        return
+    if kind != "number":
+        what = "classes" if kind == "class" else "labels"
+        raise ConfigError(
+            f"data.target_transform: {wanted} is for numbers, the targets of the data are {what}; use auto"
+        )
+    if not experiment.loss.takes_transformed:
+        name = experiment.loss.to_plain()["name"]
+        raise ConfigError(
+            f"data.target_transform: {wanted}, but the loss {name!r} is not one of trainkit's own, and gets targets as "
+            "they are; use auto or none, or transform them in the loss"
+        )
+
+
+def _check_labels(experiment: ExperimentConfig, spec: DataSpec) -> None:
+    labels = ["loss", *(metric.label for metric in metrics_of(experiment, spec))]
+    if taken := next((label for label in labels if label in NOT_METRICS), None):
+        others = ", ".join(NOT_METRICS)
+        raise ConfigError(
+            f"metrics: {taken!r} cannot be a metric's name: a record of an evaluation has its own value of that name "
+            f"({others}); call it {taken}_value, say"
+        )
+    if twice := next((label for label in labels if labels.count(label) > 1), None):
+        raise ConfigError(f"metrics: {twice!r} is recorded already; one record holds one value of a name")
+
+
+def _check_augment(experiment: ExperimentConfig, spec: DataSpec) -> None:
+    if isinstance(experiment.data, ImageDataConfig):
+        check_augment(experiment.data.augment, spec)
+
+
+def _check_val(experiment: ExperimentConfig) -> None:
+    needed_by = {
+        "train.early_stopping: early stopping": experiment.train.early_stopping is not None,
+        "scheduler: plateau": isinstance(experiment.scheduler, PlateauConfig),
+    }
+    if experiment.data.val == 0:
+        problems = [
+            f"{what} needs validation samples, but data.val is 0" for what, needed in needed_by.items() if needed
+        ]
+        if problems:
+            raise ConfigError(*problems)
+
+
+def metrics_of(experiment: ExperimentConfig, spec: DataSpec) -> tuple[MetricConfig, ...]:
+    """The metrics asked for, or the one that suits the kind of target."""
+    return experiment.metrics or (DEFAULT[spec.target.kind],)
+
+
+def monitored(experiment: ExperimentConfig, spec: DataSpec) -> tuple[str, Literal["min", "max"]]:
+    """The metric that decides which checkpoint is the best, without its split, and its direction.
+
+    Raises:
+        ConfigError: no metric of the val split has that name.
+    """
+    metrics = metrics_of(experiment, spec)
+    modes: dict[str, Literal["min", "max"]] = {"loss": "min"}
+    modes |= {metric.label: metric.mode for metric in metrics}
+    chosen = experiment.checkpoint.monitor or f"val/{metrics[0].label}"
+    available = [f"val/{label}" for label in modes]
+    if chosen not in available:
+        hint = did_you_mean(chosen, available)
+        raise ConfigError(
+            f"checkpoint.monitor: unknown metric {chosen!r}{hint}; available: {', '.join(sorted(available))}"
+        )
+    name = chosen.removeprefix("val/")
+    return name, experiment.checkpoint.mode or modes[name]

@@ -1,0 +1,1 @@
+"""A trained model at work: loading a checkpoint, evaluating it, predictions of new samples."""

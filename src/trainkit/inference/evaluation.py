@@ -1,0 +1,98 @@
+"""Measuring a checkpoint: the file and the data are all that is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainkit.core import device as devices
+from trainkit.core import seeding
+from trainkit.core.errors import ConfigError, DataError
+from trainkit.data import Batch
+from trainkit.data.workers import deaths
+from trainkit.experiment.building import open_data
+from trainkit.inference.loading import open_checkpoint
+from trainkit.runs import checkpoint, run_state
+from trainkit.training.confusion import ClassScore, Tally
+from trainkit.training.loop import evaluate
+from trainkit.training.losses import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one pass over a split has found."""
+
+    metrics: dict[str, float]
+    """`loss` and the metrics, by their names without the split."""
+    notes: list[str]
+    """What a reader of them should know."""
+    per_class: tuple[ClassScore, ...] = ()
+    """One for every class or label; empty where the targets are numbers."""
+    confusion: list[list[int]] | None = None
+    """Samples of each true class (rows) that the model takes for each class (columns); None for other targets."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON, without what there is not."""
+        plain: dict[str, Any] = {"metrics": self.metrics, "notes": self.notes}
+        if self.per_class:
+            plain["per_class"] = [score.to_plain() for score in self.per_class]
+        return plain | ({"confusion": self.confusion} if self.confusion else {})
+
+
+@devices.settings_restored()
+@seeding.generators_restored()
+@deaths.unwatched()
+def evaluate_checkpoint(
+    path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
+) -> Evaluation:
+    """Measure a checkpoint on a split of its data. Needs only the file and the data.
+
+    Args:
+        path: a checkpoint, or a run directory for the one to use in it.
+        split: `test`, `val` or `train`.
+        overrides: for keys of `data` and `loader`, such as `data.root=…` on another machine.
+
+    Raises:
+        TrainkitError: the checkpoint or its data cannot be used.
+    """
+    overrides = list(overrides)
+    if wrong := [item for item in overrides if item.partition("=")[0].partition(".")[0] not in ("data", "loader")]:
+        raise ConfigError(
+            *(f"command line: {item}: only data and loader can change in an evaluation" for item in wrong)
+        )
+    stored = open_checkpoint(path, overrides)
+    path, payload, experiment, spec = stored.path, stored.payload, stored.experiment, stored.spec
+    _, data, missing = open_data(experiment if run_state.may_fetch(overrides) else experiment.restored(), spec)
+    if missing:
+        raise DataError(missing)
+    stored.check_fits(data)
+    other = data.digests().get(split) != payload["data"].get(split)
+    notes = [note.text for note in data.notes if note.level == "warning"]
+    if bad := checkpoint.not_finite(payload):
+        notes.append(f"{bad} holds NaN or infinite values")
+    notes += [f"these {split} samples are not the ones of the training run"] if other else []
+    if data.spec.image and (data.spec.mean, data.spec.std) != (spec.mean, spec.std):
+        notes.append("the normalisation of the training run is used, not the one given")
+    samples = data.split(split)
+    parts = stored.build(device)
+    loader = experiment.loader.eval_loader(samples, parts.device)
+    if spec.target.kind == "number":
+        metrics = evaluate(parts, loader)
+        assert metrics is not None
+        return Evaluation(metrics, notes)
+    tally, answered = Tally(spec.target, parts.device), True
+
+    def watch(batch: Batch, outcome: Outcome) -> None:
+        nonlocal answered
+        answered = outcome.outputs.ndim == 2 and spec.target.answered_by(outcome.outputs.shape[1])
+        if answered:
+            tally.update(outcome.outputs, batch.targets)
+
+    metrics = evaluate(parts, loader, watch=watch)
+    assert metrics is not None
+    if not answered:
+        notes.append(f"the outputs are not one for each {spec.target.kind}: there is nothing to say of each")
+        return Evaluation(metrics, notes)
+    return Evaluation(metrics, notes, tally.scores(), tally.confusion())

@@ -1,0 +1,221 @@
+"""New samples in files, found and read as the training data was."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import ExifTags
+from torch import Tensor
+
+from trainkit.core.errors import CheckpointError, DataError
+from trainkit.data import DataConfig, DataSpec
+from trainkit.data.columns import rescaled
+from trainkit.data.images.bit_depth import is_deep
+from trainkit.data.images.decoding import PictureSource, UnreadableError, opened
+from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures
+from trainkit.data.images.source import PicturesConfig
+from trainkit.data.paths import no_file, told
+from trainkit.data.sources.table import TableConfig
+from trainkit.data.transforms.pipeline import fitted
+
+STDIN = "-"
+LYING = (5, 6, 7, 8)
+"""With these EXIF orientations, a picture's height and width are swapped."""
+
+Refuse = Callable[[DataError], object]
+"""Hears of an input that cannot be used; the others go on, unless it raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One input that is read when it is its turn."""
+
+    name: str
+    read: Callable[[], Tensor]
+    """Gives it as a data source would. Raises DataError, with the name."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSamples:
+    """Finds and reads new samples as the training data was read."""
+
+    checkpoint: Path
+    config: DataConfig
+    spec: DataSpec
+    tell: Callable[[str], object] = lambda text: None
+    """Hears what should be known of inputs that are used."""
+
+    def samples(self, inputs: Iterable[str], refuse: Refuse) -> Iterator[Sample]:
+        """All that are in the inputs, in their order.
+
+        Raises:
+            CheckpointError: it does not say how a CSV file is to be read.
+        """
+        for name in self._listed(inputs):
+            try:
+                yield from self._in(name)
+            except DataError as error:
+                refuse(error)
+
+    def _listed(self, inputs: Iterable[str]) -> Iterator[str]:
+        """The inputs, and for pictures what standard input lists."""
+        for name in inputs:
+            if name == STDIN and self.spec.image:
+                lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
+                yield from filter(None, lines)
+            else:
+                yield name
+
+    def _in(self, name: str) -> Iterator[Sample]:
+        ending = Path(name).suffix.lower()
+        if ending == ".npy":
+            return self._array(name)
+        if self.spec.image and ending != ".csv":
+            return self._pictures(name)
+        if isinstance(self.config, TableConfig) and ending not in ENDINGS and not _is_folder(name):
+            return self._rows(name, self.config)
+        raise DataError(f"{name}: {self._expected()}")
+
+    def _expected(self) -> str:
+        sizes = ("length", *self.spec.shape[1:]) if self.spec.padded else self.spec.shape
+        shape = ", ".join(map(str, sizes))
+        one = f"({shape},)" if len(sizes) == 1 else f"({shape})"
+        array = f"an .npy array{' of uint8' * self.spec.image} of shape {one} or (n, {shape})"
+        if self.spec.image:
+            return f"expected a picture, a folder of pictures, or {array}"
+        return f"expected a CSV file or {array}" if isinstance(self.config, TableConfig) else f"expected {array}"
+
+    def _pictures(self, name: str) -> Iterator[Sample]:
+        names = [name]
+        if _is_folder(name):
+            found = find(Path(name))
+            if not found.pictures:
+                raise DataError(no_pictures(Path(name), found))
+            if found.others:
+                self.tell(f"{name}: {len(found.others):,} not taken for pictures: {by_ending(found.others)}")
+            names = [str(Path(name, picture)) for picture in found.pictures]
+        return (Sample(picture, partial(self._picture, picture)) for picture in names)
+
+    def _picture(self, name: str) -> Tensor:
+        """A picture in the size and with the channels that the model takes. Shape spec.shape, uint8."""
+        try:
+            pixels, unreadable = self._source(name).decode([0])
+        except UnreadableError as error:
+            unreadable = {0: str(error)}
+        if unreadable:
+            raise DataError(f"{name}: {unreadable[0]}")
+        return fitted(pixels, self.spec.shape)[0]
+
+    def _source(self, name: str) -> PictureSource:
+        """That picture as training on files decodes it; for a model that was not trained on files, as it is.
+
+        Raises:
+            UnreadableError: it cannot be read, or not be brought to the model's channels.
+        """
+        channels, height, width = self.spec.shape
+        if isinstance(self.config, PicturesConfig):
+            return replace(self.config.source(Path(), [name], [0]), limits=self.spec.range)
+        with opened(Path(name)) as picture:
+            width, height = picture.size
+            if picture.getexif().get(ExifTags.Base.Orientation) in LYING:
+                width, height = height, width
+            is_grey = picture.mode in ("1", "L", "LA", "La") or is_deep(picture)
+        mode: Literal["rgb", "grey"] = "grey" if is_grey else "rgb"
+        if mode == "rgb" and channels not in (1, 3):
+            raise UnreadableError(f"is in colour, the model was trained on {channels} channels; use .npy arrays")
+        return PictureSource(Path(), [name], torch.zeros(1), mode, height, width, limits=self.spec.range)
+
+    def _rows(self, name: str, config: TableConfig) -> Iterator[Sample]:
+        if not self.spec.columns:
+            raise CheckpointError(
+                f"{self.checkpoint}: from before checkpoints kept what the columns of a CSV file mean; train again, or "
+                "give .npy arrays"
+            )
+        from trainkit.data.tables.new_rows import new_rows  # brings pyarrow
+
+        inside = ""
+        with TemporaryDirectory() if name == STDIN else nullcontext() as folder:
+            file = _file(name) if folder is None else str(Path(folder, STDIN))
+            if folder is not None:
+                inside = f"{folder}{os.sep}"
+                Path(file).write_bytes(sys.stdin.buffer.read())
+            try:
+                rows = new_rows(config, file, self.spec.columns)
+            except DataError as error:
+                raise DataError(*(problem.removeprefix(inside) for problem in error.problems)) from None
+        for text in rows.unseen:
+            self.tell(text.replace(inside, ""))
+
+        def read(row: int) -> Tensor:
+            if row in rows.problems:
+                raise DataError(rows.problems[row].removeprefix(inside))
+            return rows.inputs[row]
+
+        return (Sample(place.removeprefix(inside), partial(read, row)) for row, place in enumerate(rows.places))
+
+    def _array(self, name: str) -> Iterator[Sample]:
+        try:
+            array: NDArray[Any] = np.lib.format.open_memmap(
+                _file(name), mode="r"
+            )  # read where it is needed; refuses objects
+        except (DataError, MemoryError):
+            raise
+        except Exception:  # NumPy leaks many kinds on other files
+            raise DataError(f"{name}: not an .npy array, or cut short") from None
+        grey = self.spec.image and self.spec.shape[0] == 1
+        if grey and array.shape[-2:] == self.spec.shape[1:] and array.ndim < 4 and array.shape != self.spec.shape:
+            array = array[..., None, :, :]  # as most have them, without an axis for the channel
+        shape, axes = array.shape, len(self.spec.shape)
+        fits = shape[-axes:][self.spec.padded :] == self.spec.shape[self.spec.padded :] and 0 not in shape
+        numbers = array.dtype == np.uint8 if self.spec.image else array.dtype.kind in "biuf"
+        if not fits or not numbers or array.ndim not in (axes, axes + 1):
+            raise DataError(f"{name}: {array.dtype} of shape {shape}; {self._expected()}")
+        if array.ndim == axes:
+            return iter([Sample(name, partial(self._item, name, array))])
+        rows = range(len(array))
+        return (Sample(f"{name}:{row}", partial(self._item, f"{name}:{row}", array, row)) for row in rows)
+
+    def _item(self, name: str, array: NDArray[Any], row: int | None = None) -> Tensor:
+        one = array if row is None else array[row]
+        if self.spec.image:
+            return torch.from_numpy(np.array(one))
+        with np.errstate(over="ignore"):  # what float32 has no room for becomes infinite
+            if self.spec.columns:
+                one = rescaled(self.spec.columns, np.array(one, dtype=np.float64))
+            whole = self.spec.whole and one.dtype.kind in "iu"  # which float32 may have no room for
+            tensor = torch.from_numpy(np.array(one, dtype=np.int64 if whole else np.float32))
+        if not bool(tensor.isfinite().all()):
+            raise DataError(f"{name}: holds a value that is not finite")
+        return tensor
+
+
+def _is_folder(name: str) -> bool:
+    with suppress(OSError):  # of names that are too long
+        return Path(name).is_dir()
+    return False
+
+
+def _file(name: str) -> str:
+    """The name of a file that is there.
+
+    Raises:
+        DataError: there is none.
+    """
+    try:
+        why = no_file(Path(name))
+    except (OSError, ValueError) as error:
+        why = told(error)
+    if why:
+        raise DataError(f"{name}: {why}")
+    return name

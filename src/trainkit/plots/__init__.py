@@ -1,0 +1,1 @@
+"""Whatever is drawn: pictures with captions, confusion matrices, charts."""

@@ -1,0 +1,300 @@
+"""A run or a sweep as one page of HTML that needs nothing but itself."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from trainkit.config import merging, yamlfile
+from trainkit.config.base import Config
+from trainkit.core import atomic
+from trainkit.core.errors import CheckpointError, ConfigError, StorageError
+from trainkit.core.text import format_duration, format_metric, printable
+from trainkit.experiment.grid import label, points_of
+from trainkit.experiment.ranking import leaves
+from trainkit.experiment.schema import ExperimentConfig, parse
+from trainkit.plots.svg import Chart, Series, chart, wide
+from trainkit.reports import comparing
+from trainkit.reports.comparing import show
+from trainkit.reports.page_data import MOST_CLASSES, Findings, attempt, look
+from trainkit.runs import history, reader, run_directory
+from trainkit.runs.console_lines import diagnosed
+from trainkit.runs.history import History
+from trainkit.runs.reader import Run, Sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A page that was written."""
+
+    path: Path
+    missing: list[str]
+    """What could not be shown, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of a config."""
+
+    key: str
+    value: str
+    default: str | None
+    """What it would have been, where it is something else."""
+
+
+def write(path: Path, output: Path | None = None, *, device: str = "auto", overrides: Iterable[str] = ()) -> Report:
+    """Write the report of a run or a sweep.
+
+    Args:
+        output: by default `report.html` in its directory.
+        overrides: for keys of `data` and `loader`, such as `data.root=…` on another machine.
+
+    Raises:
+        TrainkitError: there is no run or sweep, or the page cannot be written.
+    """
+    overrides = list(overrides)
+    if wrong := [item for item in overrides if item.partition("=")[0].partition(".")[0] not in ("data", "loader")]:
+        raise ConfigError(*(f"command line: {item}: only data and loader can change in a report" for item in wrong))
+    missing: list[str] = []
+    page = _sweep_page(path) if reader.is_sweep(path) else _run_page(path, device, overrides, missing)
+    output = output or path / "report.html"
+    if not output.parent.is_dir():
+        raise StorageError(f"{output.parent}: no such directory")
+    atomic.write_text(output, _render(missing=missing, **page))
+    return Report(output, missing)
+
+
+def _render(**page: Any) -> str:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalized
+    )
+    environment.filters |= {
+        "number": lambda value, name: "" if value is None else format_metric(name, value).removeprefix(f"{name} "),
+        "duration": format_duration,
+        "drawn": Markup,
+    }
+    template = Path(__file__).with_name("report_page.html.jinja").read_text("utf-8")
+    return environment.from_string(template).render(most_classes=MOST_CLASSES, **page)
+
+
+def _finalized(value: object) -> object:
+    """A text without what has no place on a page; what is markup already stays as it is."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _run_page(path: Path, device: str, overrides: list[str], missing: list[str]) -> dict[str, Any]:
+    run = reader.only_run(path)
+    told = attempt(lambda: history.read(run_directory.RunDir(path).metrics), "curves", missing) or History((), (), ())
+    settings, experiment = _settings(path, missing)
+    found = look(run, device, overrides, missing)
+    story, fallback = run.story, _leaves(run.story, "fallback")
+    verdicts = _list(story, "curves") if run.status == "finished" and "curves" in story else None
+    silence = "Nothing that one of the rules would remark on." if told.steps else "There are none yet."
+    if experiment and experiment.train.limit_batches:
+        silence = "A quick try: train.limit_batches is set."
+    elif experiment and verdicts is None:
+        verdicts = diagnosed(told, experiment, found.guess)
+    last = max([record.epoch for record in told.steps] + [record.epoch for record in told.of("val")], default=None)
+    trained = "" if last is None else f"{last:.4g} epochs" + (f" of {experiment.train.epochs}" if experiment else "")
+    facts = {
+        "began": _time(run.began),
+        "took": "" if run.seconds is None else format_duration(run.seconds),
+        "trained": trained,
+        "parameters": "" if found.parameters is None else f"{found.parameters:,}",
+        "resumed": ", ".join(map(_time_of, _list(story, "resumed_at"))),
+        "command": _leaves(story, "environment").get("command", ""),
+    }
+    return {
+        "kind": "run",
+        "title": f"{story.get('name', path.name)} {path.resolve().name}",
+        "run": run,
+        "facts": {name: fact for name, fact in facts.items() if fact},
+        "verdicts": verdicts or [],
+        "silence": silence,
+        "charts": _curves(told),
+        "found": found,
+        "settings": settings,
+        "environment": _environment(story),
+        "data": _data(path, story, found),
+        "fallback": fallback if {"asked", "used", "why"} <= fallback.keys() else None,
+        "notes": _list(story, "notes"),
+    }
+
+
+def _leaves(story: Mapping[str, Any], section: str) -> dict[str, Any]:
+    told = story.get(section)
+    return {key: show(value) for key, value in leaves(told).items()} if isinstance(told, dict) else {}
+
+
+def _list(story: Mapping[str, Any], key: str) -> list[str]:
+    told = story.get(key)
+    return list(map(str, told)) if isinstance(told, list) else []
+
+
+def _environment(story: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in _leaves(story, "environment").items() if key != "command"}
+
+
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _time_of(text: str) -> str:
+    with suppress(ValueError):
+        return _time(datetime.fromisoformat(text))
+    return text
+
+
+def _data(path: Path, story: Mapping[str, Any], found: Findings) -> list[tuple[str, int | None, str]]:
+    """Name, samples and fingerprint of every split."""
+    counts = dict(found.counts)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        counts.setdefault("val", len(json.loads((path / "split.json").read_text())["val"]))
+    return [(name, counts.get(name), digest) for name, digest in _leaves(story, "data").items()]
+
+
+def _curves(told: History) -> list[Chart]:
+    """Everything in `metrics.jsonl`, over the epochs."""
+    steps, vals = told.steps, told.of("val")
+    x, val_x = [record.epoch for record in steps], [record.epoch for record in vals]
+    names = list(dict.fromkeys(name for record in vals for name in record.metrics))
+    metrics = {name: [record.metrics.get(name, math.nan) for record in vals] for name in names}
+    losses = [Series("train", x, [record.loss for record in steps], "faint")]
+    losses += [Series("val", val_x, metrics.pop("loss"), "dotted line")] if "loss" in metrics else []
+    drawn = [("Loss", losses)]
+    drawn += [(f"val/{name}", [Series(name, val_x, values, "dotted line")]) for name, values in metrics.items()]
+    drawn += [
+        ("Learning rate", [Series("lr", x, [record.lr for record in steps])]),
+        ("Gradient norm, before clipping", [Series("norm", x, [record.grad_norm for record in steps], "faint")]),
+    ]
+    shown = []
+    for title, series in drawn:
+        values = [value for one in series for value in one.y if math.isfinite(value)]
+        if values:
+            log = title != "Learning rate" and wide(values)  # a schedule is known by its shape
+            shown.append(chart(printable(title), series, xlabel="epoch", log=(False, log)))
+    return shown
+
+
+def _settings(path: Path, missing: list[str]) -> tuple[dict[str, list[Setting]], ExperimentConfig | None]:
+    """The config by sections, and as what it means, where that can be told."""
+    config = attempt(lambda: yamlfile.read_file(run_directory.RunDir(path).config), "config", missing)
+    if config is None:
+        return {}, None
+    experiment = attempt(lambda: parse(config, beside=None), "the defaults of the config", missing)
+    if experiment is None:
+        plain = [Setting(key, show(value), None) for key, value in leaves(config.plain()).items()]
+    else:
+        plain = list(_compared(experiment))
+    sections: dict[str, list[Setting]] = {}
+    for setting in plain:
+        if not setting.key.startswith("sweep."):
+            sections.setdefault(setting.key.partition(".")[0] if "." in setting.key else "", []).append(setting)
+    return sections, experiment
+
+
+def _compared(config: Config, above: str = "", name: object = PydanticUndefined) -> Iterator[Setting]:
+    """Every key with what it is and would be by default.
+
+    Args:
+        name: what the component would be by default.
+    """
+    for key, plain in config.to_plain().items():
+        field_info = type(config).model_fields.get(key)
+        default = field_info.get_default(call_default_factory=True) if field_info else PydanticUndefined
+        value = getattr(config, key)
+        if isinstance(value, Config):
+            yield from _compared(value, f"{above}{key}.", getattr(default, "name", PydanticUndefined))
+            continue
+        if above and key == "name":
+            default = name
+        same = default is not PydanticUndefined and to_jsonable_python(default) == plain
+        usual = "required" if default is PydanticUndefined else show(to_jsonable_python(default))
+        yield Setting(f"{above}{key}", show(plain), None if same else usual)
+
+
+def _sweep_page(path: Path) -> dict[str, Any]:
+    sweep = reader.read_sweep(path)
+    if sweep.status == "damaged":
+        raise CheckpointError(f"{path}: damaged: {sweep.reason}")
+    base = merging.read(path / "sweep.yaml").plain()
+    axes = base.pop("sweep")["axes"]
+    points = dict(zip((trial.path for trial in sweep.trials), points_of(axes), strict=False))
+    ranked = sweep.ranked
+    rest = [trial for trial in sweep.trials if trial not in ranked]
+    names = [name for name in dict.fromkeys(name for trial in ranked for name in trial.metrics) if "test/" not in name]
+    return {
+        "kind": "sweep",
+        "title": f"{sweep.name} {path.resolve().name}",
+        "sweep": sweep,
+        "outcome": comparing.outcome(sweep),
+        "began": _time(sweep.began),
+        "axes": {key: [show(value) for value in values] for key, values in axes.items()},
+        "metrics": names,
+        "unlike": sweep.unlike,
+        "ranked": [(trial, list(map(show, points[trial.path].values()))) for trial in ranked],
+        "rest": [(trial, list(map(show, points[trial.path].values()))) for trial in rest],
+        "charts": [_against(key, sweep, ranked, rest, points) for key in axes] if ranked else [],
+        "spread": _spread(sweep, ranked, points) if "seed" in axes else [],
+        "base": {key: show(value) for key, value in leaves(base).items() if not _varied(key, axes)},
+        "environment": next((_environment(trial.story) for trial in sweep.trials if trial.story), {}),
+    }
+
+
+def _varied(key: str, axes: Collection[str]) -> bool:
+    return any(key == axis or key.startswith(f"{axis}.") or axis.startswith(f"{key}.") for axis in axes)
+
+
+def _against(
+    key: str, sweep: Sweep, ranked: Sequence[Run], rest: Sequence[Run], points: Mapping[Path, Mapping[str, Any]]
+) -> Chart:
+    """The metric that ranks the trials against the values of one axis."""
+    values = list(dict.fromkeys(show(point[key]) for point in points.values()))
+    numeric = key != "seed" and all(type(point[key]) in (int, float) for point in points.values())
+
+    def place(trial: Run) -> float:
+        value = points[trial.path][key]
+        return float(value) if numeric else float(values.index(show(value)))
+
+    by_place: dict[float, list[float]] = {}
+    for trial in sorted(ranked, key=place):
+        by_place.setdefault(place(trial), []).append(trial.metrics[sweep.monitor])
+    dots = [(x, y) for x, several in by_place.items() for y in several]
+    series = [Series("one trial", [x for x, _ in dots], [y for _, y in dots], "points")]
+    if numeric and len(by_place) > 1:
+        means = [statistics.fmean(several) for several in by_place.values()]
+        series.append(Series("mean", list(by_place), means, "dotted line"))
+    if lost := [place(trial) for trial in rest if trial.status in ("failed", "diverged", "killed")]:
+        series.append(Series("failed or diverged", lost, lost, "crosses"))
+    log = numeric and wide([float(point[key]) for point in points.values()])
+    return chart(
+        printable(f"{sweep.monitor} against {key}"), series, xlabel=printable(key), ylabel=printable(sweep.monitor),
+        log=(log, False), ticks=() if numeric else [printable(value)[:16] for value in values],
+    )  # fmt: skip
+
+
+def _spread(
+    sweep: Sweep, ranked: Sequence[Run], points: Mapping[Path, Mapping[str, Any]]
+) -> list[tuple[str, int, float, float | None]]:
+    """For what differs besides the seed: how many seeds, mean and standard deviation over them, the best mean first."""
+    groups: dict[str, list[float]] = {}
+    for trial in ranked:
+        others = {key: value for key, value in points[trial.path].items() if key != "seed"}
+        groups.setdefault(label(others), []).append(trial.metrics[sweep.monitor])
+    found = [
+        (name or "all", len(several), statistics.fmean(several), statistics.stdev(several) if several[1:] else None)
+        for name, several in groups.items()
+    ]
+    sign = 1 if sweep.mode == "min" else -1
+    return sorted(found, key=lambda row: sign * row[2])

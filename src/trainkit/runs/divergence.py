@@ -1,0 +1,50 @@
+"""When a training loss that is still a number says that the training has diverged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import torch
+
+from trainkit.experiment.building import build_eval
+from trainkit.runs.learning_curves import DIVERGED
+from trainkit.core.errors import DivergedError
+from trainkit.runs.context import Job
+from trainkit.training.loop import evaluate
+from trainkit.runs.console_lines import mark
+from trainkit.core.seeding import generators_restored
+
+
+def judge(job: Job, loss: float, stop: Callable[[], bool]) -> None:
+    """Compare a mean training loss with what it costs to have learned nothing.
+
+    Only above ten times the loss of the first step are others computed, which takes a pass over the training samples:
+    that of the untrained model, by the loss as it is now, and that of the best constant answer, where there is one. Of
+    a loss that may be negative nothing is said: it has no scale.
+
+    Raises:
+        DivergedError: it is above ten times each of them.
+    """
+    first = job.progress.first_loss
+    if first is None or not loss > DIVERGED * first > 0:
+        return
+    with generators_restored(), suppress(torch.OutOfMemoryError, MemoryError):  # a second model
+        untrained = _untrained(job, stop)
+        guess = mark(job.experiment, job.data, job.parts.loss_fn)
+        if untrained is None or min(untrained, guess or untrained) <= 0:
+            return
+        if loss > DIVERGED * max(untrained, guess or untrained):
+            costs = f"the untrained model had {untrained:.3g}" + (f", guessing costs {guess:.3g}" if guess else "")
+            step, lr = job.progress.step, job.parts.optimizer.param_groups[0]["lr"]
+            raise DivergedError(f"train/loss is still {loss:.3g} at step {step} (learning rate {lr:g}): {costs}")
+
+
+def _untrained(job: Job, stop: Callable[[], bool]) -> float | None:
+    """The loss of a model that has learned nothing on the training samples; None when `stop` asks in between."""
+    experiment, parts = job.experiment, job.parts
+    fresh = build_eval(experiment.restored(), job.data.spec, parts.device)
+    loader = experiment.loader.eval_loader(job.data.train, parts.device, experiment.train.limit_batches)
+    found = evaluate(replace(fresh, loss_fn=parts.loss_fn, metrics={}), loader, stop)
+    return None if found is None else found["loss"]

@@ -1,0 +1,173 @@
+"""What the curves of a run say, by stated rules, and what to try."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trainkit.runs.history import History
+
+Kind = Literal["unstable", "over-fitting", "under-fitting", "still improving", "plateau"]
+
+RISE = 0.1
+"""Validation loss that has risen by this share above its lowest is over-fitting, if training loss has fallen."""
+RAISED = 1.2
+"""A rate so many times as high is one that the schedule has raised."""
+JUMP = 0.2
+"""A mean training loss of an epoch that is this share above the lowest before it is no noise…"""
+WORTH = 0.02
+"""…provided that it is this share of the loss at the start."""
+UNLEARNED = 0.7
+"""A final training loss above this share of what guessing costs says that little was learned."""
+OVERSHOT = 1.5
+"""One so many times as high comes from a learning rate that is too high."""
+CHANGE = 0.01
+"""Validation loss that moves by less than this share over the last third of the evaluations stands still."""
+DIVERGED = 10.0
+"""A training loss so many times what an untrained model costs is none from which anything is learned."""
+FEWEST = 3
+"""With fewer evaluations nothing is said of a plateau or of over-fitting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One thing that the curves say."""
+
+    kind: Kind
+    seen: str
+    """In numbers."""
+    advice: str
+    """Overrides, or a few words."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.seen}; try {self.advice}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """A learning rate among those that are usual for its optimizer."""
+
+    lr: float
+    usual: tuple[float, float]
+    default: float
+
+    def times(self, factor: float) -> float | None:
+        """The rate times a factor; the default where that is unusual; None where that is no step in this direction."""
+        low, high = self.usual
+        other = float(f"{self.lr * factor:.1g}")
+        other = other if low <= other <= high else self.default
+        return other if (other - self.lr) * (factor - 1) > 0 else None
+
+
+def diagnose(history: History, *, guessing: float | None, rates: Rates, longer: str) -> list[Verdict]:
+    """Judge a run by its history.
+
+    - *unstable*: the mean training loss of an epoch is 20 % above the lowest before it, and by 2 % of the first, though
+      the schedule has not raised the learning rate in between.
+    - *over-fitting since epoch N*: after its lowest value at epoch N the validation loss has risen by 10 % or more, in
+      the last two evaluations, and the training loss has fallen in that time.
+    - *under-fitting*: the last training loss is above 70 % of what guessing costs, and so is the last validation loss.
+    - *still improving*: the last validation loss is the lowest, 1 % or more below that of a third of the run before.
+    - *plateau*: over the last third of the evaluations, of three or more, validation loss has moved by less than 1 %.
+
+    At most one of the last four holds; the first of them counts.
+
+    Args:
+        guessing: the loss of always giving the same best answer; None where it is not known: the first loss counts.
+        rates, longer: of the run, for what to try.
+    """
+    verdicts = [] if (jump := _jump(history)) is None else [Verdict("unstable", jump, _slower(rates))]
+    losses = [(record.epoch, record.metrics["loss"]) for record in history.of("val")]
+    losses = [(epoch, loss) for epoch, loss in losses if math.isfinite(loss)]
+    return verdicts + (
+        _over_fitting(history, losses)
+        or _under_fitting(history, losses, guessing, rates)
+        or _still_improving(losses, longer)
+        or _plateau(losses)
+    )
+
+
+def _jump(history: History) -> str | None:
+    losses = [record.loss for record in history.epochs]
+    for number in range(1, len(losses)):
+        lowest = min(losses[:number])
+        if losses[number] > lowest + JUMP * abs(lowest) and losses[number] - lowest > WORTH * abs(losses[0]):
+            epoch = history.epochs[number].epoch
+            if _rate(history, epoch) > RAISED * _rate(history, history.epochs[losses.index(lowest)].epoch):
+                continue  # a schedule that rises again, as with restarts
+            return f": train/loss went from {lowest:.3g} up to {losses[number]:.3g} in epoch {epoch}"
+    return None
+
+
+def _rate(history: History, epoch: int) -> float:
+    """The highest learning rate of an epoch, as far as it was recorded."""
+    return max((record.lr for record in history.steps if epoch - 1 < record.epoch <= epoch), default=0.0)
+
+
+def _slower(rates: Rates) -> str:
+    lower = rates.times(1 / 3)
+    return f"optimizer.lr={lower:g} or train.clip_norm=1" if lower else "train.clip_norm=1"
+
+
+def _over_fitting(history: History, losses: Sequence[tuple[float, float]]) -> list[Verdict]:
+    if len(losses) < FEWEST:
+        return []
+    epoch, lowest = min(losses, key=lambda item: item[1])
+    last = losses[-1][1]
+    late = min(loss for _, loss in losses[-2:])
+    then = [record.loss for record in history.epochs if record.epoch <= max(epoch, 1)]
+    if late < lowest + RISE * abs(lowest) or not then or not history.epochs[-1].loss < then[-1]:
+        return []
+    seen = (
+        f" since epoch {epoch:.3g}: val/loss went from {lowest:.3g} up to {last:.3g}, while train/loss fell from "
+        f"{then[-1]:.3g} to {history.epochs[-1].loss:.3g}"
+    )
+    return [Verdict("over-fitting", seen, "train.early_stopping.patience=3, more data, or dropout")]
+
+
+def _under_fitting(
+    history: History, losses: Sequence[tuple[float, float]], guessing: float | None, rates: Rates
+) -> list[Verdict]:
+    if not history.steps:
+        return []
+    first = history.steps[0].loss
+    reference = first if guessing is None else guessing
+    last = history.epochs[-1].loss if history.epochs else history.steps[-1].loss
+    # The mean over a first epoch is high even when much has been learned by its end.
+    if not last > UNLEARNED * reference or (losses and losses[-1][1] <= UNLEARNED * reference):
+        return []
+    what = "at the start it was" if guessing is None else "guessing costs"
+    seen = f": train/loss is {last:.3g} at the end, {what} {reference:.3g}"
+    # Numbers far from 0 begin far above what guessing costs; there only a loss that has risen tells of too high a rate.
+    overshot = (last > OVERSHOT * reference and last > first) or rates.lr > rates.usual[1]
+    other = rates.times(0.1 if overshot else 10)
+    advice = [f"optimizer.lr={other:g}"] if other else []
+    if not overshot:
+        advice += ["more epochs", "a larger model"]
+    return [Verdict("under-fitting", seen, ", or ".join(advice) or "train.clip_norm=1")]
+
+
+def _still_improving(losses: Sequence[tuple[float, float]], longer: str) -> list[Verdict]:
+    if len(losses) < 2:
+        return []
+    before, last = losses[-1 - _third(losses)][1], losses[-1][1]
+    if last > min(loss for _, loss in losses) or last == before or before - last < CHANGE * abs(before):
+        return []
+    return [Verdict("still improving", f": val/loss fell from {before:.3g} to {last:.3g}", longer)]
+
+
+def _plateau(losses: Sequence[tuple[float, float]]) -> list[Verdict]:
+    if len(losses) < FEWEST:
+        return []
+    late = [loss for _, loss in losses[-1 - _third(losses) :]]
+    if max(late) - min(late) > CHANGE * max(map(abs, late)):
+        return []
+    seen = f" since epoch {losses[-1 - _third(losses)][0]:.3g}: val/loss stays at {late[-1]:.3g}"
+    return [Verdict("plateau", seen, "scheduler=cosine, or fewer epochs")]
+
+
+def _third(losses: Sequence[tuple[float, float]]) -> int:
+    """Evaluations in the last third of the run."""
+    return max(1, len(losses) // 3)

@@ -1,0 +1,177 @@
+"""What a person sees: a progress bar on a terminal, calm lines elsewhere, the same text in `train.log`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from trainkit.core.text import printable
+from trainkit.training.progress import Progress
+from trainkit.core.records import (
+    CheckpointRecord,
+    EndRecord,
+    EpochRecord,
+    EvalRecord,
+    NoteRecord,
+    Record,
+    StartRecord,
+    TrainRecord,
+)
+from trainkit.core.text import format_duration, format_metric
+
+CALM_S = 30.0
+"""Without a terminal, at most one line of training in so many seconds."""
+WAITING = 0.2
+"""Waiting for data is worth a word when it takes more than this share of the time."""
+
+
+class ConsoleSink:
+    """Results to stdout, everything else to stderr. A stream that was closed is left alone; training goes on."""
+
+    def __init__(self, *, quiet: bool = False, log: Path | None = None) -> None:
+        self.quiet = quiet
+        self._log = open(log, "a", encoding="utf-8") if log else None  # noqa: SIM115
+        self._console = _PatientConsole(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: _Bar | None = None
+        self._latest = ""
+        self._said_at = time.monotonic()
+
+    def show_progress(self, progress: Progress, *, max_steps: int, steps_per_epoch: int) -> None:
+        """Begin to draw a bar, if stderr is a terminal and nobody asked for quiet. It reads `progress` by itself."""
+        if self.quiet or not self._console.is_terminal or os.environ.get("CI"):
+            return
+        self._bar = _Bar(self._console, progress, max_steps, steps_per_epoch)
+        self._bar.live.start()
+
+    def write(self, record: Record) -> None:
+        match record:
+            case StartRecord():
+                for name, text in record.facts.items():
+                    self._say(f"{name:<10} {text}")
+            case TrainRecord():
+                self._latest = f"loss {record.loss:.4f}  {record.samples_per_s:,.0f} samples/s"
+                if self._bar:
+                    self._bar.latest = self._latest
+                elif time.monotonic() - self._said_at >= CALM_S:
+                    self._say(f"step {record.step}  epoch {record.epoch:.2f}  {self._latest}")
+            case EpochRecord():
+                waiting = f"  {record.waiting:.0%} of it waiting for data" if record.waiting > WAITING else ""
+                self._say(
+                    f"epoch {record.epoch}  step {record.step}  train/loss {record.loss:.4f}  "
+                    f"{record.samples_per_s:,.0f} samples/s  {format_duration(record.elapsed_s)}{waiting}"
+                )
+            case EvalRecord():
+                numbers = "  ".join(format_metric(f"{record.split}/{k}", v) for k, v in record.metrics.items())
+                self._say(f"  {numbers}{'  best so far' if record.best else ''}")
+            case NoteRecord():
+                self._say(f"warning: {record.text}" if record.level == "warning" else record.text, record.level)
+            case CheckpointRecord():
+                self._log_line(f"saved {record.path} at step {record.step}")
+            case EndRecord():
+                self._stop_bar()
+                self._result(record.headline)
+                for said in record.curves:
+                    self._result(f"{'diagnosis':<10} {said}")
+                for name, command in record.commands.items():
+                    self._result(f"{name:<10} {command}")
+
+    def close(self) -> None:
+        self._stop_bar()
+        if self._log:
+            with suppress(OSError):
+                self._log.close()
+
+    def _say(self, text: str, level: str = "info") -> None:
+        text = printable(text)
+        self._log_line(text)
+        self._said_at = time.monotonic()
+        if not self.quiet or level == "warning":
+            self._console.print(text, style="yellow" if level == "warning" else None, markup=False)
+
+    def _result(self, text: str) -> None:
+        text = printable(text)
+        self._log_line(text)
+        print_line(text, sys.stdout)
+
+    def _log_line(self, text: str) -> None:
+        if self._log:
+            with suppress(OSError):  # a full disk must not end a run for want of its log
+                self._log.write(text + "\n")
+                self._log.flush()
+
+    def _stop_bar(self) -> None:
+        if self._bar:
+            self._bar.live.stop()
+            self._bar = None
+
+
+def print_line(text: str, stream: TextIO) -> None:
+    """Print a line; a closed pipe and a terminal that is gone are silent."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    """Let nobody read a stream whose reader is gone: what is still in its buffer would raise again at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _PatientConsole(Console):
+    """A console whose reader may go away; rich would end the process."""
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:  # a terminal that is gone is no broken pipe, but EIO
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _silence(sys.stderr)
+
+
+class _Bar:
+    """One line, drawn four times a second from rich's own thread: it reads `progress`, the loop spends nothing."""
+
+    def __init__(self, console: Console, progress: Progress, max_steps: int, steps_per_epoch: int) -> None:
+        self.progress = progress
+        self.max_steps = max_steps
+        self.steps_per_epoch = steps_per_epoch
+        # Room for the `^C` that a terminal echoes: a line that wraps could not be erased.
+        self.width = console.width - 3
+        self.latest = ""
+        self._began = (time.monotonic(), progress.step)
+        self.live = Live(get_renderable=self._line, console=console, refresh_per_second=4, transient=True)
+
+    def _line(self) -> Table:
+        step = self.progress.step
+        epochs = -(-self.max_steps // self.steps_per_epoch)
+        began_at, began_step = self._began
+        done = step - began_step
+        left = (self.max_steps - step) * (time.monotonic() - began_at) / done if done else None
+        line = Table.grid(padding=(0, 1))
+        line.width = self.width
+        line.add_column(no_wrap=True)
+        line.add_column(ratio=1)
+        line.add_column(no_wrap=True)
+        line.add_row(
+            f"epoch {min(self.progress.epoch + 1, epochs)}/{epochs}  step {step}/{self.max_steps}",
+            ProgressBar(total=self.max_steps, completed=step),
+            f"{self.latest}  {format_duration(left)} left" if left is not None else self.latest,
+        )
+        return line

@@ -1,0 +1,1 @@
+"""Sweeps: a study of trials, each an ordinary run."""

@@ -1,0 +1,339 @@
+"""The loop: `train_steps` makes optimizer updates, `fit` drains it and does what is due, `evaluate` measures."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainkit.core import seeding
+from trainkit.core.device import Precision, grad_norm
+from trainkit.core.errors import DivergedError
+from trainkit.core.records import EvalRecord, NoteRecord, Sink
+from trainkit.data import Batch
+from trainkit.data.loader import Loader
+from trainkit.data.transforms.pipeline import Prepare
+from trainkit.models.dry_run import Attributes, evaluating
+from trainkit.training.ema import Ema
+from trainkit.training.losses import LossFn, Outcome
+from trainkit.training.meter import Meter
+from trainkit.training.metrics import Metric
+from trainkit.training.progress import Progress
+from trainkit.training.schedulers import Scheduler
+
+MOST_SKIPPED = 0.5
+"""A run that has left out a larger share of its steps has not trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalParts:
+    """What evaluation needs."""
+
+    model: nn.Module
+    loss_fn: LossFn
+    metrics: Mapping[str, Metric]
+    prepare: Prepare
+    precision: Precision
+    device: torch.device
+    notes: tuple[str, ...] = ()
+    """What a person should know about how they were built."""
+    attributes: Attributes | None = None
+    """Of the model, before anything ran."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts(EvalParts):
+    """What is trained, with what, on what."""
+
+    optimizer: Optimizer
+    scheduler: Scheduler
+    train: Loader
+    val: Loader | None
+    ema: Ema | None
+    """What is evaluated instead of the model; None: the model."""
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every duration of a run, in steps."""
+
+    max_steps: int
+    batches_per_epoch: int
+    accumulate: int
+    clip_norm: float | None
+    log_every: int
+    eval_every: int
+    save_every: int
+    monitor: str
+    """A metric of the val split; the best checkpoint is the best by it."""
+    mode: Literal["min", "max"]
+    patience: int | None
+    """Evaluations without improvement after which training stops; None: never."""
+    min_delta: float
+    """What counts as an improvement for the patience."""
+    max_skipped: int | None = None
+    """So many steps may be left out because something is not finite; None: the first such step ends the run."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.batches_per_epoch / self.accumulate)
+
+    def epoch_at(self, step: int) -> float:
+        """Epochs done after so many steps."""
+        epochs, steps = divmod(step, self.steps_per_epoch)
+        return epochs + steps * self.accumulate / self.batches_per_epoch
+
+    def finished(self, progress: Progress) -> bool:
+        return progress.step >= self.max_steps or progress.stopped_early
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What one optimizer update did. The tensors are on the device; reading them waits for it."""
+
+    loss: Tensor
+    """Mean over the step's samples, before the update, in the user's unit, shape ()."""
+    samples: int
+    grad_norm: Tensor | None
+    """L2 norm before clipping, shape (); None when nothing is clipped."""
+    waited_s: float
+    """How long the data loader let the step wait."""
+    updated: bool
+    """False for a step that was left out because the loss or a gradient was not finite."""
+
+
+def due(step: int, *, every: int, last: bool) -> bool:
+    """Whether something that happens every so many steps happens after this one; the last step always counts."""
+    return step > 0 and (last or step % every == 0)
+
+
+def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOutput]:
+    """Make optimizer updates for as long as the caller asks, from where `progress` stands.
+
+    The gradients of a step stay in place until the next one begins.
+    """
+    parameters = [parameter for group in parts.optimizer.param_groups for parameter in group["params"]]
+    parts.model.train()
+    while True:
+        batches = parts.train.epoch(progress.epoch, start=progress.batch)
+        while True:
+            sizes = parts.train.sizes(progress.batch, plan.accumulate)
+            samples = sum(sizes)
+            # Dropout and its like draw from a stream of the step, so that a resumed run draws the same.
+            seeding.reseed(parts.device, parts.seed, "step", progress.step)
+            parts.optimizer.zero_grad(set_to_none=True)
+            # A step that may be left out must not leave its mark on BatchNorm's statistics either.
+            buffers = None if plan.max_skipped is None else [buffer.clone() for buffer in parts.model.buffers()]
+            losses: list[Tensor] = []
+            waited, asked = 0.0, time.perf_counter()
+            for batch in islice(batches, len(sizes)):
+                waited += time.perf_counter() - asked
+                batch = parts.prepare(batch, progress.epoch)
+                with parts.precision.autocast():
+                    outcome = parts.loss_fn(parts.model, batch)
+                # Weighted by its samples, a group of batches is one big batch, also when the last one is smaller.
+                share = len(batch.index) / samples
+                parts.precision.backward(outcome.loss * share if len(sizes) > 1 else outcome.loss)
+                loss = outcome.reported.detach()
+                losses.append(loss * share if len(sizes) > 1 else loss)
+                asked = time.perf_counter()
+            loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+            guard = None if plan.max_skipped is None else loss
+            norm, updated = parts.precision.update(parts.optimizer, parameters, plan.clip_norm, guard=guard)
+            if buffers is not None and not updated:
+                progress.skipped += 1
+                for buffer, before in zip(parts.model.buffers(), buffers, strict=True):
+                    buffer.copy_(before)
+            parts.scheduler.step()
+            progress.step += 1
+            if parts.ema:
+                parts.ema.update(progress.step)
+            progress.batch += len(sizes)
+            if epoch_ends := progress.batch == plan.batches_per_epoch:
+                progress.epoch, progress.batch = progress.epoch + 1, 0
+            yield StepOutput(loss, samples, norm, waited, updated)
+            if epoch_ends:
+                break
+
+
+def fit(
+    parts: Parts,
+    plan: Plan,
+    progress: Progress,
+    *,
+    sink: Sink,
+    save: Callable[[bool], None],
+    stop: Callable[[], bool],
+    save_asked: Callable[[], bool] = lambda: False,
+    out_of_time: Callable[[], bool] = lambda: False,
+    judge: Callable[[float], None] = lambda loss: None,
+) -> None:
+    """Train to the last step; report, evaluate and save when each is due.
+
+    Args:
+        save: writes a checkpoint; told whether it is the best so far.
+        stop: asked between steps; once true, the run is saved and the function returns.
+        save_asked: asked between steps; while true, a checkpoint is due whatever the plan says.
+        out_of_time: asked after every step; once true, the run is saved as well, and the function returns.
+        judge: told the mean training loss after every epoch and at the end; raises DivergedError.
+
+    Raises:
+        DivergedError: the loss, the gradient or val/loss is not finite, or most steps were left out. No state in which
+            a loss is not finite is ever saved.
+    """
+    meter = Meter(progress, plan.batches_per_epoch)
+    steps = train_steps(parts, plan, progress)
+    begun = progress.step
+    saved = (progress.step, progress.evaluated)  # a resumed run stands at a checkpoint
+    while True:
+        # What is due at this step, which is also where a resumed run may have been interrupted.
+        finished, best = plan.finished(progress), False
+        over = progress.step > begun and out_of_time()
+        if (
+            parts.val
+            and progress.evaluated < progress.step
+            and due(progress.step, every=plan.eval_every, last=finished)
+        ):
+            _read(meter, parts, plan)
+            best = validate(parts, plan, progress, sink, stop)
+            finished = plan.finished(progress)
+        is_due = due(progress.step, every=plan.save_every, last=finished or over) or save_asked()
+        here = (progress.step, progress.evaluated)
+        if here != saved and (best or is_due or stop()):
+            _read(meter, parts, plan)
+            save(best)
+            saved = here
+        if finished or over or (stop() and here == saved):
+            if progress.step > begun and not stop():
+                _check_skipped(progress)
+                judge(meter.lasting_loss())
+            return
+
+        meter.start()
+        lr = parts.optimizer.param_groups[0]["lr"]
+        output = next(steps)
+        if output.updated:
+            meter.add(output.loss, output.samples, lr, output.waited_s)
+        else:
+            _skipped(plan, progress, sink)
+        epoch_ends = progress.batch == 0
+        if due(progress.step, every=plan.log_every, last=epoch_ends or plan.finished(progress)):
+            norm = _read(meter, parts, plan, output.grad_norm)
+            sink.write(meter.train_record(norm))
+        if epoch_ends:
+            loss = meter.lasting_loss()
+            sink.write(meter.epoch_record())
+            judge(loss)
+
+
+def _skipped(plan: Plan, progress: Progress, sink: Sink) -> None:
+    said = f"the loss or a gradient is not finite: step {progress.step} is left out, {progress.skipped} in all"
+    if plan.max_skipped is not None and progress.skipped > plan.max_skipped:
+        raise DivergedError(f"{said}, more than train.max_skipped")
+    sink.write(NoteRecord(said, "warning"))
+
+
+def _check_skipped(progress: Progress) -> None:
+    if progress.skipped > MOST_SKIPPED * progress.step:
+        raise DivergedError(
+            f"the loss or a gradient was not finite in {progress.skipped} of {progress.step} steps, which were left out"
+        )
+
+
+def _read(meter: Meter, parts: Parts, plan: Plan, norm: Tensor | None = None) -> float:
+    """Let the meter read. Where nothing is clipped, the norm is taken only now: the gradients are still there."""
+    norm = grad_norm(parts.model) if norm is None else norm
+    if parts.precision.collapsed():
+        raise DivergedError("the gradients have overflowed fp16 at every step for a while; use train.precision=bf16")
+    return meter.read(norm, may_overflow=parts.precision.scaler is not None or plan.max_skipped is not None)
+
+
+def validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Callable[[], bool]) -> bool:
+    """Evaluate on the val split and remember what follows from it; gives whether this is the best so far.
+
+    A value of the monitored metric that is no number, such as AUROC without samples of a class, counts for nothing.
+
+    Raises:
+        DivergedError: val/loss is not finite.
+    """
+    assert parts.val is not None
+    started = time.perf_counter()
+    averaged = replace(parts, model=parts.ema.model) if parts.ema else parts
+    metrics = evaluate(averaged, parts.val, stop)
+    if metrics is None:
+        return False
+    value, loss = metrics[plan.monitor], metrics["loss"]
+    counts = math.isfinite(value) and math.isfinite(loss)
+    sign = 1 if plan.mode == "max" else -1
+    # As good counts as best: on a small val split accuracy is soon the same, and the later weights have seen more.
+    best = counts and (progress.best is None or sign * value >= sign * progress.best)
+    # The patience is with real improvements: measured from the last one, so that many small ones add up.
+    since = progress.improved_to
+    if best and (since is None or sign * value > sign * since + plan.min_delta):
+        progress.improved_to, progress.bad_evals = value, 0
+    elif counts:
+        progress.bad_evals += 1
+    if best:
+        progress.best, progress.best_step = value, progress.step
+    progress.evaluated = progress.step
+    progress.stopped_early = plan.patience is not None and progress.bad_evals >= plan.patience
+    if counts:
+        parts.scheduler.observe(value)
+    epoch = plan.epoch_at(progress.step)
+    sink.write(EvalRecord(progress.step, epoch, "val", metrics, best, time.perf_counter() - started))
+    if not math.isfinite(loss):
+        lr = parts.optimizer.param_groups[0]["lr"]
+        raise DivergedError(f"val/loss is {loss} after step {progress.step} (epoch {epoch:.3g}, learning rate {lr:g})")
+    for name in metrics:
+        if not math.isfinite(metrics[name]) and name not in progress.undefined:
+            progress.undefined.append(name)
+            text = (
+                f"val/{name} is {metrics[name]} at step {progress.step}; a value that is no number counts for nothing"
+            )
+            sink.write(NoteRecord(f"{text} (is the metric defined for these val samples?)", "warning"))
+    return best
+
+
+Watch = Callable[[Batch, Outcome], None]
+"""Sees every batch of an evaluation, ready for the model, and what the loss made of it."""
+
+
+def evaluate(
+    parts: EvalParts,
+    loader: Loader,
+    stop: Callable[[], bool] = lambda: False,
+    watch: Watch = lambda batch, outcome: None,
+) -> dict[str, float] | None:
+    """`loss` and the metrics over all samples of a loader, each a sum over samples divided once.
+
+    Gives None when `stop` asks in between: nothing is half-counted. What is drawn meanwhile is the same every time, and
+    shifts no other stream.
+    """
+    for metric in parts.metrics.values():
+        metric.reset()
+    total = torch.zeros((), device=parts.device, dtype=torch.float32 if parts.device.type == "mps" else torch.float64)
+    samples = 0
+    with seeding.generators_restored(parts.device), evaluating(parts.model), torch.no_grad():
+        seeding.seed_global(0)
+        seeding.reseed(parts.device, 0, "evaluation")
+        for batch in loader.epoch():
+            if stop():
+                return None
+            batch = parts.prepare(batch, None)
+            with parts.precision.autocast():
+                outcome = parts.loss_fn(parts.model, batch)
+            total += outcome.reported * len(batch.index)
+            samples += len(batch.index)
+            for metric in parts.metrics.values():
+                metric.update(outcome.outputs, batch.targets)
+            watch(batch, outcome)
+        values = {name: float(metric.compute()) for name, metric in parts.metrics.items()}
+    return {"loss": float(total) / samples, **values}

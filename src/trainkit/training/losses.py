@@ -1,0 +1,359 @@
+"""Losses: what turns a model and a batch into the number that is minimised."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
+
+from trainkit.config.base import Config
+from trainkit.config.registry import register
+from trainkit.core.errors import ConfigError, DataError
+from trainkit.data import Batch, Kind, TargetSpec
+from trainkit.data.target_scale import TargetScale
+
+
+class Outcome(NamedTuple):
+    """What a loss makes of one batch."""
+
+    loss: Tensor
+    """What is minimised: the mean over the batch, shape ()."""
+    outputs: Tensor
+    """What the model said, in the user's unit, shape (batch, num_outputs)."""
+
+    @property
+    def reported(self) -> Tensor:
+        """The loss that a person sees, shape (), in the user's unit; not finite where the one minimised is not."""
+        return self.loss
+
+
+class OutcomeInUnit(Outcome):
+    """What a loss makes of one batch that is minimised in another unit than the user's."""
+
+    # No third item of the tuple: users' losses take what they build upon for a pair.
+    in_unit: Tensor
+
+    @classmethod
+    def of(cls, loss: Tensor, outputs: Tensor, in_unit: Tensor) -> OutcomeInUnit:
+        made = cls(loss, outputs)
+        made.in_unit = in_unit
+        return made
+
+    @property
+    def reported(self) -> Tensor:
+        return self.in_unit
+
+
+LossFn = Callable[[nn.Module, Batch], Outcome]
+
+
+def _some_count(weights: tuple[float, ...]) -> tuple[float, ...]:
+    if not any(weights):
+        raise ValueError("all are 0, so that nothing is learned; at least one must be above 0")
+    return weights
+
+
+Weights = (
+    Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_some_count)]
+    | Literal["balanced"]
+)
+
+
+class LossConfig(Config):
+    """Base of every loss."""
+
+    name: str
+
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        "reduction": "a loss is the mean over samples, so that it does not depend on the batch size",
+    }
+
+    @property
+    def takes_transformed(self) -> bool:
+        """Whether the model may learn transformed targets: the loss then transforms them, and undoes it for all that a
+        person sees. Other losses get targets and outputs in the user's unit."""
+        return False
+
+    @abstractmethod
+    def num_outputs(self, target: TargetSpec) -> int:
+        """How many numbers per sample the model must give for such targets.
+
+        Raises:
+            ConfigError: the loss does not fit the kind of target.
+        """
+
+    @abstractmethod
+    def build(self, target: TargetSpec) -> LossFn:
+        """The function that the loop calls on every batch."""
+
+    def _misfit(self, target: TargetSpec, needs: str, instead: str) -> ConfigError:
+        kind = {"class": "classes", "multilabel": "labels, any of them true", "number": "numbers"}[target.kind]
+        return ConfigError(
+            f"loss: {self.name!r} needs {needs}, the targets of the data are {kind} ({target.size}); "
+            f"use loss={instead}, or change data"
+        )
+
+    def _check_length(self, key: str, weights: Weights | None, size: int, what: str) -> None:
+        if isinstance(weights, tuple) and len(weights) != size:
+            values = "1 value" if size == 1 else f"{size} values"
+            raise ConfigError(f"loss.{key}: expected {values}, one for each {what}, got {len(weights)}")
+
+
+def supervised(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
+    """The ordinary case: a function of the model's outputs and the targets."""
+
+    def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+        outputs, targets, said = _asked(model, batch)
+        return Outcome(criterion(outputs, targets), said)
+
+    return loss_fn
+
+
+def _asked(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """What a model says of a batch, the targets that go with it, and what it says in all.
+
+    In training, a model of several members gives (batch, members, num_outputs): each is to be right by itself.
+    """
+    # Only a model for sequences takes lengths, and only sequences have them.
+    outputs: Tensor = model(batch.inputs) if batch.lengths is None else model(batch.inputs, batch.lengths)
+    if outputs.ndim < 3:
+        return outputs, batch.targets, outputs
+    return outputs.flatten(0, 1), batch.targets.repeat_interleave(outputs.shape[1], 0), outputs.mean(1)
+
+
+def elementwise(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
+    """A comparison number by number: outputs and targets of the same shape (batch, size).
+
+    Raises:
+        DataError: the shapes differ. Torch would broadcast (n,) against (n, 1) to (n, n) and learn nonsense.
+    """
+
+    def compare(outputs: Tensor, targets: Tensor) -> Tensor:
+        _check_shapes(outputs, targets)
+        return criterion(outputs, targets.float())
+
+    return supervised(compare)
+
+
+Criterion = nn.MSELoss | nn.L1Loss | nn.SmoothL1Loss | nn.HuberLoss
+
+
+def standardised(
+    criterion: Callable[[Literal["mean", "none"]], Criterion], degree: Literal[1, 2], scale: TargetScale
+) -> LossFn:
+    """The mean of a comparison number by number in standard deviations of the targets.
+
+    Args:
+        criterion: makes one that gives the mean, or a loss for every number, shape (batch, size).
+        degree: by which power of the deviation that loss grows when it is computed in the user's unit.
+
+    Raises:
+        DataError: as `elementwise`.
+    """
+    mean, each = criterion("mean"), criterion("none")
+
+    def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+        outputs, wanted, said = _asked(model, batch)
+        _check_shapes(outputs, wanted)
+        targets, said = scale.transform(wanted), scale.undo(said.detach())
+        if scale.log:
+            return Outcome(mean(outputs.float(), targets), said)
+        unit = scale.unit(outputs.device, degree)
+        if len(unit) == 1:
+            loss = mean(outputs.float(), targets)
+            return OutcomeInUnit.of(loss, said, loss.detach() * unit[0])
+        columns = each(outputs.float(), targets).mean(0)
+        return OutcomeInUnit.of(columns.mean(), said, (columns.detach() * unit).mean())
+
+    return loss_fn
+
+
+def _check_shapes(outputs: Tensor, targets: Tensor) -> None:
+    if outputs.shape != targets.shape:
+        raise DataError(
+            f"data: targets of shape {tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}; "
+            "the source must give (batch, size)"
+        )
+
+
+def following(criterion: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """A criterion with weights inside, which go along to wherever the outputs are: a config knows no device."""
+    return lambda outputs, targets: criterion.to(outputs.device)(outputs, targets)
+
+
+def _samples_of_each(target: TargetSpec) -> tuple[int, ...]:
+    """The training samples of each class or label.
+
+    Raises:
+        DataError: one has none, so that nothing balances it.
+    """
+    if 0 in target.counts:
+        rare = target.counts.index(0)
+        name = target.names[rare] if target.names else rare
+        raise DataError(
+            f"loss: balanced, but no training sample has the {'class' if target.kind == 'class' else 'label'} {name!r}"
+        )
+    return target.counts
+
+
+@register("loss")
+class CrossEntropyConfig(LossConfig):
+    """Negative log-likelihood of the right class. The model gives logits: no softmax at its end."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target spread evenly over all classes (Szegedy et al., 2016, arXiv:1512.00567)."""
+    weight: Weights | None = None
+    """How much each class counts, in the order of the classes; `balanced`: in inverse proportion to its training
+    samples, so that the weights of all samples have mean 1. The mean is over samples: torch divides by the sum of their
+    weights instead, which makes the loss of a sample depend on what else is in its batch."""
+
+    def num_outputs(self, target: TargetSpec) -> int:
+        if target.kind != "class":
+            instead = "bce_with_logits" if target.kind == "multilabel" else "mse"
+            raise self._misfit(target, "classes", instead)
+        self._check_length("weight", self.weight, target.size, "class")
+        return target.size
+
+    def build(self, target: TargetSpec) -> LossFn:
+        if self.weight is None:
+            return supervised(nn.CrossEntropyLoss(label_smoothing=self.label_smoothing))
+        if self.weight == "balanced":
+            weight = target.samples / (target.size * torch.tensor(_samples_of_each(target)))
+        else:
+            weight = torch.tensor(self.weight)
+        each = following(nn.CrossEntropyLoss(weight, label_smoothing=self.label_smoothing, reduction="none"))
+        return supervised(lambda outputs, targets: each(outputs, targets).mean())
+
+
+@register("loss")
+class BceWithLogitsConfig(LossConfig):
+    """Binary cross-entropy for several labels that may all be true, or for two classes with a single output."""
+
+    name: Literal["bce_with_logits"] = "bce_with_logits"
+    pos_weight: Weights | None = None
+    """How much a true label counts against a false one, in the order of the labels; a single value for two classes.
+    `balanced`: as often as the training samples have it false for every time that they have it true."""
+
+    def num_outputs(self, target: TargetSpec) -> int:
+        if target.kind == "multilabel":
+            num_outputs, what = target.size, "label"
+        elif target.kind == "class" and target.size == 2:
+            num_outputs, what = 1, "output"
+        else:
+            instead = "cross_entropy" if target.kind == "class" else "mse"
+            raise self._misfit(target, "labels or two classes", instead)
+        self._check_length("pos_weight", self.pos_weight, num_outputs, what)
+        return num_outputs
+
+    def build(self, target: TargetSpec) -> LossFn:
+        criterion: Callable[[Tensor, Tensor], Tensor] = nn.BCEWithLogitsLoss()
+        if self.pos_weight is not None:
+            criterion = following(nn.BCEWithLogitsLoss(pos_weight=self._pos_weight(self.pos_weight, target)))
+        if target.kind == "class":
+            # Mixed samples have a row of shares, of which the second is that of class 1.
+            return supervised(
+                lambda outputs, targets: criterion(
+                    outputs, targets[:, 1:] if targets.ndim == 2 else targets.unsqueeze(1).float()
+                )
+            )
+        return elementwise(criterion)
+
+    def _pos_weight(self, given: Weights, target: TargetSpec) -> Tensor:
+        if given != "balanced":
+            return torch.tensor(given)
+        counts = _samples_of_each(target)
+        true = torch.tensor(counts[1:] if target.kind == "class" else counts)
+        return (target.samples - true) / true
+
+
+class RegressionLossConfig(LossConfig):
+    """Base of the losses for numbers."""
+
+    def num_outputs(self, target: TargetSpec) -> int:
+        if target.kind != "number":
+            instead = "cross_entropy" if target.kind == "class" else "bce_with_logits"
+            raise self._misfit(target, "numbers", instead)
+        return target.size
+
+
+class ElementwiseLossConfig(RegressionLossConfig):
+    """Base of the losses that compare number by number."""
+
+    degree: ClassVar[Literal[1, 2]]
+    """The power of a unit that the loss is in: 2 for a squared error."""
+
+    @property
+    def takes_transformed(self) -> bool:
+        return type(self).build is ElementwiseLossConfig.build  # what a user has built otherwise may want the unit
+
+    @abstractmethod
+    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
+        """Torch's own."""
+
+    def build(self, target: TargetSpec) -> LossFn:
+        if target.transform == "none":
+            return elementwise(self.criterion("mean"))
+        return standardised(self.criterion, self.degree, TargetScale(target))
+
+
+@register("loss")
+class MseConfig(ElementwiseLossConfig):
+    """Mean squared error."""
+
+    name: Literal["mse"] = "mse"
+    degree: ClassVar[Literal[1, 2]] = 2
+
+    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
+        return nn.MSELoss(reduction=reduction)
+
+
+@register("loss")
+class L1Config(ElementwiseLossConfig):
+    """Mean absolute error: less moved by outliers."""
+
+    name: Literal["l1"] = "l1"
+    degree: ClassVar[Literal[1, 2]] = 1
+
+    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
+        return nn.L1Loss(reduction=reduction)
+
+
+@register("loss")
+class SmoothL1Config(ElementwiseLossConfig):
+    """Squared error near zero, absolute error beyond `beta` (Girshick, 2015, arXiv:1504.08083)."""
+
+    name: Literal["smooth_l1"] = "smooth_l1"
+    beta: float = Field(1.0, gt=0)
+    """Where the two parts meet: in standard deviations of the target; in the targets' unit with
+    `data.target_transform=none`."""
+    degree: ClassVar[Literal[1, 2]] = 1
+
+    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
+        return nn.SmoothL1Loss(beta=self.beta, reduction=reduction)
+
+
+@register("loss")
+class HuberConfig(ElementwiseLossConfig):
+    """Half the squared error up to `delta`, growing in a straight line beyond it (Huber, 1964): `delta` x smooth_l1."""
+
+    name: Literal["huber"] = "huber"
+    delta: float = Field(1.0, gt=0)
+    """Where the two parts meet: in standard deviations of the target; in the targets' unit with
+    `data.target_transform=none`."""
+    degree: ClassVar[Literal[1, 2]] = 2
+
+    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
+        return nn.HuberLoss(delta=self.delta, reduction=reduction)
+
+
+DEFAULT: dict[Kind, LossConfig] = {
+    "class": CrossEntropyConfig(),
+    "multilabel": BceWithLogitsConfig(),
+    "number": MseConfig(),
+}
+"""What suits a kind of target."""

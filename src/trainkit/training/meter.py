@@ -1,0 +1,128 @@
+"""The arithmetic of reporting: losses that stay on the device until they are read, means, and samples per second."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from torch import Tensor, stack
+
+from trainkit.core.errors import DivergedError
+from trainkit.core.records import EpochRecord, TrainRecord
+from trainkit.training.progress import Progress
+
+
+class Meter:
+    """Counts steps in and gives records out.
+
+    The sums live in `progress`, so that the first record after a resume is the one that the uninterrupted run would
+    have written. How often they are read changes no sum: the host adds the same numbers in the same order.
+    """
+
+    def __init__(self, progress: Progress, batches_per_epoch: int) -> None:
+        self.progress = progress
+        self.batches_per_epoch = batches_per_epoch
+        self._unread: list[tuple[Tensor, int]] = []
+        self._lr = self._norm = 0.0
+        self._recorded = math.nan
+        self._started = 0.0
+        self._window_s = self._epoch_s = self._epoch_waited_s = 0.0
+        self._window_samples = self._epoch_samples = 0
+
+    def start(self) -> None:
+        """The clock runs from here to `add`; evaluation and saving are not training time."""
+        self._started = time.perf_counter()
+
+    def add(self, loss: Tensor, samples: int, lr: float, waited_s: float) -> None:
+        """Count a step in: its mean loss, shape (), its samples, its rate, and how long it waited for data.
+
+        Does not wait for the device.
+        """
+        self._unread.append((loss, samples))
+        self._lr = lr
+        self._epoch_waited_s += waited_s
+        self._window_samples += samples
+        self._window_s += time.perf_counter() - self._started
+
+    def read(self, grad_norm: Tensor, *, may_overflow: bool) -> float:
+        """Fetch every unread loss and the gradient norm of the last step: the one host sync of an interval.
+
+        Args:
+            may_overflow: gradients may be infinite, because such steps are left out.
+
+        Raises:
+            DivergedError: one of them is not finite; names the first such step.
+        """
+        if not self._unread:  # this step has been read already
+            return self._norm
+        started = time.perf_counter()
+        losses: list[float]
+        *losses, norm = stack([*(loss for loss, _ in self._unread), grad_norm]).tolist()
+        first = self.progress.step - len(losses) + 1
+        if self.progress.first_loss is None and math.isfinite(losses[0]):
+            self.progress.first_loss = losses[0]
+        for step, (loss, (_, samples)) in enumerate(zip(losses, self._unread, strict=True), first):
+            if not math.isfinite(loss):
+                raise self._diverged("loss", step, norm)
+            self.progress.window_loss += loss * samples
+            self.progress.window_samples += samples
+            self.progress.epoch_loss += loss * samples
+            self.progress.epoch_samples += samples
+        if not math.isfinite(norm) and not may_overflow:
+            raise self._diverged("gradient", self.progress.step, norm)
+        self._unread.clear()
+        self._window_s += time.perf_counter() - started
+        self._norm = norm
+        return self._norm
+
+    def lasting_loss(self) -> float:
+        """The mean loss of the epoch, or of its latest steps where that is lower: no single step has caused it. Call
+        `read` first."""
+        progress = self.progress
+        latest = _mean(progress.window_loss, progress.window_samples) if progress.window_samples else self._recorded
+        return min(_mean(progress.epoch_loss, progress.epoch_samples), latest)
+
+    def train_record(self, grad_norm: float) -> TrainRecord:
+        """What happened since the last such record. Call `read` first."""
+        progress = self.progress
+        record = TrainRecord(
+            step=progress.step,
+            epoch=progress.epoch + progress.batch / self.batches_per_epoch,
+            loss=_mean(progress.window_loss, progress.window_samples),
+            lr=self._lr,
+            grad_norm=grad_norm,
+            samples_per_s=self._window_samples / max(self._window_s, 1e-9),
+        )
+        self._recorded = record.loss
+        progress.window_loss, progress.window_samples = 0.0, 0
+        self._epoch_s += self._window_s
+        self._epoch_samples += self._window_samples
+        self._window_s, self._window_samples = 0.0, 0
+        return record
+
+    def epoch_record(self) -> EpochRecord:
+        """What the epoch that has just ended came to. Call `train_record` first."""
+        progress = self.progress
+        record = EpochRecord(
+            step=progress.step,
+            epoch=progress.epoch,
+            loss=_mean(progress.epoch_loss, progress.epoch_samples),
+            samples_per_s=self._epoch_samples / max(self._epoch_s, 1e-9),
+            elapsed_s=self._epoch_s,
+            waiting=self._epoch_waited_s / max(self._epoch_s, 1e-9),
+        )
+        progress.epoch_loss, progress.epoch_samples = 0.0, 0
+        self._epoch_s, self._epoch_waited_s, self._epoch_samples = 0.0, 0.0, 0
+        return record
+
+    def _diverged(self, what: str, step: int, norm: float) -> DivergedError:
+        epoch = self.progress.epoch + (self.progress.batch > 0)
+        return DivergedError(
+            f"the {what} is not finite at step {step} (epoch {epoch}, learning rate {self._lr:g}, "
+            f"gradient norm {norm:g})"
+        )
+
+
+def _mean(total: float, samples: int) -> float:
+    """NaN where every step was left out."""
+    return total / samples if samples else math.nan

@@ -1,0 +1,362 @@
+"""Metrics: named numbers about quality, accumulated on the device and read once per evaluation."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from trainkit.config.base import Config
+from trainkit.config.registry import register
+from trainkit.core.errors import ConfigError
+from trainkit.data import Kind, TargetSpec
+
+
+class Metric(Protocol):
+    """What torchmetrics objects are, too."""
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        """Count one batch in: outputs (batch, num_outputs), targets as in `Batch`. Must not wait for the device."""
+
+    def compute(self) -> Tensor:
+        """The value over all batches since the last reset, shape ()."""
+        ...
+
+    def reset(self) -> None:
+        """Forget all batches."""
+
+
+class MetricConfig(Config):
+    """Base of every metric."""
+
+    name: str
+
+    kinds: ClassVar[tuple[Kind, ...]] = ()
+    """The kinds of target that it is defined for."""
+    mode: ClassVar[Literal["min", "max"]] = "max"
+    """Which direction is better."""
+
+    @property
+    def label(self) -> str:
+        """The name under which values are recorded."""
+        return self.name
+
+    def check(self, target: TargetSpec) -> None:
+        """Compare with the data.
+
+        Raises:
+            ConfigError: the metric is not defined for such targets.
+        """
+        if target.kind not in self.kinds:
+            raise ConfigError(f"metrics: {self.label!r} is for {' or '.join(self.kinds)} targets, not {target.kind}")
+
+    @abstractmethod
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        """Build the object that counts."""
+
+
+def _sum_dtype(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64  # mps has no doubles
+
+
+class Mean:
+    """A mean over samples: the scores of all batches, summed up and divided once.
+
+    Args:
+        score: gives one number per sample, shape (batch,), of outputs and targets.
+    """
+
+    def __init__(self, score: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> None:
+        self.score = score
+        self.total = torch.zeros((), device=device, dtype=_sum_dtype(device))
+        self.count = 0
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        self.total += self.score(outputs, targets).sum()
+        self.count += len(targets)
+
+    def compute(self) -> Tensor:
+        return self.total / max(self.count, 1)
+
+    def reset(self) -> None:
+        self.total.zero_()
+        self.count = 0
+
+
+def decisions(outputs: Tensor, target: TargetSpec) -> Tensor:
+    """What a model decides for: the number of a class, shape (batch,), or 0 and 1 for every label, shape (batch, size).
+
+    A single output for two classes is the logit of class 1.
+    """
+    if target.kind == "multilabel":
+        return (outputs > 0).long()
+    return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
+
+
+@register("metric")
+class AccuracyConfig(MetricConfig):
+    """Share of samples whose class is right (among the `top_k` most likely); of labels, for multi-label data."""
+
+    # Our own sum: torchmetrics takes 4 s to import, as long as an epoch of MNIST.
+    name: Literal["accuracy"] = "accuracy"
+    top_k: int = Field(1, ge=1)
+    """How many guesses count."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("class", "multilabel")
+
+    @property
+    def label(self) -> str:
+        return "accuracy" if self.top_k == 1 else f"top{self.top_k}_accuracy"
+
+    def check(self, target: TargetSpec) -> None:
+        super().check(target)
+        if self.top_k > 1 and (target.kind != "class" or self.top_k >= target.size):
+            raise ConfigError(
+                f"metrics: top_k {self.top_k} needs more than {self.top_k} classes, "
+                f"the targets of the data are {target.size} {'classes' if target.kind == 'class' else 'labels'}"
+            )
+
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        if target.kind == "multilabel":
+            return Mean(lambda outputs, targets: ((outputs > 0) == (targets > 0.5)).float().mean(1), device)
+        if self.top_k == 1:
+            return Mean(lambda outputs, targets: decisions(outputs, target) == targets, device)
+        return Mean(lambda outputs, targets: (outputs.topk(self.top_k).indices == targets[:, None]).any(1), device)
+
+
+class _Reading:
+    """Lets a torchmetrics object read what our models say.
+
+    Given floats it guesses from every batch anew whether they are logits or probabilities, so it is never asked to.
+    """
+
+    def __init__(self, metric: Metric, read: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+        self.metric, self.read = metric, read
+        self.compute, self.reset = metric.compute, metric.reset
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        self.metric.update(*self.read(outputs, targets))
+
+
+class TorchmetricsClassConfig(MetricConfig):
+    """Base of the metrics that torchmetrics computes from the classes or labels that a model decides for."""
+
+    average: Literal["macro", "micro", "weighted"] = "macro"
+    """`macro`: mean over the classes or labels; `micro`: over all decisions; `weighted`: over the classes or labels by
+    their number of samples."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("class", "multilabel")
+    function: ClassVar[str]
+
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        import torchmetrics.classification as found
+
+        if target.kind == "multilabel":
+            labels = getattr(found, f"Multilabel{self.function}")
+            metric = labels(num_labels=target.size, average=self.average, validate_args=False).to(device)
+            return _Reading(metric, lambda outputs, targets: (decisions(outputs, target), (targets > 0.5).long()))
+        classes = getattr(found, f"Multiclass{self.function}")
+        metric = classes(num_classes=target.size, average=self.average, validate_args=False).to(device)
+        return _Reading(metric, lambda outputs, targets: (decisions(outputs, target), targets))
+
+
+@register("metric")
+class PrecisionConfig(TorchmetricsClassConfig):
+    """Of the samples said to be of a class or to have a label, the share that is right."""
+
+    name: Literal["precision"] = "precision"
+    function: ClassVar[str] = "Precision"
+
+
+@register("metric")
+class RecallConfig(TorchmetricsClassConfig):
+    """Of the samples that are of a class or have a label, the share that is found."""
+
+    name: Literal["recall"] = "recall"
+    function: ClassVar[str] = "Recall"
+
+
+@register("metric")
+class F1Config(TorchmetricsClassConfig):
+    """Harmonic mean of precision and recall."""
+
+    name: Literal["f1"] = "f1"
+    function: ClassVar[str] = "F1Score"
+
+
+@register("metric")
+class AurocConfig(MetricConfig):
+    """Area under the ROC curve: the chance that a sample of a class or with a label is ranked above one without.
+
+    For more than two classes each is compared with all others. Keeps the outputs of all samples until it is read.
+    """
+
+    name: Literal["auroc"] = "auroc"
+    average: Literal["macro", "weighted"] = "macro"
+    """`macro`: mean over the classes or labels; `weighted`: by their number of samples. Two classes have one curve."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("class", "multilabel")
+
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        from torchmetrics.classification import BinaryAUROC, MulticlassAUROC, MultilabelAUROC
+
+        # One number is only ranked. Unlike sigmoid, softsign keeps large logits apart.
+        precise = _sum_dtype(device)
+
+        def rank(outputs: Tensor) -> Tensor:
+            return (functional.softsign(outputs.to(precise)) + 1) / 2
+
+        weighted = self.average == "weighted"
+        options: Any = {"average": "none", "validate_args": False}
+        if target.kind == "multilabel":
+            labels = MultilabelAUROC(num_labels=target.size, **options).to(device)
+            return _Auroc(labels, lambda outputs, targets: (rank(outputs), (targets > 0.5).long()), weighted)
+        if target.size == 2:
+            binary = BinaryAUROC(validate_args=False).to(device)
+            if num_outputs == 1:
+                return _Auroc(binary, lambda outputs, targets: (rank(outputs[:, 0]), targets), weighted)
+            return _Auroc(binary, lambda outputs, targets: (rank(outputs[:, 1] - outputs[:, 0]), targets), weighted)
+        classes = MulticlassAUROC(num_classes=target.size, **options).to(device)
+        return _Auroc(
+            classes, lambda outputs, targets: (outputs.to(precise).softmax(1), targets), weighted, target.size
+        )
+
+
+class _Auroc(_Reading):
+    """The mean over the classes or labels that samples with and without are there of.
+
+    torchmetrics counts the others as 0, which is no statement about the model. NaN where there is no such class.
+    """
+
+    def __init__(
+        self, metric: Metric, read: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], weighted: bool, classes: int = 0
+    ) -> None:
+        super().__init__(metric, read)
+        self.weighted, self.classes = weighted, classes
+        self.compute, self.reset = self._mean, self._forget
+        self.positives, self.count = torch.zeros(()), 0
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        scores, targets = self.read(outputs, targets)
+        self.metric.update(scores, targets)
+        rows = targets.view(len(targets), -1)
+        self.positives = self.positives + (targets.bincount(minlength=self.classes) if self.classes else rows.sum(0))
+        self.count += len(targets)
+
+    def _mean(self) -> Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the classes that are left out below
+            values = self.metric.compute().view(-1)
+        told_apart = (self.positives > 0) & (self.positives < self.count)
+        shares = self.positives[told_apart] if self.weighted else told_apart[told_apart]
+        return (values[told_apart] * shares).sum() / shares.sum()
+
+    def _forget(self) -> None:
+        self.metric.reset()
+        self.positives, self.count = torch.zeros(()), 0
+
+
+class ErrorConfig(MetricConfig):
+    """Base of the metrics that measure how far numbers are off."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("number",)
+    mode: ClassVar[Literal["min", "max"]] = "min"
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """One number per sample, shape (batch,): the mean over its squared errors."""
+    return (outputs - targets).square().mean(1)
+
+
+@register("metric")
+class MaeConfig(ErrorConfig):
+    """Mean absolute error, in the targets' unit."""
+
+    name: Literal["mae"] = "mae"
+
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        return Mean(lambda outputs, targets: (outputs - targets).abs().mean(1), device)
+
+
+@register("metric")
+class MseConfig(ErrorConfig):
+    """Mean squared error."""
+
+    name: Literal["mse"] = "mse"
+
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        return Mean(squared_error, device)
+
+
+class RootMean(Mean):
+    """The square root of the mean."""
+
+    def compute(self) -> Tensor:
+        return super().compute().sqrt()
+
+
+@register("metric")
+class RmseConfig(ErrorConfig):
+    """Root of the mean squared error, in the targets' unit."""
+
+    name: Literal["rmse"] = "rmse"
+
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        return RootMean(squared_error, device)
+
+
+class R2:
+    """The share of the targets' variance that outputs explain, the mean over `size` numbers per sample.
+
+    As scikit-learn's r2_score: constant targets give 1 where every output is right, else 0; a single sample NaN.
+    """
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.zero = torch.zeros(size, device=device, dtype=_sum_dtype(device))
+        self.origin = self.residual = self.sum = self.squares = self.zero
+        self.count = 0
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        targets = targets.to(self.zero.dtype)
+        if self.count == 0:
+            self.origin = targets[0]  # sums of squares far from 0 would cancel out
+        centered = targets - self.origin
+        self.residual = self.residual + (targets - outputs).square().sum(0)
+        self.sum, self.squares = self.sum + centered.sum(0), self.squares + centered.square().sum(0)
+        self.count += len(targets)
+
+    def compute(self) -> Tensor:
+        if self.count < 2:
+            return self.zero.new_tensor(torch.nan)
+        total = self.squares - self.sum.square() / self.count
+        return torch.where(total > 0, 1 - self.residual / total, (self.residual == 0).to(total.dtype)).mean()
+
+    def reset(self) -> None:
+        self.origin = self.residual = self.sum = self.squares = self.zero
+        self.count = 0
+
+
+@register("metric")
+class R2Config(MetricConfig):
+    """Share of the targets' variance that is explained: 1 is perfect, 0 no better than their mean."""
+
+    # Our own sums: torchmetrics calls targets constant whose squared deviations sum to less than 1e-4, and right
+    # whatever is said of them.
+    name: Literal["r2"] = "r2"
+    kinds: ClassVar[tuple[Kind, ...]] = ("number",)
+
+    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+        return R2(target.size, device)
+
+
+DEFAULT: dict[Kind, MetricConfig] = {
+    "class": AccuracyConfig(),
+    "multilabel": AccuracyConfig(),
+    "number": MaeConfig(),
+}

@@ -1,0 +1,339 @@
+"""Optimizers: torch's own, under torch's names."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+from torch.optim import Optimizer
+
+from trainkit.config.base import Config
+from trainkit.config.registry import register
+from trainkit.core.errors import ConfigError
+from trainkit.models.pretrained import heads_of
+
+Rate = Annotated[float, Field(gt=0)]
+Decay = Annotated[float, Field(ge=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class OptimizerConfig(Config):
+    """Base of every optimizer."""
+
+    name: str
+    lr: Rate = 1e-3
+    """Learning rate, before the scheduler scales it."""
+    head_lr: Rate | None = None
+    """Learning rate of the model's last layer, or layers, where several give the outputs; by default the same as of all
+    others."""
+    weight_decay: Decay = 0.0
+    """L2 penalty, added to the gradient."""
+    decay_bias_and_norm: bool = True
+    """Whether the decay also acts on parameters of fewer than two dimensions: biases, the scales and shifts of
+    normalisation layers."""
+
+    usual_lr: ClassVar[tuple[float, float]] = (1e-6, 1e-2)
+    """Learning rates outside this range are worth a warning."""
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {
+        "clip_norm": "gradient clipping is train.clip_norm",
+        "grad_clip": "gradient clipping is train.clip_norm",
+    }
+
+    @abstractmethod
+    def build(self, model: nn.Module, device: torch.device) -> Optimizer:
+        """Build the optimizer of all parameters that take gradients.
+
+        Raises:
+            ConfigError: the optimizer is not made for such a model.
+        """
+
+    def groups(self, model: nn.Module, parameters: Sequence[nn.Parameter] | None = None) -> list[dict[str, Any]]:
+        """torch's parameter groups of the model, or of some of its parameters. The last layer comes last: the rate of
+        the first group is the one that is recorded.
+
+        Raises:
+            ConfigError: `head_lr` is given, but no layer could be the last one.
+        """
+        groups: list[dict[str, Any]] = [{"params": trainable(model) if parameters is None else list(parameters)}]
+        if self.head_lr is not None:
+            head = _head(model)
+            groups = _divided(groups, lambda parameter: parameter not in head, {"lr": self.head_lr})
+        if not self.decay_bias_and_norm:
+            groups = _divided(groups, lambda parameter: parameter.ndim >= 2, {"weight_decay": 0.0})
+        return groups
+
+
+def _divided(
+    groups: list[dict[str, Any]], usual: Callable[[nn.Parameter], bool], instead: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Each group as two: what is usual as it was, the others with other options. None is empty."""
+    parts: list[dict[str, Any]] = []
+    for group in groups:
+        parts.append({**group, "params": [parameter for parameter in group["params"] if usual(parameter)]})
+        others = [parameter for parameter in group["params"] if not usual(parameter)]
+        parts.append({**group, **instead, "params": others})
+    return [part for part in parts if part["params"]]
+
+
+def _head(model: nn.Module) -> set[nn.Parameter]:
+    names = heads_of(model)
+    if not names:
+        raise ConfigError("optimizer.head_lr: the model has no linear or convolutional layer")
+    return {parameter for name in names for parameter in model.get_submodule(name).parameters()}
+
+
+class TorchOptimizerConfig(OptimizerConfig):
+    """Base of the optimizers that are one class of torch's, called with the fields of the config."""
+
+    torch_class: ClassVar[type[Optimizer]]
+    has_kernel: ClassVar[bool] = False
+    """Whether torch has one kernel for the whole update."""
+
+    def build(self, model: nn.Module, device: torch.device) -> Optimizer:
+        options = self.model_dump(exclude={"name", "head_lr", "decay_bias_and_norm"})
+        if self.has_kernel:
+            options["fused"] = fused(device)
+        return self.torch_class(self.groups(model), **options)
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that take gradients, in the model's order."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def fused(device: torch.device) -> bool:
+    """Whether torch's SGD, Adam, AdamW and Adagrad have one kernel for the whole update on this device."""
+    return device.type in ("cpu", "cuda")
+
+
+@register("optimizer")
+class SgdConfig(TorchOptimizerConfig):
+    """Stochastic gradient descent, with momentum on request."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: Rate = 1e-2
+    """Learning rate, before the scheduler scales it."""
+    momentum: Beta = 0.0
+    """Share of the last update that is carried over; 0.9 is usual."""
+    nesterov: bool = False
+    """Look ahead by the momentum (Sutskever et al., 2013)."""
+
+    usual_lr: ClassVar[tuple[float, float]] = (1e-5, 1.0)
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.SGD
+    has_kernel: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum > 0")
+        return self
+
+
+class AdamFamilyConfig(TorchOptimizerConfig):
+    """What Adam and its relatives share."""
+
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """Decay of the running means of the gradient and of its size."""
+    eps: Rate = 1e-8
+    """Added to the denominator."""
+
+
+@register("optimizer")
+class AdamConfig(AdamFamilyConfig):
+    """Adam (Kingma and Ba, 2015, arXiv:1412.6980): the learning rate per weight adapts; the usual first choice."""
+
+    name: Literal["adam"] = "adam"
+    amsgrad: bool = False
+    """Use the largest running mean of the square so far (Reddi et al., 2018)."""
+
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adam
+    has_kernel: ClassVar[bool] = True
+
+
+@register("optimizer")
+class AdamwConfig(AdamFamilyConfig):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv:1711.05101)."""
+
+    name: Literal["adamw"] = "adamw"
+    weight_decay: Decay = 0.01
+    """Each step takes `lr * weight_decay` of a weight away from it."""
+    amsgrad: bool = False
+    """Use the largest running mean of the square so far (Reddi et al., 2018)."""
+
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.AdamW
+    has_kernel: ClassVar[bool] = True
+
+
+@register("optimizer")
+class NadamConfig(AdamFamilyConfig):
+    """Adam with Nesterov's momentum (Dozat, 2016)."""
+
+    name: Literal["nadam"] = "nadam"
+    lr: Rate = 2e-3
+    """Learning rate, before the scheduler scales it."""
+    momentum_decay: Decay = 4e-3
+    """How fast the momentum rises to its full size."""
+    decoupled_weight_decay: bool = False
+    """Take `lr * weight_decay` of a weight away from it, as AdamW does, instead of the L2 penalty."""
+
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.NAdam
+
+
+@register("optimizer")
+class RadamConfig(AdamFamilyConfig):
+    """Adam that holds back while it has seen few gradients, so that it needs no warm-up (Liu et al., 2020,
+    arXiv:1908.03265)."""
+
+    name: Literal["radam"] = "radam"
+    decoupled_weight_decay: bool = False
+    """Take `lr * weight_decay` of a weight away from it, as AdamW does, instead of the L2 penalty."""
+
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.RAdam
+
+
+@register("optimizer")
+class AdamaxConfig(AdamFamilyConfig):
+    """Adam that divides by the largest recent gradient instead of their mean (Kingma and Ba, 2015, arXiv:1412.6980)."""
+
+    name: Literal["adamax"] = "adamax"
+    lr: Rate = 2e-3
+    """Learning rate, before the scheduler scales it."""
+
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adamax
+
+
+@register("optimizer")
+class RmspropConfig(TorchOptimizerConfig):
+    """Divides by a running mean of the gradient's size (Hinton, 2012, Coursera lecture 6)."""
+
+    name: Literal["rmsprop"] = "rmsprop"
+    lr: Rate = 1e-2
+    """Learning rate, before the scheduler scales it."""
+    alpha: Beta = 0.99
+    """Decay of the running mean of the squared gradient."""
+    eps: Rate = 1e-8
+    """Added to the denominator."""
+    momentum: Beta = 0.0
+    """Share of the last update that is carried over."""
+    centered: bool = False
+    """Divide by the standard deviation instead."""
+
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.RMSprop
+
+
+@register("optimizer")
+class AdagradConfig(TorchOptimizerConfig):
+    """Divides by the sum of all squared gradients (Duchi et al., 2011): for sparse data; slows down for ever."""
+
+    name: Literal["adagrad"] = "adagrad"
+    lr: Rate = 1e-2
+    """Learning rate, before the scheduler scales it."""
+    lr_decay: Decay = 0.0
+    """The rate is divided by 1 + step * lr_decay."""
+    eps: Rate = 1e-10
+    """Added to the denominator."""
+
+    usual_lr: ClassVar[tuple[float, float]] = (1e-5, 1.0)
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adagrad
+    has_kernel: ClassVar[bool] = True
+
+
+@register("optimizer")
+class AdadeltaConfig(TorchOptimizerConfig):
+    """Steps in proportion to past steps (Zeiler, 2012, arXiv:1212.5701): hardly needs a learning rate."""
+
+    name: Literal["adadelta"] = "adadelta"
+    lr: Rate = 1.0
+    """Learning rate, before the scheduler scales it."""
+    rho: Beta = 0.9
+    """Decay of the running means."""
+    eps: Rate = 1e-6
+    """Added to numerator and denominator."""
+
+    usual_lr: ClassVar[tuple[float, float]] = (1e-3, 10.0)
+    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adadelta
+
+
+class MuonWithAdamw(Optimizer):
+    """Muon for some parameters and AdamW for the others, to the scheduler and the checkpoint a single optimizer."""
+
+    def __init__(self, members: Sequence[Optimizer]) -> None:
+        self.members = members
+        super().__init__([group for member in members for group in member.param_groups], {})
+        self._share()
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # nothing here evaluates a loss twice
+        for member in self.members:
+            member.step()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._share()  # loading replaces the groups and the state
+
+    def _share(self) -> None:
+        groups = iter(self.param_groups)
+        for member in self.members:
+            member.param_groups = list(islice(groups, len(member.param_groups)))
+            member.state = self.state
+
+
+@register("optimizer")
+class MuonConfig(OptimizerConfig):
+    """Muon for the weights of linear layers (Jordan et al., 2024, kellerjordan.github.io/posts/muon): steps along an
+    orthogonal matrix near the momentum. AdamW for all that is no matrix (convolutions, biases, norms), and embeddings.
+
+    torch's Muon scales a step to the size of AdamW's (Liu et al., 2025, arXiv:2502.16982), so that one learning rate
+    and one weight decay serve both. Unlike both papers it also moves the output layer.
+    """
+
+    name: Literal["muon"] = "muon"
+    weight_decay: Decay = 0.1
+    """Each step takes `lr * weight_decay` of a weight away from it."""
+    momentum: Beta = 0.95
+    """Share of Muon's last update that is carried over."""
+    nesterov: bool = True
+    """Look ahead by the momentum."""
+    ns_steps: int = Field(5, ge=1, lt=100)
+    """Newton-Schulz iterations: more come nearer to an orthogonal matrix."""
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """AdamW's decay of the running means of the gradient and of its square."""
+
+    def build(self, model: nn.Module, device: torch.device) -> Optimizer:
+        embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+        parameters = trainable(model)
+        matrices = [parameter for parameter in parameters if parameter.ndim == 2 and parameter not in embeddings]
+        if not matrices:
+            raise ConfigError(
+                "optimizer: 'muon' is for models with linear layers, this one has none; use optimizer=adamw"
+            )
+        chosen = set(matrices)
+        others = [parameter for parameter in parameters if parameter not in chosen]
+        members: list[Optimizer] = [
+            torch.optim.Muon(
+                self.groups(model, matrices),
+                lr=self.lr,
+                weight_decay=self.weight_decay,
+                momentum=self.momentum,
+                nesterov=self.nesterov,
+                ns_steps=self.ns_steps,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        ]
+        if others:
+            members.append(
+                torch.optim.AdamW(
+                    self.groups(model, others),
+                    lr=self.lr,
+                    betas=self.betas,
+                    weight_decay=self.weight_decay,
+                    fused=fused(device),
+                )
+            )
+        # The first group's rate is recorded: not that of the last layer, should it be the only linear one.
+        members.sort(key=lambda member: member.param_groups[0]["lr"] != self.lr)
+        return MuonWithAdamw(members)

@@ -1,0 +1,63 @@
+"""What measuring a checkpoint finds of each class."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.command import ROOT
+from tests.conftest import MakeExperiment
+from trainkit.core.errors import DataError
+from trainkit.inference.evaluation import evaluate_checkpoint
+from trainkit.runs.run import train
+
+
+def test_the_classes_add_up(make: MakeExperiment) -> None:
+    result = train(make(data={"test_samples": 50}, loader={"eval_batch_size": 7}))
+    found = evaluate_checkpoint(result.checkpoint)
+    assert {f"test/{name}": value for name, value in found.metrics.items()}.items() <= result.metrics.items()
+    assert found.confusion is not None
+    assert [sum(row) for row in found.confusion] == [score.support for score in found.per_class]
+    assert sum(map(sum, found.confusion)) == 50
+    assert sum(score.true_positives for score in found.per_class) / 50 == pytest.approx(found.metrics["accuracy"])
+
+
+def test_two_classes_with_one_output(make: MakeExperiment) -> None:
+    result = train(make(data={"size": 2}, loss="bce_with_logits", metrics=["accuracy", "f1"]))
+    found = evaluate_checkpoint(result.checkpoint, "val")
+    assert found.confusion is not None
+    assert len(found.confusion) == len(found.per_class) == 2
+    assert sum(score.f1 for score in found.per_class) / 2 == pytest.approx(found.metrics["f1"])
+
+
+def test_labels_have_scores_and_numbers_have_none(make: MakeExperiment) -> None:
+    labels = {"target": "multilabel", "size": 3}
+    result = train(make(data=labels, loss="bce_with_logits", metrics=["accuracy", "precision"]))
+    found = evaluate_checkpoint(result.checkpoint)
+    assert found.confusion is None
+    assert found.to_plain().keys() == {"metrics", "notes", "per_class"}
+    assert sum(score.precision for score in found.per_class) / 3 == pytest.approx(found.metrics["precision"])
+    result = train(make(data={"target": "number", "size": 3}, loss="mse"))
+    found = evaluate_checkpoint(result.checkpoint)
+    assert found.to_plain().keys() == {"metrics", "notes"}
+    assert math.isfinite(found.metrics["mae"])
+
+
+def test_other_sequences_may_be_longer_or_shorter(make: MakeExperiment) -> None:
+    data = {"name": "synthetic", "shape": [12, 3], "min_length": 4, "size": 4, "samples": 100, "val": 20}
+    result = train(make(data=data, model={"name": "gru", "hidden_size": 8}))
+    for length in (9, 20):
+        found = evaluate_checkpoint(result.checkpoint, overrides=[f"data.shape=[{length},3]"])
+        assert found.notes == ["these test samples are not the ones of the training run"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("image", False), ("padded", True)])
+def test_another_kind_of_inputs_of_the_same_shape(key: str, value: bool) -> None:
+    content = torch.load(ROOT / "tests/fixtures/checkpoint-schema-1.pt", weights_only=True)
+    content["spec"][key] = value
+    torch.save(content, "x.pt")
+    with pytest.raises(DataError, match=r"^x\.pt: trained on inputs of another kind"):
+        evaluate_checkpoint(Path("x.pt"))

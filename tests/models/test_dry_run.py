@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainkit.core.errors import ConfigError
+from trainkit.models import dry_run
+
+INPUTS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def conv(inputs: int, outputs: int, groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1, groups=groups)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Flatten(), nn.Linear(192, 64), nn.Linear(64, 10)],
+        [nn.Flatten(), nn.Linear(192, 64), nn.Dropout(), nn.Linear(64, 10)],
+        [conv(3, 8), nn.BatchNorm2d(8), conv(8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10)],
+        [conv(3, 8), nn.AvgPool2d(8), nn.Flatten(), nn.Linear(8, 4)],
+    ],
+)
+def test_two_linear_layers_are_one(layers: list[nn.Module]) -> None:
+    [found] = dry_run.suspicions(nn.Sequential(*layers).eval(), INPUTS)
+    assert "nothing but linear steps from" in found
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Flatten(), nn.Linear(192, 64), nn.ReLU(inplace=True), nn.Linear(64, 10)],
+        [nn.Flatten(), nn.Linear(192, 5), nn.Linear(5, 10)],  # a bottleneck: rank 5
+        [conv(3, 6, groups=3), conv(6, 8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10)],  # depthwise, then across
+        [conv(3, 8), nn.MaxPool2d(2), conv(8, 8), nn.GELU(), nn.Flatten(), nn.Linear(128, 10)],
+    ],
+)
+def test_what_is_no_mistake(layers: list[nn.Module]) -> None:
+    assert dry_run.suspicions(nn.Sequential(*layers).eval(), INPUTS) == []
+
+
+class Functional(nn.Module):
+    """Activations without modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(192, 64), nn.Linear(64, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.two(functional.relu(self.one(inputs.flatten(1))))
+        return outputs
+
+
+def test_activations_without_modules_count() -> None:
+    class InPlace(Functional):
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs: Tensor = self.two(self.one(inputs.flatten(1)).relu_())
+            return outputs
+
+    with torch.no_grad():
+        assert dry_run.suspicions(Functional(), INPUTS) == []
+        assert dry_run.suspicions(InPlace(), INPUTS) == []
+
+
+@pytest.mark.parametrize(
+    ("last", "name"), [(nn.Softmax(1), "a softmax"), (nn.LogSoftmax(1), "a log-softmax"), (nn.Sigmoid(), "a sigmoid")]
+)
+def test_endings_that_losses_apply_themselves(last: nn.Module, name: str) -> None:
+    [found] = dry_run.suspicions(nn.Sequential(nn.Flatten(), nn.Linear(192, 10), last), INPUTS)
+    assert found == f"model: ends with {name}, but losses here take logits and apply it themselves; leave it out"
+
+
+def test_the_layer_that_does_not_fit_is_named() -> None:
+    inner = nn.Sequential(nn.Linear(192, 64), nn.ReLU(), nn.Linear(65, 10))
+    model = nn.Sequential(nn.Flatten(), inner)
+    fits = r"it takes 65 features but got \(2, 64\); in_features=64 would fit$"
+    with pytest.raises(ConfigError, match=r"shape \(2, 3, 8, 8\) does not pass through layer 1.2 \(Linear\): " + fits):
+        dry_run.run(model, INPUTS)
+    assert not inner[2]._forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("layers", "advice"),
+    [
+        ([nn.Conv2d(1, 4, 3)], "it takes 1 channels but got (2, 3, 8, 8); in_channels=3 would fit"),
+        ([nn.BatchNorm2d(4)], "it takes 4 features but got (2, 3, 8, 8); num_features=3 would fit"),
+        ([nn.Linear(192, 10)], "it takes 192 features but got (2, 3, 8, 8); a flatten(1) before it would fit"),
+        (
+            [nn.Linear(100, 10)],
+            "it takes 100 features but got (2, 3, 8, 8); a flatten(1) before it and in_features=192 would fit",
+        ),
+        ([nn.MaxPool2d(9)], "Given input size: (3x8x8). Calculated output size: (3x0x0). Output size is too small"),
+    ],
+)
+def test_what_would_fit_is_said(layers: list[nn.Module], advice: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        dry_run.run(nn.Sequential(*layers), INPUTS)
+    assert str(caught.value).endswith(f"): {advice}")
+
+
+def test_a_model_that_gives_no_tensor() -> None:
+    class Twice(nn.Module):
+        def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+            return inputs, inputs
+
+    with pytest.raises(
+        ConfigError, match=r"model: gives a tuple of \(2, 3, 8, 8\), \(2, 3, 8, 8\), expected one tensor"
+    ):
+        dry_run.run(Twice().eval(), INPUTS)
+
+
+class Hiding(nn.Module):
+    """Layers and a tensor where torch does not see them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = [nn.Linear(192, 192)]
+        self.memory = torch.zeros(3)
+        self.head = nn.Linear(192, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.head(inputs.flatten(1).relu())
+        return outputs
+
+
+def test_what_torch_does_not_see_in_a_module() -> None:
+    assert dry_run.suspicions(Hiding(), INPUTS) == [
+        "model: the layers in blocks are in a plain list and are not trained; use nn.ModuleList",
+        (
+            "model: memory is a plain tensor, which does not move with the model and is in no checkpoint; "
+            "use self.register_buffer('memory', …)"
+        ),
+    ]
+
+
+def test_parameters_that_outputs_do_not_depend_on() -> None:
+    class Unused(Functional):
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs: Tensor = self.one(inputs.flatten(1))
+            return outputs
+
+    class Detached(Functional):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(inputs).detach()
+
+    assert dry_run.unreached(Functional(), INPUTS) == []
+    assert dry_run.unreached(Unused(), INPUTS) == ["two.weight", "two.bias"]
+    with pytest.raises(ConfigError, match="model: the outputs do not depend on any parameter; is there a detach"):
+        dry_run.unreached(Detached(), INPUTS)
+
+
+def test_what_a_norm_computes_is_no_hidden_tensor() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.spectral_norm(nn.Linear(192, 10)))
+    assert dry_run.suspicions(model, INPUTS) == []
+    old = nn.Linear(192, 10)
+    old._parameters["weight_orig"] = old._parameters.pop("weight")
+    vars(old)["weight"] = torch.zeros(10, 192)  # as torch.nn.utils.spectral_norm does it
+    assert dry_run.suspicions(nn.Sequential(nn.Flatten(), old), INPUTS) == []

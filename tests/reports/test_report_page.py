@@ -1,0 +1,416 @@
+"""The page of a run or a sweep: that it is whole, says what is true, and needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import re
+import shutil
+import statistics
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.command import bare, warm
+from tests.conftest import MakeExperiment
+from tests.runs.test_reader import make_sweep, tell
+from trainkit.core.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainkitError
+from trainkit.inference.evaluation import evaluate_checkpoint
+from trainkit.plots import svg
+from trainkit.plots.svg import COLOURS, Series, chart
+from trainkit.reports import page_data, report_page
+from trainkit.runs import reader
+from trainkit.runs.run import resume, train
+
+EVIL = "<script>alert(1)<&"
+VOID = {"meta", "link", "br", "img", "path", "use", "input"}
+
+
+class Page(HTMLParser):
+    """A page taken apart: its text, its tags with their attributes, the cells of its tables. It must be whole."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text("utf-8")
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.rows: list[list[str]] = []
+        self._open: list[str] = []
+        self.feed(self.source)
+        self.close()
+        assert self._open == []
+        self.text = " ".join(" ".join(self.texts).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.texts.append(data)
+            if {"td", "th"} & set(self._open) and self.rows:
+                self.rows[-1][-1] += data.strip()
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page(run: Path, **keywords: Any) -> tuple[Page, list[str]]:
+    """The report of a run, and what it says is missing."""
+    written = report_page.write(run, **keywords)
+    return Page(written.path), written.missing
+
+
+def pictures(root: Path, *classes: str, count: int = 12, side: int = 12) -> None:
+    """A folder of pictures per class, of noise around a shade of its own."""
+    random = np.random.default_rng(0)
+    for number, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            noise = random.integers(0, 60, (side, side, 3)) + 50 * number
+            Image.fromarray(noise.astype(np.uint8)).save(root / name / f"{index}.png")
+
+
+def test_the_page_of_a_run_says_what_evaluation_says_and_needs_nothing_else(make: MakeExperiment) -> None:
+    result = train(make(log={"every": 2}), quiet=True)
+    found, missing = page(result.run_dir)
+    assert missing == []
+    assert "What is missing" not in found.text
+
+    for name, value in result.metrics.items():
+        assert name in found.text
+        assert (f"{value:.2%}".replace("%", " %") if "accuracy" in name else f"{value:.4g}") in found.text
+    for verdict in reader.read_run(result.run_dir).story["curves"]:
+        assert html.unescape(verdict) in found.text
+    titles = re.findall(r'aria-label="([^"]*)"', found.source)
+    assert titles == [
+        "Loss", "val/accuracy", "Learning rate", "Gradient norm, before clipping",
+        "Precision against recall, class by class", "ROC curve, class by class",
+    ]  # fmt: skip
+
+    measured = evaluate_checkpoint(result.run_dir, "val")
+    assert measured.confusion is not None
+    start = next(number for number, row in enumerate(found.rows) if row == ["", "0", "1", "2", "3"])
+    matrix = [[int(cell.replace("·", "0")) for cell in row[1:]] for row in found.rows[start + 1 : start + 5]]
+    assert matrix == measured.confusion
+    table = [row for row in found.rows if len(row) == 8][1:]
+    assert [row[0] for row in table] == ["0", "1", "2", "3"]
+    assert [int(row[2]) for row in table] == [score.support for score in measured.per_class]
+    assert [row[4] for row in table] == [f"{score.recall:.2%}".replace("%", " %") for score in measured.per_class]
+    assert sum(int(row[1]) for row in table) == 128
+
+    wrong = sum(map(sum, measured.confusion)) - sum(measured.confusion[number][number] for number in range(4))
+    sources = [attributes["src"] or "" for attributes in found.of("img")]
+    assert len(sources) == min(wrong, page_data.MISTAKES)
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    picture = Image.open(io.BytesIO(base64.b64decode(sources[0].partition(",")[2])))
+    assert picture.size == (8, 8)
+
+    assert "http" not in found.source.replace('http-equiv="Content-Security-Policy"', "")
+    assert not {"script", "link", "a", "iframe", "object"} & {tag for tag, _ in found.tags}
+    assert re.findall(r"url\((?!#)", found.source) == []
+    assert 'name="viewport"' in found.source
+    for query in ("prefers-color-scheme: dark", "@media print", "max-width: 30rem"):
+        assert query in found.source
+    assert len(found.source) < 200_000
+
+    first = (result.run_dir / "report.html").read_bytes()
+    page(result.run_dir, output=Path("again.html"))
+    assert Path("again.html").read_bytes() == first
+
+
+def test_differences_from_the_defaults_are_marked(make: MakeExperiment) -> None:
+    result = train(make(optimizer={"name": "sgd", "lr": 0.02}, train={"epochs": 1}), quiet=True)
+    settings, experiment = report_page._settings(result.run_dir, [])
+    assert experiment is not None
+    by_key = {setting.key: setting for section in settings.values() for setting in section}
+    marked = {key: setting.default for key, setting in by_key.items() if setting.default is not None}
+    assert (
+        marked | {"optimizer.name": "adam", "optimizer.lr": "0.01", "train.epochs": "10", "data.name": "required"}
+        == marked
+    )
+    assert not {"seed", "optimizer.momentum", "loss.name", "model.kernel_size", "train.precision"} & marked.keys()
+    assert by_key["optimizer.momentum"].value == "0.0"
+    found, _ = page(result.run_dir)
+    rows = [row for tag, row in found.tags if tag == "tr" and row.get("class") == "set"]
+    assert len(rows) == len(marked)
+    assert ["lr", "0.020.01"] in found.rows
+
+
+def test_a_class_name_is_no_markup(make: MakeExperiment) -> None:
+    pictures(Path("pets"), EVIL, "$x^2$", "_cat", "дом")
+    data = {"name": "image_folder", "path": "pets", "size": 12, "val": 16}
+    result = train(make(data=data, train={"epochs": 1}), quiet=True)
+    found, missing = page(result.run_dir)
+    assert missing == []
+    assert "<script" not in found.source
+    assert html.escape(EVIL, quote=False) in found.source
+    for name in (EVIL, "$x^2$", "_cat", "дом"):
+        assert sum(row[0] == name for row in found.rows) == 2  # in the confusion matrix and in the table
+
+
+def test_larger_pictures_are_made_small(make: MakeExperiment) -> None:
+    pictures(Path("pets"), "a", "b", side=200)
+    data = {"name": "image_folder", "path": "pets", "size": 200, "val": 12}
+    result = train(make(data=data, train={"epochs": 1}, optimizer={"lr": 1e-9}), quiet=True)
+    found, _ = page(result.run_dir)
+    sources = [attributes["src"] or "" for attributes in found.of("img")]
+    assert sources
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    picture = Image.open(io.BytesIO(base64.b64decode(sources[0].partition(",")[2])))
+    assert picture.size == (page_data.SIDE, page_data.SIDE)
+
+
+@pytest.mark.parametrize(
+    ("sections", "titles", "rows"),
+    [
+        (
+            {"data": {"target": "number", "size": 2}, "loss": "mse"},
+            ["val/mae", "What the model says against the truth"],
+            0,
+        ),
+        (
+            {"data": {"target": "multilabel", "size": 3}, "loss": "bce_with_logits"},
+            ["val/accuracy", "ROC curve, label by label"],
+            3,
+        ),
+        ({"data": {"size": 2}, "loss": "bce_with_logits"}, ["ROC curve, class by class"], 2),
+        (
+            {"data": {"name": "synthetic", "shape": [6, 3], "min_length": 2, "samples": 100}, "model": {"name": "rnn"}},
+            ["ROC curve, class by class"],
+            10,
+        ),
+    ],
+)
+def test_every_kind_of_target(make: MakeExperiment, sections: dict[str, Any], titles: list[str], rows: int) -> None:
+    result = train(make(**sections, train={"epochs": 1}), quiet=True)
+    found, missing = page(result.run_dir)
+    assert missing == []
+    labels = re.findall(r'aria-label="([^"]*)"', found.source)
+    assert set(titles) <= set(labels)
+    table = [row for row in found.rows if len(row) == 8 and row[0] != "name"]
+    assert len(table) == rows
+
+
+def test_many_classes(make: MakeExperiment) -> None:
+    data = {"size": 30, "samples": 400, "val": 200}
+    result = train(make(data=data, train={"epochs": 1}), quiet=True)
+    found, _ = page(result.run_dir)
+    assert "The 20 worst of 30 classes by F1" in found.text
+    table = [float(row[5].rstrip(" %")) for row in found.rows if len(row) == 8 and row[0] != "name" and row[5] != "-"]
+    assert table == sorted(table)
+    [matrix] = [attributes for attributes in found.of("img") if attributes.get("class") == "whole"]
+    assert (matrix["src"] or "").startswith("data:image/png;base64,")
+    assert f"The {COLOURS} of 30 with the lowest average precision." in found.text
+
+
+def test_mistakes_are_the_stronger_the_commoner_they_are() -> None:
+    cells = page_data._cells([[8, 2, 0], [1, 9, 0], [0, 0, 0]])
+    assert [[cell.count for cell in row] for row in cells] == [[8, 2, 0], [1, 9, 0], [0, 0, 0]]
+    assert [[cell.strength for cell in row] for row in cells] == [[0.8, 0.8, 0], [0.57, 0.9, 0], [0, 0, 0]]
+
+
+def test_curves_worked_example() -> None:
+    there, chance = np.array([False, False, True, True]), np.array([0.1, 0.4, 0.35, 0.8])
+    recall, roc = page_data._lines("cat", there, chance)
+    assert list(zip(recall.x, recall.y, strict=True)) == [(1, 0.5), (1, 2 / 3), (0.5, 0.5), (0.5, 1), (0, 1)]
+    assert list(zip(roc.x, roc.y, strict=True)) == [(0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1)]
+
+
+ANSWERS = "what the model says of the val split"
+
+
+def test_what_cannot_be_shown_is_said(make: MakeExperiment) -> None:
+    with pytest.raises(DivergedError):
+        train(make(optimizer={"name": "sgd", "lr": 1e30}, data={"name": "digits"}), run_dir=Path("lost"), quiet=True)
+    found, missing = page(Path("lost"))
+    assert missing == [f"{ANSWERS}: there is no checkpoint"]
+    assert missing[0] in found.text
+    assert "diverged" in found.text
+    assert "the loss is not finite" in found.text
+
+    train(make(data={"val": 0}), run_dir=Path("alone"), quiet=True)
+    assert page(Path("alone"))[1] == [f"{ANSWERS}: there is no val split"]
+
+    pictures(Path("pets"), "a", "b")
+    data = {"name": "image_folder", "path": "pets", "size": 12, "val": 8}
+    train(make(data=data, train={"epochs": 1}), run_dir=Path("gone"), quiet=True)
+    shutil.move("pets", "elsewhere")
+    found, missing = page(Path("gone"))
+    [reason] = missing
+    assert reason.startswith(f"{ANSWERS}: ")
+    assert reason.endswith(f"{Path('pets').absolute()}: no such file or directory")
+    assert "Class by class" not in found.text
+    assert ["val", "8", reader.read_run(Path("gone")).story["data"]["val"]] in found.rows
+    assert page(Path("gone"), overrides=["data.path=elsewhere"])[1] == []
+
+    (Path("elsewhere") / "a" / "0.png").unlink()
+    assert page(Path("gone"), overrides=["data.path=elsewhere"])[1] == [
+        f"{ANSWERS}: these val samples are not the ones of the training run"
+    ]
+    pictures(Path("others"), "a", "b", "c")
+    assert page(Path("gone"), overrides=["data.path=others"])[1] == [
+        f"{ANSWERS}: gone/checkpoints/best.pt: trained for 2 class targets, this data has others"
+    ]
+
+
+def test_damaged_parts_are_left_out(make: MakeExperiment) -> None:
+    run = train(make(), quiet=True).run_dir
+    (run / "metrics.jsonl").unlink()
+    (run / "config.yaml").write_text("name: [")
+    (run / "checkpoints/best.pt").write_bytes(b"torn")
+    tell(run, curves=3, notes="x", environment=[], fallback={"asked": 1}, resumed_at=7)
+    found, missing = page(run)
+    assert [reason.partition(":")[0] for reason in missing] == ["curves", "config", ANSWERS]
+    assert "Nothing was recorded yet." in found.text
+    (run / "config.yaml").write_text("name: a\nmodel: {name: nothing}\n")
+    found, missing = page(run)
+    assert missing[1].startswith("the defaults of the config: ")
+    assert ["name", "nothing"] in found.rows
+
+
+def test_a_run_that_is_not_over(make: MakeExperiment) -> None:
+    run = train(make(train={"epochs": 3}), quiet=True).run_dir
+    tell(run, status="running", metrics=None, ended_at=None, curves=None)
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    (run / "metrics.jsonl").write_text("\n".join(lines[: len(lines) // 2]) + '\n{"kind": "tra')
+    found, missing = page(run)
+    assert missing == []
+    assert "killed" in found.text
+    assert "val/accuracy, best so far" in found.text
+    assert re.search(r"trained [12]\.?\d* epochs of 3", found.text)
+
+
+def test_notes_the_stand_in_and_resumptions_are_told(make: MakeExperiment) -> None:
+    run = train(make(), quiet=True).run_dir
+    resume(run, ["train.epochs=3"], quiet=True)
+    tell(run, notes=["2 pictures were left out"], fallback={"asked": "mnist", "used": "digits", "why": "no network"})
+    found, _ = page(run)
+    assert "2 pictures were left out" in found.text
+    assert "Trained on digits, not on mnist: no network" in found.text
+    assert re.search(r"resumed \d{4}-\d\d-\d\d \d\d:\d\d UTC", found.text)
+
+
+def test_a_quick_try_is_not_judged(make: MakeExperiment) -> None:
+    run = train(make(train={"limit_batches": 2}), quiet=True).run_dir
+    assert "A quick try: train.limit_batches is set." in page(run)[0].text
+
+
+def test_the_page_of_a_sweep(make: MakeExperiment) -> None:
+    axes: dict[str, list[Any]] = {
+        "optimizer.lr": [0.001, 0.01, 1e38],
+        "seed": [0, 1],
+        "model.activation": ["relu", "tanh"],
+    }
+    sweep = make_sweep(make, Path("runs/tiny/a-sweep"), axes)
+    plan = json.loads((sweep / "sweep.json").read_text())
+    (sweep / "logs/003.log").write_text("error: data: <too> few samples\n")
+    shutil.rmtree(sweep / "trials/003")
+    found, missing = page(sweep)
+    assert missing == []
+    told = reader.read_sweep(sweep)
+    ranked = [row for row in found.rows if row[0].isdigit() and len(row) == 8]
+    assert [row[1] for row in ranked] == [trial.path.name for trial in told.ranked]
+    assert len(ranked) == sum(trial.status == "finished" for trial in told.trials)
+    unranked = [row[1] for row in found.rows if row[0] == "" and len(row) == 8]
+    assert unranked == [trial.path.name for trial in told.trials if trial.status != "finished"]
+    assert {"003", "008"} <= set(unranked)
+    shares = [float(row[5].rstrip(" %")) for row in ranked]
+    assert shares == sorted(shares, reverse=True)
+    assert plan["monitor"] in found.text
+    assert "test/accuracy" not in found.text
+
+    titles = re.findall(r'aria-label="([^"]*)"', found.source)
+    assert titles == [f"val/accuracy against {key}" for key in axes]
+    values = [
+        trial.metrics["val/accuracy"]
+        for number, trial in enumerate(told.trials)
+        if number in (4, 6)  # 0.01 and relu, of both seeds
+    ]
+    mean, deviation = (
+        f"{value:.2%}".replace("%", " %") for value in (statistics.mean(values), statistics.stdev(values))
+    )
+    assert ["optimizer.lr=0.01 model.activation=relu", "2", mean, deviation] in found.rows
+    means = [float(row[2].rstrip(" %")) for row in found.rows if len(row) == 4 and "optimizer.lr=" in row[0]]
+    assert len(means) >= 4
+    assert means == sorted(means, reverse=True)
+    assert "003 failed optimizer.lr=0.001 seed=1 model.activation=tanh data: <too> few samples" in found.text
+    assert len(re.findall("the loss is not finite", found.text)) == len(unranked) - 1
+    assert "http" not in found.source.replace('http-equiv="Content-Security-Policy"', "")
+    assert not {"script", "a", "link"} & {tag for tag, _ in found.tags}
+    first = found.source
+    assert page(sweep)[0].source == first
+
+
+def test_the_command(make: MakeExperiment) -> None:
+    train(make(), run_dir=Path("one"), quiet=True)
+    ended = warm.run(["report", "one"])
+    assert (ended.code, ended.stdout, ended.stderr) == (0, "one/report.html\n", "")
+    shutil.rmtree("one/checkpoints")
+    ended = warm.run(["report", "one", "--output", "page.html"])
+    assert (ended.code, ended.stdout) == (0, "page.html\n")
+    assert ended.stderr == f"warning: {ANSWERS}: there is no checkpoint\n"
+    assert Path("page.html").is_file()
+    ended = bare.run(["report"])
+    assert (ended.code, ended.stderr) == (2, "error: command line: RUN is missing; usage: trainkit report RUN\n")
+    ended = bare.run(["report", "on"])
+    assert (ended.code, ended.stderr) == (4, "error: on: no run here; did you mean one?\n")
+    assert not ended.imported_torch
+
+
+def test_errors(make: MakeExperiment) -> None:
+    train(make(train={"epochs": 1}), run_dir=Path("one"), quiet=True)
+    Path("sweep").mkdir()
+    Path("sweep/sweep.yaml").touch()
+    kinds: dict[type[TrainkitError], tuple[Any, ...]] = {
+        CheckpointError: ("one/checkpoints", None, [], "one/checkpoints: no run here"),
+        StorageError: ("one", Path("nowhere/a.html"), [], "nowhere: no such directory"),
+        ConfigError: ("one", None, ["seed=1"], "command line: seed=1: only data and loader can change in a report"),
+    }
+    for kind, (path, output, overrides, error) in kinds.items():
+        with pytest.raises(kind) as raised:
+            report_page.write(Path(path), output, overrides=overrides)
+        assert str(raised.value) == error
+    with pytest.raises(CheckpointError, match=r"^sweep: damaged: sweep\.json or sweep\.yaml: not what a sweep writes$"):
+        report_page.write(Path("sweep"))
+
+
+def test_a_chart_is_the_same_every_time_small_and_in_the_colours_of_the_page() -> None:
+    random = torch.Generator().manual_seed(0)
+    noise = torch.rand(200_000, generator=random).tolist()
+    series = [
+        Series("train", range(200_000), noise, "faint"),
+        *(Series(str(n), [0, 1], [n, 0]) for n in range(COLOURS)),
+    ]
+    one, other = (chart(EVIL, series, xlabel="epoch $a^b$ font: 9px <b>", log=(False, False)) for _ in range(2))
+    assert one == other
+    assert len(one.svg) < 100_000
+    assert "<b>" not in one.svg
+    assert EVIL not in one.svg
+    assert "epoch $a^b$ font: 9px &lt;b&gt;" in one.svg
+    assert not re.search(r"xmlns|DejaVu|<style|metadata|#[0-9a-f]{6}\b", one.svg)
+    assert {f"var(--line{number})" for number in range(COLOURS)} <= set(re.findall(r"var\(--line\d\)", one.svg))
+    assert "currentColor" in one.svg
+    assert [line.style for line in one.legend] == ["solid"] * COLOURS + ["dashed"]
+    assert svg.wide([1e-4, 1.0])
+    assert not svg.wide([0.0, 1.0])
+    assert not svg.wide([float("nan")])

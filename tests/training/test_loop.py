@@ -1,0 +1,259 @@
+"""The loop's arithmetic and manners."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.conftest import MakeExperiment, equal
+from trainkit.core.device import Precision
+from trainkit.core.errors import DivergedError
+from trainkit.core.records import EpochRecord, Record, TrainRecord
+from trainkit.data import Batch
+from trainkit.experiment import building
+from trainkit.experiment.schema import ExperimentConfig
+from trainkit.models.dry_run import evaluating
+from trainkit.runs.run import train
+from trainkit.training.loop import Parts, Plan, due, evaluate, fit, train_steps
+from trainkit.training.progress import Progress
+
+
+def built(experiment: ExperimentConfig) -> tuple[Parts, Plan]:
+    _, data, _ = building.open_data(experiment)
+    return building.build(experiment, data, torch.device("cpu"))
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def write(self, record: Record) -> None:
+        self.records.append(record)
+
+
+def fitted(experiment: ExperimentConfig) -> tuple[Parts, list[Record]]:
+    parts, plan = built(experiment)
+    heard = Heard()
+    fit(parts, plan, Progress(), sink=heard, save=lambda best: None, stop=lambda: False)
+    return parts, heard.records
+
+
+@pytest.mark.parametrize(
+    ("step", "every", "last", "expected"),
+    [(0, 1, False, False), (0, 1, True, False), (3, 3, False, True), (4, 3, False, False), (4, 3, True, True)],
+)
+def test_due(step: int, every: int, last: bool, expected: bool) -> None:
+    assert due(step, every=every, last=last) is expected
+
+
+def test_accumulated_batches_equal_one_big_batch(make: MakeExperiment) -> None:
+    plain = {"model": {"name": "mlp"}, "optimizer": {"name": "sgd", "lr": 0.1}, "data": {"samples": 152}}
+    # 120 samples: batches of 16 with a last one of 8, in groups of 4: 64 + 56
+    small, _ = fitted(make(**plain, train={"accumulate": 4, "epochs": 2}))
+    big, _ = fitted(make(**plain, loader={"batch_size": 64}, train={"epochs": 2}))
+    for one, other in zip(small.model.parameters(), big.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_clipping_bounds_the_update(precision: str, make: MakeExperiment) -> None:
+    experiment = make(optimizer={"name": "sgd", "lr": 1.0}, train={"clip_norm": 1e-3, "precision": precision})
+    parts, plan = built(experiment)
+    before = [parameter.detach().clone() for parameter in parts.model.parameters()]
+    output = next(train_steps(parts, plan, Progress()))
+    after = [parameter.detach() for parameter in parts.model.parameters()]
+    moved = sum(float((a - b).square().sum()) for a, b in zip(before, after, strict=True)) ** 0.5
+    assert output.grad_norm is not None
+    assert float(output.grad_norm) > 1e-3
+    assert moved == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_average_is_of_the_weights_after_every_step(precision: str, make: MakeExperiment) -> None:
+    parts, plan = built(make(train={"ema": 0.5, "accumulate": 2, "precision": precision}))
+    assert parts.ema
+    expected = [parameter.detach().clone() for parameter in parts.model.parameters()]
+    for step, _ in enumerate(islice(train_steps(parts, plan, Progress()), 6), 1):
+        keep = min(0.5, (1 + step) / (10 + step))
+        for average, parameter in zip(expected, parts.model.parameters(), strict=True):
+            average.mul_(keep).add_(parameter.detach(), alpha=1 - keep)
+    for average, found in zip(expected, parts.ema.model.parameters(), strict=True):
+        torch.testing.assert_close(found, average, rtol=1e-5, atol=1e-7)
+
+
+def test_the_fast_path_computes_what_the_plain_one_does(make: MakeExperiment) -> None:
+    """channels_last, the fused optimizer and the pool before the activation, against a loop without any of them."""
+    parts, plan = built(make(model={"dropout": 0.0}))
+    plain = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 8), nn.ReLU(),
+        nn.Linear(8, 4),
+    )  # fmt: skip
+    for one, other in zip(plain.parameters(), parts.model.parameters(), strict=True):
+        one.data.copy_(other.data)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=0.01, foreach=False, fused=False)
+    for batch in parts.train.epoch(0):
+        optimizer.zero_grad()
+        prepared = parts.prepare(batch, 0)
+        nn.functional.cross_entropy(plain(prepared.inputs.contiguous()), prepared.targets).backward()
+        optimizer.step()
+    for _ in islice(train_steps(parts, plan, Progress()), len(parts.train)):
+        pass
+    for one, other in zip(plain.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_lower_precision_learns_and_keeps_fp32_weights(make: MakeExperiment, precision: str) -> None:
+    experiment = make(train={"precision": precision, "epochs": 8}, model={"name": "mlp"}, data={"samples": 500})
+    parts, records = fitted(experiment)
+    losses = [record.loss for record in records if isinstance(record, TrainRecord)]
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(parameter.dtype == torch.float32 for parameter in parts.model.parameters())
+    if precision == "fp16":
+        assert parts.precision.scaler is not None
+        assert parts.precision.scaler.get_scale() > 1
+
+
+class Reads(TorchDispatchMode):
+    """Counts what makes the host wait for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return func(*args, **(kwargs or {}))
+
+
+def test_gradients_that_always_overflow_fp16_end_the_run(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    backward = Precision.backward
+
+    def overflowing(precision: Precision, loss: torch.Tensor) -> None:
+        backward(precision, loss * 1e36)
+
+    monkeypatch.setattr(Precision, "backward", overflowing)
+    with pytest.raises(DivergedError, match=r"overflowed fp16 at every step .*; use train\.precision=bf16"):
+        train(make(train={"epochs": 4, "precision": "fp16"}))
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ({}, {"clip_norm": 1.0, "accumulate": 2}),
+        ({}, {"precision": "bf16", "ema": 0.9}),
+        ({"name": "digits", "augment": [{"name": "random_crop", "padding": 1}, "random_horizontal_flip"]}, {}),
+    ],
+)
+def test_a_step_reads_nothing_back(data: dict[str, Any], options: dict[str, Any], make: MakeExperiment) -> None:
+    parts, plan = built(make(data=data, train=options))
+    steps = train_steps(parts, plan, Progress())
+    next(steps)  # the DataLoader draws a seed, on the host, when an epoch begins
+    with Reads() as reads:
+        for _ in range(3):
+            next(steps)
+    assert reads.count == 0
+
+
+def test_one_read_per_log_interval(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+    original = torch.Tensor.tolist
+
+    def tolist(self: torch.Tensor) -> Any:
+        nonlocal reads
+        reads += 1
+        return original(self)
+
+    parts, plan = built(make(data={"val": 0, "samples": 128}, log={"every": 3}, train={"epochs": 1}))
+    monkeypatch.setattr(torch.Tensor, "tolist", tolist)
+    heard = Heard()
+    with Reads() as scalars:
+        fit(parts, plan, Progress(), sink=heard, save=lambda best: None, stop=lambda: False)
+    # steps 3, 6 and the end of the epoch at 8; the save at the end finds nothing unread
+    assert sum(isinstance(record, TrainRecord) for record in heard.records) == 3
+    assert reads == 3
+    assert scalars.count == 1  # the seed that the DataLoader draws on the host when the epoch begins
+
+
+def test_evaluation_counts_samples_not_batches(make: MakeExperiment) -> None:
+    experiment = make(data={"test_samples": 50}, metrics=["accuracy", {"name": "accuracy", "top_k": 2}])
+    _, data, _ = building.open_data(experiment)
+    parts, _ = building.build(experiment, data, torch.device("cpu"))
+    assert data.test is not None
+    results = []
+    for size in (50, 16, 1):
+        loader = ExperimentConfig.from_plain(
+            {**experiment.to_plain(), "loader": {"eval_batch_size": size}}
+        ).loader.eval_loader(data.test, torch.device("cpu"))
+        results.append(evaluate(parts, loader))
+    for result in results[1:]:
+        assert result == pytest.approx(results[0], rel=1e-5)
+
+
+def test_evaluation_restores_the_mode_and_touches_nothing() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout())
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with evaluating(model):
+        assert not model[1].training
+        model(torch.randn(4, 3))
+    assert [module.training for module in model.modules()] == [True, True, True]
+    assert equal(before, model.state_dict())
+    model.eval()
+    with evaluating(model):
+        pass
+    assert not model.training
+
+
+def test_batch_norm_with_a_last_batch_of_one_is_refused_early(make: MakeExperiment) -> None:
+    model = {
+        "name": "sequential",
+        "layers": ["flatten", {"name": "linear", "out_features": 8}, "batch_norm1d", "linear"],
+    }
+    experiment = make(model=model, data={"val": 0, "samples": 129})
+    with pytest.raises(Exception, match=r"leaves a last batch of 1 sample.*loader\.drop_last=true or"):
+        built(experiment)
+    built(make(model=model, data={"val": 0, "samples": 129}, loader={"drop_last": True}))
+
+
+def test_waiting_for_data_is_told_from_training(make: MakeExperiment) -> None:
+    parts, plan = built(make(data={"val": 0, "samples": 32}, train={"epochs": 1, "accumulate": 2}))
+    loader = parts.train
+    batches = list(loader.epoch(0))
+
+    def slowly(epoch: int, *, start: int) -> Iterator[Batch]:
+        for batch in batches:
+            time.sleep(0.05)
+            yield batch
+
+    loader.epoch = slowly  # type: ignore[method-assign, assignment]
+    heard = Heard()
+    fit(parts, plan, Progress(), sink=heard, save=lambda best: None, stop=lambda: False)
+    [epoch] = [record for record in heard.records if isinstance(record, EpochRecord)]
+    assert epoch.waiting * epoch.elapsed_s >= 0.1
+    assert 0.1 / epoch.elapsed_s <= epoch.waiting < 1
+
+
+def test_a_step_that_is_left_out_leaves_no_mark(make: MakeExperiment) -> None:
+    model = {"name": "cnn", "channels": [4], "norm": "batch", "hidden": []}
+    parts, plan = built(make(model=model, train={"epochs": 1, "on_nonfinite": "skip", "max_skipped": 100}))
+    before = {key: value.clone() for key, value in parts.model.state_dict().items()}
+
+    def poisoned(batch: Batch, epoch: int | None) -> Batch:
+        return parts.prepare(batch, epoch)._replace(inputs=torch.full((len(batch.index), 1, 8, 8), torch.nan))
+
+    heard = Heard()
+    ruined = replace(parts, prepare=poisoned, val=None)
+    with pytest.raises(DivergedError, match="not finite in 8 of 8 steps, which were left out"):
+        fit(ruined, plan, Progress(), sink=heard, save=lambda best: None, stop=lambda: False)
+    assert equal(parts.model.state_dict(), before)
+    [epoch] = [record for record in heard.records if isinstance(record, EpochRecord)]
+    assert math.isnan(epoch.loss)
