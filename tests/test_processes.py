@@ -31,7 +31,7 @@ def saved_steps(run: Path) -> list[int]:
     ]
 
 
-def story(run: Path) -> dict[str, object]:
+def metadata(run: Path) -> dict[str, object]:
     told: dict[str, object] = json.loads((run / "run.json").read_text())
     return told
 
@@ -47,7 +47,7 @@ def test_the_second_signal_ends_a_save_at_once(name: str, code: int, run: Path) 
 def test_a_signal_during_a_save_lets_it_finish_and_does_not_repeat_it(run: Path) -> None:
     assert begin(run, failpoints="ckpt.mid_write=term@3").code == 143
     assert saved_steps(run) == [3, 5, 6]
-    assert story(run)["status"] == "stopped"
+    assert metadata(run)["status"] == "stopped"
 
 
 def test_a_save_that_takes_longer_than_the_grace_time(run: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_save_that_takes_longer_than_the_grace_time(run: Path) -> None:
         f"last good: step 5 in {run}/checkpoints/last.pt; go on with: trainkit train --resume {run}"
     )
     assert litter(run) == []
-    assert story(run)["status"] == "stopped"
+    assert metadata(run)["status"] == "stopped"
     assert go_on(run).code == 0
     assert golden(run) == undisturbed()
 
@@ -112,7 +112,7 @@ def test_a_reader_that_goes_away(streams: str, run: Path) -> None:
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0
     assert "Traceback" not in ended.stderr
-    assert story(run)["status"] == "finished"
+    assert metadata(run)["status"] == "finished"
     assert golden(run) == undisturbed()
 
 
@@ -176,7 +176,7 @@ def test_nothing_that_fails_unexpectedly_is_quiet(run: Path) -> None:
     ended = begin(run, failpoints="step.after_backward=raise@5")
     assert ended.code == 1
     assert "RuntimeError: failed at step.after_backward" in ended.stderr
-    assert story(run)["status"] == "failed"
+    assert metadata(run)["status"] == "failed"
     assert train("--resume", str(run)).code == 0
     assert golden(run) == undisturbed()
 

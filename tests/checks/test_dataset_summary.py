@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tests.command import warm
-from trainkit.checks.dataset_summary import attainable, duplicates, lines, survey
+from trainkit.checks.dataset_summary import attainable, duplicates, lines, summarize_dataset
 from trainkit.data import TensorSource
 from trainkit.experiment.building import Opened, open_experiment
 from trainkit.experiment.schema import ExperimentConfig
@@ -27,7 +27,7 @@ def tensors(inputs: torch.Tensor, targets: torch.Tensor, **options: Any) -> dict
 
 
 def test_the_digits() -> None:
-    found = survey(opened(data={"name": "digits", "normalize": "auto"}))
+    found = summarize_dataset(opened(data={"name": "digits", "normalize": "auto"}))
     assert found.splits == {"train": 1293, "val": 144, "test": 360}
     assert sum(found.counts["train"]) == 1293
     assert (found.shape, found.dtype, found.low, found.high) == ((1, 8, 8), "uint8", 0, 255)
@@ -67,7 +67,7 @@ def test_repeated_and_contradicting_samples_by_hand() -> None:
     ],
 )
 def test_the_normalisation_is_compared_with_what_is_measured(normalize: object, said: str | None) -> None:
-    found = survey(opened(data={"name": "digits", "normalize": normalize})).findings
+    found = summarize_dataset(opened(data={"name": "digits", "normalize": normalize})).findings
     assert list(map(str, found)) == ([said] if said else [])
 
 
@@ -75,20 +75,20 @@ def test_imbalance() -> None:
     inputs = torch.cat([torch.zeros(2, 3), torch.randn(98, 3, generator=torch.Generator().manual_seed(0))])
     targets = torch.tensor([0, 1] + [0] * 90 + [1] * 8)
     data = tensors(inputs, targets)
-    [imbalance] = survey(opened(data=data)).findings
+    [imbalance] = summarize_dataset(opened(data=data)).findings
     assert imbalance.code == "imbalance"
     assert imbalance == (
         "data: 91 training samples of '0', 9 of '1'; try loader.sampler=balanced and 'metrics=[accuracy, f1]'"
     )
-    assert survey(opened(data=data, loader={"sampler": "balanced"})).findings == ()
-    assert survey(opened(data=data, loss={"name": "cross_entropy", "weight": "balanced"})).findings == ()
+    assert summarize_dataset(opened(data=data, loader={"sampler": "balanced"})).findings == ()
+    assert summarize_dataset(opened(data=data, loss={"name": "cross_entropy", "weight": "balanced"})).findings == ()
 
 
 def test_equal_pictures_with_other_labels() -> None:
     """Rows of a table may well be alike."""
     inputs = torch.randint(256, (100, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     inputs[1] = inputs[0]
-    [contradictions] = survey(opened(data=tensors(inputs, torch.arange(100) % 2, test=None))).findings
+    [contradictions] = summarize_dataset(opened(data=tensors(inputs, torch.arange(100) % 2, test=None))).findings
     assert contradictions == ("data: 2 training samples are equal to one with another target; look at their labels")
 
 
@@ -98,12 +98,12 @@ def test_what_can_be_right_by_hand() -> None:
 
 
 def test_a_val_split_larger_than_the_rest() -> None:
-    [large] = survey(opened(data={"name": "digits", "normalize": "auto", "val": 0.8})).findings
+    [large] = summarize_dataset(opened(data={"name": "digits", "normalize": "auto", "val": 0.8})).findings
     assert large == "data.val: holds out 1,150 samples, more than the 287 to train on"
 
 
 def test_numbers_to_predict() -> None:
-    found = survey(opened(data="diabetes", loss="mse"))
+    found = summarize_dataset(opened(data="diabetes", loss="mse"))
     assert found.counts == {}
     assert lines(found)[-1] == "duplicates   0 within train; 0 of val are in train; 0 of test are in train"
     said = "targets      1 numbers, disease progression: standardised (mean 152.5, deviation 78.33)"

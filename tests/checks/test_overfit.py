@@ -30,7 +30,7 @@ def learned(samples: int = 64, max_steps: int = 300, **sections: Any) -> Learned
 
 def test_a_tenth_is_learned_by_heart() -> None:
     found = learned(129)
-    assert (found.samples, found.by_heart, found.causes) == (128, True, ())
+    assert (found.samples, found.memorized, found.causes) == (128, True, ())
     assert found.score >= 0.99
     assert found.steps < 300
     assert found.losses[-1] < found.start
@@ -49,7 +49,7 @@ def test_a_tenth_is_learned_by_heart() -> None:
     ],
 )
 def test_what_makes_it_harder_is_left_out(sections: dict[str, Any]) -> None:
-    assert learned(max_steps=2000 if sections.get("loss") else 300, **sections).by_heart
+    assert learned(max_steps=2000 if sections.get("loss") else 300, **sections).memorized
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_makes_it_harder_is_left_out(sections: dict[str, Any]) -> None:
 )
 def test_the_likely_causes_are_named(sections: dict[str, Any], cause: str) -> None:
     found = learned(max_steps=100, **sections)
-    assert not found.by_heart
+    assert not found.memorized
     assert cause in found.causes
 
 
@@ -86,7 +86,7 @@ def test_what_equal_inputs_with_other_labels_leave_to_be_learned() -> None:
     torch.save({"inputs": inputs.repeat(2, 1), "targets": targets}, "twice.pt")
     found = learned(80, 2000, data={"name": "tensors", "file": "twice.pt", "val": 0, "test": None})
     assert found.attainable == pytest.approx(0.95)
-    assert found.by_heart
+    assert found.memorized
     assert found.causes == (
         "data: some of the samples are equal to others of another class; 95.0% is all that can be right",
     )
@@ -98,7 +98,7 @@ def test_always_saying_no_is_not_by_heart() -> None:
     torch.save({"inputs": inputs, "targets": (torch.arange(200) % 100 == 0).float()[:, None].repeat(1, 3)}, "rare.pt")
     data = {"name": "tensors", "file": "rare.pt", "val": 0, "test": None, "target": "multilabel"}
     found = learned(200, 10, data=data, loss="bce_with_logits")
-    assert not found.by_heart
+    assert not found.memorized
 
 
 def test_a_model_that_still_learns_gets_more_steps() -> None:
@@ -177,21 +177,21 @@ def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:
     """What guessing costs is then not known, and nothing ends for that."""
     from trainkit.checks.doctor import examine
     from trainkit.training.baseline_loss import untrained
-    from trainkit.training.losses import CrossEntropyConfig, LossFn, Outcome
+    from trainkit.training.losses import CrossEntropyConfig, LossFn, LossOutput
 
     class Penalised(CrossEntropyConfig):
         def build(self, target: TargetSpec) -> LossFn:
             plain = super().build(target)
 
-            def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+            def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
                 loss, outputs = plain(model, batch)
-                return Outcome(loss + 1e-4 * next(model.parameters()).square().sum(), outputs)
+                return LossOutput(loss + 1e-4 * next(model.parameters()).square().sum(), outputs)
 
             return loss_fn
 
     one = opened()
     one = replace(one, experiment=one.experiment.model_copy(update={"loss": Penalised()}))
     found = overfit(one, samples=64, max_steps=300)
-    assert (found.by_heart, found.guess) == (True, None)
+    assert (found.memorized, found.guess) == (True, None)
     assert untrained(Penalised().build(one.data.spec.target), one.data.train, 10) is None
     assert examine(one).symptoms == []

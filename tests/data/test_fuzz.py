@@ -30,7 +30,7 @@ from trainkit.core.errors import TrainkitError
 from trainkit.data import sample_checks
 from trainkit.data.base import Data, DataConfig
 from trainkit.data.images.decoding import PictureSource
-from trainkit.data.sources.custom import OwnDatasetConfig
+from trainkit.data.sources.custom import CustomDatasetConfig
 from trainkit.data.sources.image_list import ImageListConfig, ImageTxtConfig
 from trainkit.data.sources.table import CsvConfig
 from trainkit.data.sources.tensors import TensorsConfig
@@ -62,7 +62,7 @@ def look(open_data: Callable[[], Data]) -> None:
     """Open the data and take its samples: only errors that say what is wrong may leave, and numbers must be finite."""
     with suppress(TrainkitError):
         data = open_data()
-        assert sample_checks.suspicions(data) is not None
+        assert sample_checks.diagnostics(data) is not None
         for split in filter(None, (data.train, data.val, data.test)):
             batch = split.take(torch.arange(len(split)))
             if data.spec.target.kind == "class":
@@ -372,7 +372,7 @@ VALUES = st.one_of(
     ),
 )
 def test_own_samples_of_any_kind(items: list[tuple[Any, Any]], options: dict[str, Any]) -> None:
-    class Config(OwnDatasetConfig):
+    class Config(CustomDatasetConfig):
         name: str = "given"
 
         def dataset(self, part: str) -> Dataset[Any] | None:

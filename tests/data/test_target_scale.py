@@ -30,15 +30,15 @@ from trainkit.runs import checkpoint
 from trainkit.runs.checkpoint_schema import checked
 from trainkit.runs.console_lines import mark
 from trainkit.runs.run import train
-from trainkit.training.baseline_loss import guessing, untrained
+from trainkit.training.baseline_loss import constant_prediction, untrained
 from trainkit.training.loop import train_steps
 from trainkit.training.losses import (
     HuberConfig,
     L1Config,
     LossConfig,
     LossFn,
+    LossOutput,
     MseConfig,
-    Outcome,
     SmoothL1Config,
     supervised,
 )
@@ -241,7 +241,7 @@ def test_marks_are_those_of_the_reported_loss() -> None:
     assert untrained(one.loss.build(data.spec.target), data.train, 1) == pytest.approx(variance, rel=1e-3)
     l1 = L1Config()
     median = float((data.train.targets - data.train.targets.median()).abs().mean())
-    guess = guessing(l1.build(data.spec.target), data.train, data.spec.target, 1)
+    guess = constant_prediction(l1.build(data.spec.target), data.train, data.spec.target, 1)
     assert guess == pytest.approx(median, rel=1e-2)
 
 
@@ -354,7 +354,7 @@ def test_one_batch_is_learned_by_heart_in_the_users_unit() -> None:
     linear(100)
     opened = open_experiment(experiment(optimizer={"name": "adam", "lr": 0.01}))
     found = overfit(opened, samples=16, max_steps=1000)
-    assert found.by_heart
+    assert found.memorized
     assert found.start > 1e8
     assert found.guess is not None
     assert found.guess > 1e8
@@ -383,9 +383,9 @@ class WeightedConfig(MseConfig):
     def build(self, target: TargetSpec) -> LossFn:
         plain = super().build(target)
 
-        def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+        def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
             loss, outputs = plain(model, batch)
-            return Outcome(2 * loss, outputs)
+            return LossOutput(2 * loss, outputs)
 
         return loss_fn
 
@@ -460,29 +460,29 @@ def test_words() -> None:
     assert described(five).endswith("; and 2 more)")
 
 
-def suspicions(**sections: Any) -> list[tuple[str, str]]:
+def diagnostics(**sections: Any) -> list[tuple[str, str]]:
     _, data, _ = open_data(experiment(**sections))
-    return [(found.code, str(found)) for found in sample_checks.suspicions(data)]
+    return [(found.code, str(found)) for found in sample_checks.diagnostics(data)]
 
 
 def test_a_target_that_never_changes() -> None:
     write(torch.full((50,), 3.5))
     expected = "data: the target is 3.5 for every training sample; there is nothing to learn"
-    assert suspicions() == [("constant-target", expected)]
+    assert diagnostics() == [("constant-target", expected)]
     assert train(experiment(), quiet=True).metrics["test/mae"] < 10
 
 
 def test_numbers_that_float32_cannot_tell_apart() -> None:
     seconds = 1.7e9 + torch.arange(400, dtype=torch.float64)
     write(torch.randn(400, generator=torch.Generator().manual_seed(0)), torch.stack([seconds, torch.arange(400.0)], 1))
-    [(code, text)] = suspicions(data={"val": 0.5, "test": None})
+    [(code, text)] = diagnostics(data={"val": 0.5, "test": None})
     assert code == "float32"
     assert text == (
         "data: 200 different numbers of the inputs 0 become 4 in float32; "
         "subtract an offset first, such as 1.7e+09, or make categories of them"
     )
     write(1.7e9 + torch.arange(400, dtype=torch.float64))
-    assert [code for code, _ in suspicions()] == ["float32"]
+    assert [code for code, _ in diagnostics()] == ["float32"]
 
 
 @pytest.mark.parametrize(
@@ -512,18 +512,18 @@ def test_numbers_of_a_dataset_of_ones_own() -> None:
         def __getitem__(self, number: int) -> tuple[Any, Any]:
             return np.array([2**24 + number if self.wide else number]), 1e9 + number if self.wide else float(number)
 
-    found = suspicions(data={"name": "ids"})
+    found = diagnostics(data={"name": "ids"})
     assert [code for code, _ in found] == ["float32", "float32"]
     assert "of the inputs become" in found[0][1]
     assert "of the targets become" in found[1][1]
-    assert suspicions(data={"name": "ids", "wide": False}) == []
+    assert diagnostics(data={"name": "ids", "wide": False}) == []
 
 
 def table(labels: list[str]) -> list[tuple[str, str]]:
     lines = [f"{number},{label}" for number, label in enumerate(labels * 8)]
     Path("a.csv").write_text("\n".join(["x,y", *lines]) + "\n")
     data = {"name": "csv", "path": "a.csv", "target": "y", "task": "class"}
-    return suspicions(data=data, loss="cross_entropy", metrics=["accuracy"])
+    return diagnostics(data=data, loss="cross_entropy", metrics=["accuracy"])
 
 
 def test_classes_that_are_numbers() -> None:

@@ -23,7 +23,7 @@ from trainkit.experiment.schema import ExperimentConfig
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import predict
 from trainkit.runs.run import resume, train
-from trainkit.training.losses import LossConfig, LossFn, Outcome, supervised
+from trainkit.training.losses import LossConfig, LossFn, LossOutput, supervised
 from trainkit.training.metrics import Mean, Metric, MetricConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
@@ -226,10 +226,10 @@ class Arc(LossConfig):
         centres: Tensor = torch.randn(target.size, self.outputs, generator=torch.Generator().manual_seed(0))
         centres = nn.Parameter(centres, requires_grad=self.learns)
 
-        def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+        def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
             said = model(batch.inputs)
             logits = said @ centres.T
-            return Outcome(functional.cross_entropy(logits, batch.targets), logits if self.answers else said)
+            return LossOutput(functional.cross_entropy(logits, batch.targets), logits if self.answers else said)
 
         return loss_fn
 
@@ -293,10 +293,10 @@ class Own(LossConfig):
         def loss_fn(model: nn.Module, batch: Batch) -> Any:
             if self.way == "supervised":
                 outcome = usual(model, batch)
-                return Outcome(outcome.loss + 0.0, outcome.outputs)
+                return LossOutput(outcome.loss + 0.0, outcome.outputs)
             said = model(batch.inputs)
             loss = functional.cross_entropy(said, batch.targets)
-            return loss if self.way == "tensor" else Outcome(loss, said)
+            return loss if self.way == "tensor" else LossOutput(loss, said)
 
         return loss_fn
 

@@ -93,5 +93,5 @@ def test_the_same_samples_in_another_size_may_be_compared(make: MakeExperiment) 
     [small, large] = reader.find(Path("runs"))
     assert isinstance(small, reader.Run)
     assert isinstance(large, reader.Run)
-    assert small.story["data"] != large.story["data"]
+    assert small.metadata["data"] != large.metadata["data"]
     assert unlike([small.judged_by, large.judged_by]) == []

@@ -29,7 +29,7 @@ from trainkit.inference.loading import restore
 from trainkit.inference.prediction import Prediction, batches, predict
 from trainkit.runs.run import train
 from trainkit.training.confusion import class_names
-from trainkit.training.predictions import Answers, answers_of
+from trainkit.training.predictions import Predictions, predictions_of
 
 FIXTURE = ROOT / "tests/fixtures/checkpoint-schema-1.pt"
 HOUSES = "colour,size,postcode,price,large,red\n"
@@ -72,21 +72,21 @@ def raw(row: dict[str, str], columns: Sequence[Column]) -> list[float]:
     return found
 
 
-def evaluated(checkpoint: Path, split: str) -> tuple[Answers, Split]:
+def evaluated(checkpoint: Path, split: str) -> tuple[Predictions, Split]:
     """What an evaluation sees the model say, and of what."""
     restored = restore(checkpoint)
     _, data, _ = open_data(restored.experiment)
     samples = data.split(split)
     loader = restored.experiment.loader.eval_loader(samples, restored.parts.device)
-    answers = answers_of(restored.parts, loader, restored.spec.target)
+    answers = predictions_of(restored.parts, loader, restored.spec.target)
     assert answers is not None
     return answers, samples
 
 
-def check(predictions: list[Prediction], answers: Answers) -> None:
+def check(predictions: list[Prediction], answers: Predictions) -> None:
     """The same decisions, and the same probabilities or numbers."""
     target = answers.target
-    values = answers.outputs if target.kind == "number" else answers.chances()
+    values = answers.outputs if target.kind == "number" else answers.probabilities()
     found = torch.tensor([list(each.values.values()) for each in predictions])
     torch.testing.assert_close(found, values, atol=1e-6, rtol=1e-6)
     assert all(tuple(each.values) == class_names(target) for each in predictions)

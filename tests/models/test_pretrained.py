@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.conftest import equal
 from trainkit.core.errors import ConfigError
-from trainkit.models.pretrained import compare_with, fit, freeze_backbone, heads_of, misfits, read
+from trainkit.models.pretrained import compare_with, fit, freeze_backbone, heads_of, mismatched_keys, read
 from trainkit.training.optimizers import AdamConfig
 
 
@@ -109,9 +109,9 @@ def test_what_does_not_fit_is_listed_with_its_shapes_and_nothing_is_loaded() -> 
 
 def test_at_most_five_keys_of_a_kind_are_listed() -> None:
     state = {str(n): torch.zeros(1) for n in range(7)}
-    assert misfits({}, state) == ["unexpected: 0, 1, 2, 3, 4 and 2 more"]
-    assert misfits(state, {}) == ["missing: 0, 1, 2, 3, 4 and 2 more"]
-    assert misfits(state, state) == []
+    assert mismatched_keys({}, state) == ["unexpected: 0, 1, 2, 3, 4 and 2 more"]
+    assert mismatched_keys(state, {}) == ["missing: 0, 1, 2, 3, 4 and 2 more"]
+    assert mismatched_keys(state, state) == []
 
 
 def test_a_heads_of_the_same_size_is_loaded() -> None:

@@ -99,7 +99,7 @@ def test_the_page_of_a_run_says_what_evaluation_says_and_needs_nothing_else(make
     for name, value in result.metrics.items():
         assert name in found.text
         assert (f"{value:.2%}".replace("%", " %") if "accuracy" in name else f"{value:.4g}") in found.text
-    for verdict in reader.read_run(result.run_dir).story["curves"]:
+    for verdict in reader.read_run(result.run_dir).metadata["curves"]:
         assert html.unescape(verdict) in found.text
     titles = re.findall(r'aria-label="([^"]*)"', found.source)
     assert titles == [
@@ -260,7 +260,7 @@ def test_what_cannot_be_shown_is_said(make: MakeExperiment) -> None:
     assert reason.startswith(f"{ANSWERS}: ")
     assert reason.endswith(f"{Path('pets').absolute()}: no such file or directory")
     assert "Class by class" not in found.text
-    assert ["val", "8", reader.read_run(Path("gone")).story["data"]["val"]] in found.rows
+    assert ["val", "8", reader.read_run(Path("gone")).metadata["data"]["val"]] in found.rows
     assert page(Path("gone"), overrides=["data.path=elsewhere"])[1] == []
 
     (Path("elsewhere") / "a" / "0.png").unlink()

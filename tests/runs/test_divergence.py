@@ -18,27 +18,27 @@ from trainkit.training import loop
 from trainkit.data import Batch
 from trainkit.runs.divergence import judge
 from trainkit.core.errors import DivergedError
-from trainkit.runs.context import Job
-from trainkit.training.losses import Outcome
+from trainkit.runs.context import RunContext
+from trainkit.training.losses import LossOutput
 from trainkit.training.progress import Progress
 from trainkit.runs.run import train
 from trainkit.runs.run_directory import RunDir
 
-Change = Callable[[Outcome], torch.Tensor] | None
+Change = Callable[[LossOutput], torch.Tensor] | None
 
 
-def job(make: MakeExperiment, first: float | None = 1.4, change: Change = None) -> Job:
+def job(make: MakeExperiment, first: float | None = 1.4, change: Change = None) -> RunContext:
     """Four classes, so that an untrained model costs about ln 4 = 1.39, as guessing does."""
     opened = building.open_experiment(make())
     parts, plan = building.build(opened.experiment, opened.data, opened.device)
     loss_fn = parts.loss_fn
 
-    def changed(model: nn.Module, batch: Batch) -> Outcome:
+    def changed(model: nn.Module, batch: Batch) -> LossOutput:
         outcome = loss_fn(model, batch)
         return outcome._replace(loss=change(outcome)) if change else outcome
 
     parts, progress = replace(parts, loss_fn=changed), Progress(first_loss=first)
-    return Job(opened.experiment, opened.data, parts, plan, RunDir(Path()), {}, progress, quiet=True)
+    return RunContext(opened.experiment, opened.data, parts, plan, RunDir(Path()), {}, progress, quiet=True)
 
 
 def never() -> bool:
@@ -77,7 +77,7 @@ def test_numbers_that_are_nearly_the_same(make: MakeExperiment) -> None:
 def test_a_loss_without_a_constant_answer(make: MakeExperiment) -> None:
     opened = job(make)
 
-    def asks_more(model: nn.Module, batch: Batch) -> Outcome:
+    def asks_more(model: nn.Module, batch: Batch) -> LossOutput:
         assert any(True for _ in model.children())  # which a constant has not
         return opened.parts.loss_fn(model, batch)
 

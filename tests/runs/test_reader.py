@@ -29,8 +29,8 @@ from trainkit.config.yamlfile import Where
 
 def tell(run: Path, **news: object) -> None:
     """Change what stands in `run.json`."""
-    story = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(story | news))
+    metadata = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(metadata | news))
 
 
 def make_sweep(make: MakeExperiment, directory: Path, axes: dict[str, list[Any]]) -> Path:

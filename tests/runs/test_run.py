@@ -26,7 +26,7 @@ from trainkit import register_model
 from trainkit.config import registry
 from trainkit.experiment import schema as experiments
 from trainkit.data import Batch, TargetSpec
-from trainkit.data.workers import deaths
+from trainkit.data.workers import worker_failures
 from trainkit.core.device import Precision
 from trainkit.core.errors import (
     BusyError,
@@ -39,7 +39,7 @@ from trainkit.core.errors import (
 )
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.training.loop import StepOutput
-from trainkit.training.losses import CrossEntropyConfig, LossFn, Outcome
+from trainkit.training.losses import CrossEntropyConfig, LossFn, LossOutput
 from trainkit.runs.run import resume, train
 
 FULL: dict[str, Any] = {
@@ -88,10 +88,10 @@ def test_a_run_leaves_what_a_user_needs(make: MakeExperiment, capsys: pytest.Cap
         ".lock", "checkpoints", "config.yaml", "metrics.jsonl", "run.json", "split.json", "tb", "train.log",
     }  # fmt: skip
     assert {path.name for path in (directory / "checkpoints").iterdir()} == {"last.pt", "best.pt"}
-    story = json.loads((directory / "run.json").read_text())
-    assert story["status"] == "finished"
-    assert story["exit_code"] == 0
-    assert story["metrics"] == result.metrics
+    metadata = json.loads((directory / "run.json").read_text())
+    assert metadata["status"] == "finished"
+    assert metadata["exit_code"] == 0
+    assert metadata["metrics"] == result.metrics
     assert set(result.metrics) == {"val/accuracy", "test/loss", "test/accuracy"}
     out, err = capsys.readouterr()
     assert f"evaluate   trainkit eval --ckpt {result.checkpoint}" in out
@@ -154,8 +154,8 @@ def test_stop_and_resume_equals_no_stop(make: MakeExperiment, step: int, monkeyp
     experiment = make(**FULL)
     whole = train(experiment, run_dir=Path("whole"))
     stopped(experiment, step, Path("parts"), monkeypatch)
-    story = json.loads(Path("parts/run.json").read_text())
-    assert (story["status"], story["step"]) == ("stopped", step)
+    metadata = json.loads(Path("parts/run.json").read_text())
+    assert (metadata["status"], metadata["step"]) == ("stopped", step)
     moved = Path("parts").rename("moved")
     again = resume(moved)
     assert records(again.run_dir) == records(whole.run_dir)
@@ -394,8 +394,8 @@ def test_sigterm_to_the_whole_group_saves_even_with_workers() -> None:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGTERM)
         process.communicate(timeout=60)
-    story = json.loads(Path("run/run.json").read_text())
-    assert (story["status"], story["exit_code"]) == ("stopped", 143)
+    metadata = json.loads(Path("run/run.json").read_text())
+    assert (metadata["status"], metadata["exit_code"]) == ("stopped", 143)
 
 
 def test_improvements_too_small_for_min_delta_add_up(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,9 +414,9 @@ def test_a_name_can_be_recorded_only_once(make: MakeExperiment) -> None:
 
 def test_run_json_is_json_even_when_a_number_is_not(make: MakeExperiment) -> None:
     result = train(make(**NUMBERS | {"data": {**NUMBERS["data"], "val": 0, "test_samples": 1}}, metrics=["r2"]))
-    story = (result.run_dir / "run.json").read_text()
-    assert "NaN" not in story
-    assert json.loads(story)["metrics"]["test/r2"] is None
+    metadata = (result.run_dir / "run.json").read_text()
+    assert "NaN" not in metadata
+    assert json.loads(metadata)["metrics"]["test/r2"] is None
 
 
 def test_resume_refuses_other_data(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -653,8 +653,8 @@ def test_a_run_ends_in_time_and_goes_on(make: MakeExperiment, capsys: pytest.Cap
     experiment = make(train={"epochs": 2, "max_minutes": 1e-9}, scheduler="cosine")
     whole = train(make(scheduler="cosine"), run_dir=Path("whole"))
     train(experiment, run_dir=Path("parts"))
-    story = json.loads(Path("parts/run.json").read_text())
-    assert (story["status"], story["reason"], story["exit_code"]) == ("finished", "train.max_minutes is over", 0)
+    metadata = json.loads(Path("parts/run.json").read_text())
+    assert (metadata["status"], metadata["reason"], metadata["exit_code"]) == ("finished", "train.max_minutes is over", 0)
     assert "go on      trainkit train --resume parts" in capsys.readouterr().out.splitlines()
     resume(Path("parts"), ["train.max_minutes=100"])
     assert json.loads(Path("parts/run.json").read_text())["reason"] is None
@@ -917,8 +917,8 @@ def test_the_stand_in_is_loud_and_recorded(
     out, err = capsys.readouterr()
     assert "TRAINING ON DIGITS, NOT ON MNIST" in err
     assert "on digits, not on mnist" in out
-    story = json.loads((result.run_dir / "run.json").read_text())
-    assert (story["fallback"]["asked"], story["fallback"]["used"]) == ("mnist", "digits")
+    metadata = json.loads((result.run_dir / "run.json").read_text())
+    assert (metadata["fallback"]["asked"], metadata["fallback"]["used"]) == ("mnist", "digits")
     assert "name: digits" in (result.run_dir / "config.yaml").read_text()
     evaluate_checkpoint(result.checkpoint)
     with pytest.raises(DataError, match="TRAINKIT_OFFLINE=1 forbids the download"):
@@ -946,17 +946,17 @@ def test_a_loss_that_asks_more_of_a_model_than_outputs_still_ends_well(make: Mak
         def build(self, target: TargetSpec) -> LossFn:
             plain = super().build(target)
 
-            def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+            def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
                 loss, outputs = plain(model, batch)
-                return Outcome(loss + 1e-3 * next(model.parameters()).square().sum(), outputs)
+                return LossOutput(loss + 1e-3 * next(model.parameters()).square().sum(), outputs)
 
             return loss_fn
 
     result = train(make().model_copy(update={"loss": Penalised()}))
-    story = json.loads((result.run_dir / "run.json").read_text())
-    assert story["status"] == "finished"
-    assert story["facts"]["device"].startswith("cpu")
-    assert isinstance(story["curves"], list)
+    metadata = json.loads((result.run_dir / "run.json").read_text())
+    assert metadata["status"] == "finished"
+    assert metadata["facts"]["device"].startswith("cpu")
+    assert isinstance(metadata["curves"], list)
 
 
 def test_a_run_leaves_its_process_as_it_was(make: MakeExperiment) -> None:
@@ -990,5 +990,5 @@ def test_a_run_leaves_its_process_as_it_was(make: MakeExperiment) -> None:
 def test_the_handler_of_dead_workers_ends_with_its_run(make: MakeExperiment) -> None:
     for _ in range(2):
         train(make(train={"max_steps": 1}, data={"val": 0}, loader={"num_workers": 1}), quiet=True)
-        assert signal.getsignal(signal.SIGCHLD) is not deaths
-        assert deaths.handler is None
+        assert signal.getsignal(signal.SIGCHLD) is not worker_failures
+        assert worker_failures.handler is None

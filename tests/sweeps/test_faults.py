@@ -39,7 +39,7 @@ checkpoint: {every: 2}
 SEEDS = "seed=0,1,2"
 
 Row = dict[str, str]
-Outcome = tuple[list[Row], dict[str, dict[str, str]]]
+LossOutput = tuple[list[Row], dict[str, dict[str, str]]]
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ def status(trial: str) -> str:
     return next(row["status"] for row in table(directory()) if row["trial"] == trial)
 
 
-def outcome(sweep: Path) -> Outcome:
+def outcome(sweep: Path) -> LossOutput:
     """What must not depend on what has happened on the way."""
     return table(sweep), {row["trial"]: golden(sweep / row["directory"]) for row in table(sweep)}
 
@@ -86,7 +86,7 @@ def begun(ended: Ended) -> list[str]:
     return re.findall(r"^trial (\d+)  begins", ended.stderr, re.MULTILINE)
 
 
-def story(trial: str) -> dict[str, Any]:
+def metadata(trial: str) -> dict[str, Any]:
     told: dict[str, Any] = json.loads((directory() / "trials" / trial / "run.json").read_text())
     return told
 
@@ -182,7 +182,7 @@ def test_what_a_killed_driver_leaves_behind_saves_and_ends(undisturbed: Path) ->
     armed = "only=001;step.after_optimizer=driver:kill+until_asked@5"
     assert sweep("job.yaml", SEEDS, "loader.num_workers=2", "--jobs", "2", failpoints=armed).code == -9
     wait_for_the_end_of_all()
-    assert story("001")["reason"].startswith("stopped by SIGTERM at step ")
+    assert metadata("001")["reason"].startswith("stopped by SIGTERM at step ")
     ended = go_on("--jobs", "2")
     assert ended.code == 0, ended
     assert "resumed at step " in (directory() / "logs/001.log").read_text()
@@ -199,7 +199,7 @@ def test_a_signal_lets_every_trial_save_and_end(name: str, code: int, undisturbe
     assert ended.stderr.splitlines()[-1] == (
         f"stopped by SIG{name.upper()}; go on with: trainkit sweep --resume {directory()} --jobs 2"
     )
-    assert story("001")["reason"].startswith("stopped by SIGTERM at step 5, saved; ")
+    assert metadata("001")["reason"].startswith("stopped by SIGTERM at step 5, saved; ")
     assert [status(trial) for trial in ("000", "001", "002")] == ["interrupted", "interrupted", "waiting"]
     ended = go_on("--jobs", "2")
     assert ended.code == 0
@@ -362,7 +362,7 @@ def test_a_terminal(code: int, undisturbed: Path) -> None:
         reader.wait()
         os.close(person)
     os.close(its)
-    assert story("000")["reason"].startswith("stopped by SIGTERM at step ")
+    assert metadata("000")["reason"].startswith("stopped by SIGTERM at step ")
     assert go_on().code == 0
     assert outcome(directory()) == outcome(undisturbed)
 

@@ -79,8 +79,8 @@ def states(directory: Path) -> list[str]:
 
 
 def tell(trial: Path, **news: object) -> None:
-    story = json.loads((trial / "run.json").read_text())
-    (trial / "run.json").write_text(json.dumps(story | news))
+    metadata = json.loads((trial / "run.json").read_text())
+    (trial / "run.json").write_text(json.dumps(metadata | news))
 
 
 def finish_all(directory: Path, **news: object) -> None:

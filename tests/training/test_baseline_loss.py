@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trainkit.data import Split, TargetSpec, TensorSource
-from trainkit.training.baseline_loss import guessing, untrained
+from trainkit.training.baseline_loss import constant_prediction, untrained
 from trainkit.training.losses import BceWithLogitsConfig, CrossEntropyConfig, L1Config, LossConfig, MseConfig
 
 
@@ -39,11 +39,11 @@ ENTROPY = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
 )
 def test_by_hand(loss: LossConfig, target: TargetSpec, targets: torch.Tensor, guess: float, zero: float) -> None:
     loss_fn, outputs = loss.build(target), loss.num_outputs(target)
-    assert guessing(loss_fn, split(targets), target, outputs) == pytest.approx(guess, rel=1e-3)
+    assert constant_prediction(loss_fn, split(targets), target, outputs) == pytest.approx(guess, rel=1e-3)
     assert untrained(loss_fn, split(targets), outputs) == pytest.approx(zero, rel=1e-5)
 
 
 def test_balanced_draws_make_every_class_as_frequent() -> None:
     target, loss_fn = TargetSpec(kind="class", size=2), CrossEntropyConfig().build(TargetSpec(kind="class", size=2))
     many = split(CLASSES.repeat(500))
-    assert guessing(loss_fn, many, target, 2, balanced=True) == pytest.approx(math.log(2), rel=0.01)
+    assert constant_prediction(loss_fn, many, target, 2, balanced=True) == pytest.approx(math.log(2), rel=0.01)

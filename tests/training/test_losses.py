@@ -124,8 +124,8 @@ def test_broadcasting_is_refused(config: LossConfig) -> None:
 
 def test_binary_with_one_output() -> None:
     outputs, targets = [[0.3], [-1.2], [2.0]], [1, 0, 0]
-    chances = torch.sigmoid(torch.tensor([0.3, -1.2, 2.0]))
-    expected = -(chances[0].log() + (1 - chances[1]).log() + (1 - chances[2]).log()) / 3
+    probabilities = torch.sigmoid(torch.tensor([0.3, -1.2, 2.0]))
+    expected = -(probabilities[0].log() + (1 - probabilities[1]).log() + (1 - probabilities[2]).log()) / 3
     assert loss_of(BceWithLogitsConfig(), BINARY, outputs, targets) == pytest.approx(expected.item())
 
 

@@ -14,11 +14,11 @@ import torch
 from trainkit.config import merging
 from trainkit.config.yamlfile import Node
 from trainkit.core import device as devices
-from trainkit.core.errors import ConfigError, DataError, StorageError, Suspicion, TrainkitError
+from trainkit.core.errors import ConfigError, DataError, Diagnostic, StorageError, TrainkitError
 from trainkit.core.text import and_more, printable
 from trainkit.data import Data
 from trainkit.experiment import grid
-from trainkit.experiment.building import build, sketch_data, warnings
+from trainkit.experiment.building import build, placeholder_data, warnings
 from trainkit.experiment.schema import ExperimentConfig, check_direction, parse, place
 from trainkit.runs import run_directory, run_state
 from trainkit.training.loop import Parts
@@ -81,11 +81,11 @@ def check(path: Path, overrides: list[str], look: Callable[[Data], object] = lam
     with _noting(findings, "device", node):
         device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
     with _noting(findings, "data", node):
-        experiment, data = sketch_data(experiment)
+        experiment, data = placeholder_data(experiment)
         look(data)
         with _noting(findings, "model", node):
             findings += [
-                Finding("warning", found.code, place(found, node)) for found in _suspicions(experiment, data, device)
+                Finding("warning", found.code, place(found, node)) for found in _diagnostics(experiment, data, device)
             ]
     return findings
 
@@ -104,7 +104,7 @@ def read(path: Path, overrides: list[str]) -> tuple[Node, ExperimentConfig, list
     return node, experiment, [Finding("warning", "sweep", warning) for warning in found.warnings]
 
 
-def _suspicions(experiment: ExperimentConfig, data: Data, device: torch.device) -> list[Suspicion]:
+def _diagnostics(experiment: ExperimentConfig, data: Data, device: torch.device) -> list[Diagnostic]:
     experiment = experiment.with_precision(devices.choose_precision(experiment.train.precision, device))
     check_direction(experiment, data.spec)
     parts, plan = build(experiment, data, device)
@@ -114,7 +114,7 @@ def _suspicions(experiment: ExperimentConfig, data: Data, device: torch.device) 
     return found if any(one.code == "no-gradient" for one in found) else found + silent
 
 
-def first_update(parts: Parts, data: Data) -> list[Suspicion]:
+def first_update(parts: Parts, data: Data) -> list[Diagnostic]:
     """Make one optimizer update with two samples, as `train_steps` would.
 
     Raises:
@@ -132,7 +132,7 @@ def first_update(parts: Parts, data: Data) -> list[Suspicion]:
     parameters = [(name, one) for name, one in parts.model.named_parameters() if one.requires_grad]
     silent = [name for name, parameter in parameters if parameter.grad is None]
     parts.precision.update(parts.optimizer, [parameter for _, parameter in parameters], None)
-    return [Suspicion("no-gradient", f"model: in training no gradient reaches {and_more(silent)}")] if silent else []
+    return [Diagnostic("no-gradient", f"model: in training no gradient reaches {and_more(silent)}")] if silent else []
 
 
 @contextmanager

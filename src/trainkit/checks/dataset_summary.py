@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from trainkit.config.shell import typed
-from trainkit.core.errors import Suspicion
+from trainkit.core.errors import Diagnostic
 from trainkit.core.text import aligned
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource, sample_checks
 from trainkit.data.columns import ColumnFacts, column_lines
 from trainkit.data.duplicates import hashes, shared_with
-from trainkit.data.subset import part_of_all
+from trainkit.data.subset import subset_of_all
 from trainkit.data.target_scale import described
 from trainkit.data.transforms.pipeline import ImageDataConfig, measured
 from trainkit.experiment.building import Opened
@@ -37,7 +37,7 @@ IMBALANCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class DatasetSummary:
     """What was found."""
 
     splits: dict[str, int]
@@ -69,7 +69,7 @@ class Survey:
     """Of the other splits, the samples that are training samples, too."""
     contradicting: int
     """Training samples that are equal to one with another target."""
-    findings: tuple[Suspicion, ...]
+    findings: tuple[Diagnostic, ...]
     """What is probably not meant."""
     columns: tuple[ColumnFacts, ...] = ()
     """Of a file of rows."""
@@ -81,12 +81,12 @@ class Survey:
         return plain | {"findings": [{"code": found.code, "message": str(found)} for found in self.findings]}
 
 
-def survey(opened: Opened) -> Survey:
+def summarize_dataset(opened: Opened) -> DatasetSummary:
     """Look at the data of an experiment: at all of it in memory, at 1,000 training samples where they are decoded."""
     data, spec = opened.data, opened.data.spec
     splits = {name: split for name in ("train", "val", "test") if (split := getattr(data, name)) is not None}
     counts = {name: spec.target.counted(split.targets).counts for name, split in splits.items()}
-    some = data if isinstance(data.train.source, TensorSource) else part_of_all(data, LOOKED_AT)
+    some = data if isinstance(data.train.source, TensorSource) else subset_of_all(data, LOOKED_AT)
     source = some.train.source
     repeated, contradicting = duplicates(source, some.train.index) if isinstance(source, TensorSource) else (None, 0)
     prepare = prepared(opened.experiment, data, opened.device)
@@ -95,7 +95,7 @@ def survey(opened: Opened) -> Survey:
     for positions in torch.arange(len(some.train)).split(LOOKED_AT):
         seen.add(prepare(some.train.take(positions), None).inputs)
     first = some.train.take(torch.zeros(1, dtype=torch.int64)).inputs
-    return Survey(
+    return DatasetSummary(
         splits={name: len(split) for name, split in splits.items()},
         target=spec.target,
         counts={name: list(found) for name, found in counts.items() if found},
@@ -114,7 +114,7 @@ def survey(opened: Opened) -> Survey:
         shared=shared_with(some.train, some.val, some.test),
         contradicting=contradicting,
         findings=(
-            *(sample_checks.suspicions(data) or sample_checks.suspicions(some)),
+            *(sample_checks.diagnostics(data) or sample_checks.diagnostics(some)),
             *findings(opened.experiment, data, mean, std, contradicting),
         ),
         columns=data.columns,
@@ -179,7 +179,7 @@ def duplicates(source: TensorSource, index: Tensor) -> tuple[int, int]:
 
 def findings(
     experiment: ExperimentConfig, data: Data, mean: Sequence[float], std: Sequence[float], contradicting: int
-) -> list[Suspicion]:
+) -> list[Diagnostic]:
     """What the numbers say that is probably not meant, each with the line that mends it."""
     spec, found = data.spec, []
     pictures = experiment.data if spec.image and isinstance(experiment.data, ImageDataConfig) else None
@@ -190,10 +190,10 @@ def findings(
             f"data.normalize: the training pictures have mean {_rounded(mean)} and deviation {_rounded(std)}, but "
             f"{_rounded(spec.mean)} and {_rounded(spec.std)} are used; try {line} or data.normalize=auto"
         )
-        found.append(Suspicion("normalize", text))
+        found.append(Diagnostic("normalize", text))
     if pictures and not spec.mean:
         text = "the pictures are only scaled to 0 … 1; try data.normalize=auto"
-        found.append(Suspicion("normalize", f"data.normalize: {text}"))
+        found.append(Diagnostic("normalize", f"data.normalize: {text}"))
     if spec.target.kind == "class" and min(spec.target.counts) > 0:
         most, fewest = max(spec.target.counts), min(spec.target.counts)
         weights = (getattr(experiment.loss, key, None) for key in ("weight", "pos_weight"))
@@ -205,10 +205,10 @@ def findings(
                 f"data: {most:,} training samples of {common!r}, {fewest:,} of {rare!r}; try "
                 f"loader.sampler=balanced and {typed('metrics', ['accuracy', 'f1'])}"
             )
-            found.append(Suspicion("imbalance", text))
+            found.append(Diagnostic("imbalance", text))
     if contradicting and spec.image:  # rows of a table may well be alike
         text = f"data: {contradicting:,} training samples are equal to one with another target; look at their labels"
-        found.append(Suspicion("contradictions", text))
+        found.append(Diagnostic("contradictions", text))
     return found
 
 
@@ -233,7 +233,7 @@ def _rounded(values: Sequence[float]) -> str:
     return f"{few:g}" if isinstance(few, float) else f"[{', '.join(f'{value:g}' for value in few)}]"
 
 
-def lines(found: Survey) -> list[str]:
+def lines(found: DatasetSummary) -> list[str]:
     """What was found as text."""
     kind = {"class": "classes", "multilabel": "labels", "number": "numbers"}[found.target.kind]
     done = f", {described(found.target)}" if found.target.kind == "number" else ""
@@ -258,14 +258,14 @@ def lines(found: Survey) -> list[str]:
     return said
 
 
-def _duplicates(found: Survey) -> str:
+def _duplicates(found: DatasetSummary) -> str:
     if found.repeated is None:
         return "not looked for among sequences"
     others = "".join(f"; {count:,} of {name} are in train" for name, count in found.shared.items())
     return f"{found.repeated:,} within train{others}"
 
 
-def _table(found: Survey) -> list[str]:
+def _table(found: DatasetSummary) -> list[str]:
     if not found.counts:
         return []
     names = class_names(found.target)

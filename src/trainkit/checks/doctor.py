@@ -12,21 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainkit.checks.dataset_summary import survey
+from trainkit.checks.dataset_summary import summarize_dataset
 from trainkit.checks.lr_find import FALL, lr_find, with_lr
 from trainkit.checks.overfit import bare, measure, overfit
-from trainkit.core.errors import Suspicion
+from trainkit.core.errors import Diagnostic
 from trainkit.core.seeding import generators_restored, permutation
 from trainkit.core.text import and_more
 from trainkit.data import Data, Split, TensorSource, sample_checks
-from trainkit.data.subset import part_of_all
+from trainkit.data.subset import subset_of_all
 from trainkit.data.workers import cores
 from trainkit.experiment.building import Opened, build, warnings
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models.dry_run import evaluating
 from trainkit.training.baseline_loss import untrained
 from trainkit.training.loop import Parts, Plan, train_steps
-from trainkit.training.predictions import answers_of
+from trainkit.training.predictions import predictions_of
 from trainkit.training.progress import Progress
 
 SAMPLES = 2000
@@ -120,8 +120,8 @@ def examine(opened: Opened, look: Callable[[str], None] = lambda what: None) -> 
     with generators_restored():
         look("data")
         unit = opened.experiment.loader.batch_size * opened.experiment.train.accumulate
-        small = part_of_all(opened.data, max(1, SAMPLES // unit) * unit)
-        _suspicions(opened, small, found)
+        small = subset_of_all(opened.data, max(1, SAMPLES // unit) * unit)
+        _diagnostics(opened, small, found)
         few = replace(opened, data=small)
         look("the loss at the start, and the gradients")
         _start(few, found)
@@ -129,21 +129,21 @@ def examine(opened: Opened, look: Callable[[str], None] = lambda what: None) -> 
         look("learning rate")
         few = replace(few, experiment=with_lr(opened.experiment, _learning_rate(few, found)))
         look("one batch by heart")
-        by_heart = _one_batch(few, found)
+        memorized = _one_batch(few, found)
         look("activations, and shuffled labels as a control")
-        _control(few, by_heart, found)
+        _control(few, memorized, found)
         look("waiting for data")
         _waiting(opened, found)
     return found
 
 
-def _suspicions(opened: Opened, small: Data, found: Examination) -> None:
+def _diagnostics(opened: Opened, small: Data, found: Examination) -> None:
     """What looking alone finds: `check`, `data`, and samples in two splits that had to be decoded to be compared."""
     parts, plan = build(opened.experiment, opened.data, opened.device)
     every = [
         *warnings(opened.experiment, opened.data, parts, plan),
-        *survey(opened).findings,
-        *sample_checks.suspicions(small),
+        *summarize_dataset(opened).findings,
+        *sample_checks.diagnostics(small),
     ]
     seen: set[tuple[str, str]] = set()
     for one in every:
@@ -159,7 +159,7 @@ def _suspicions(opened: Opened, small: Data, found: Examination) -> None:
         found.sound.append("no sample is in two splits, as far as was looked")
 
 
-def _of_suspicion(one: Suspicion, experiment: ExperimentConfig) -> Symptom:
+def _of_suspicion(one: Diagnostic, experiment: ExperimentConfig) -> Symptom:
     seen, _, advice = one.partition("; ")
     default = type(experiment.optimizer).model_fields["lr"].default
     changes = {"unusual-lr": f"optimizer.lr={default:g}", "shared-samples": "remove them from one of the two"}
@@ -252,9 +252,9 @@ def _learning_rate(opened: Opened, found: Examination) -> float:
 def _one_batch(opened: Opened, found: Examination) -> bool:
     samples = min(opened.experiment.loader.batch_size, len(opened.data.train))
     learned = overfit(opened, samples=samples, max_steps=BY_HEART_STEPS)
-    if learned.by_heart or learned.still_learning:
+    if learned.memorized or learned.still_learning:
         what = (
-            "is learned by heart" if learned.by_heart else f"is learned to {learned.score:.1%}, and better and better,"
+            "is learned by heart" if learned.memorized else f"is learned to {learned.score:.1%}, and better and better,"
         )
         found.sound.append(f"one batch of {learned.samples} {what} in {learned.steps} steps")
         return True
@@ -269,14 +269,14 @@ def _one_batch(opened: Opened, found: Examination) -> bool:
     return False
 
 
-def _control(opened: Opened, by_heart: bool, found: Examination) -> None:
+def _control(opened: Opened, memorized: bool, found: Examination) -> None:
     """Train on real and on shuffled labels: where the val samples cost the same after both, labels and inputs have
     nothing in common."""
     data = opened.data
     parts, real = _trained(opened, data)
     _activations(parts, data, found)
     source = data.train.source
-    if data.val is None or len(data.val) < FEWEST_VAL or not by_heart or not isinstance(source, TensorSource):
+    if data.val is None or len(data.val) < FEWEST_VAL or not memorized or not isinstance(source, TensorSource):
         return
     targets = data.train.targets
     order = permutation(len(targets), 0, "control")
@@ -304,7 +304,7 @@ def _trained(opened: Opened, data: Data) -> tuple[Parts, Tensor]:
     for _ in islice(train_steps(parts, plan, Progress()), STEPS):
         pass
     loader = opened.experiment.loader.eval_loader(data.val or data.train, opened.device)
-    answers = answers_of(parts, loader, data.spec.target)
+    answers = predictions_of(parts, loader, data.spec.target)
     assert answers is not None
     return parts, answers.errors().cpu()
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainkit.core import device as devices
 from trainkit.core.text import aligned
 from trainkit.data import Data
-from trainkit.experiment.building import build, sketch_data
+from trainkit.experiment.building import build, placeholder_data
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.training.loop import Parts
 
@@ -76,7 +76,7 @@ def summarize(experiment: ExperimentConfig) -> Summary:
     Raises:
         ConfigError, DataError: it cannot be built.
     """
-    experiment, data = sketch_data(experiment)
+    experiment, data = placeholder_data(experiment)
     parts, _ = build(experiment.with_precision("fp32"), data, devices.select("cpu"))
     return summary(parts, data, experiment.loader.batch_size)
 

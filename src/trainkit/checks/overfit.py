@@ -22,7 +22,7 @@ from trainkit.data.subset import part
 from trainkit.data.transforms.pipeline import ImageDataConfig
 from trainkit.experiment.building import Opened, build
 from trainkit.experiment.schema import CheckpointConfig, ExperimentConfig
-from trainkit.training.baseline_loss import guessing
+from trainkit.training.baseline_loss import constant_prediction
 from trainkit.training.loop import Parts, evaluate, train_steps
 from trainkit.training.metrics import AccuracyConfig, R2Config
 from trainkit.training.progress import Progress
@@ -56,7 +56,7 @@ class Learned:
     """What may be to blame; empty when it was learned."""
 
     @property
-    def by_heart(self) -> bool:
+    def memorized(self) -> bool:
         if self.score < ENOUGH * self.attainable:
             return False
         # With a single sample or class, guessing costs nothing; equal inputs may cost as much as guessing.
@@ -71,7 +71,7 @@ class Learned:
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "by_heart": self.by_heart}
+        return {**asdict(self), "by_heart": self.memorized}
 
 
 def overfit(
@@ -103,7 +103,7 @@ def overfit(
         losses=(),
         score=score,
         attainable=attainable(source, few.train.index) if isinstance(source, TensorSource) else 1.0,
-        guess=guessing(parts.loss_fn, few.train, target, experiment.loss.num_outputs(target)),
+        guess=constant_prediction(parts.loss_fn, few.train, target, experiment.loss.num_outputs(target)),
         causes=(),
     )
     progress, due = Progress(), 1
@@ -115,7 +115,7 @@ def overfit(
         score = 1 - loss / start if math.isnan(score) else score  # of a single number, which has no variance
         found = replace(found, steps=progress.step, losses=(*found.losses, loss), score=score)
         look(progress.step, loss, score)
-        if found.by_heart or not math.isfinite(loss):
+        if found.memorized or not math.isfinite(loss):
             break
     causes = tuple(_causes(experiment, parts, found))
     return replace(found, causes=causes)
@@ -156,7 +156,7 @@ def _causes(experiment: ExperimentConfig, parts: Parts, found: Learned) -> Itera
     if found.attainable < 1:
         share = f"{found.attainable:.1%} is all that can be right"
         yield f"data: some of the samples are equal to others of another class; {share}"
-    if found.by_heart:
+    if found.memorized:
         return
     if not math.isfinite(last):
         yield f"optimizer.lr: the loss is no number any more; {lr:g} is too high: optimizer.lr={lr / 10:g}"
@@ -203,5 +203,5 @@ def lines(found: Learned) -> list[str]:
     what = f"{found.samples:,} samples: {found.score:.2%} right after {found.steps:,} steps"
     guess = "" if found.guess is None else f" (guessing costs {found.guess:.4g})"
     last = f", loss {found.start:.4g} to {found.losses[-1]:.4g}{guess}"
-    verdict = "learned by heart" if found.by_heart else "not learned by heart"
+    verdict = "learned by heart" if found.memorized else "not learned by heart"
     return [f"{verdict}: {what}{last}", *(f"  {cause}" for cause in found.causes)]

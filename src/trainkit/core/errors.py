@@ -99,13 +99,13 @@ class StoppedError(TrainkitError):
         self.exit_code = 128 + signum
 
 
-class Suspicion(str):
+class Diagnostic(str):
     """What is allowed but probably not meant: a sentence, with a code by which programs know what kind it is."""
 
     __slots__ = ("code",)
     code: str
 
-    def __new__(cls, code: str, text: str) -> Suspicion:
+    def __new__(cls, code: str, text: str) -> Diagnostic:
         made = super().__new__(cls, text)
         made.code = code
         return made

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from trainkit.config.base import Config
 from trainkit.config.yamlfile import show
-from trainkit.core.errors import DataError, OutOfMemoryError, Suspicion
+from trainkit.core.errors import DataError, Diagnostic, OutOfMemoryError
 from trainkit.core.records import NoteRecord
 from trainkit.data.columns import Column, ColumnFacts
 from trainkit.data.images.bit_depth import Limits
@@ -109,7 +109,7 @@ def unless_pictures(inputs: Tensor) -> Tensor:
     return inputs if inputs.dtype == torch.uint8 else inputs.to(torch.float32)
 
 
-class Draw(NamedTuple):
+class BatchRequest(NamedTuple):
     """What a loader asks a split for."""
 
     positions: NDArray[np.int64]
@@ -119,9 +119,9 @@ class Draw(NamedTuple):
     repeats: NDArray[np.int64] | None = None
     """How often each has been drawn in the epoch before; None where each comes once."""
 
-    def first(self, count: int) -> Draw:
+    def first(self, count: int) -> BatchRequest:
         """Some of it."""
-        return Draw(self.positions[:count], self.seed, None if self.repeats is None else self.repeats[:count])
+        return BatchRequest(self.positions[:count], self.seed, None if self.repeats is None else self.repeats[:count])
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Split(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, draw: Draw) -> Batch:
+    def __getitem__(self, draw: BatchRequest) -> Batch:
         positions = torch.from_numpy(draw.positions)
         if draw.repeats is None:
             return self.take(positions, draw.seed)
@@ -263,7 +263,7 @@ class Data:
     """What a person should know about how the samples were read."""
     columns: tuple[ColumnFacts, ...] = ()
     """Of a file of rows: all of its columns, those left out as well."""
-    found: tuple[Suspicion, ...] = ()
+    found: tuple[Diagnostic, ...] = ()
     """What only reading them could show, and is usually a mistake."""
 
     def split(self, name: str) -> Split:
@@ -327,7 +327,7 @@ class DataConfig(Config):
     def spec(self) -> DataSpec | None:
         """What this config alone tells of the data; None where only the data itself can tell."""
 
-    def stand_in(self) -> DataConfig | None:
+    def fallback_config(self) -> DataConfig | None:
         """What to use instead when the data is missing; None, unless the config says otherwise."""
         return None
 
@@ -343,7 +343,7 @@ class DataConfig(Config):
             DataError: the data is missing or damaged.
         """
 
-    def sketch(self, seed: int) -> Data:
+    def placeholder(self, seed: int) -> Data:
         """The data for a look at an experiment: samples that are made up where the config alone tells what they are.
 
         Raises:

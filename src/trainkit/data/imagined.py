@@ -12,7 +12,7 @@ from trainkit.data.base import Batch, DataSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Imagined:
+class Placeholder:
     """Noise in the shape of pictures, the classes one after the other. Takes no memory until asked."""
 
     spec: DataSpec

@@ -18,7 +18,7 @@ from trainkit.config.base import Config
 from trainkit.core.errors import DataError
 from trainkit.core.seeding import derive, generator, permutation
 from trainkit.data import workers
-from trainkit.data.base import Batch, Draw, Split, TensorSource
+from trainkit.data.base import Batch, BatchRequest, Split, TensorSource
 from trainkit.data.sequences import SequenceSource
 
 BatchSize = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -99,7 +99,7 @@ def _balancing(split: Split) -> Tensor:
     return targets.bincount().double().reciprocal()[targets]
 
 
-class EpochBatches(Sampler[Draw]):
+class EpochBatches(Sampler[BatchRequest]):
     """The positions of each batch of an epoch, as arrays cut from one order of the samples.
 
     Set `epoch` and `start` (batches to leave out) before iterating: resuming costs no more than slicing.
@@ -136,13 +136,13 @@ class EpochBatches(Sampler[Draw]):
         """Samples in the batch with that number."""
         return min(self.batch_size, self.samples - batch * self.batch_size)
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[BatchRequest]:
         order, size = self._order().numpy(), self.batch_size
         seed = derive(self.seed or 0, "sample", self.epoch)
         repeats = None if self.weights is None else _repeats(order)
         places = (slice(batch * size, (batch + 1) * size) for batch in range(self.start, self.count))
         # Not a generator function: that would read `epoch` and `start` at the first batch, when they may have moved on.
-        return (Draw(order[place], seed, None if repeats is None else repeats[place]) for place in places)
+        return (BatchRequest(order[place], seed, None if repeats is None else repeats[place]) for place in places)
 
     def _order(self) -> Tensor:
         if self.seed is None:

@@ -8,46 +8,46 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainkit.core.errors import Suspicion
+from trainkit.core.errors import Diagnostic
 from trainkit.data.base import Data
 from trainkit.data.duplicates import shared_with
 
 
-def suspicions(data: Data) -> list[Suspicion]:
+def diagnostics(data: Data) -> list[Diagnostic]:
     """What the samples are that is allowed, but usually a mistake."""
     target = data.spec.target
-    found: list[Suspicion] = [*data.found]
+    found: list[Diagnostic] = [*data.found]
     if 0 in target.counts:
         missing = target.counts.index(0)
         what = "has the class" if target.kind == "class" else "is true for the label"
         text = f"data: no training sample {what} {target.names[missing] if target.names else missing!r}"
-        found.append(Suspicion("missing-class", text))
+        found.append(Diagnostic("missing-class", text))
     if target.kind == "class" and max(target.counts) == target.samples:
         text = "data: all training samples are of one class; there is nothing to tell apart"
-        found.append(Suspicion("one-class", text))
+        found.append(Diagnostic("one-class", text))
     if target.kind == "number" and len(data.train) > 1:
         targets = data.train.targets.view(len(data.train), -1)
         for number in (targets == targets[0]).all(0).nonzero()[:1].flatten().tolist():
             name = f" of {target.names[number]!r}" if target.names else ""
             text = f"data: the target{name} is {float(targets[0, number]):g} for every training sample"
-            found.append(Suspicion("constant-target", f"{text}; there is nothing to learn"))
+            found.append(Diagnostic("constant-target", f"{text}; there is nothing to learn"))
     if data.val is not None and len(data.val) > len(data.train):
         own = data.val.source is not data.train.source
         text = f"data: the val split has {len(data.val):,}" if own else f"data.val: holds out {len(data.val):,}"
         text = f"{text} samples, more than the {len(data.train):,} to train on"
-        found.append(Suspicion("large-val", text))
+        found.append(Diagnostic("large-val", text))
     folded: dict[str, str] = {}
     for name in target.names:
         if (other := folded.setdefault(name.casefold(), name)) != name:
             text = f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ"
-            found.append(Suspicion("class-names", text))
+            found.append(Diagnostic("class-names", text))
     if target.kind == "class":
         found += _numbers_as_classes(target.names, data.spec.image)
     shared = shared_with(data.train, data.val, data.test)
     for name, split in (("val", data.val), ("test", data.test)):
         if split is not None and shared[name]:
             text = f"data: {shared[name]:,} of the {len(split):,} {name} samples are also training samples"
-            found.append(Suspicion("shared-samples", text))
+            found.append(Diagnostic("shared-samples", text))
     return found
 
 
@@ -55,7 +55,7 @@ MANY_NUMBERS = 50
 """So many classes whose names are whole numbers are amounts rather than names."""
 
 
-def _numbers_as_classes(names: Sequence[str], pictures: bool) -> list[Suspicion]:
+def _numbers_as_classes(names: Sequence[str], pictures: bool) -> list[Diagnostic]:
     """What is odd about classes whose names are numbers."""
     values: list[float] = []
     for name in names:
@@ -65,17 +65,17 @@ def _numbers_as_classes(names: Sequence[str], pictures: bool) -> list[Suspicion]
             return []
     if not all(map(math.isfinite, values)):
         return []
-    found: list[Suspicion] = []
+    found: list[Diagnostic] = []
     first: dict[float, str] = {}
     for name, value in zip(names, values, strict=True):
         if (other := first.setdefault(value, name)) != name:
             text = f"data: {other!r} and {name!r} are two classes, though they are the same number"
-            found.append(Suspicion("class-names", text))
+            found.append(Diagnostic("class-names", text))
     fractions = [name for name, value in zip(names, values, strict=True) if value % 1]
     if fractions or (len(names) > MANY_NUMBERS and not pictures):  # folders of pictures may well be numbered
         shown = ", ".join((fractions or list(names))[:2])
         text = f"data: the targets are numbers ({shown} …), but taken for {len(names)} classes"
-        found.append(Suspicion("numbers-as-classes", f"{text}; predict them as numbers, unless they are names"))
+        found.append(Diagnostic("numbers-as-classes", f"{text}; predict them as numbers, unless they are names"))
     return found
 
 
@@ -87,7 +87,7 @@ NOISE = 1e-12
 """Numbers that differ by this share of their size differ by how they were computed."""
 
 
-def lost_in_float32(exact: Tensor, what: str) -> list[Suspicion]:
+def lost_in_float32(exact: Tensor, what: str) -> list[Diagnostic]:
     """Whether numbers that differ become equal in float32, in which networks compute: the column that loses most.
 
     Args:
@@ -112,4 +112,4 @@ def lost_in_float32(exact: Tensor, what: str) -> list[Suspicion]:
     few = f" (of the first {EXACTLY:,} samples)" if len(exact) == EXACTLY else ""
     offset = f"{float(exact[:, number].min()):.6g}"
     text = f"data: {before:,} different numbers of the {what}{column}{few} become {after:,} in float32"
-    return [Suspicion("float32", f"{text}; subtract an offset first, such as {offset}, or make categories of them")]
+    return [Diagnostic("float32", f"{text}; subtract an offset first, such as {offset}, or make categories of them")]

@@ -24,7 +24,7 @@ def _some(split: Split, samples: int) -> Split:
     return in_memory(Split(split.source, split.index[order[:samples].sort().values]))
 
 
-def part_of_all(data: Data, samples: int) -> Data:
+def subset_of_all(data: Data, samples: int) -> Data:
     """The same with so many training samples, and half as many of every other split."""
     few = part(data, samples)
     val, test = (None if split is None else _some(split, samples // 2) for split in (data.val, data.test))

@@ -74,7 +74,7 @@ class Guarded(Dataset[T | Exception]):
         self.dataset = dataset
         # Where workers open their sockets: made here, it goes with this process, however the workers end.
         util.get_temp_dir()
-        deaths.kept = None  # of those before
+        worker_failures.kept = None  # of those before
 
     def __getitem__(self, key: Any) -> T | Exception:
         try:
@@ -104,7 +104,7 @@ def _shared(item: T) -> T:
     return item
 
 
-class _Deaths:
+class _WorkerFailures:
     """Of workers. torch raises them in a signal handler, wherever the run just is, even in the middle of a save; here
     they are kept until it waits for a batch."""
 
@@ -153,7 +153,7 @@ class _Deaths:
             self.waiting = False
 
 
-deaths = _Deaths()
+worker_failures = _WorkerFailures()
 
 
 def results(batches: Iterator[T | Exception]) -> Iterator[T]:
@@ -164,17 +164,17 @@ def results(batches: Iterator[T | Exception]) -> Iterator[T]:
         StorageError: too many files are open.
         RemoteError: what a user's code raised.
     """
-    deaths.watch()
+    worker_failures.watch()
     while True:
         try:
-            with deaths.raised():
+            with worker_failures.raised():
                 batch = next(batches)
         except StopIteration:
             return
         except RuntimeError as error:
             raise _explained(error) from error
         except (EOFError, ConnectionError, FileNotFoundError):
-            raise _last_words() from None
+            raise _exit_reason() from None
         if isinstance(batch, Exception):
             try:
                 raise batch
@@ -183,10 +183,10 @@ def results(batches: Iterator[T | Exception]) -> Iterator[T]:
         yield batch
 
 
-def _last_words() -> Exception:
+def _exit_reason() -> Exception:
     """How the worker ended that was just about to hand over a batch: soon, torch's handler will know."""
     try:
-        with deaths.raised():
+        with worker_failures.raised():
             time.sleep(NOTICED_S)
     except RuntimeError as error:
         return _explained(error)

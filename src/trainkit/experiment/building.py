@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainkit.core import device as devices
 from trainkit.core import seeding
 from trainkit.core.device import Precision
-from trainkit.core.errors import ConfigError, DataError, Suspicion
+from trainkit.core.errors import ConfigError, DataError, Diagnostic
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec, sample_checks
@@ -29,7 +29,7 @@ from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
 from trainkit.training.ema import Ema
 from trainkit.training.loop import EvalParts, Parts, Plan
-from trainkit.training.schedulers import SchedulerConfig, StaircaseConfig
+from trainkit.training.schedulers import SchedulerConfig, StepDecayConfig
 
 
 def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tuple[ExperimentConfig, Data, str | None]:
@@ -51,12 +51,12 @@ def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tup
         else:
             data = config.model_copy(update={"target_transform": "none"}).reopen(experiment.seed, like)
     except DataError as error:
-        stand_in = config.stand_in()
-        if stand_in is None:
+        fallback_config = config.fallback_config()
+        if fallback_config is None:
             raise
         # From here on the run is one on the stand-in: its config, its resume, its evaluation.
-        experiment, missing = experiment.model_copy(update={"data": stand_in}), str(error)
-        data = stand_in.open(experiment.seed)
+        experiment, missing = experiment.model_copy(update={"data": fallback_config}), str(error)
+        data = fallback_config.open(experiment.seed)
     experiment = experiment.suited(data.spec)
     if like is None or missing:
         return experiment, agreed(experiment, data), missing
@@ -79,14 +79,14 @@ def agreed(experiment: ExperimentConfig, data: Data) -> Data:
     return replace(data, spec=spec, notes=(*data.notes, note))
 
 
-def sketch_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data]:
+def placeholder_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data]:
     """The data for a look at an experiment, made up where its config tells what it is, and the experiment with what it
     leaves to the data.
 
     Raises:
         DataError: it has to be read, and is missing or damaged.
     """
-    data = experiment.data.sketch(experiment.seed)
+    data = experiment.data.placeholder(experiment.seed)
     experiment = experiment.suited(data.spec)
     return experiment, agreed(experiment, data)
 
@@ -210,20 +210,20 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     return parts, plan
 
 
-def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[Suspicion]:
+def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[Diagnostic]:
     """What is allowed but probably not meant."""
-    found = [*(Suspicion("weights", note) for note in parts.notes), *sample_checks.suspicions(data)]
+    found = [*(Diagnostic("weights", note) for note in parts.notes), *sample_checks.diagnostics(data)]
 
     def warn(code: str, text: str) -> None:
-        found.append(Suspicion(code, text))
+        found.append(Diagnostic(code, text))
 
     batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), None)
     two = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
     with evaluating(parts.model), torch.no_grad():
         if not isinstance(experiment.model, LibraryModelConfig):  # whose authors know what they do
-            suspicions = dry_run.suspicions(parts.model, *two, before=parts.attributes)
+            diagnostics = dry_run.diagnostics(parts.model, *two, before=parts.attributes)
             is_number = data.spec.target.kind == "number"  # which may well lie between 0 and 1
-            found += [one for one in suspicions if not (is_number and one.code == "no-logits")]
+            found += [one for one in diagnostics if not (is_number and one.code == "no-logits")]
             found += dry_run.frozen(parts.model) if experiment.model.freeze == "none" else []
         if unused := dry_run.unreached(parts.model, *two):
             text = f"in evaluation the outputs do not depend on {and_more(unused)}, which may not be trained"
@@ -258,7 +258,7 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
     if middle < 1e-4:
         text = f"a quarter before the end the learning rate is down to {middle:.0e} of its start"
         warn("vanishing-lr", f"scheduler: {text}")
-    if isinstance(experiment.scheduler, StaircaseConfig) and factor(plan.max_steps - 1) == 1:
+    if isinstance(experiment.scheduler, StepDecayConfig) and factor(plan.max_steps - 1) == 1:
         warn("idle-scheduler", f"scheduler: the run ends after {_length(plan)}, before the learning rate first drops")
     if (warmup := experiment.scheduler.warmup_steps) > plan.max_steps // 2:
         text = f"{warmup} of the run's {plan.max_steps} steps; a tenth or less is usual"

@@ -20,7 +20,7 @@ from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
 from trainkit.models.pretrained import BatchNorm, learns
 from trainkit.training.loop import EvalParts
-from trainkit.training.losses import Outcome
+from trainkit.training.losses import LossOutput
 
 
 def check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: torch.device) -> torch.dtype:
@@ -100,7 +100,7 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             if not has_members:
                 return  # maybe only of two samples; what is wrong will show in the first step
             raise ConfigError(_of_members(name, given)) from error
-    if not isinstance(outcome, Outcome):
+    if not isinstance(outcome, LossOutput):
         raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected an Outcome(loss, outputs)")
     said = tuple(outcome.outputs.shape)
     if has_members and said == given:

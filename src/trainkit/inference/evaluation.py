@@ -11,13 +11,13 @@ from trainkit.core import device as devices
 from trainkit.core import seeding
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.data import Batch
-from trainkit.data.workers import deaths
+from trainkit.data.workers import worker_failures
 from trainkit.experiment.building import open_data
 from trainkit.inference.loading import open_checkpoint
 from trainkit.runs import checkpoint, run_state
 from trainkit.training.confusion import ClassScore, Tally
 from trainkit.training.loop import evaluate
-from trainkit.training.losses import Outcome
+from trainkit.training.losses import LossOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Evaluation:
 
 @devices.settings_restored()
 @seeding.generators_restored()
-@deaths.unwatched()
+@worker_failures.unwatched()
 def evaluate_checkpoint(
     path: Path, split: str = "test", *, device: str = "auto", overrides: Iterable[str] = ()
 ) -> Evaluation:
@@ -84,7 +84,7 @@ def evaluate_checkpoint(
         return Evaluation(metrics, notes)
     tally, answered = Tally(spec.target, parts.device), True
 
-    def watch(batch: Batch, outcome: Outcome) -> None:
+    def watch(batch: Batch, outcome: LossOutput) -> None:
         nonlocal answered
         answered = outcome.outputs.ndim == 2 and spec.target.answered_by(outcome.outputs.shape[1])
         if answered:

@@ -47,7 +47,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class NewSamples:
+class InferenceInputs:
     """Finds and reads new samples as the training data was read."""
 
     checkpoint: Path

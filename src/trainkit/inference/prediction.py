@@ -20,12 +20,12 @@ from trainkit.core.seeding import generators_restored
 from trainkit.data import Batch, Kind
 from trainkit.data.target_scale import in_the_users_unit
 from trainkit.data.workers import cores
-from trainkit.inference.inputs import NewSamples, Refuse, Sample
+from trainkit.inference.inputs import InferenceInputs, Refuse, Sample
 from trainkit.inference.loading import Restored, restore
 from trainkit.models.dry_run import evaluating
 from trainkit.training.confusion import class_names
 from trainkit.training.metrics import decisions
-from trainkit.training.predictions import Answers
+from trainkit.training.predictions import Predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def batches(
             f"{restored.path}: the model gives {num_outputs} outputs for {target.size} {target.plural}: they are no "
             "answers, and only the loss of its training knows what they mean"
         )
-    samples = NewSamples(restored.path, restored.experiment.data, restored.spec, tell).samples(inputs, refuse)
+    samples = InferenceInputs(restored.path, restored.experiment.data, restored.spec, tell).samples(inputs, refuse)
     size = restored.experiment.loader.eval_batch_size
     with ThreadPoolExecutor(min(cores(), 8)) as threads:  # Pillow decodes without Python's lock
         while True:
@@ -127,7 +127,7 @@ def _read(threads: ThreadPoolExecutor, samples: Sequence[Sample]) -> list[Tensor
         return list(threads.map(read, samples))
 
 
-def _ask(restored: Restored, tensors: list[Tensor]) -> Answers:
+def _ask(restored: Restored, tensors: list[Tensor]) -> Predictions:
     """What the model says of a batch."""
     parts, spec = restored.parts, restored.spec
     lengths = (torch.tensor([len(tensor) for tensor in tensors]),) if spec.padded else ()
@@ -137,13 +137,13 @@ def _ask(restored: Restored, tensors: list[Tensor]) -> Answers:
         batch = parts.prepare(Batch(inputs, index, index, *lengths), None)
         with parts.precision.autocast():
             outputs = parts.model(batch.inputs, *lengths)
-    return Answers(in_the_users_unit(outputs.float(), spec.target), batch.targets, spec.target)
+    return Predictions(in_the_users_unit(outputs.float(), spec.target), batch.targets, spec.target)
 
 
-def _predictions(names: Sequence[str], answers: Answers) -> list[Prediction]:
+def _predictions(names: Sequence[str], answers: Predictions) -> list[Prediction]:
     target = answers.target
     known = class_names(target)
-    values = (answers.outputs if target.kind == "number" else answers.chances()).tolist()
+    values = (answers.outputs if target.kind == "number" else answers.probabilities()).tolist()
     found: list[tuple[str, ...]] = [()] * len(names)
     if target.kind == "class":
         found = [(known[number],) for number in decisions(answers.outputs, target).tolist()]

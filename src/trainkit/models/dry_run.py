@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from trainkit.core.errors import ConfigError, Suspicion
+from trainkit.core.errors import ConfigError, Diagnostic
 from trainkit.core.seeding import generators_restored
 from trainkit.core.text import and_more
 
@@ -212,7 +212,7 @@ def attributes(model: nn.Module) -> Attributes:
     return {(module, key): value for module in model.modules() for key, value in vars(module).items()}
 
 
-def suspicions(model: nn.Module, *inputs: Tensor, before: Attributes | None = None) -> list[Suspicion]:
+def diagnostics(model: nn.Module, *inputs: Tensor, before: Attributes | None = None) -> list[Diagnostic]:
     """What a model does that is allowed, but usually a mistake.
 
     Args:
@@ -221,7 +221,7 @@ def suspicions(model: nn.Module, *inputs: Tensor, before: Attributes | None = No
     Two linear layers with nothing between them are one, unless the first is a bottleneck; and what ends with a softmax
     or a sigmoid does not give the logits that losses want.
     """
-    found: list[Suspicion] = []
+    found: list[Diagnostic] = []
     # By the tensor's id and version: an operation in place makes another one of it.
     origins: dict[tuple[int, int], tuple[str, nn.Module] | None] = {}
     squashed: set[int] = set()  # what sigmoids have made
@@ -234,7 +234,7 @@ def suspicions(model: nn.Module, *inputs: Tensor, before: Attributes | None = No
         if isinstance(module, WEIGHTED):
             if origin and not _bottleneck(origin[1], module):
                 text = f"model: nothing but linear steps from {origin[0]} to {name}; is an activation missing?"
-                found.append(Suspicion("no-activation", text))
+                found.append(Diagnostic("no-activation", text))
             origin = (name, module)
         elif not isinstance(module, AFFINE):
             origin = None
@@ -262,7 +262,7 @@ def suspicions(model: nn.Module, *inputs: Tensor, before: Attributes | None = No
         found += _hidden(name, module, lasting)
     if ending := "a sigmoid" if id(outputs) in squashed else _ending(outputs):
         text = f"model: ends with {ending}, but losses here take logits and apply it themselves; leave it out"
-        found.append(Suspicion("no-logits", text))
+        found.append(Diagnostic("no-logits", text))
     return found
 
 
@@ -305,7 +305,7 @@ def single_valued(model: nn.Module, names: Sequence[str], *two_samples: Tensor) 
     return found[0] if found else None
 
 
-def frozen(model: nn.Module) -> list[Suspicion]:
+def frozen(model: nn.Module) -> list[Diagnostic]:
     """Layers whose weights take no gradients."""
     names = [
         name
@@ -313,25 +313,25 @@ def frozen(model: nn.Module) -> list[Suspicion]:
         if isinstance(module, WEIGHTED) and not any(one.requires_grad for one in module.parameters(recurse=False))
     ]
     text = f"model: {and_more(names)} {'take' if names[1:] else 'takes'} no gradients; is that meant?" if names else ""
-    return [Suspicion("frozen", text)] if names else []
+    return [Diagnostic("frozen", text)] if names else []
 
 
-def _hidden(name: str, module: nn.Module, attributes: Mapping[str, object]) -> list[Suspicion]:
+def _hidden(name: str, module: nn.Module, attributes: Mapping[str, object]) -> list[Diagnostic]:
     """Layers and tensors that torch does not see in a module, because they are plain attributes."""
-    found: list[Suspicion] = []
+    found: list[Diagnostic] = []
     for key, value in attributes.items():
         place = f"{name}.{key}" if name else key
         items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
         if not key.startswith("_") and any(isinstance(item, nn.Module) for item in items):
             text = f"model: the layers in {place} are in a plain list and are not trained; use nn.ModuleList"
-            found.append(Suspicion("plain-list", text))
+            found.append(Diagnostic("plain-list", text))
         # What spectral_norm and weight_norm compute from parameters of that name is none of ours.
         if isinstance(value, Tensor) and not any(parameter.startswith(f"{key}_") for parameter in module._parameters):
             text = (
                 f"model: {place} is a plain tensor, which does not move with the model and is in no checkpoint; "
                 f"use self.register_buffer({key!r}, …)"
             )
-            found.append(Suspicion("plain-tensor", text))
+            found.append(Diagnostic("plain-tensor", text))
     return found
 
 

@@ -103,7 +103,7 @@ def _is_dense(value: object) -> bool:
     )
 
 
-def misfits(own: State, state: State) -> list[str]:
+def mismatched_keys(own: State, state: State) -> list[str]:
     """What keeps a state from being loaded into a model whose own is `own`: at most five keys of each kind."""
     differences = {
         "missing": [key for key in own if key not in state],
@@ -140,7 +140,7 @@ def fit(model: nn.Module, state: State, origin: str) -> list[str]:
             state = {**state, **head}
     which = "the last layers begin" if begun[1:] else "the last layer begins"
     notes = [f"model.weights: {which} anew: {'; '.join(begun)}"] if begun else []
-    if problems := misfits(own, state):
+    if problems := mismatched_keys(own, state):
         raise ConfigError(f"model.weights: {origin} does not fit the model: {'; '.join(problems)}")
     model.load_state_dict(state)
     return notes

@@ -97,7 +97,7 @@ def _not_comparable(found: Sequence[Run | Sweep]) -> list[str]:
     by_name: dict[str, list[Run]] = {}
     for one in found:
         if isinstance(one, Run) and one.status == "finished":
-            by_name.setdefault(str(one.story.get("name")), []).append(one)
+            by_name.setdefault(str(one.metadata.get("name")), []).append(one)
     reasons = {name: unlike(run.judged_by for run in several) for name, several in by_name.items()}
     return [
         printable(f"{name}: val cannot be compared between runs that differ in {', '.join(keys)}")
@@ -213,7 +213,7 @@ def diff(one: Path, other: Path) -> Difference:
 
 
 def _told(run: Run, section: str) -> Plain:
-    told = run.story.get(section)
+    told = run.metadata.get(section)
     return leaves(told) if isinstance(told, dict) else {}
 
 

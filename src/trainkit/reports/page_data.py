@@ -28,7 +28,7 @@ from trainkit.runs import run_directory, run_state
 from trainkit.runs.console_lines import mark
 from trainkit.runs.reader import Run
 from trainkit.training.confusion import ClassScore, Tally, class_names
-from trainkit.training.predictions import Answers, answers_of
+from trainkit.training.predictions import Predictions, predictions_of
 
 MISTAKES = 24
 SIDE = 128
@@ -130,10 +130,10 @@ def _fill(found: Findings, run: Run, device: str, overrides: list[str], missing:
     if attempt(lambda: data.digests().get("val"), "fingerprint", missing) not in (None, trained_with):
         missing.append(f"{what}: these val samples are not the ones of the training run")
     loader = restored.experiment.loader.eval_loader(data.val, restored.parts.device)
-    answers = attempt(lambda: answers_of(restored.parts, loader, target), what, missing)
+    answers = attempt(lambda: predictions_of(restored.parts, loader, target), what, missing)
     if answers is None:
         return
-    answers = Answers(answers.outputs.cpu(), answers.targets.cpu(), target)
+    answers = Predictions(answers.outputs.cpu(), answers.targets.cpu(), target)
     found.samples = len(answers.targets)
     attempt(lambda: _judge(answers, found), what, missing)
     if data.columns:
@@ -170,7 +170,7 @@ def _columns(restored: Restored, data: Data, found: Findings) -> None:
     )
 
 
-def _judge(answers: Answers, found: Findings) -> None:
+def _judge(answers: Predictions, found: Findings) -> None:
     """Fill in what the answers show: of numbers a picture, of classes and labels how well each is found."""
     target = answers.target
     if target.kind == "number":
@@ -178,11 +178,11 @@ def _judge(answers: Answers, found: Findings) -> None:
         return
     tally = Tally(target, answers.targets.device)
     tally.update(answers.outputs, answers.targets)
-    chances = answers.chances().double().numpy()
+    probabilities = answers.probabilities().double().numpy()
     rows, recalls, rocs = [], {}, {}
     for number, score in enumerate(tally.scores()):
         there = (answers.targets == number if target.kind == "class" else answers.targets[:, number] > 0.5).numpy()
-        chance, average, auc = chances[:, number], None, None
+        chance, average, auc = probabilities[:, number], None, None
         if there.any() and not there.all():
             average = float(metrics.average_precision_score(there, chance))
             auc = float(metrics.roc_auc_score(there, chance))
@@ -231,7 +231,7 @@ def _cells(counts: Sequence[Sequence[int]]) -> list[list[Cell]]:
     ]
 
 
-def _scatter(answers: Answers) -> Chart:
+def _scatter(answers: Predictions) -> Chart:
     """What the model says against what is true, for each of the numbers to be predicted."""
     step = math.ceil(len(answers.targets) / MOST_POINTS)
     truths, said = (numbers.view(len(numbers), -1)[::step].T.tolist() for numbers in (answers.targets, answers.outputs))
@@ -240,7 +240,7 @@ def _scatter(answers: Answers) -> Chart:
     return chart("What the model says against the truth", series, xlabel="truth", ylabel="the model", diagonal=True)
 
 
-def _mistakes(answers: Answers, restored: Restored, data: Data) -> list[Picture]:
+def _mistakes(answers: Predictions, restored: Restored, data: Data) -> list[Picture]:
     assert data.val is not None
     places = answers.worst(MISTAKES)
     if not len(places):

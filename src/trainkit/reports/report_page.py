@@ -98,8 +98,8 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
     told = attempt(lambda: history.read(run_directory.RunDir(path).metrics), "curves", missing) or History((), (), ())
     settings, experiment = _settings(path, missing)
     found = look(run, device, overrides, missing)
-    story, fallback = run.story, _leaves(run.story, "fallback")
-    verdicts = _list(story, "curves") if run.status == "finished" and "curves" in story else None
+    metadata, fallback = run.metadata, _leaves(run.metadata, "fallback")
+    verdicts = _list(metadata, "curves") if run.status == "finished" and "curves" in metadata else None
     silence = "Nothing that one of the rules would remark on." if told.steps else "There are none yet."
     if experiment and experiment.train.limit_batches:
         silence = "A quick try: train.limit_batches is set."
@@ -112,12 +112,12 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
         "took": "" if run.seconds is None else format_duration(run.seconds),
         "trained": trained,
         "parameters": "" if found.parameters is None else f"{found.parameters:,}",
-        "resumed": ", ".join(map(_time_of, _list(story, "resumed_at"))),
-        "command": _leaves(story, "environment").get("command", ""),
+        "resumed": ", ".join(map(_time_of, _list(metadata, "resumed_at"))),
+        "command": _leaves(metadata, "environment").get("command", ""),
     }
     return {
         "kind": "run",
-        "title": f"{story.get('name', path.name)} {path.resolve().name}",
+        "title": f"{metadata.get('name', path.name)} {path.resolve().name}",
         "run": run,
         "facts": {name: fact for name, fact in facts.items() if fact},
         "verdicts": verdicts or [],
@@ -125,25 +125,25 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
         "charts": _curves(told),
         "found": found,
         "settings": settings,
-        "environment": _environment(story),
-        "data": _data(path, story, found),
+        "environment": _environment(metadata),
+        "data": _data(path, metadata, found),
         "fallback": fallback if {"asked", "used", "why"} <= fallback.keys() else None,
-        "notes": _list(story, "notes"),
+        "notes": _list(metadata, "notes"),
     }
 
 
-def _leaves(story: Mapping[str, Any], section: str) -> dict[str, Any]:
-    told = story.get(section)
+def _leaves(metadata: Mapping[str, Any], section: str) -> dict[str, Any]:
+    told = metadata.get(section)
     return {key: show(value) for key, value in leaves(told).items()} if isinstance(told, dict) else {}
 
 
-def _list(story: Mapping[str, Any], key: str) -> list[str]:
-    told = story.get(key)
+def _list(metadata: Mapping[str, Any], key: str) -> list[str]:
+    told = metadata.get(key)
     return list(map(str, told)) if isinstance(told, list) else []
 
 
-def _environment(story: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in _leaves(story, "environment").items() if key != "command"}
+def _environment(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in _leaves(metadata, "environment").items() if key != "command"}
 
 
 def _time(moment: datetime | None) -> str:
@@ -156,12 +156,12 @@ def _time_of(text: str) -> str:
     return text
 
 
-def _data(path: Path, story: Mapping[str, Any], found: Findings) -> list[tuple[str, int | None, str]]:
+def _data(path: Path, metadata: Mapping[str, Any], found: Findings) -> list[tuple[str, int | None, str]]:
     """Name, samples and fingerprint of every split."""
     counts = dict(found.counts)
     with suppress(OSError, ValueError, KeyError, TypeError):
         counts.setdefault("val", len(json.loads((path / "split.json").read_text())["val"]))
-    return [(name, counts.get(name), digest) for name, digest in _leaves(story, "data").items()]
+    return [(name, counts.get(name), digest) for name, digest in _leaves(metadata, "data").items()]
 
 
 def _curves(told: History) -> list[Chart]:
@@ -248,7 +248,7 @@ def _sweep_page(path: Path) -> dict[str, Any]:
         "charts": [_against(key, sweep, ranked, rest, points) for key in axes] if ranked else [],
         "spread": _spread(sweep, ranked, points) if "seed" in axes else [],
         "base": {key: show(value) for key, value in leaves(base).items() if not _varied(key, axes)},
-        "environment": next((_environment(trial.story) for trial in sweep.trials if trial.story), {}),
+        "environment": next((_environment(trial.metadata) for trial in sweep.trials if trial.metadata), {}),
     }
 
 

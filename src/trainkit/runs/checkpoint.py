@@ -21,7 +21,7 @@ from trainkit.core import atomic
 from trainkit.core.errors import CheckpointError, OutOfMemoryError, StorageError
 from trainkit.runs.checkpoint_schema import Payload, checked, is_ordinary, upgrade, with_old_pictures
 from trainkit.config.shell import typed
-from trainkit.models.pretrained import State, misfits, tensors_of
+from trainkit.models.pretrained import State, mismatched_keys, tensors_of
 
 FORMAT = "trainkit-checkpoint"
 SCHEMA = 2
@@ -239,7 +239,7 @@ def first_not_finite(state: State, trained: Container[str]) -> str | None:
 def check_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor]) -> None:
     """Raise CheckpointError when keys, shapes or types differ; names the first five of each kind."""
     own = model.state_dict()
-    found = misfits(own, state) or [
+    found = mismatched_keys(own, state) or [
         f"{key} is of {state[key].dtype}, in the model of {weight.dtype}"
         for key, weight in tensors_of(own).items()
         if state[key].dtype != weight.dtype

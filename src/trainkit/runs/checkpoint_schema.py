@@ -150,7 +150,7 @@ def checked(payload: Payload, source: str) -> Payload:
         CheckpointError: it is not; the message begins with the source.
     """
     try:
-        if stray := next(_strays(payload, "checkpoint", 0, set()), None):
+        if stray := next(_unexpected_objects(payload, "checkpoint", 0, set()), None):
             raise ValueError(stray)
         States.model_validate(payload)
         facts = Facts.from_plain({key: payload.get(key) for key in Facts.model_fields})
@@ -181,7 +181,7 @@ def is_ordinary(tensor: Tensor) -> bool:
     )
 
 
-def _strays(value: Any, where: str, depth: int, seen: set[int]) -> Iterator[str]:
+def _unexpected_objects(value: Any, where: str, depth: int, seen: set[int]) -> Iterator[str]:
     """Where there is what no save writes: other types, odd tensors, deep nesting, and anything twice, of which a few
     bytes make a list without an end, or one of ten thousand million items."""
     items: dict[Any, Any] = {}
@@ -203,4 +203,4 @@ def _strays(value: Any, where: str, depth: int, seen: set[int]) -> Iterator[str]
     else:
         seen.add(address)
         for key, item in items.items():
-            yield from _strays(item, f"{where}.{key}", depth + 1, seen)
+            yield from _unexpected_objects(item, f"{where}.{key}", depth + 1, seen)

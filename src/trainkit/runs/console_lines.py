@@ -15,7 +15,7 @@ import torch
 from trainkit.runs import checkpoint, history, resuming, run_directory
 from trainkit.config import shell
 from trainkit.core import device as devices
-from trainkit.training.baseline_loss import guessing
+from trainkit.training.baseline_loss import constant_prediction
 from trainkit.data import Data
 from trainkit.runs.learning_curves import DIVERGED, Rates, diagnose
 from trainkit.core.errors import (
@@ -29,7 +29,7 @@ from trainkit.core.errors import (
 )
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.runs.history import History
-from trainkit.runs.context import Job
+from trainkit.runs.context import RunContext
 from trainkit.training.loop import evaluate
 from trainkit.training.losses import LossFn
 from trainkit.core.records import EndRecord
@@ -40,7 +40,7 @@ from trainkit.data.target_scale import described
 
 
 @contextmanager
-def early_end_told(job: Job) -> Iterator[None]:
+def early_end_told(job: RunContext) -> Iterator[None]:
     """Write into `run.json` how a run ended early, and turn that into an error which says what is left of it."""
     try:
         yield
@@ -58,7 +58,7 @@ def early_end_told(job: Job) -> Iterator[None]:
         raise told from (None if isinstance(error, TrainkitError) else error)
 
 
-def _early_end(error: BaseException, job: Job) -> BaseException:
+def _early_end(error: BaseException, job: RunContext) -> BaseException:
     directory, step, batch_size = job.directory, job.progress.step, job.experiment.loader.batch_size
     text = str(error)
     good, go_on = "nothing was saved yet", ""
@@ -100,7 +100,7 @@ def _early_end(error: BaseException, job: Job) -> BaseException:
     return error
 
 
-def _last_good(job: Job) -> str:
+def _last_good(job: RunContext) -> str:
     """Which checkpoint a diverged run has left that still answers with an ordinary loss."""
     directory = job.directory
     if not directory.saved:
@@ -115,7 +115,7 @@ def _last_good(job: Job) -> str:
     return f"last good: step {max(found)} in {found[max(found)]}" if found else "no checkpoint is good"
 
 
-def _answers_well(job: Job) -> bool:
+def _answers_well(job: RunContext) -> bool:
     """Whether the loss of a batch of the val or of the training split is ordinary: one of them may hold NaN."""
     loader, most = job.experiment.loader, DIVERGED * (job.progress.first_loss or math.inf)
     for split in filter(None, (job.data.val, job.data.train)):
@@ -126,13 +126,13 @@ def _answers_well(job: Job) -> bool:
 
 
 def fallback_notes(directory: RunDir) -> list[str]:
-    fallback = directory.story.get("fallback")
+    fallback = directory.metadata.get("fallback")
     if not fallback:
         return []
     return [f"TRAINING ON {fallback['used'].upper()}, NOT ON {fallback['asked'].upper()}: {fallback['why']}"]
 
 
-def facts(job: Job) -> dict[str, str]:
+def facts(job: RunContext) -> dict[str, str]:
     """The header: what is going to happen, in a few lines."""
     experiment, plan, data, parts = job.experiment, job.plan, job.data, job.parts
     plain = experiment.to_plain()
@@ -177,14 +177,14 @@ def last_lines(
         more: what else can be done, with the words that follow `trainkit train`.
     """
     numbers = "  ".join(format_metric(name, value) for name, value in metrics.items()) or "done"
-    fallback = directory.story.get("fallback")
+    fallback = directory.metadata.get("fallback")
     instead = f"; on {fallback['used']}, not on {fallback['asked']}" if fallback else ""
     commands = {
         "evaluate": _command(experiment, "eval", "--ckpt", directory.chosen),
         "curves": shell.command("tensorboard", "--logdir", directory.tensorboard),
         **{what: _command(experiment, "train", *words) for what, words in more.items()},
     }
-    curves = tuple(directory.story.get("curves", []))
+    curves = tuple(directory.metadata.get("curves", []))
     return EndRecord(f"{numbers}  ({how}{instead})", curves, commands)
 
 
@@ -192,7 +192,7 @@ def _command(experiment: ExperimentConfig, *words: object) -> str:
     return shell.command("trainkit", *words, modules_in=shell.homes(experiment.imports))
 
 
-def verdicts(job: Job) -> list[str]:
+def verdicts(job: RunContext) -> list[str]:
     """What the curves say, in words; nothing of a run that was a quick try."""
     if job.experiment.train.limit_batches:
         return []
@@ -204,7 +204,7 @@ def verdicts(job: Job) -> list[str]:
 def mark(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> float | None:
     """What guessing costs, with the samples as they are drawn."""
     target, balanced = data.spec.target, experiment.loader.sampler == "balanced"
-    return guessing(loss_fn, data.train, target, experiment.loss.num_outputs(target), balanced=balanced)
+    return constant_prediction(loss_fn, data.train, target, experiment.loss.num_outputs(target), balanced=balanced)
 
 
 def diagnosed(
@@ -212,7 +212,7 @@ def diagnosed(
 ) -> list[str]:
     """What a history says of an experiment, in words."""
     how = " ".join(longer or []) or "a longer run"
-    return list(map(str, diagnose(told, guessing=guess, rates=_rates(experiment), longer=how)))
+    return list(map(str, diagnose(told, constant_prediction=guess, rates=_rates(experiment), longer=how)))
 
 
 def _rates(experiment: ExperimentConfig) -> Rates:

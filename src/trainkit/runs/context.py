@@ -12,7 +12,7 @@ from trainkit.runs.run_directory import RunDir
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RunContext:
     """`digests` are fingerprints of the data."""
 
     experiment: ExperimentConfig

@@ -11,13 +11,13 @@ import torch
 from trainkit.experiment.building import build_eval
 from trainkit.runs.learning_curves import DIVERGED
 from trainkit.core.errors import DivergedError
-from trainkit.runs.context import Job
+from trainkit.runs.context import RunContext
 from trainkit.training.loop import evaluate
 from trainkit.runs.console_lines import mark
 from trainkit.core.seeding import generators_restored
 
 
-def judge(job: Job, loss: float, stop: Callable[[], bool]) -> None:
+def judge(job: RunContext, loss: float, stop: Callable[[], bool]) -> None:
     """Compare a mean training loss with what it costs to have learned nothing.
 
     Only above ten times the loss of the first step are others computed, which takes a pass over the training samples:
@@ -41,7 +41,7 @@ def judge(job: Job, loss: float, stop: Callable[[], bool]) -> None:
             raise DivergedError(f"train/loss is still {loss:.3g} at step {step} (learning rate {lr:g}): {costs}")
 
 
-def _untrained(job: Job, stop: Callable[[], bool]) -> float | None:
+def _untrained(job: RunContext, stop: Callable[[], bool]) -> float | None:
     """The loss of a model that has learned nothing on the training samples; None when `stop` asks in between."""
     experiment, parts = job.experiment, job.parts
     fresh = build_eval(experiment.restored(), job.data.spec, parts.device)

@@ -32,7 +32,7 @@ FEWEST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CurveDiagnosis:
     """One thing that the curves say."""
 
     kind: Kind
@@ -61,7 +61,7 @@ class Rates:
         return other if (other - self.lr) * (factor - 1) > 0 else None
 
 
-def diagnose(history: History, *, guessing: float | None, rates: Rates, longer: str) -> list[Verdict]:
+def diagnose(history: History, *, constant_prediction: float | None, rates: Rates, longer: str) -> list[CurveDiagnosis]:
     """Judge a run by its history.
 
     - *unstable*: the mean training loss of an epoch is 20 % above the lowest before it, and by 2 % of the first, though
@@ -78,12 +78,12 @@ def diagnose(history: History, *, guessing: float | None, rates: Rates, longer: 
         guessing: the loss of always giving the same best answer; None where it is not known: the first loss counts.
         rates, longer: of the run, for what to try.
     """
-    verdicts = [] if (jump := _jump(history)) is None else [Verdict("unstable", jump, _slower(rates))]
+    verdicts = [] if (jump := _jump(history)) is None else [CurveDiagnosis("unstable", jump, _slower(rates))]
     losses = [(record.epoch, record.metrics["loss"]) for record in history.of("val")]
     losses = [(epoch, loss) for epoch, loss in losses if math.isfinite(loss)]
     return verdicts + (
         _over_fitting(history, losses)
-        or _under_fitting(history, losses, guessing, rates)
+        or _under_fitting(history, losses, constant_prediction, rates)
         or _still_improving(losses, longer)
         or _plateau(losses)
     )
@@ -111,7 +111,7 @@ def _slower(rates: Rates) -> str:
     return f"optimizer.lr={lower:g} or train.clip_norm=1" if lower else "train.clip_norm=1"
 
 
-def _over_fitting(history: History, losses: Sequence[tuple[float, float]]) -> list[Verdict]:
+def _over_fitting(history: History, losses: Sequence[tuple[float, float]]) -> list[CurveDiagnosis]:
     if len(losses) < FEWEST:
         return []
     epoch, lowest = min(losses, key=lambda item: item[1])
@@ -124,21 +124,21 @@ def _over_fitting(history: History, losses: Sequence[tuple[float, float]]) -> li
         f" since epoch {epoch:.3g}: val/loss went from {lowest:.3g} up to {last:.3g}, while train/loss fell from "
         f"{then[-1]:.3g} to {history.epochs[-1].loss:.3g}"
     )
-    return [Verdict("over-fitting", seen, "train.early_stopping.patience=3, more data, or dropout")]
+    return [CurveDiagnosis("over-fitting", seen, "train.early_stopping.patience=3, more data, or dropout")]
 
 
 def _under_fitting(
-    history: History, losses: Sequence[tuple[float, float]], guessing: float | None, rates: Rates
-) -> list[Verdict]:
+    history: History, losses: Sequence[tuple[float, float]], constant_prediction: float | None, rates: Rates
+) -> list[CurveDiagnosis]:
     if not history.steps:
         return []
     first = history.steps[0].loss
-    reference = first if guessing is None else guessing
+    reference = first if constant_prediction is None else constant_prediction
     last = history.epochs[-1].loss if history.epochs else history.steps[-1].loss
     # The mean over a first epoch is high even when much has been learned by its end.
     if not last > UNLEARNED * reference or (losses and losses[-1][1] <= UNLEARNED * reference):
         return []
-    what = "at the start it was" if guessing is None else "guessing costs"
+    what = "at the start it was" if constant_prediction is None else "guessing costs"
     seen = f": train/loss is {last:.3g} at the end, {what} {reference:.3g}"
     # Numbers far from 0 begin far above what guessing costs; there only a loss that has risen tells of too high a rate.
     overshot = (last > OVERSHOT * reference and last > first) or rates.lr > rates.usual[1]
@@ -146,26 +146,26 @@ def _under_fitting(
     advice = [f"optimizer.lr={other:g}"] if other else []
     if not overshot:
         advice += ["more epochs", "a larger model"]
-    return [Verdict("under-fitting", seen, ", or ".join(advice) or "train.clip_norm=1")]
+    return [CurveDiagnosis("under-fitting", seen, ", or ".join(advice) or "train.clip_norm=1")]
 
 
-def _still_improving(losses: Sequence[tuple[float, float]], longer: str) -> list[Verdict]:
+def _still_improving(losses: Sequence[tuple[float, float]], longer: str) -> list[CurveDiagnosis]:
     if len(losses) < 2:
         return []
     before, last = losses[-1 - _third(losses)][1], losses[-1][1]
     if last > min(loss for _, loss in losses) or last == before or before - last < CHANGE * abs(before):
         return []
-    return [Verdict("still improving", f": val/loss fell from {before:.3g} to {last:.3g}", longer)]
+    return [CurveDiagnosis("still improving", f": val/loss fell from {before:.3g} to {last:.3g}", longer)]
 
 
-def _plateau(losses: Sequence[tuple[float, float]]) -> list[Verdict]:
+def _plateau(losses: Sequence[tuple[float, float]]) -> list[CurveDiagnosis]:
     if len(losses) < FEWEST:
         return []
     late = [loss for _, loss in losses[-1 - _third(losses) :]]
     if max(late) - min(late) > CHANGE * max(map(abs, late)):
         return []
     seen = f" since epoch {losses[-1 - _third(losses)][0]:.3g}: val/loss stays at {late[-1]:.3g}"
-    return [Verdict("plateau", seen, "scheduler=cosine, or fewer epochs")]
+    return [CurveDiagnosis("plateau", seen, "scheduler=cosine, or fewer epochs")]
 
 
 def _third(losses: Sequence[tuple[float, float]]) -> int:

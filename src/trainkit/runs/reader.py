@@ -36,13 +36,13 @@ class Run:
     """The final ones, by names with their split; where there are none, the best on the val split so far."""
     seconds: float | None = None
     began: datetime | None = None
-    story: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     """What stands in `run.json`."""
 
     @property
     def judged_by(self) -> Plain:
         """What its final metric may be compared by; empty where a run does not say."""
-        told = self.story.get("judged_by")
+        told = self.metadata.get("judged_by")
         return told if isinstance(told, dict) else {}
 
     def to_plain(self) -> Plain:
@@ -50,12 +50,12 @@ class Run:
         return {
             "path": str(self.path),
             "kind": "run",
-            "name": self.story.get("name"),
+            "name": self.metadata.get("name"),
             "status": self.status,
             "reason": self.reason or None,
             "metrics": dict(self.metrics),
             "seconds": self.seconds,
-            "began": self.story.get("started_at"),
+            "began": self.metadata.get("started_at"),
         }
 
 
@@ -137,18 +137,18 @@ def is_sweep(path: Path) -> bool:
 def read_run(path: Path) -> Run:
     """Read a run; one whose `run.json` cannot be read is damaged."""
     try:
-        story = json.loads((path / "run.json").read_text("utf-8"))
-        began = _moment(story["started_at"])
-        ended = _moment(story["ended_at"]) if story.get("ended_at") else None
-        metrics = {name: math.nan if value is None else float(value) for name, value in _final(story).items()}
-        status, reason = str(story["status"]), str(story.get("reason") or "")
+        metadata = json.loads((path / "run.json").read_text("utf-8"))
+        began = _moment(metadata["started_at"])
+        ended = _moment(metadata["ended_at"]) if metadata.get("ended_at") else None
+        metrics = {name: math.nan if value is None else float(value) for name, value in _final(metadata).items()}
+        status, reason = str(metadata["status"]), str(metadata.get("reason") or "")
     except OSError as error:
         return Run(path, "damaged", f"run.json: {(error.strerror or str(error)).lower()}")
     except Exception:  # there are many ways to be damaged
         return Run(path, "damaged", "run.json: not what a run writes")
     if status == "running" and not run_directory.is_owned(path):
         status = "killed"
-    seconds = None if ended is None or story.get("resumed_at") else (ended - began).total_seconds()
+    seconds = None if ended is None or metadata.get("resumed_at") else (ended - began).total_seconds()
     if seconds is None or not metrics:
         with suppress(TrainkitError):
             told = history.read(RunDir(path).metrics)
@@ -156,16 +156,16 @@ def read_run(path: Path) -> Run:
             # Without what lay between an interruption and the resumption.
             at_work = sum(epoch.elapsed_s for epoch in told.epochs) + sum(one.elapsed_s for one in told.evals)
             seconds = at_work if seconds is None else seconds
-    return Run(path, status, reason, metrics, seconds, began, story)
+    return Run(path, status, reason, metrics, seconds, began, metadata)
 
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-def _final(story: Plain) -> Plain:
+def _final(metadata: Plain) -> Plain:
     """The metrics that belong to the end of a run: a resumed one still has those of its last one."""
-    return story.get("metrics") or {} if story["status"] == "finished" else {}
+    return metadata.get("metrics") or {} if metadata["status"] == "finished" else {}
 
 
 def _best(path: Path, told: history.History) -> dict[str, float]:

@@ -18,11 +18,11 @@ from trainkit.config import shell, yamlfile
 from trainkit.core import device as devices
 from trainkit.experiment.building import build, open_data, open_experiment, warnings
 from trainkit.data import DataSpec
-from trainkit.data.workers import deaths
+from trainkit.data.workers import worker_failures
 from trainkit.runs.divergence import judge
 from trainkit.core.errors import DataError, DivergedError, StoppedError
 from trainkit.experiment.schema import ExperimentConfig, seconds_of
-from trainkit.runs.context import Job
+from trainkit.runs.context import RunContext
 from trainkit.training.loop import evaluate, fit, validate
 from trainkit.runs.checkpoint_schema import Payload
 from trainkit.training.progress import Progress
@@ -49,7 +49,7 @@ class Result:
 
 @devices.settings_restored()
 @seeding.generators_restored()
-@deaths.unwatched()
+@worker_failures.unwatched()
 def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: bool = False) -> Result:
     """Train an experiment in a new run directory.
 
@@ -83,12 +83,12 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
         directory.write_config(yamlfile.dump(experiment.to_plain()), modules_in=shell.homes(experiment.imports))
         held_out = data.val.index.tolist() if data.val else []
         atomic.write_text(directory.path / "split.json", json.dumps({"val": held_out}) + "\n")
-        return _run(Job(experiment, data, parts, plan, directory, digests, Progress(), quiet), None, [])
+        return _run(RunContext(experiment, data, parts, plan, directory, digests, Progress(), quiet), None, [])
 
 
 @devices.settings_restored()
 @seeding.generators_restored()
-@deaths.unwatched()
+@worker_failures.unwatched()
 def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = None, quiet: bool = False) -> Result:
     """Go on with a run where its checkpoint stands, in the same directory.
 
@@ -106,13 +106,13 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         run_state.use_threads(payload)
         stored = run_state.experiment_of(checkpoint_path, payload)
         experiment = resuming.extended(stored, [*overrides, *([f"train.device={device}"] if device else [])])
-        out_of_time = directory.story.get("reason") == OUT_OF_TIME
+        out_of_time = directory.metadata.get("reason") == OUT_OF_TIME
         extends = any(
             getattr(experiment.train, key) != getattr(stored.train, key)
             for key in ("epochs", "max_steps", "early_stopping")
         )
-        if directory.story.get("status") == "finished" and not out_of_time and not extends:
-            result = Result(directory.path, directory.chosen, directory.story["metrics"])
+        if directory.metadata.get("status") == "finished" and not out_of_time and not extends:
+            result = Result(directory.path, directory.chosen, directory.metadata["metrics"])
             ConsoleSink(quiet=quiet).write(console_lines.last_lines(stored, directory, result.metrics, "already complete"))
             return result
         like = DataSpec.from_plain(payload["spec"])
@@ -136,13 +136,13 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
             reason=None,
             exit_code=None,
             ended_at=None,
-            resumed_at=[*directory.story.get("resumed_at", []), run_directory.now()],
+            resumed_at=[*directory.metadata.get("resumed_at", []), run_directory.now()],
         )
         directory.write_config(yamlfile.dump(experiment.to_plain()), modules_in=shell.homes(experiment.imports))
-        return _run(Job(experiment, data, parts, plan, directory, digests, progress, quiet), payload, notes)
+        return _run(RunContext(experiment, data, parts, plan, directory, digests, progress, quiet), payload, notes)
 
 
-def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
+def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Result:
     """Train from where the job's progress stands, and tell the run's story while it lasts."""
     experiment, directory, progress, plan = job.experiment, job.directory, job.progress, job.plan
     # From here on nothing ends the run without a word in its story, the slow imports below included.
@@ -253,7 +253,7 @@ def _run(job: Job, resumed_from: Payload | None, notes: list[str]) -> Result:
     return result
 
 
-def _ways_on(job: Job) -> dict[str, list[object]]:
+def _ways_on(job: RunContext) -> dict[str, list[object]]:
     """How to go on: with the same run where it can be longer, else with a new one."""
     overrides = resuming.longer(job.experiment, job.plan, job.progress)
     if overrides is not None:
@@ -261,7 +261,7 @@ def _ways_on(job: Job) -> dict[str, list[object]]:
     return {"longer": [job.directory.config, *resuming.twice_as_long(job.experiment, job.plan)]}
 
 
-def _final_metrics(job: Job, sink: Sink, stop: Stop) -> dict[str, float]:
+def _final_metrics(job: RunContext, sink: Sink, stop: Stop) -> dict[str, float]:
     """The best val metric, and the chosen checkpoint measured on the test split: the only look at it."""
     progress = job.progress
     metrics = {} if progress.best is None else {f"val/{job.plan.monitor}": progress.best}
@@ -286,5 +286,5 @@ def _final_metrics(job: Job, sink: Sink, stop: Stop) -> dict[str, float]:
     return metrics
 
 
-def _chosen_step(job: Job) -> int:
+def _chosen_step(job: RunContext) -> int:
     return job.progress.best_step if job.directory.best.exists() else job.progress.step

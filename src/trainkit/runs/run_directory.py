@@ -28,7 +28,7 @@ class RunDir:
     """A directory that this process owns until it is closed. Everything in it is relative: it can be moved."""
 
     path: Path
-    story: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     """What stands in `run.json`."""
     saved: tuple[int, Path] | None = None
     """The step of the checkpoint from which the run can go on, and where that is."""
@@ -92,8 +92,8 @@ class RunDir:
 
     def tell(self, **news: Any) -> None:
         """Add to `run.json`, atomically."""
-        self.story.update(news)
-        text = json.dumps(plain_json(self.story), indent=2, default=str)
+        self.metadata.update(news)
+        text = json.dumps(plain_json(self.metadata), indent=2, default=str)
         atomic.write_text(self.path / "run.json", text + "\n")
 
     def close(self) -> None:
@@ -183,7 +183,7 @@ def reopen(path: Path) -> RunDir:
     """
     run_dir = _own(RunDir(path))
     with suppress(OSError, ValueError):
-        run_dir.story = dict(json.loads((path / "run.json").read_text()))
+        run_dir.metadata = dict(json.loads((path / "run.json").read_text()))
     for directory in (run_dir.path, run_dir.checkpoints):
         atomic.remove_stale(directory)
     return run_dir

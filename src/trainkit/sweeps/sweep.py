@@ -32,7 +32,7 @@ from trainkit.runs.run_directory import RunDir
 from trainkit.runs.sinks.console import print_line
 from trainkit.sweeps import display
 from trainkit.sweeps.display import View
-from trainkit.sweeps.trial import Trial, set_aside
+from trainkit.sweeps.trial import Trial, back_up
 
 if TYPE_CHECKING:
     import optuna
@@ -141,7 +141,7 @@ def resume(directory: Path, *, jobs: int = 1, quiet: bool = False) -> Path:
         if not _intact(database, plan, len(trials)):
             for file in (database, database.with_name("study.db-journal")):
                 if file.exists():
-                    set_aside(file)
+                    back_up(file)
             _warn(f"{database}: missing or damaged; rebuilt from the trials' directories")
         if all(trial.over for trial in trials) and not quiet:
             print_line(f"nothing is missing: all {len(trials)} trials have ended", sys.stderr)

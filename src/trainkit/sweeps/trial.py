@@ -72,22 +72,22 @@ class Trial:
 
     def look(self) -> None:
         """Read what the run directory says."""
-        story: dict[str, Any] = {}
+        metadata: dict[str, Any] = {}
         with suppress(OSError, ValueError):
-            story = json.loads((self.run.path / "run.json").read_text())
-        match story.get("status"), story.get("exit_code"):
+            metadata = json.loads((self.run.path / "run.json").read_text())
+        match metadata.get("status"), metadata.get("exit_code"):
             case "failed", StorageError.exit_code:
                 self.status = "interrupted"  # it can go on when the disk has room again
             case "finished" | "diverged" | "failed" as status, _:
                 self.status = status
             case _:
                 self.status = "interrupted" if self.run.path.exists() else "waiting"
-        self.reason = str(story["reason"]).partition("\n")[0] if story.get("status") == "failed" else ""
+        self.reason = str(metadata["reason"]).partition("\n")[0] if metadata.get("status") == "failed" else ""
         if self.status == "finished":
-            self.judged_by = story.get("judged_by", {})
-            self.metrics = {key: float(value) for key, value in story["metrics"].items() if value is not None}
+            self.judged_by = metadata.get("judged_by", {})
+            self.metrics = {key: float(value) for key, value in metadata["metrics"].items() if value is not None}
         if self.status not in ("interrupted", "waiting"):
-            began, ended = (datetime.fromisoformat(story[key]) for key in ("started_at", "ended_at"))
+            began, ended = (datetime.fromisoformat(metadata[key]) for key in ("started_at", "ended_at"))
             self.seconds = (ended - began).total_seconds()
 
     def begin(self, environment: Mapping[str, str]) -> None:
@@ -99,7 +99,7 @@ class Trial:
         with self._own_log() as log:
             resume = self.status == "interrupted" and self.run.last.is_file()
             if not resume and self.run.path.exists():
-                set_aside(self.run.path)
+                back_up(self.run.path)
             what = ["--resume", self.run.path] if resume else [self.config, "--run-dir", self.run.path]
             self._log_begin = log.tell()
             # In a session of its own, so that Ctrl-C reaches the driver alone.
@@ -212,7 +212,7 @@ def _end_with_driver() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
-def set_aside(path: Path) -> Path:
+def back_up(path: Path) -> Path:
     """Rename something to the first free `….old1`, `….old2`, …; gives its new place."""
     names = (path.with_name(f"{path.name}.old{n}") for n in count(1))
     return path.rename(next(name for name in names if not name.exists()))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainkit.core.seeding import generator, permutation
 from trainkit.data import Batch, Split, TargetSpec
-from trainkit.training.losses import LossFn, Outcome
+from trainkit.training.losses import LossFn, LossOutput
 
 MOST_TARGETS = 10_000
 MOST_NUMBERS = 10_000_000
@@ -31,7 +31,7 @@ class Constant(nn.Module):
         return self.answer.expand(len(inputs), -1)
 
 
-def guessing(
+def constant_prediction(
     loss_fn: LossFn, split: Split, target: TargetSpec, num_outputs: int, *, balanced: bool = False
 ) -> float | None:
     """The loss of the best constant answer, whatever the loss: found by L-BFGS, for a few numbers.
@@ -76,6 +76,6 @@ def _some_targets(split: Split, num_outputs: int) -> Tensor:
     return targets[permutation(len(targets), 0, "baseline")[:count]]
 
 
-def _outcome(loss_fn: LossFn, answer: Tensor, targets: Tensor) -> Outcome:
+def _outcome(loss_fn: LossFn, answer: Tensor, targets: Tensor) -> LossOutput:
     nothing = torch.zeros(len(targets), 1)
     return loss_fn(Constant(answer), Batch(nothing, targets, torch.arange(len(targets))))

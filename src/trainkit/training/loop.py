@@ -22,7 +22,7 @@ from trainkit.data.loader import Loader
 from trainkit.data.transforms.pipeline import Prepare
 from trainkit.models.dry_run import Attributes, evaluating
 from trainkit.training.ema import Ema
-from trainkit.training.losses import LossFn, Outcome
+from trainkit.training.losses import LossFn, LossOutput
 from trainkit.training.meter import Meter
 from trainkit.training.metrics import Metric
 from trainkit.training.progress import Progress
@@ -302,7 +302,7 @@ def validate(parts: Parts, plan: Plan, progress: Progress, sink: Sink, stop: Cal
     return best
 
 
-Watch = Callable[[Batch, Outcome], None]
+Watch = Callable[[Batch, LossOutput], None]
 """Sees every batch of an evaluation, ready for the model, and what the loss made of it."""
 
 

@@ -17,7 +17,7 @@ from trainkit.data import Batch, Kind, TargetSpec
 from trainkit.data.target_scale import TargetScale
 
 
-class Outcome(NamedTuple):
+class LossOutput(NamedTuple):
     """What a loss makes of one batch."""
 
     loss: Tensor
@@ -31,14 +31,14 @@ class Outcome(NamedTuple):
         return self.loss
 
 
-class OutcomeInUnit(Outcome):
+class LossOutputInUnit(LossOutput):
     """What a loss makes of one batch that is minimised in another unit than the user's."""
 
     # No third item of the tuple: users' losses take what they build upon for a pair.
     in_unit: Tensor
 
     @classmethod
-    def of(cls, loss: Tensor, outputs: Tensor, in_unit: Tensor) -> OutcomeInUnit:
+    def of(cls, loss: Tensor, outputs: Tensor, in_unit: Tensor) -> LossOutputInUnit:
         made = cls(loss, outputs)
         made.in_unit = in_unit
         return made
@@ -48,7 +48,7 @@ class OutcomeInUnit(Outcome):
         return self.in_unit
 
 
-LossFn = Callable[[nn.Module, Batch], Outcome]
+LossFn = Callable[[nn.Module, Batch], LossOutput]
 
 
 def _some_count(weights: tuple[float, ...]) -> tuple[float, ...]:
@@ -106,9 +106,9 @@ class LossConfig(Config):
 def supervised(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
     """The ordinary case: a function of the model's outputs and the targets."""
 
-    def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+    def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
         outputs, targets, said = _asked(model, batch)
-        return Outcome(criterion(outputs, targets), said)
+        return LossOutput(criterion(outputs, targets), said)
 
     return loss_fn
 
@@ -156,18 +156,18 @@ def standardised(
     """
     mean, each = criterion("mean"), criterion("none")
 
-    def loss_fn(model: nn.Module, batch: Batch) -> Outcome:
+    def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
         outputs, wanted, said = _asked(model, batch)
         _check_shapes(outputs, wanted)
         targets, said = scale.transform(wanted), scale.undo(said.detach())
         if scale.log:
-            return Outcome(mean(outputs.float(), targets), said)
+            return LossOutput(mean(outputs.float(), targets), said)
         unit = scale.unit(outputs.device, degree)
         if len(unit) == 1:
             loss = mean(outputs.float(), targets)
-            return OutcomeInUnit.of(loss, said, loss.detach() * unit[0])
+            return LossOutputInUnit.of(loss, said, loss.detach() * unit[0])
         columns = each(outputs.float(), targets).mean(0)
-        return OutcomeInUnit.of(columns.mean(), said, (columns.detach() * unit).mean())
+        return LossOutputInUnit.of(columns.mean(), said, (columns.detach() * unit).mean())
 
     return loss_fn
 

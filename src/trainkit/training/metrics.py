@@ -253,9 +253,9 @@ class _Auroc(_Reading):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the classes that are left out below
             values = self.metric.compute().view(-1)
-        told_apart = (self.positives > 0) & (self.positives < self.count)
-        shares = self.positives[told_apart] if self.weighted else told_apart[told_apart]
-        return (values[told_apart] * shares).sum() / shares.sum()
+        mixed = (self.positives > 0) & (self.positives < self.count)
+        shares = self.positives[mixed] if self.weighted else mixed[mixed]
+        return (values[mixed] * shares).sum() / shares.sum()
 
     def _forget(self) -> None:
         self.metric.reset()

@@ -16,13 +16,13 @@ from trainkit.data.loader import Loader
 from trainkit.plots.images import Tile
 from trainkit.training.confusion import class_names
 from trainkit.training.loop import EvalParts, evaluate
-from trainkit.training.losses import Outcome
+from trainkit.training.losses import LossOutput
 from trainkit.training.metrics import decisions, squared_error
 
 
-def answers_of(
+def predictions_of(
     parts: EvalParts, loader: Loader, target: TargetSpec, stop: Callable[[], bool] = lambda: False
-) -> Answers | None:
+) -> Predictions | None:
     """What the model says of all samples of a loader, in their order: one pass. None when `stop` asks in between.
 
     Raises:
@@ -31,7 +31,7 @@ def answers_of(
     outputs: list[Tensor] = []
     targets: list[Tensor] = []
 
-    def watch(batch: Batch, outcome: Outcome) -> None:
+    def watch(batch: Batch, outcome: LossOutput) -> None:
         outputs.append(outcome.outputs.float())
         targets.append(batch.targets)
 
@@ -40,11 +40,11 @@ def answers_of(
     said = torch.cat(outputs)
     if said.ndim != 2 or not target.answered_by(said.shape[1]):
         raise ConfigError(f"the outputs {tuple(said.shape)} are not one for each {target.kind}")
-    return Answers(said, torch.cat(targets), target)
+    return Predictions(said, torch.cat(targets), target)
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Predictions:
     """What a model says of some samples."""
 
     outputs: Tensor
@@ -53,16 +53,16 @@ class Answers:
     """Shape (n,) or (n, size)."""
     target: TargetSpec
 
-    def at(self, places: Tensor) -> Answers:
+    def at(self, places: Tensor) -> Predictions:
         """Of these samples alone, on the CPU."""
-        return Answers(self.outputs[places].cpu(), self.targets[places].cpu(), self.target)
+        return Predictions(self.outputs[places].cpu(), self.targets[places].cpu(), self.target)
 
-    def chances(self) -> Tensor:
+    def probabilities(self) -> Tensor:
         """Of every class or label, shape (n, size)."""
         if self.target.kind == "class" and self.outputs.shape[1] > 1:
             return self.outputs.softmax(1)
-        chances = self.outputs.sigmoid()
-        return torch.cat([1 - chances, chances], 1) if self.target.kind == "class" else chances
+        probabilities = self.outputs.sigmoid()
+        return torch.cat([1 - probabilities, probabilities], 1) if self.target.kind == "class" else probabilities
 
     def wrong(self) -> Tensor:
         """Shape (n,), bool. No number is ever quite right."""
@@ -96,7 +96,7 @@ class Answers:
         said = [words(decision, self.target) for decision in decided]
         sure = [""] * len(said)
         if self.target.kind == "class":
-            sure = [f"{chance:.0%}" for chance in self.chances().gather(1, decided[:, None])[:, 0].tolist()]
+            sure = [f"{chance:.0%}" for chance in self.probabilities().gather(1, decided[:, None])[:, 0].tolist()]
         return [Tile(*each) for each in zip(pictures, truths, said, sure, self.wrong().tolist(), strict=True)]
 
 

@@ -109,7 +109,7 @@ class ConstantConfig(SchedulerConfig):
     name: Literal["constant"] = "constant"
 
 
-class StaircaseConfig(SchedulerConfig):
+class StepDecayConfig(SchedulerConfig):
     """Base of the schedulers that multiply the learning rate by `gamma` every now and then."""
 
     gamma: float = Field(0.1, gt=0, le=1)
@@ -127,7 +127,7 @@ class StaircaseConfig(SchedulerConfig):
 
 
 @register("scheduler")
-class StepConfig(StaircaseConfig):
+class StepConfig(StepDecayConfig):
     """Multiply the learning rate by `gamma` every `step_size` epochs (torch's StepLR)."""
 
     name: Literal["step"] = "step"
@@ -139,7 +139,7 @@ class StepConfig(StaircaseConfig):
 
 
 @register("scheduler")
-class MultistepConfig(StaircaseConfig):
+class MultistepConfig(StepDecayConfig):
     """Multiply the learning rate by `gamma` at certain epochs (torch's MultiStepLR)."""
 
     name: Literal["multistep"] = "multistep"
@@ -159,7 +159,7 @@ class MultistepConfig(StaircaseConfig):
 
 
 @register("scheduler")
-class ExponentialConfig(StaircaseConfig):
+class ExponentialConfig(StepDecayConfig):
     """Multiply the learning rate by `gamma` after every epoch (torch's ExponentialLR)."""
 
     name: Literal["exponential"] = "exponential"
@@ -180,7 +180,7 @@ def straight_line(share: float, start: float, end: float) -> float:
     return start + (end - start) * share
 
 
-class SpanningConfig(SchedulerConfig):
+class WholeRunConfig(SchedulerConfig):
     """Base of the schedulers whose curve spans the run, moving at every step."""
 
     depends_on_total: ClassVar[bool] = True
@@ -197,7 +197,7 @@ class SpanningConfig(SchedulerConfig):
 
 
 @register("scheduler")
-class CosineConfig(SpanningConfig):
+class CosineConfig(WholeRunConfig):
     """Half a cosine from the learning rate down to `min_factor` of it at the last step (torch's CosineAnnealingLR)."""
 
     name: Literal["cosine"] = "cosine"
@@ -209,7 +209,7 @@ class CosineConfig(SpanningConfig):
 
 
 @register("scheduler")
-class CoslogConfig(SpanningConfig):
+class CoslogConfig(WholeRunConfig):
     """Up to the learning rate and down to 0 several times, every cycle twice as long as the one before (Holzmüller et
     al., 2024, arXiv:2407.04491, section 3): good weights come early, and again and again."""
 
@@ -223,7 +223,7 @@ class CoslogConfig(SpanningConfig):
 
 
 @register("scheduler")
-class LinearConfig(SpanningConfig):
+class LinearConfig(WholeRunConfig):
     """A straight line from the learning rate down to `end_factor` of it at the last step (torch's LinearLR)."""
 
     name: Literal["linear"] = "linear"
@@ -231,7 +231,7 @@ class LinearConfig(SpanningConfig):
     """What is left of the learning rate at the end, as a share."""
 
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
-        **SpanningConfig.unknown_key_hints,
+        **WholeRunConfig.unknown_key_hints,
         "min_factor": "the end is end_factor",
         "eta_min": "the end is end_factor, as a share of lr",
         "start_factor": "the line starts at lr, after warmup_steps",
@@ -242,14 +242,14 @@ class LinearConfig(SpanningConfig):
 
 
 @register("scheduler")
-class PolynomialConfig(SpanningConfig):
+class PolynomialConfig(WholeRunConfig):
     """A power of what is left of the run, down to 0 at the last step (torch's PolynomialLR)."""
 
     name: Literal["polynomial"] = "polynomial"
     power: float = Field(1.0, gt=0)
     """1 is a straight line; the higher, the faster the rate falls at first."""
 
-    unknown_key_hints: ClassVar[Mapping[str, str]] = {**SpanningConfig.unknown_key_hints, "eta_min": "the end is 0"}
+    unknown_key_hints: ClassVar[Mapping[str, str]] = {**WholeRunConfig.unknown_key_hints, "eta_min": "the end is 0"}
 
     def factor(self, share: float) -> float:
         return float((1 - share) ** self.power)

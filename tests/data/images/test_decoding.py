@@ -172,10 +172,10 @@ def test_pictures_of_phones_need_an_extra(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     Path("a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
     assert source("a.heic").decode([0])[1] == {0: "HEIC needs an extra; pip install pillow-heif"}
-    stand_in = ModuleType("pillow_heif")
+    fallback_config = ModuleType("pillow_heif")
     opened: list[str] = []
-    stand_in.register_heif_opener = lambda: opened.append("yes")  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pillow_heif", stand_in)
+    fallback_config.register_heif_opener = lambda: opened.append("yes")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pillow_heif", fallback_config)
     Image.new("RGB", (8, 8), (1, 2, 3)).save("a.heic", "PNG")
     assert decoded("a.heic")[:, 0, 0].tolist() == [1, 2, 3]
     assert opened

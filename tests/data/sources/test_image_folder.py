@@ -196,7 +196,7 @@ def test_classes_that_differ_in_case_alone_are_told() -> None:
     for name in ("Cats", "cats", "dogs"):
         draw(Path(f"pets/{name}/1.png"), COLOURS["cats"])
     assert "data: 'Cats' and 'cats' are two classes, though only upper and lower case differ" in (
-        sample_checks.suspicions(ImageFolderConfig(path="pets", size=8, val=0, test=None).open(0))
+        sample_checks.diagnostics(ImageFolderConfig(path="pets", size=8, val=0, test=None).open(0))
     )
 
 
@@ -226,7 +226,7 @@ def test_the_message_about_a_large_val_split_says_which_it_is() -> None:
     folder("pets/train", 3)
     folder("pets/valid", 10)
     data = ImageFolderConfig(path="pets", size=8, test=None).open(0)
-    large = [found for found in sample_checks.suspicions(data) if found.code == "large-val"]
+    large = [found for found in sample_checks.diagnostics(data) if found.code == "large-val"]
     assert large == ["data: the val split has 20 samples, more than the 6 to train on"]
 
 

@@ -181,7 +181,7 @@ def test_columns_are_in_the_spec() -> None:
 def test_unix_seconds_stay_different() -> None:
     data = table(930, lambda n: "ab"[n % 2], lambda n: 1_700_000_000 + 3 * n * n % 100_003, ignore=["noise"])
     assert len(set(numbers(data.train))) == 930
-    assert sample_checks.suspicions(data) == []
+    assert sample_checks.diagnostics(data) == []
 
 
 def test_one_sign_for_all_is_read_and_said() -> None:
@@ -515,7 +515,7 @@ def test_a_rare_class_does_not_end_the_run() -> None:
         data = config(text, test=0.2, val=0.1).open(seed)
         assert data.spec.target.names == ("cat", "dog", "owl")
         assert data.spec.target.counts[2] == 1
-        assert [found.code for found in sample_checks.suspicions(data)] == ["rare-class"]
+        assert [found.code for found in sample_checks.diagnostics(data)] == ["rare-class"]
 
 
 def test_test_and_val_are_stratified() -> None:
@@ -566,7 +566,7 @@ def test_a_single_group_leaves_nothing_to_measure_and_that_is_said() -> None:
             continue
         assert data.val is None
         assert data.test is None
-        assert any("patient" in said for said in [*notes(data), *map(str, sample_checks.suspicions(data))])
+        assert any("patient" in said for said in [*notes(data), *map(str, sample_checks.diagnostics(data))])
 
 
 def test_the_latest_are_held_out() -> None:
@@ -599,7 +599,7 @@ def test_groups_that_a_test_file_shares_are_told() -> None:
     rows = "".join(f"{'cat' if n % 2 else 'dog'},p{n // 4},{NOISE[n]}\n" for n in range(40))
     Path("test.csv").write_text("species,patient,x\ncat,p1,0.5\ndog,p77,0.25\n")
     data = read(f"species,patient,x\n{rows}", test="test.csv", group="patient")
-    assert [str(found) for found in sample_checks.suspicions(data)] == [
+    assert [str(found) for found in sample_checks.diagnostics(data)] == [
         "test.csv: 1 of the 2 values of 'patient' are in animals.csv, too, such as 'p1'"
     ]
 
@@ -607,7 +607,7 @@ def test_groups_that_a_test_file_shares_are_told() -> None:
 def test_copies_across_the_splits_are_told() -> None:
     rows = [f"{'cat' if n % 2 else 'dog'},{NOISE[n]},{NOISE[-n]},{NOISE[n + 300]}\n" for n in range(150)]
     data = config("species,a,b,c\n" + "".join([*rows, *rows[:40]]), test=0.2, val=0.2).open(0)
-    assert [found.code for found in sample_checks.suspicions(data)] == ["shared-samples", "shared-samples"]
+    assert [found.code for found in sample_checks.diagnostics(data)] == ["shared-samples", "shared-samples"]
 
 
 def test_a_class_that_training_never_saw_is_named() -> None:

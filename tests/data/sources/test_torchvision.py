@@ -91,9 +91,9 @@ def test_the_model_sees_size_and_mode(tmp_path: Path, options: dict[str, Any], s
     prepared = preparation(data.spec, (RandomCrop(),), 0, CPU)(batch, None)
     assert prepared.inputs.shape == (10, *shape)
     torch.testing.assert_close(prepared.inputs, fitted(batch.inputs, shape) / 255)
-    stand_in = MnistConfig.from_plain({**plain, **options, "fallback": "digits"}).stand_in()
-    assert stand_in is not None
-    assert stand_in.spec() == spec
+    fallback_config = MnistConfig.from_plain({**plain, **options, "fallback": "digits"}).fallback_config()
+    assert fallback_config is not None
+    assert fallback_config.spec() == spec
 
 
 def test_a_preset_for_colours_is_none_for_grey() -> None:
@@ -310,20 +310,20 @@ def test_a_file_where_a_folder_is_expected(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_stand_in() -> None:
-    assert MnistConfig().stand_in() is None
+    assert MnistConfig().fallback_config() is None
     augment = (RandomCrop(),)
-    assert MnistConfig(fallback="digits", val=5000, augment=augment).stand_in() == DigitsConfig(
+    assert MnistConfig(fallback="digits", val=5000, augment=augment).fallback_config() == DigitsConfig(
         size=(28, 28), channels=1, val=5000 / 60_000, normalize="mnist", augment=augment
     )
-    resized = MnistConfig(fallback="digits", val=0.1, size=40, mode="rgb", normalize="auto").stand_in()
+    resized = MnistConfig(fallback="digits", val=0.1, size=40, mode="rgb", normalize="auto").fallback_config()
     assert resized == DigitsConfig(size=(40, 40), channels=3, normalize="auto")
-    cifar = Cifar10Config(fallback="digits", val=0).stand_in()
+    cifar = Cifar10Config(fallback="digits", val=0).fallback_config()
     assert cifar == DigitsConfig(size=(32, 32), channels=3, val=0, normalize="cifar10")
     assert cifar.build(0).spec.shape == (3, 32, 32)
-    fraction = MnistConfig(fallback="digits", val=0.2).stand_in()
+    fraction = MnistConfig(fallback="digits", val=0.2).fallback_config()
     assert fraction is not None
     assert fraction.val == 0.2
-    too_large = MnistConfig(fallback="digits", val=70_000).stand_in()
+    too_large = MnistConfig(fallback="digits", val=70_000).fallback_config()
     assert too_large is not None
     with pytest.raises(DataError, match=r"^data.val: 70000, but there are 1437 training samples$"):
         too_large.build(0)

@@ -39,7 +39,7 @@ def facts(data: Data) -> dict[str, ColumnFacts]:
 
 
 def codes(data: Data) -> list[str]:
-    return [found.code for found in sample_checks.suspicions(data)]
+    return [found.code for found in sample_checks.diagnostics(data)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_copies_across_the_splits_are_told() -> None:
     ],
 )  # fmt: skip
 def test_columns_that_are_probably_not_meant(column: Callable[[int], object], code: str, message: str) -> None:
-    [found] = sample_checks.suspicions(table(column))
+    [found] = sample_checks.diagnostics(table(column))
     assert (found.code, str(found)) == (code, message)
 
 
@@ -176,7 +176,7 @@ def test_a_number_that_gives_a_number_away() -> None:
         y=lambda n: f"{float(NOISE[n]) + 7:.9f}",
         ignore=["noise"],
     )
-    [found] = sample_checks.suspicions(data)
+    [found] = sample_checks.diagnostics(data)
     assert (found.code, str(found)) == (
         "gives-away", "t.csv: a alone tells y; if it is not known beforehand, use 'data.ignore=[a]'"
     )  # fmt: skip
@@ -199,7 +199,7 @@ def test_numbers_that_are_lost_in_float32(standardize: object) -> None:
     data = table(lambda n: "1e30" if n % 50 == 7 else n * n, standardize=standardize, test=None, val=0)
     assert ("float32" in codes(data)) == (standardize is True)
     if standardize is True:
-        [found] = [str(one) for one in sample_checks.suspicions(data) if one.code == "float32"]
+        [found] = [str(one) for one in sample_checks.diagnostics(data) if one.code == "float32"]
         assert found == (
             "t.csv: a: 197 different values become 2 in float32, since a few are very far from the others; "
             "data.standardize=robust helps, or leave those out"
@@ -209,7 +209,7 @@ def test_numbers_that_are_lost_in_float32(standardize: object) -> None:
 @pytest.mark.parametrize("first", [2**53, 10**17])
 def test_whole_numbers_that_even_float64_cannot_tell_apart(first: int) -> None:
     data = table(lambda n: first + 3 * n * n % 1009)
-    [found] = [str(one) for one in sample_checks.suspicions(data) if one.code == "float32"]
+    [found] = [str(one) for one in sample_checks.diagnostics(data) if one.code == "float32"]
     assert "a: " in found
 
 
@@ -220,13 +220,13 @@ def test_seconds_since_1970_are_not_lost() -> None:
 def test_rare_classes() -> None:
     """They are told with the ways out; the run goes on."""
     data = table(lambda n: n * n, y=lambda n: "owl" if n == 5 else "eel" if n in (7, 9) else COINS[n])
-    [found] = sample_checks.suspicions(data)
+    [found] = sample_checks.diagnostics(data)
     assert str(found) == (
         "t.csv: classes with hardly a row can be neither learned nor measured: 'eel' (2), 'owl' (1); find more of them, "
         "join them, or take them out"
     )
     data = table(lambda n: n * n, y=lambda n: f"c{n}" if n < 5 else COINS[n])
-    assert str(sample_checks.suspicions(data)[0]) == (
+    assert str(sample_checks.diagnostics(data)[0]) == (
         "t.csv: classes with hardly a row can be neither learned nor measured: 'c0' (1), 'c1' (1), 'c2' (1) and 2 more; "
         "find more of them, join them, or take them out"
     )

@@ -15,7 +15,6 @@ from trainkit.core.errors import ConfigError, DataError
 from trainkit.data import Batch, DataSpec, TargetSpec
 from trainkit.data.transforms.color import ColorJitter
 from trainkit.data.transforms.geometric import (
-    Draws,
     PictureTransform,
     RandomCrop,
     RandomErasing,
@@ -23,6 +22,7 @@ from trainkit.data.transforms.geometric import (
     RandomResizedCrop,
     RandomRotation,
     RandomVerticalFlip,
+    SampleRandom,
     TransformConfig,
     _boxes,
 )
@@ -57,8 +57,8 @@ def smooth(count: int, shape: tuple[int, int, int] = (3, 20, 28)) -> Tensor:
     return (torch.nn.functional.interpolate(coarse, shape[1:], mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)
 
 
-def draws(count: int, seed: int = 0, epoch: int = 0) -> Draws:
-    return Draws(torch.arange(count), seed, epoch, CPU)
+def draws(count: int, seed: int = 0, epoch: int = 0) -> SampleRandom:
+    return SampleRandom(torch.arange(count), seed, epoch, CPU)
 
 
 def labelled(pictures: Tensor) -> Batch:

@@ -17,7 +17,7 @@ from tests.conftest import MakeExperiment, equal, records, weights
 from trainkit.training import predictions, loop
 from trainkit.plots import images
 from trainkit.config import registry
-from trainkit.training.predictions import Answers
+from trainkit.training.predictions import Predictions
 from trainkit.experiment.building import build, open_data
 from trainkit.data import DataSpec, TargetSpec
 from trainkit.plots.images import Tile, confusion_picture, pixels, sheet, spread
@@ -144,17 +144,17 @@ def test_val_pictures_say_right_and_wrong(make: MakeExperiment) -> None:
     parts.model.load_state_dict(weights(result.checkpoint))
     batch = parts.prepare(data.val.take(torch.arange(32)), None)
     with torch.inference_mode():
-        chances = parts.model.eval()(batch.inputs).softmax(1)
+        probabilities = parts.model.eval()(batch.inputs).softmax(1)
     board = opened(result.run_dir)
     page = picture(board, "pictures/val")
     shown = pixels(batch.inputs, data.spec)
-    for place, (chance, target) in enumerate(zip(chances, batch.targets, strict=True)):
+    for place, (chance, target) in enumerate(zip(probabilities, batch.targets, strict=True)):
         assert torch.equal(inner(page, place, 2)[:, :, 0], shown[place, 0])
         y, x = corner(place, 112, 2)
         color = images.RIGHT if chance.argmax() == target else images.WRONG
         assert tuple(page[y - 1, x - 1].tolist()) == color
-    wrong = [place for place in range(32) if chances[place].argmax() != batch.targets[place]]
-    worst = sorted(wrong, key=lambda place: float(chances[place, batch.targets[place]]))
+    wrong = [place for place in range(32) if probabilities[place].argmax() != batch.targets[place]]
+    worst = sorted(wrong, key=lambda place: float(probabilities[place, batch.targets[place]]))
     page = picture(board, "pictures/worst")
     for place, sample in enumerate(worst):
         assert torch.equal(inner(page, place, 2)[:, :, 0], shown[sample, 0])
@@ -315,20 +315,20 @@ def test_switched_on_before_tensorboard_is_switched_off(make: MakeExperiment) ->
 def test_worst_answers_worked_example() -> None:
     # Sure and wrong; right; wrong by a little; half sure and wrong.
     outputs = torch.tensor([[9.0, 0, 0], [9, 0, 0], [0.1, 0, 0], [2, 0, 0]])
-    predictions = Answers(outputs, torch.tensor([1, 0, 1, 2]), TargetSpec(kind="class", size=3))
+    predictions = Predictions(outputs, torch.tensor([1, 0, 1, 2]), TargetSpec(kind="class", size=3))
     assert predictions.worst(10).tolist() == [0, 3, 2]
     assert predictions.worst(2).tolist() == [0, 3]
-    binary = Answers(torch.tensor([[3.0], [-1], [-2]]), torch.tensor([0, 0, 1]), TargetSpec(kind="class", size=2))
+    binary = Predictions(torch.tensor([[3.0], [-1], [-2]]), torch.tensor([0, 0, 1]), TargetSpec(kind="class", size=2))
     assert binary.worst(10).tolist() == [0, 2]
-    torch.testing.assert_close(binary.chances().sum(1), torch.ones(3))
+    torch.testing.assert_close(binary.probabilities().sum(1), torch.ones(3))
     labels = TargetSpec(kind="multilabel", size=2, names=("big", "red"))
-    several = Answers(torch.tensor([[1.0, 1], [1, -1], [-1, -1]]), torch.tensor([[1.0, 1], [0, 0], [0, 1]]), labels)
+    several = Predictions(torch.tensor([[1.0, 1], [1, -1], [-1, -1]]), torch.tensor([[1.0, 1], [0, 0], [0, 1]]), labels)
     assert several.wrong().tolist() == [False, True, True]
     tiles = several.tiles(torch.zeros(3, 1, 2, 2, dtype=torch.uint8))
     assert [(tile.truth, tile.said, tile.wrong) for tile in tiles] == [
         ("big, red", "big, red", False), ("none", "big", True), ("red", "none", True),
     ]  # fmt: skip
-    numbers = Answers(
+    numbers = Predictions(
         torch.tensor([[1.0, 2], [3, 9]]), torch.tensor([[1.0, 2], [3, 4.5]]), TargetSpec(kind="number", size=2)
     )
     assert numbers.worst(1).tolist() == [1]

@@ -114,7 +114,7 @@ def data(
     """Say what the data really is, and draw the first training batch as the model will see it."""
     experiment, node = load("data", config, overrides)
     from trainkit.checks.dataset_summary import lines
-    from trainkit.checks.dataset_summary import survey as look_at
+    from trainkit.checks.dataset_summary import summarize_dataset as look_at
     from trainkit.core import atomic
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.first_batch import first_batch
@@ -176,7 +176,7 @@ def overfit(
         say_json(found.to_plain())
     else:
         say(*lines(found))
-    if not found.by_heart:
+    if not found.memorized:
         raise typer.Exit(1)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from trainkit.core.errors import DataError, Suspicion
+from trainkit.core.errors import DataError, Diagnostic
 from trainkit.data.paths import told
 
 FIRST_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -98,10 +98,10 @@ def no_pictures(folder: Path, found: Found) -> str:
     return f"{folder}: no pictures in it; {there}"
 
 
-def left_out(folder: Path, others: Sequence[str]) -> Suspicion | None:
+def left_out(folder: Path, others: Sequence[str]) -> Diagnostic | None:
     """What to say of the files that are not taken; nothing of those that often lie beside pictures."""
     if all(name.lower().endswith(BESIDE) for name in others):
         return None
     are = "files are" if len(others) > 1 else "file is"
     text = f"data.path: {len(others):,} {are} not taken for pictures in {folder}: {by_ending(others)}"
-    return Suspicion("unused-files", text)
+    return Diagnostic("unused-files", text)

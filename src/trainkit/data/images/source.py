@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, model_validator
 
 from trainkit.config.shell import typed
-from trainkit.core.errors import DataError, Suspicion
+from trainkit.core.errors import DataError, Diagnostic
 from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import permutation
 from trainkit.data.base import Data, DataSpec, Source, Split, TargetSpec, hold_out
@@ -83,7 +83,7 @@ class PicturesConfig(ImageDataConfig):
     def spec(self) -> None:
         return None
 
-    def sketch(self, seed: int) -> Data:
+    def placeholder(self, seed: int) -> Data:
         return self.model_copy(update={"cache": False}).open(seed)  # to decode them all is no look
 
     def reopen(self, seed: int, spec: DataSpec) -> Data:
@@ -114,7 +114,7 @@ class PicturesConfig(ImageDataConfig):
         seed: int,
         notes: Notes = (),
         keys: KeysOf = lambda names: Keys(),
-        found: Sequence[Suspicion] = (),
+        found: Sequence[Diagnostic] = (),
     ) -> Data:
         """Leave out what cannot be read, and take the splits that are not there yet off the training pictures.
 
@@ -177,7 +177,7 @@ class PicturesConfig(ImageDataConfig):
 
     def _measured(
         self, files: Mapping[Part, PictureSource], deep: Sequence[int], unreadable: Unreadable, seed: int, keys: KeysOf
-    ) -> tuple[Limits | None, Notes, list[Suspicion]]:
+    ) -> tuple[Limits | None, Notes, list[Diagnostic]]:
         """What becomes black and white, and what is to be said of it.
 
         Args:
@@ -199,7 +199,7 @@ class PicturesConfig(ImageDataConfig):
         )
         return spread.limits, (NoteRecord(text),), _few_levels(spread)
 
-    def _enlarged(self, source: PictureSource) -> list[Suspicion]:
+    def _enlarged(self, source: PictureSource) -> list[Diagnostic]:
         """Whether pictures are made much larger than they are because the config says nothing of their size."""
         if "size" in self.model_fields_set:
             return []
@@ -217,7 +217,7 @@ class PicturesConfig(ImageDataConfig):
             f"which is {work} times the work; write {size}, or data.size={source.height} where pretrained "
             "weights want that"
         )
-        return [Suspicion("enlarged", text)]
+        return [Diagnostic("enlarged", text)]
 
     def _divided(
         self, sources: Mapping[Part, Source], names: Sequence[str], seed: int, keys: KeysOf
@@ -296,7 +296,7 @@ def _all(source: Source) -> Split:
     return Split(source, torch.arange(len(source)))
 
 
-def _few_levels(spread: Spread) -> list[Suspicion]:
+def _few_levels(spread: Spread) -> list[Diagnostic]:
     """What to say where single pixels decide over the range, and leave next to nothing to all others."""
     if spread.usual_levels >= FEW_LEVELS or spread.usual_low == spread.usual_high:
         return []
@@ -305,7 +305,7 @@ def _few_levels(spread: Spread) -> list[Suspicion]:
         f"data.range: of each training picture, all but 0.2% of the pixels lie in {low:g} to {high:g}, for which "
         f"{spread.usual_levels} of 256 grey levels are left; try {typed('data.range', (low, high))}"
     )
-    return [Suspicion("range", text)]
+    return [Diagnostic("range", text)]
 
 
 def first_ten(problems: Sequence[str]) -> list[str]:

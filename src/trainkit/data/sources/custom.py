@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from trainkit.config.from_constructor import arguments, config_class
 from trainkit.config.registry import register
-from trainkit.core.errors import ConfigError, DataError, Suspicion
+from trainkit.core.errors import ConfigError, DataError, Diagnostic
 from trainkit.core.seeding import derive, generators_restored, seed_global
 from trainkit.data.base import (
     MAX_CLASSES,
@@ -48,7 +48,7 @@ LOOKED_AT = 256
 """Samples that are read to see what becomes of their numbers."""
 
 
-class OwnDatasetConfig(ImageDataConfig):
+class CustomDatasetConfig(ImageDataConfig):
     """Base of the configs of users' datasets."""
 
     target: Kind | None = None
@@ -203,9 +203,9 @@ class DatasetSource:
             self.exact = torch.stack(rows).view(len(rows), -1)
         return targets
 
-    def lost(self, index: Tensor) -> list[Suspicion]:
+    def lost(self, index: Tensor) -> list[Diagnostic]:
         """What of the samples with these numbers is no longer there in batches, as far as some of them tell."""
-        found: list[Suspicion] = []
+        found: list[Diagnostic] = []
         first = self._exact_input(int(index[0]))
         if first.ndim <= 1 and first.dtype in (torch.float64, torch.int64):
             rows = [self._exact_input(number).view(-1) for number in index[:LOOKED_AT].tolist()]
@@ -334,10 +334,10 @@ def register_dataset(name: str) -> Callable[[D], D]:
                 raise ConfigError(
                     f"{title}: has no {method} method, by which samples are counted and fetched by number"
                 )
-        found = arguments(dataset_class, SUPPLIED, dir(OwnDatasetConfig) + list(OwnDatasetConfig.model_fields))
+        found = arguments(dataset_class, SUPPLIED, dir(CustomDatasetConfig) + list(CustomDatasetConfig.model_fields))
         fields = {key: field for key, field in found.items() if key not in SUPPLIED}
 
-        class DerivedConfig(OwnDatasetConfig):
+        class DerivedConfig(CustomDatasetConfig):
             def dataset(self, part: Literal["train", "test"]) -> Dataset[Any] | None:
                 told = {key: value for key, value in (("train", part == "train"), ("split", part)) if key in found}
                 if part == "test" and not told:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trainkit.config.registry import register
-from trainkit.core.errors import DataError, Suspicion
+from trainkit.core.errors import DataError, Diagnostic
 from trainkit.core.records import NoteRecord
 from trainkit.data.base import Data
 from trainkit.data.images.decoding import PictureSource
@@ -135,14 +135,14 @@ def _there(root: Path, rules: int) -> dict[Part, Path]:
 
 def _beside(
     root: Path, told: set[Path], folders: dict[Part, Path], endings: tuple[str, ...], others: list[str]
-) -> list[Suspicion]:
+) -> list[Diagnostic]:
     """What to say of folders beside those of the splits, and of pictures beside those of the classes.
 
     Args:
         told: folders of which there is a word already.
         others: hears of other files there.
     """
-    found: list[Suspicion] = []
+    found: list[Diagnostic] = []
     places = dict.fromkeys([root, *folders.values()])
     if root not in folders.values():
         for name in _folders(root):
@@ -152,7 +152,7 @@ def _beside(
                     many = _many(find(root, name).pictures)
                 known = "; ".join(f"{part} is called {' or '.join(names)}" for part, names in FOLDERS.items())
                 text = f"data.path: the folder {root / name} ({many}) is not used; {known}"
-                found.append(Suspicion("unused-files", text))
+                found.append(Diagnostic("unused-files", text))
     for place in places:
         loose = sorted(path.name for path in place.iterdir() if path.is_file() and not is_hidden(path.name))
         pictures = [name for name in loose if name.lower().endswith(endings)]
@@ -160,7 +160,7 @@ def _beside(
         if pictures:
             such = f"in {place}, such as {pictures[0]}; what has no class is not used"
             text = f"data.path: {_many(pictures)} beside the folders of the classes {such}"
-            found.append(Suspicion("unused-files", text))
+            found.append(Diagnostic("unused-files", text))
     return found
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from trainkit.config.registry import register
 from trainkit.config.shell import typed
-from trainkit.core.errors import DataError, Suspicion
+from trainkit.core.errors import DataError, Diagnostic
 from trainkit.core.records import NoteRecord
 from trainkit.core.suggestions import did_you_mean, did_you_mean_path
 from trainkit.data.base import Data
@@ -137,7 +137,7 @@ class PictureListConfig(PicturesConfig):
 
     def _unlisted(
         self, where: str, root: Path, files: Mapping[Part, PictureSource]
-    ) -> tuple[Notes, Sequence[Suspicion]]:
+    ) -> tuple[Notes, Sequence[Diagnostic]]:
         """What to say of files that are there, but not in the list."""
         return (), ()
 
@@ -171,7 +171,7 @@ class ImageTxtConfig(PictureListConfig):
 
     def _unlisted(
         self, where: str, root: Path, files: Mapping[Part, PictureSource]
-    ) -> tuple[Notes, Sequence[Suspicion]]:
+    ) -> tuple[Notes, Sequence[Diagnostic]]:
         listed = {Path(name).as_posix() for source in files.values() for name in source.names}
         try:
             there = find(root, rules=self.rules)

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from trainkit.config.registry import register
-from trainkit.core.errors import DataError, Suspicion
+from trainkit.core.errors import DataError, Diagnostic
 from trainkit.data.base import (
     MAX_CLASSES,
     Data,
@@ -112,11 +112,11 @@ class TensorsConfig(DataConfig):
         return TargetSpec(kind=kind, size=targets.shape[1] if rows else 1)
 
 
-def _lost(inputs: Inputs, targets: Tensor, target: TargetSpec, train: Split) -> list[Suspicion]:
+def _lost(inputs: Inputs, targets: Tensor, target: TargetSpec, train: Split) -> list[Diagnostic]:
     """What of the training samples is no longer there in batches. Nothing here is standardised by us, so that nothing
     could be subtracted before the numbers are rounded: that is left to whoever wrote the file."""
     some = train.index[:EXACTLY]
-    found: list[Suspicion] = []
+    found: list[Diagnostic] = []
     if isinstance(inputs, list):
         steps = [inputs[n] for n in some.tolist()]
         found += lost_in_float32(torch.cat([one.view(len(one), -1) for one in steps])[:EXACTLY], "inputs")

@@ -19,7 +19,7 @@ from pydantic import Field
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
-from trainkit.data.imagined import Imagined
+from trainkit.data.imagined import Placeholder
 from trainkit.data.paths import expanded, unreadable
 from trainkit.data.sources.digits import DigitsConfig, Size, height_width
 from trainkit.data.transforms.pipeline import ImageDataConfig, Normalize, Preset, statistics
@@ -65,7 +65,7 @@ class TorchvisionConfig(ImageDataConfig):
         classes = TargetSpec(kind="class", size=len(self.class_names), names=self.class_names)
         return DataSpec(shape=(channels, height, width), target=classes, image=True, mean=mean, std=std)
 
-    def stand_in(self) -> DigitsConfig | None:
+    def fallback_config(self) -> DigitsConfig | None:
         if self.fallback is None:
             return None
         channels, height, width = self.spec().shape
@@ -89,9 +89,9 @@ class TorchvisionConfig(ImageDataConfig):
         default = type(self).model_fields["root"].get_default(call_default_factory=True)
         return self if self.root == default else self.model_copy(update={"download": False})
 
-    def sketch(self, seed: int) -> Data:
+    def placeholder(self, seed: int) -> Data:
         spec = self.spec()
-        train, val = self.divide(Imagined(spec, self.train_samples), seed)
+        train, val = self.divide(Placeholder(spec, self.train_samples), seed)
         counted = spec.target.counted(train.targets)
         # Which classes a small part of the real samples lacks, those made up cannot tell.
         counted = counted.model_copy(update={"counts": tuple(max(1, count) for count in counted.counts)})

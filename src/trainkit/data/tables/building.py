@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainkit.core.errors import DataError, Suspicion
+from trainkit.core.errors import DataError, Diagnostic
 from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import permutation
 from trainkit.core.text import counted
@@ -103,7 +103,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     notes: list[NoteRecord] = []
     table = _table(config, found, used, target, notes)
     held = None
-    odd: tuple[Suspicion, ...] = ()
+    odd: tuple[Diagnostic, ...] = ()
     if isinstance(config.test, str):
         other = _cells(config, (config.test,), "test")
         fixed = DataSpec(shape=(1,), target=target.spec) if like is None else like
@@ -410,7 +410,7 @@ def _keys(config: TableConfig, found: Cells, rows: Rows) -> Keys:
     return Keys()
 
 
-def _parted_groups(config: TableConfig, found: Cells, other: Cells) -> tuple[Suspicion, ...]:
+def _parted_groups(config: TableConfig, found: Cells, other: Cells) -> tuple[Diagnostic, ...]:
     """Groups that a file for the test split shares with the training file."""
     if config.group is None or config.group not in other.columns:
         return ()
@@ -419,7 +419,7 @@ def _parted_groups(config: TableConfig, found: Cells, other: Cells) -> tuple[Sus
     if not both:
         return ()
     text = f"{other.name}: {len(both):,} of the {len(theirs):,} values of {config.group!r} are in {found.name}, too"
-    return (Suspicion("shared-groups", f"{text}, such as {both[0]!r}"),)
+    return (Diagnostic("shared-groups", f"{text}, such as {both[0]!r}"),)
 
 
 def _left_out(reads: Mapping[str, Read]) -> list[NoteRecord]:

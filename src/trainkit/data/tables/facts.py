@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainkit.config.shell import typed
-from trainkit.core.errors import Suspicion
+from trainkit.core.errors import Diagnostic
 from trainkit.core.text import counted, printable
 from trainkit.data.base import TargetSpec
 from trainkit.data.columns import MOST_COUNTED, Column, ColumnFacts
@@ -92,7 +92,7 @@ def oddities(
     rows: NDArray[np.int64],
     reads: Mapping[str, Read],
     file: str,
-) -> Iterator[Suspicion]:
+) -> Iterator[Diagnostic]:
     """What is allowed in columns, but usually a mistake."""
     wanted = targets.numpy()[rows]
     if target.kind == "class":
@@ -100,15 +100,15 @@ def oddities(
         if rare := [f"{name!r} ({count})" for name, count in zip(target.names, counts, strict=True) if count < FEW]:
             text = f"classes with hardly a row can be neither learned nor measured: {', '.join(rare[:SHOWN])}"
             more = f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else ""
-            yield Suspicion("rare-class", f"{file}: {text}{more}; find more of them, join them, or take them out")
+            yield Diagnostic("rare-class", f"{file}: {text}{more}; find more of them, join them, or take them out")
     constant: list[str] = []
     for column in columns:
         name, one = column.name, values[column.name]
         if warning := reads[name].warning:
-            yield Suspicion(warning[0], f"{file}: {warning[1]}")
+            yield Diagnostic(warning[0], f"{file}: {warning[1]}")
         if column.other and not column.categories:
             text = f"{name}: none of its words is in enough rows for an input of its own; it says nothing"
-            yield Suspicion("constant-column", f"{file}: {text}")
+            yield Diagnostic("constant-column", f"{file}: {text}")
         if _is_constant(column, one, rows):
             constant.append(name)
             continue
@@ -116,7 +116,7 @@ def oddities(
             yield from _lost(column, one[rows], file)
         if len(rows) >= ENOUGH and _gives_away(column, one, rows, wanted, target):
             text = f"{name} alone tells {' and '.join(target.names) if target.kind == 'number' else 'the class'}"
-            yield Suspicion(
+            yield Diagnostic(
                 "gives-away", f"{file}: {text}; if it is not known beforehand, use {typed('data.ignore', [name])}"
             )
 
@@ -124,7 +124,7 @@ def oddities(
         more = f" and {len(constant) - SHOWN} more" if len(constant) > SHOWN else ""
         verb, it = ("is", "it says") if len(constant) == 1 else ("are", "they say")
         text = f"{', '.join(constant[:SHOWN])}{more} {verb} the same in all training rows; {it} nothing"
-        yield Suspicion("constant-column", f"{file}: {text}")
+        yield Diagnostic("constant-column", f"{file}: {text}")
 
 
 def _is_constant(column: Column, values: Any, rows: NDArray[np.int64]) -> bool:
@@ -134,7 +134,7 @@ def _is_constant(column: Column, values: Any, rows: NDArray[np.int64]) -> bool:
     return not np.nanmax(seen, initial=-np.inf) > np.nanmin(seen, initial=np.inf)
 
 
-def _lost(column: Column, seen: Any, file: str) -> Iterator[Suspicion]:
+def _lost(column: Column, seen: Any, file: str) -> Iterator[Diagnostic]:
     """Different values that are the same once they are scaled, in float32."""
     some = seen[~np.isnan(seen)][:MOST_COUNTED]
     before = len(np.unique(some))
@@ -143,7 +143,7 @@ def _lost(column: Column, seen: Any, file: str) -> Iterator[Suspicion]:
     after = len(np.unique(made[:, 0]))
     if after < LOST * before:
         way = "" if column.clip else "data.standardize=robust helps, or "
-        yield Suspicion(
+        yield Diagnostic(
             "float32",
             f"{file}: {column.name}: {before:,} different values become {after:,} in float32, since a few are very far "
             f"from the others; {way}leave those out",

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
 from trainkit.data.base import DataSpec
-from trainkit.data.transforms.geometric import Draws, PictureTransform, ordered
+from trainkit.data.transforms.geometric import PictureTransform, SampleRandom, ordered
 
 Amount = Annotated[float, Field(ge=0)]
 Turn = Annotated[float, Field(ge=-0.5, le=0.5)]
@@ -71,7 +71,7 @@ class ColorJitter(PictureTransform):
             if channels == 1 and getattr(self, key) != 0:
                 raise DataError(f"data.augment: color_jitter: grey images have no {key} to change; leave it out")
 
-    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+    def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         pixels = inputs.float()
         if self.brightness != 0:
             pixels = (pixels * _factor(self.brightness, draws, "brightness")).clamp_(0, 255)
@@ -87,7 +87,7 @@ class ColorJitter(PictureTransform):
         return pixels.round_().to(torch.uint8)
 
 
-def _factor(jitter: Jitter, draws: Draws, key: str) -> Tensor:
+def _factor(jitter: Jitter, draws: SampleRandom, key: str) -> Tensor:
     """Shape (batch, 1, 1, 1)."""
     low, high = jitter if isinstance(jitter, tuple) else (max(0.0, 1 - jitter), 1 + jitter)
     return draws(key, low, high)[:, None, None, None]

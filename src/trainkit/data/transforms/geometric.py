@@ -20,7 +20,7 @@ from trainkit.data.base import DataSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Draws:
+class SampleRandom:
     """The random numbers of a batch. Each depends on (seed, key, epoch) and its sample's index, and on nothing else."""
 
     index: Tensor
@@ -56,7 +56,7 @@ class PictureTransform(TransformConfig):
     """Base of the transforms of pictures, with draws of its own for every sample."""
 
     @abstractmethod
-    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+    def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         """Transform uint8 pictures of shape (batch, channels, height, width), and give as many of the same shape."""
 
 
@@ -96,7 +96,7 @@ class RandomCrop(PictureTransform):
                 f"({height}x{width}), or some windows would be black"
             )
 
-    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+    def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         height, width = inputs.shape[-2:]
         padded = functional.pad(inputs, (self.padding,) * 4)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (batch, channels, y, x, height, width)
@@ -124,7 +124,7 @@ class RandomHorizontalFlip(_Flip):
 
     name: Literal["random_horizontal_flip"] = "random_horizontal_flip"
 
-    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+    def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         return self._flipped(inputs, draws("flip"), -1)
 
 
@@ -134,7 +134,7 @@ class RandomVerticalFlip(_Flip):
 
     name: Literal["random_vertical_flip"] = "random_vertical_flip"
 
-    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+    def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         return self._flipped(inputs, draws("vertical flip"), -2)
 
 
@@ -157,7 +157,7 @@ class RandomRotation(PictureTransform):
         "center": "pictures are turned about their centre",
     }
 
-    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+    def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
         angle = draws("rotation", low, high).deg2rad()[:, None, None]
         height, width = inputs.shape[-2:]
@@ -192,7 +192,9 @@ class _Boxes(NamedTuple):
     width: Tensor
 
 
-def _boxes(inputs: Tensor, draws: Draws, key: str, scale: tuple[float, float], ratio: tuple[float, float]) -> _Boxes:
+def _boxes(
+    inputs: Tensor, draws: SampleRandom, key: str, scale: tuple[float, float], ratio: tuple[float, float]
+) -> _Boxes:
     """Draw a box for each picture.
 
     Its share of the area is even over `scale`, the logarithm of its width / height even over as much of `ratio` as fits
@@ -230,7 +232,7 @@ class RandomResizedCrop(PictureTransform):
         "antialias": "the box is only ever enlarged",
     }
 
-    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+    def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         box = _boxes(inputs, draws, "resized crop", self.scale, self.ratio)
         y = _places(inputs.shape[2], box.top, box.height)[:, :, None]
         x = _places(inputs.shape[3], box.left, box.width)[:, None, :]
@@ -264,7 +266,7 @@ class RandomErasing(PictureTransform):
         "inplace": "pictures are always copied",
     }
 
-    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+    def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         box = _boxes(inputs, draws, "erasing", self.scale, (1 / self.ratio[1], 1 / self.ratio[0]))
         rows = _inside(inputs.shape[2], box.top, box.height)[:, :, None]
         columns = _inside(inputs.shape[3], box.left, box.width)[:, None, :]

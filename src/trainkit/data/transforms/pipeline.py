@@ -18,7 +18,7 @@ from trainkit.core.errors import DataError
 from trainkit.core.seeding import derive, permutation
 from trainkit.data.base import Batch, Data, DataConfig, DataSpec, Split, TensorSource
 from trainkit.data.transforms.color import with_channels
-from trainkit.data.transforms.geometric import Draws, PictureTransform, TransformConfig
+from trainkit.data.transforms.geometric import PictureTransform, SampleRandom, TransformConfig
 from trainkit.data.transforms.mixup import BatchMix
 
 Preset = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet", "half", "auto", "none"]
@@ -171,7 +171,7 @@ def preparation(
             return batch._replace(inputs=torch.addcmul(shift, inputs, scale) if spec.mean else inputs)
         inputs = fitted(inputs, spec.shape)
         if epoch is not None:
-            draws = Draws(index, seed, epoch, device)
+            draws = SampleRandom(index, seed, epoch, device)
             for transform in transforms:
                 inputs = transform.apply(inputs, draws)
         inputs = inputs.to(torch.float32, memory_format=torch.channels_last)

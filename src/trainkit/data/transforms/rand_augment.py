@@ -14,7 +14,7 @@ from torch import Tensor
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
 from trainkit.data.base import DataSpec
-from trainkit.data.transforms.geometric import Draws, PictureTransform
+from trainkit.data.transforms.geometric import PictureTransform, SampleRandom
 
 Operation = Callable[[Tensor], Tensor]
 
@@ -45,7 +45,7 @@ class RandAugment(PictureTransform):
                 f"the images have {spec.shape[0]}"
             )
 
-    def apply(self, inputs: Tensor, draws: Draws) -> Tensor:
+    def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         table = operations(self.magnitude, *inputs.shape[-2:])
         for number in range(self.num_ops):
             operation = (draws.on_host(f"rand_augment operation {number}") * len(table)).long().tolist()

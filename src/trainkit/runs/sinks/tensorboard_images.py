@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from trainkit.runs import checkpoint
-from trainkit.training.predictions import Answers, answers_of
+from trainkit.training.predictions import Predictions, predictions_of
 from trainkit.data import Batch, Data
 from trainkit.plots.images import Tile, confusion_picture, pixels, sheet, spread
 from trainkit.core.text import printable
@@ -114,12 +114,12 @@ class Visuals:
                 self._draw(switch, partial(drawings[switch], answers))
         self._draw("hparams", self._hparams)
 
-    def _answers(self) -> Answers:
+    def _answers(self) -> Predictions:
         """What the model says of the whole val split, in order: one pass for all that need it."""
         if self.parts.val is None:
             raise ValueError("there is no val split")
         self.parts.model.load_state_dict(checkpoint.final_weights(checkpoint.load(self.directory.chosen)))
-        answers = answers_of(self.parts, self.parts.val, self.data.spec.target, self.stop)
+        answers = predictions_of(self.parts, self.parts.val, self.data.spec.target, self.stop)
         if answers is None:
             raise InterruptedError("stopped")
         return answers
@@ -127,7 +127,7 @@ class Visuals:
     def _first_batch(self) -> None:
         self._image("pictures/train", first_batch(self.experiment, self.data, self.parts.device))
 
-    def _predictions(self, answers: Answers) -> None:
+    def _predictions(self, answers: Predictions) -> None:
         assert self.data.val is not None
         count = len(answers.targets)
         # From everywhere in the split: files often stand in the order of their classes.
@@ -145,7 +145,7 @@ class Visuals:
     def _image(self, tag: str, image: Image.Image) -> None:
         self.writer.add_image(tag, np.asarray(image), self.progress.step, dataformats="HWC")
 
-    def _confusion_matrix(self, answers: Answers) -> None:
+    def _confusion_matrix(self, answers: Predictions) -> None:
         target = answers.target
         if target.kind != "class":
             raise ValueError("needs classes")
@@ -155,13 +155,13 @@ class Visuals:
         picture = confusion_picture(title, tally.counts.tolist(), class_names(target))
         self._image("confusion_matrix/val", picture)
 
-    def _pr_curves(self, answers: Answers) -> None:
+    def _pr_curves(self, answers: Predictions) -> None:
         if answers.target.kind == "number":
             raise ValueError("needs classes or labels")
-        chances = answers.chances().T.cpu()
+        probabilities = answers.probabilities().T.cpu()
         for number, name in enumerate(class_names(answers.target)):
             there = answers.targets == number if answers.target.kind == "class" else answers.targets[:, number] > 0.5
-            self.writer.add_pr_curve(f"pr_val/{printable(name)}", there.cpu(), chances[number], self.progress.step)
+            self.writer.add_pr_curve(f"pr_val/{printable(name)}", there.cpu(), probabilities[number], self.progress.step)
 
     def _histograms(self) -> None:
         for name, parameter in self.parts.model.named_parameters():
@@ -199,4 +199,4 @@ class Visuals:
         plain = self.experiment.to_plain()
         values = {section: plain[section] for section in HYPER}
         self.writer.flush()  # TensorBoard reads the files of a run one after the other
-        write_hparams(self.directory.tensorboard, values, self.directory.story["metrics"], self.progress.step)
+        write_hparams(self.directory.tensorboard, values, self.directory.metadata["metrics"], self.progress.step)
