@@ -18,7 +18,7 @@ from trainkit.experiment.compatibility import check_batch_norm
 
 PICTURES = "data: {name: digits, val: 1164}\nmodel: {name: sequential, layers: [flatten, batch_norm1d, linear]}\n"
 """273 training samples: batches of 16 and of 17 leave one behind."""
-TABLE = "data: {name: csv, path: t.csv, target: y, task: class}\nmodel: {name: mlp, hidden: [4]}\n"
+TABLE = "data: {name: csv, path: t.csv, target: y, task: classification}\nmodel: {name: mlp, hidden: [4]}\n"
 ROWS = 40
 
 
@@ -75,7 +75,7 @@ def test_any_number_of_samples_and_batch_norm() -> None:
         batches = EpochBatches(samples, batch_size, 0, drop_last)
         return [batches.size(batch) for batch in range(len(batches))]
 
-    target = TargetSpec(kind="class", size=2, names=("a", "b"))
+    target = TargetSpec(kind="classification", size=2, names=("a", "b"))
     cpu = torch.device("cpu")
     for samples in range(2, 40):
         places = torch.arange(samples)

@@ -43,7 +43,9 @@ def test_the_experiments_of_the_tutorials_state_their_parameters() -> None:
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameters_are_as_stated(name: str) -> None:
     experiment = load(CONFIGS / f"{name}.yaml")
-    spec = experiment.data.spec() or DataSpec(shape=(3, 224, 224), target=TargetSpec(kind="class", size=10), image=True)
+    spec = experiment.data.spec() or DataSpec(
+        shape=(3, 224, 224), target=TargetSpec(kind="classification", size=10), image=True
+    )
     with torch.device("meta"):
         model = experiment.model.build(spec, experiment.loss.num_outputs(spec.target))
     assert f"{sum(parameter.numel() for parameter in model.parameters()):,}" == COUNTS[name]

@@ -59,7 +59,7 @@ def test_one_neuron_and_its_gradients() -> None:
     model = build(["linear"], (2,), num_outputs=1)
     model.load_state_dict({"0.weight": torch.tensor([[1.0, 2.0]]), "0.bias": torch.tensor([0.5])})
     batch = Batch(torch.tensor([[3.0, 4.0]]), torch.tensor([[10.0]]), torch.tensor([0]))
-    outcome = MseConfig().build(TargetSpec(kind="number", size=1))(model, batch)
+    outcome = MseConfig().build(TargetSpec(kind="regression", size=1))(model, batch)
     assert (outcome.outputs.item(), outcome.loss.item()) == (11.5, 2.25)
     weight, bias = torch.autograd.grad(outcome.loss, list(model.parameters()))
     assert (weight.tolist(), bias.tolist()) == ([[9, 12]], [3])

@@ -43,7 +43,7 @@ from table_sources import TABLES, Table
 
 MAX_ROWS = 10_000  # of a longer table so many, drawn once: RealMLP takes a minute or more for each seed of them
 SEEDS = 5
-SMALL = {"class": "penguins", "number": "mpg"}
+SMALL = {"classification": "penguins", "regression": "mpg"}
 OURS = "trainkit"
 TIMED = ("realmlp", "hgb")  # whose times ours is divided by
 VERSIONS = ("trainkit", "torch", "scikit-learn", "catboost", "pytabkit")

@@ -134,7 +134,7 @@ def test_the_command_draws_the_batch() -> None:
     ended = warm.run(["data", "my.yaml", "--json", "--picture", "other.png"])
     plain = json.loads(ended.stdout)
     assert plain["picture"] == "other.png"
-    assert plain["target"] == {"kind": "class", "classes": ["cat", "dog"]}
+    assert plain["target"] == {"kind": "classification", "classes": ["cat", "dog"]}
     assert plain["splits"] == {"train": 9, "val": 1, "test": 2}
     assert Path("other.png").exists()
 

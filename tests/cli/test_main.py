@@ -91,7 +91,7 @@ def test_eval_shows_the_classes_below_the_metrics(run: Run, monkeypatch: pytest.
 def test_eval_of_numbers_is_one_line(run: Run, make: MakeExperiment) -> None:
     from trainkit.runs.run import train
 
-    result = train(make(data={"target": "number"}, loss="mse"), quiet=True)
+    result = train(make(data={"target": "regression"}, loss="mse"), quiet=True)
     ended = run("eval", "--ckpt", str(result.checkpoint))
     assert ended.out.splitlines()[-1].startswith("test/loss ")
     plain = json.loads(run("eval", "--ckpt", str(result.checkpoint), "--json").out)

@@ -22,7 +22,7 @@ def divide(samples: TensorSource, val: float, seed: int) -> tuple[Split, Split |
 
 def data(samples: int = 20, val: float = 4, seed: int = 0) -> Data:
     train, held_out = divide(source(samples), val, seed)
-    spec = DataSpec(shape=(1,), target=TargetSpec(kind="class", size=3))
+    spec = DataSpec(shape=(1,), target=TargetSpec(kind="classification", size=3))
     return Data(spec, train, held_out, Split(source(5), torch.arange(5)))
 
 
@@ -134,7 +134,7 @@ def three_way(train: list[int], val: list[int], test: list[int]) -> Data:
     everything = torch.tensor([*train, *val, *test])
     samples = TensorSource(torch.randn(len(everything), 3, generator=torch.Generator().manual_seed(0)), everything)
     parts = torch.arange(len(everything)).split([len(train), len(val), len(test)])
-    target = TargetSpec(kind="class", size=3, names=("a", "b", "c")).counted(torch.tensor(train))
+    target = TargetSpec(kind="classification", size=3, names=("a", "b", "c")).counted(torch.tensor(train))
     one, two, three = (Split(samples, part) for part in parts)
     return Data(DataSpec(shape=(3,), target=target), one, two, three)
 

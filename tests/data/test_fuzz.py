@@ -65,7 +65,7 @@ def look(open_data: Callable[[], Data]) -> None:
         assert sample_checks.diagnostics(data) is not None
         for split in filter(None, (data.train, data.val, data.test)):
             batch = split.take(torch.arange(len(split)))
-            if data.spec.target.kind == "class":
+            if data.spec.target.kind == "classification":
                 assert int(batch.targets.max()) < data.spec.target.size
             else:
                 assert bool(batch.targets.isfinite().all())
@@ -99,7 +99,7 @@ COLUMNS = st.one_of(
 
 
 OPTIONS: dict[str, st.SearchStrategy[object]] = {
-    "task": st.sampled_from(["class", "number", "multilabel"]),
+    "task": st.sampled_from(["classification", "regression", "multilabel"]),
     "missing": st.sampled_from(["error", "mean", "drop"]),
     "categorical": st.just(["b"]),
     "test": st.sampled_from([None, 0.5, "table.csv"]),
@@ -291,7 +291,7 @@ ARRAYS = arrays.arrays(DTYPES, arrays.array_shapes(min_dims=0, max_dims=5, min_s
 @pytest.mark.filterwarnings("ignore")
 @given(
     st.dictionaries(st.sampled_from(["inputs", "targets", "lengths", "test_inputs", "test_targets"]), ARRAYS),
-    st.sampled_from([None, "class", "number", "multilabel"]),
+    st.sampled_from([None, "classification", "regression", "multilabel"]),
 )
 def test_arrays_of_any_kind(content: dict[str, Any], target: str | None) -> None:
     Path("data.npz").write_bytes(npz(**content))
@@ -365,7 +365,7 @@ VALUES = st.one_of(
     st.fixed_dictionaries(
         {},
         optional={
-            "target": st.sampled_from(["class", "number", "multilabel"]),
+            "target": st.sampled_from(["classification", "regression", "multilabel"]),
             "collate": st.just("pad"),
             "normalize": st.just("half"),
         },

@@ -27,7 +27,7 @@ class Read:
 
 def test_a_part_is_read_once_and_always_the_same() -> None:
     source = Read()
-    spec = DataSpec(shape=(1,), target=TargetSpec(kind="class", size=3))
+    spec = DataSpec(shape=(1,), target=TargetSpec(kind="classification", size=3))
     data = Data(spec, Split(source, torch.arange(100, 600)), None, None)
     few = part(data, 300)
     assert source.reads == 301  # the first one tells the shape

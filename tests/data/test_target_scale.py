@@ -46,10 +46,10 @@ from trainkit.training.progress import Progress
 
 CPU = torch.device("cpu")
 TWO = TargetSpec(
-    kind="number", size=2, transform="standardize", mean=(100.0, 5.0), std=(10.0, 0.5), skewness=(0.0, 0.0)
+    kind="regression", size=2, transform="standardize", mean=(100.0, 5.0), std=(10.0, 0.5), skewness=(0.0, 0.0)
 )
 LOG = TargetSpec(
-    kind="number", size=1, transform="log", mean=(math.log(1000),), std=(math.log(10),), skewness=(3.4,)
+    kind="regression", size=1, transform="log", mean=(math.log(1000),), std=(math.log(10),), skewness=(3.4,)
 )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def linear(count: int = 600, mean: float = 200_000.0, std: float = 50_000.0) -> 
 def experiment(**sections: Any) -> ExperimentConfig:
     plain: dict[str, Any] = {
         "name": "numbers",
-        "data": {"name": "tensors", "file": "a.npz", "target": "number", "test": 0.2},
+        "data": {"name": "tensors", "file": "a.npz", "target": "regression", "test": 0.2},
         "model": {"name": "mlp", "hidden": [16]},
         "loss": "mse",
         "metrics": ["r2", "mae"],
@@ -135,7 +135,7 @@ def test_only_the_training_samples_are_measured() -> None:
     values = data.train.targets.double()
     assert data.spec.target.mean == pytest.approx((float(values.mean()),))
     assert data.spec.target.std == pytest.approx((float(values.std(correction=0)),))
-    assert data.spec.target.uncounted() == TargetSpec(kind="number", size=1)
+    assert data.spec.target.uncounted() == TargetSpec(kind="regression", size=1)
 
 
 # There and back
@@ -149,7 +149,7 @@ def test_there_and_back() -> None:
     torch.testing.assert_close(log.transform(torch.tensor([[1000.0], [100.0]])), torch.tensor([[0.0], [-1.0]]))
     torch.testing.assert_close(log.undo(torch.tensor([[0.0], [-1.0]])), torch.tensor([[1000.0], [100.0]]))
     same = torch.ones(2, 1)
-    assert in_the_users_unit(same, TargetSpec(kind="number", size=1)) is same
+    assert in_the_users_unit(same, TargetSpec(kind="regression", size=1)) is same
 
 
 def test_logarithms_stay_finite() -> None:
@@ -454,9 +454,9 @@ def test_words() -> None:
     assert described(LOG.model_copy(update={"names": ("price",)})) == (
         "price: log, then standardised (skewness 3.4); the loss is that of the logarithm"
     )
-    assert described(TargetSpec(kind="number", size=1)) == "as they are"
+    assert described(TargetSpec(kind="regression", size=1)) == "as they are"
     many = measured(torch.randn(10, 5), "standardize")
-    five = TargetSpec(kind="number", size=5, **many._asdict())
+    five = TargetSpec(kind="regression", size=5, **many._asdict())
     assert described(five).endswith("; and 2 more)")
 
 
@@ -522,7 +522,7 @@ def test_numbers_of_a_dataset_of_ones_own() -> None:
 def table(labels: list[str]) -> list[tuple[str, str]]:
     lines = [f"{number},{label}" for number, label in enumerate(labels * 8)]
     Path("a.csv").write_text("\n".join(["x,y", *lines]) + "\n")
-    data = {"name": "csv", "path": "a.csv", "target": "y", "task": "class"}
+    data = {"name": "csv", "path": "a.csv", "target": "y", "task": "classification"}
     return diagnostics(data=data, loss="cross_entropy", metrics=["accuracy"])
 
 

@@ -238,7 +238,7 @@ class Length(MetricConfig):
     """The mean length of outputs."""
 
     name: Literal["length"] = "length"
-    kinds: ClassVar[tuple[Kind, ...]] = ("class",)
+    kinds: ClassVar[tuple[Kind, ...]] = ("classification",)
 
     def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
         return Mean(lambda outputs, targets: outputs.norm(dim=1), device)

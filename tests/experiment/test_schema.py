@@ -107,7 +107,7 @@ def test_all_misfits_come_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "loss"), [("class", "cross_entropy"), ("multilabel", "bce_with_logits"), ("number", "mse")]
+    ("target", "loss"), [("classification", "cross_entropy"), ("multilabel", "bce_with_logits"), ("regression", "mse")]
 )
 def test_a_loss_that_is_not_in_the_file_suits_the_data(target: str, loss: str) -> None:
     found = experiment(f"data: {{name: synthetic, target: {target}, size: 2}}\nmodel: mlp\n")

@@ -40,7 +40,7 @@ def test_labels_have_scores_and_numbers_have_none(make: MakeExperiment) -> None:
     assert found.confusion is None
     assert found.to_plain().keys() == {"metrics", "notes", "per_class"}
     assert sum(score.precision for score in found.per_class) / 3 == pytest.approx(found.metrics["precision"])
-    result = train(make(data={"target": "number", "size": 3}, loss="mse"))
+    result = train(make(data={"target": "regression", "size": 3}, loss="mse"))
     found = evaluate_checkpoint(result.checkpoint)
     assert found.to_plain().keys() == {"metrics", "notes"}
     assert math.isfinite(found.metrics["mae"])

@@ -34,8 +34,8 @@ def sums(make: MakeExperiment, rows: int = 50) -> tuple[ExperimentConfig, Data]:
     lines = [f"{n * n % 17},{'pq'[n % 2]},{n * 7 % 13},{n * n % 17 + 2 * (n % 2)}.0\n" for n in range(rows)]
     Path("t.csv").write_text("a,b,c,y\n" + "".join(lines))
     data = {
-        "name": "csv", "path": "t.csv", "target": "y", "task": "number", "standardize": False, "test": None, "val": 0,
-        "target_transform": "none",
+        "name": "csv", "path": "t.csv", "target": "y", "task": "regression", "standardize": False, "test": None,
+        "val": 0, "target_transform": "none",
     }  # fmt: skip
     experiment = make(data=data, model={"name": "mlp", "hidden": []}, loss="mse", metrics=["mae"])
     return experiment, experiment.data.open(0)

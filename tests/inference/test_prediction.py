@@ -86,11 +86,11 @@ def evaluated(checkpoint: Path, split: str) -> tuple[Predictions, Split]:
 def check(predictions: list[Prediction], answers: Predictions) -> None:
     """The same decisions, and the same probabilities or numbers."""
     target = answers.target
-    values = answers.outputs if target.kind == "number" else answers.probabilities()
+    values = answers.outputs if target.kind == "regression" else answers.probabilities()
     found = torch.tensor([list(each.values.values()) for each in predictions])
     torch.testing.assert_close(found, values, atol=1e-6, rtol=1e-6)
     assert all(tuple(each.values) == class_names(target) for each in predictions)
-    if target.kind == "class":
+    if target.kind == "classification":
         assert [each.answer for each in predictions] == [(class_names(target)[n],) for n in values.argmax(1).tolist()]
     if target.kind == "multilabel":
         there = [[name in each.answer for name in class_names(target)] for each in predictions]
@@ -153,7 +153,7 @@ def test_other_pictures_are_brought_to_the_size_and_the_channels_as_in_training(
         ({"target": "red"}, "cross_entropy"),
         ({"target": "red"}, "bce_with_logits"),
         ({"target": ["large", "red"], "task": "multilabel"}, "bce_with_logits"),
-        ({"target": ["price", "red"], "task": "number"}, "mse"),
+        ({"target": ["price", "red"], "task": "regression"}, "mse"),
     ],
 )
 def test_csv_files(make: MakeExperiment, options: dict[str, Any], loss: str) -> None:
@@ -414,7 +414,7 @@ def test_labels_and_numbers(make: MakeExperiment) -> None:
     ]
     found = json.loads("".join(output(checkpoint, "--json")))
     assert found[1] == {"input": "new.csv:3", "labels": [], "probabilities": small.values}
-    numbers = {**data, "target": "price", "task": "number"}
+    numbers = {**data, "target": "price", "task": "regression"}
     checkpoint = train(make(data=numbers, model=model, loss="mse")).checkpoint
     prices = [each.values["price"] for each in predict(checkpoint, "new.csv")]
     assert [line.split() for line in output(checkpoint)[1:]] == [

@@ -38,7 +38,7 @@ def test_parameters(options: dict[str, Any], spec: DataSpec, count: int) -> None
 )
 def test_every_kind_of_stage_learns(activation: Any, pool: Any, norm: Any) -> None:
     config = CnnConfig(channels=(3, 4), hidden=(5,), activation=activation, pool=pool, norm=norm, dropout=0.1)
-    spec = DataSpec(shape=(2, 9, 11), target=TargetSpec(kind="class", size=3), image=True)
+    spec = DataSpec(shape=(2, 9, 11), target=TargetSpec(kind="classification", size=3), image=True)
     model = config.build(spec, 3)
     outputs = model(torch.rand(4, 2, 9, 11))
     assert outputs.shape == (4, 3)
@@ -98,7 +98,7 @@ def test_too_many_stages() -> None:
 
 
 def test_needs_pictures() -> None:
-    table = DataSpec(shape=(20,), target=TargetSpec(kind="class", size=2))
+    table = DataSpec(shape=(20,), target=TargetSpec(kind="classification", size=2))
     with pytest.raises(
         ConfigError, match=r"^model: cnn needs pictures \(channels, height, width\), the data has shape \(20,\)$"
     ):

@@ -22,8 +22,8 @@ from trainkit.runs.run import resume, train
 from trainkit.training.optimizers import AdamConfig
 
 SMALL = "shufflenet_v2_x0_5"
-FOUR = DataSpec(shape=(4, 64, 32), target=TargetSpec(kind="class", size=10), image=True)
-PHOTOS = DataSpec(shape=(3, 224, 224), target=TargetSpec(kind="class", size=10), image=True)
+FOUR = DataSpec(shape=(4, 64, 32), target=TargetSpec(kind="classification", size=10), image=True)
+PHOTOS = DataSpec(shape=(3, 224, 224), target=TargetSpec(kind="classification", size=10), image=True)
 
 
 def build(arch: str = SMALL, spec: DataSpec = CIFAR, num_outputs: int = 10, **options: Any) -> nn.Module:

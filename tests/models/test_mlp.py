@@ -7,8 +7,8 @@ from torch import nn
 from trainkit.data import DataSpec, TargetSpec
 from trainkit.models.mlp import MlpConfig
 
-MNIST = DataSpec(shape=(1, 28, 28), target=TargetSpec(kind="class", size=10), image=True)
-CIFAR = DataSpec(shape=(3, 32, 32), target=TargetSpec(kind="class", size=10), image=True)
+MNIST = DataSpec(shape=(1, 28, 28), target=TargetSpec(kind="classification", size=10), image=True)
+CIFAR = DataSpec(shape=(3, 32, 32), target=TargetSpec(kind="classification", size=10), image=True)
 
 
 def parameters(model: nn.Module) -> int:
@@ -27,7 +27,7 @@ def test_parameters(hidden: tuple[int, ...], spec: DataSpec, count: int) -> None
 
 @pytest.mark.parametrize("shape", [(7,), (5, 3), (2, 4, 4)])
 def test_any_shape(shape: tuple[int, ...]) -> None:
-    spec = DataSpec(shape=shape, target=TargetSpec(kind="number", size=2))
+    spec = DataSpec(shape=shape, target=TargetSpec(kind="regression", size=2))
     assert MlpConfig(hidden=(4, 3)).build(spec, 2)(torch.zeros(1, *shape)).shape == (1, 2)
 
 

@@ -16,7 +16,7 @@ from trainkit.experiment.schema import load
 from trainkit.models.rnn import GruConfig, RecurrentClassifier, RecurrentConfig
 from trainkit.runs.run import train
 
-SEQUENCES = DataSpec(shape=(9, 64), target=TargetSpec(kind="class", size=10))
+SEQUENCES = DataSpec(shape=(9, 64), target=TargetSpec(kind="classification", size=10))
 TOY = {"name": "synthetic", "shape": [12, 6], "size": 4, "samples": 400, "test_samples": 100}
 
 

@@ -29,7 +29,7 @@ def linear(out_features: int) -> dict[str, Any]:
 
 
 def build(layers: list[Any], shape: tuple[int, ...], num_outputs: int = 10) -> nn.Sequential:
-    spec = DataSpec(shape=shape, target=TargetSpec(kind="class", size=num_outputs), image=len(shape) == 3)
+    spec = DataSpec(shape=shape, target=TargetSpec(kind="classification", size=num_outputs), image=len(shape) == 3)
     return SequentialConfig.from_plain({"layers": layers}).build(spec, num_outputs)
 
 
@@ -102,7 +102,7 @@ def test_every_layer(name: str) -> None:
     options = OPTIONS.get(name) or OPTIONS.get(name[:-2], {})
     config = SequentialConfig.from_plain({"layers": [{"name": name, **options}]})
     assert SequentialConfig.from_plain(config.to_plain()) == config
-    spec = DataSpec(shape=shape, target=TargetSpec(kind="class", size=3))
+    spec = DataSpec(shape=shape, target=TargetSpec(kind="classification", size=3))
     (layer,) = config.build(spec, 3)
     assert type(layer).__name__.lower() == name.replace("_", "")
     assert type(layer).__module__.startswith("torch.nn.modules")

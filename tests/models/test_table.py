@@ -27,7 +27,9 @@ COLUMNS = (
 INPUTS = 1 + 4 + 2 + 11 + 2 + 4
 
 
-def spec(kind: Kind = "class", size: int = 3, columns: tuple[Column, ...] = COLUMNS, inputs: int = INPUTS) -> DataSpec:
+def spec(
+    kind: Kind = "classification", size: int = 3, columns: tuple[Column, ...] = COLUMNS, inputs: int = INPUTS
+) -> DataSpec:
     return DataSpec(shape=(inputs,), target=TargetSpec(kind=kind, size=size), columns=columns)
 
 
@@ -58,7 +60,9 @@ def test_layout() -> None:
 
 
 @pytest.mark.parametrize("columns", [COLUMNS, (), COLUMNS[:1], COLUMNS[1:2], COLUMNS[3:4], COLUMNS[4:5]])
-@pytest.mark.parametrize(("kind", "outputs"), [("class", 3), ("class", 1), ("number", 2), ("multilabel", 4)])
+@pytest.mark.parametrize(
+    ("kind", "outputs"), [("classification", 3), ("classification", 1), ("regression", 2), ("multilabel", 4)]
+)
 def test_shapes_and_gradients(columns: tuple[Column, ...], kind: Kind, outputs: int) -> None:
     inputs = sum(column.width for column in columns) or 5
     model = build(spec(kind, max(outputs, 2), columns, inputs), outputs, hidden=(16, 8), members=2)
@@ -75,7 +79,7 @@ def test_shapes_and_gradients(columns: tuple[Column, ...], kind: Kind, outputs: 
 
 
 def test_inputs_of_any_shape_and_no_hidden_layer() -> None:
-    data = DataSpec(shape=(2, 4, 4), target=TargetSpec(kind="number", size=2))
+    data = DataSpec(shape=(2, 4, 4), target=TargetSpec(kind="regression", size=2))
     model = build(data, 2, hidden=()).eval()
     assert model(torch.zeros(3, 2, 4, 4)).shape == (3, 2)
 
@@ -144,13 +148,15 @@ def test_dropped() -> None:
 
 def test_one_answer_has_the_mean_of_the_probabilities() -> None:
     answers = torch.randn(4, 5, 3)
-    torch.testing.assert_close(one_answer(answers, "class").softmax(1), answers.softmax(2).mean(0))
+    torch.testing.assert_close(one_answer(answers, "classification").softmax(1), answers.softmax(2).mean(0))
     torch.testing.assert_close(one_answer(answers, "multilabel").sigmoid(), answers.sigmoid().mean(0))
-    torch.testing.assert_close(one_answer(answers[..., :1], "class").sigmoid(), answers[..., :1].sigmoid().mean(0))
-    torch.testing.assert_close(one_answer(answers, "number"), answers.mean(0))
+    torch.testing.assert_close(
+        one_answer(answers[..., :1], "classification").sigmoid(), answers[..., :1].sigmoid().mean(0)
+    )
+    torch.testing.assert_close(one_answer(answers, "regression"), answers.mean(0))
 
 
-@pytest.mark.parametrize("kind", ["class", "multilabel", "number"])
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
 def test_members_that_agree_are_left_alone(kind: Kind) -> None:
     answer = 20 * torch.randn(5, 3)
     torch.testing.assert_close(one_answer(answer.expand(4, 5, 3), kind), answer, rtol=1e-4, atol=1e-3)
@@ -172,8 +178,8 @@ def test_members_learn_by_themselves() -> None:
     (first,) = torch.autograd.grad(alone[0], model.head.weight)
     torch.testing.assert_close(found[0], first[0] / 2)
     numbers = Batch(rows(12), torch.randn(12, 3), torch.arange(12))
-    regression = build(spec("number"), members=2, dropout=0.0)
-    loss = MseConfig().build(TargetSpec(kind="number", size=3))(regression, numbers).loss
+    regression = build(spec("regression"), members=2, dropout=0.0)
+    loss = MseConfig().build(TargetSpec(kind="regression", size=3))(regression, numbers).loss
     torch.testing.assert_close(loss, (regression(numbers.inputs) - numbers.targets.unsqueeze(1)).square().mean())
 
 
@@ -198,7 +204,7 @@ def test_the_same_seed_gives_the_same_weights_and_a_checkpoint_brings_them_back(
 
 def test_at_the_beginning_answers_are_of_size_one() -> None:
     torch.manual_seed(0)
-    model = build(spec("number", 1), 1, members=64).eval()
+    model = build(spec("regression", 1), 1, members=64).eval()
     model.train()
     answers = model(rows(200))
     assert 0.1 < float(answers.detach().std()) < 2

@@ -184,7 +184,7 @@ def test_larger_pictures_are_made_small(make: MakeExperiment) -> None:
     ("sections", "titles", "rows"),
     [
         (
-            {"data": {"target": "number", "size": 2}, "loss": "mse"},
+            {"data": {"target": "regression", "size": 2}, "loss": "mse"},
             ["val/mae", "What the model says against the truth"],
             0,
         ),

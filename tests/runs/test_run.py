@@ -518,7 +518,7 @@ def test_weights_that_are_no_numbers_are_not_saved(make: MakeExperiment, monkeyp
 
 
 NUMBERS: dict[str, Any] = {
-    "data": {"name": "synthetic", "shape": [3], "target": "number", "samples": 65, "val": 1, "test_samples": 8},
+    "data": {"name": "synthetic", "shape": [3], "target": "regression", "samples": 65, "val": 1, "test_samples": 8},
     "model": {"name": "mlp", "hidden": [4]},
 }
 

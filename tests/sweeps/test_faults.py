@@ -252,7 +252,7 @@ class Constant:
 @register("metric")
 class OddConfig(MetricConfig):
     name: Literal["odd"] = "odd"
-    kinds: ClassVar = ("class",)
+    kinds: ClassVar = ("classification",)
 
     def build(self, target, num_outputs, device): return Constant(float(VALUES[torch.initial_seed()]))
 """

@@ -15,15 +15,15 @@ def split(targets: torch.Tensor) -> Split:
 
 
 CLASSES = torch.tensor([0, 0, 0, 1])
-COUNTED = TargetSpec(kind="class", size=2, counts=(3, 1), samples=4)
+COUNTED = TargetSpec(kind="classification", size=2, counts=(3, 1), samples=4)
 ENTROPY = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
 
 
 @pytest.mark.parametrize(
     ("loss", "target", "targets", "guess", "zero"),
     [
-        (CrossEntropyConfig(), TargetSpec(kind="class", size=2), CLASSES, ENTROPY, math.log(2)),
-        (BceWithLogitsConfig(), TargetSpec(kind="class", size=2), CLASSES, ENTROPY, math.log(2)),
+        (CrossEntropyConfig(), TargetSpec(kind="classification", size=2), CLASSES, ENTROPY, math.log(2)),
+        (BceWithLogitsConfig(), TargetSpec(kind="classification", size=2), CLASSES, ENTROPY, math.log(2)),
         (
             BceWithLogitsConfig(),
             TargetSpec(kind="multilabel", size=2),
@@ -33,8 +33,8 @@ ENTROPY = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
         ),
         # Both classes count the same: the best answer is 0.
         (CrossEntropyConfig(weight="balanced"), COUNTED, CLASSES, math.log(2), math.log(2)),
-        (L1Config(), TargetSpec(kind="number", size=1), torch.tensor([[1.0], [2.0], [9.0]]), 8 / 3, 4.0),
-        (MseConfig(), TargetSpec(kind="number", size=1), torch.tensor([[1.0], [3.0]]), 1.0, 5.0),
+        (L1Config(), TargetSpec(kind="regression", size=1), torch.tensor([[1.0], [2.0], [9.0]]), 8 / 3, 4.0),
+        (MseConfig(), TargetSpec(kind="regression", size=1), torch.tensor([[1.0], [3.0]]), 1.0, 5.0),
     ],
 )
 def test_by_hand(loss: LossConfig, target: TargetSpec, targets: torch.Tensor, guess: float, zero: float) -> None:
@@ -44,6 +44,9 @@ def test_by_hand(loss: LossConfig, target: TargetSpec, targets: torch.Tensor, gu
 
 
 def test_balanced_draws_make_every_class_as_frequent() -> None:
-    target, loss_fn = TargetSpec(kind="class", size=2), CrossEntropyConfig().build(TargetSpec(kind="class", size=2))
+    target, loss_fn = (
+        TargetSpec(kind="classification", size=2),
+        CrossEntropyConfig().build(TargetSpec(kind="classification", size=2)),
+    )
     many = split(CLASSES.repeat(500))
     assert constant_prediction(loss_fn, many, target, 2, balanced=True) == pytest.approx(math.log(2), rel=0.01)

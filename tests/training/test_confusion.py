@@ -13,7 +13,7 @@ from trainkit.data import TargetSpec
 from trainkit.training.confusion import MOST_ROWS, ClassScore, Tally, matrix, table
 
 CPU = torch.device("cpu")
-PETS = TargetSpec(kind="class", size=3, names=("cat", "dog", "owl"))
+PETS = TargetSpec(kind="classification", size=3, names=("cat", "dog", "owl"))
 LABELS = TargetSpec(kind="multilabel", size=3)
 
 
@@ -41,7 +41,7 @@ def test_worked_example(batch: int) -> None:
 
 
 def test_one_output_for_two_classes() -> None:
-    binary = TargetSpec(kind="class", size=2)
+    binary = TargetSpec(kind="classification", size=2)
     tally = counted(binary, torch.tensor([[0.5], [-0.5], [2.0], [-2.0]]), torch.tensor([1, 0, 0, 0]), 3)
     assert tally.confusion() == [[2, 1], [0, 1]]
     assert [score.name for score in tally.scores()] == ["0", "1"]

@@ -30,10 +30,10 @@ from trainkit.training.metrics import (
 )
 
 CPU = torch.device("cpu")
-THREE = TargetSpec(kind="class", size=3)
-BINARY = TargetSpec(kind="class", size=2)
+THREE = TargetSpec(kind="classification", size=3)
+BINARY = TargetSpec(kind="classification", size=2)
 LABELS = TargetSpec(kind="multilabel", size=3)
-NUMBERS = TargetSpec(kind="number", size=2)
+NUMBERS = TargetSpec(kind="regression", size=2)
 
 # Class 0: 2 of 3 found, nothing else called so. Class 1: 1 of 2, one false. Class 2: 1 of 1, one false.
 TARGETS = torch.tensor([0, 0, 0, 1, 1, 2])
@@ -71,11 +71,11 @@ def test_worked_example(config: MetricConfig, expected: float, batch: int) -> No
 
 def test_accuracy_of_the_tutorial() -> None:
     outputs = torch.tensor([[0.1, 0.8, 0.05, 0.05], [0.7, 0.1, 0.1, 0.1], [0.05, 0.05, 0.8, 0.1]])
-    assert value(AccuracyConfig(), TargetSpec(kind="class", size=4), outputs, torch.tensor([1, 0, 2])) == 1.0
+    assert value(AccuracyConfig(), TargetSpec(kind="classification", size=4), outputs, torch.tensor([1, 0, 2])) == 1.0
 
 
 def test_top_k() -> None:
-    four = TargetSpec(kind="class", size=4)
+    four = TargetSpec(kind="classification", size=4)
     outputs = torch.tensor([[4.0, 3, 2, 1], [4, 3, 2, 1], [4, 3, 2, 1], [1, 2, 3, 4]])
     targets = torch.tensor([0, 1, 2, 3])
     assert [value(AccuracyConfig(top_k=k), four, outputs, targets, 3) for k in (1, 2, 3)] == [0.5, 0.75, 1.0]
@@ -225,7 +225,7 @@ def test_misfits(config: MetricConfig, target: TargetSpec, message: str) -> None
 
 
 def test_defaults_fit_their_kind_of_target() -> None:
-    kinds: dict[Any, TargetSpec] = {"class": THREE, "multilabel": LABELS, "number": NUMBERS}
+    kinds: dict[Any, TargetSpec] = {"classification": THREE, "multilabel": LABELS, "regression": NUMBERS}
     assert set(DEFAULT) == set(kinds)
     for kind, config in DEFAULT.items():
         config.check(kinds[kind])
@@ -240,9 +240,9 @@ import sys, torch
 from trainkit.data import TargetSpec
 from trainkit.training.metrics import AccuracyConfig, MaeConfig, MseConfig, R2Config, RmseConfig
 cpu = torch.device("cpu")
-AccuracyConfig().build(TargetSpec(kind="class", size=3), 3, cpu)
+AccuracyConfig().build(TargetSpec(kind="classification", size=3), 3, cpu)
 for config in (MaeConfig(), MseConfig(), RmseConfig(), R2Config()):
-    config.build(TargetSpec(kind="number", size=1), 1, cpu)
+    config.build(TargetSpec(kind="regression", size=1), 1, cpu)
 assert "torchmetrics" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -194,7 +194,7 @@ def findings(
     if pictures and not spec.mean:
         text = "the pictures are only scaled to 0 … 1; try data.normalize=auto"
         found.append(Diagnostic("normalize", f"data.normalize: {text}"))
-    if spec.target.kind == "class" and min(spec.target.counts) > 0:
+    if spec.target.kind == "classification" and min(spec.target.counts) > 0:
         most, fewest = max(spec.target.counts), min(spec.target.counts)
         weights = (getattr(experiment.loss, key, None) for key in ("weight", "pos_weight"))
         balanced = experiment.loader.sampler == "balanced" or any(weight is not None for weight in weights)
@@ -235,8 +235,8 @@ def _rounded(values: Sequence[float]) -> str:
 
 def lines(found: DatasetSummary) -> list[str]:
     """What was found as text."""
-    kind = {"class": "classes", "multilabel": "labels", "number": "numbers"}[found.target.kind]
-    done = f", {described(found.target)}" if found.target.kind == "number" else ""
+    kind = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}[found.target.kind]
+    done = f", {described(found.target)}" if found.target.kind == "regression" else ""
     some = "" if found.looked_at == found.splits["train"] else f" (of {found.looked_at:,} training samples)"
     shape = "x".join(map(str, found.shape))
     said = [

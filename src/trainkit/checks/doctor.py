@@ -169,7 +169,7 @@ def _of_suspicion(one: Diagnostic, experiment: ExperimentConfig) -> Symptom:
 
 def _start(opened: Opened, found: Examination) -> None:
     experiment, target = opened.experiment, opened.data.spec.target
-    if target.kind == "number" and target.transform == "none":  # in whatever unit: no loss is to be expected
+    if target.kind == "regression" and target.transform == "none":  # in whatever unit: no loss is to be expected
         return
     parts, _ = _bare(opened)
     loss, _ = measure(parts, experiment.loader.eval_loader(opened.data.train, opened.device))

@@ -133,7 +133,7 @@ def bare(experiment: ExperimentConfig, target: TargetSpec, samples: int) -> Expe
             "loader": loader.model_copy(
                 update={"drop_last": loader.drop_last and samples >= loader.batch_size, "sampler": "shuffle"}
             ),
-            "metrics": (R2Config() if target.kind == "number" else AccuracyConfig(),),
+            "metrics": (R2Config() if target.kind == "regression" else AccuracyConfig(),),
             "scheduler": ConstantConfig(),
             "train": experiment.train.model_copy(update={"limit_batches": None, "early_stopping": None, "ema": None}),
             "checkpoint": CheckpointConfig(),

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -24,7 +24,17 @@ from trainkit.data.images.bit_depth import Limits
 from trainkit.data.splitting import Keys, ascending, held_out
 from trainkit.data.target_scale import Transform, measured
 
-Kind = Literal["class", "multilabel", "number"]
+Kind = Annotated[
+    Literal["classification", "multilabel", "regression"],
+    BeforeValidator(lambda kind: current_kind(kind)),
+]
+
+
+def current_kind(kind: object) -> object:
+    """What a kind of target is called now that had another name in trainkit 0.1."""
+    return {"class": "classification", "number": "regression"}.get(str(kind), kind)
+
+
 """What a target is: one class of several, any of several labels, or numbers."""
 
 
@@ -183,14 +193,16 @@ class TargetSpec(Config):
     @model_validator(mode="after")
     def _one_of_each_number(self) -> Self:
         expected = 0 if self.transform == "none" else self.size
-        if {len(self.mean), len(self.std), len(self.skewness)} != {expected} or (expected and self.kind != "number"):
+        if {len(self.mean), len(self.std), len(self.skewness)} != {expected} or (
+            expected and self.kind != "regression"
+        ):
             raise ValueError("what was measured of the targets does not go with them")
         return self
 
     def counted(self, targets: Tensor) -> TargetSpec:
         """The same with the counts of these targets."""
         counts: list[int] = []
-        if self.kind == "class":
+        if self.kind == "classification":
             counts = targets.bincount(minlength=self.size).tolist()
         elif self.kind == "multilabel":
             counts = targets.sum(0).long().tolist()
@@ -199,11 +211,11 @@ class TargetSpec(Config):
     @property
     def plural(self) -> str:
         """What several of them are called."""
-        return {"class": "classes", "multilabel": "labels", "number": "numbers"}[self.kind]
+        return {"classification": "classes", "multilabel": "labels", "regression": "numbers"}[self.kind]
 
     def answered_by(self, num_outputs: int) -> bool:
         """Whether so many outputs are answers: one for each class, label or number, or a single one for two classes."""
-        return num_outputs == self.size or (self.kind == "class" and self.size == 2 and num_outputs == 1)
+        return num_outputs == self.size or (self.kind == "classification" and self.size == 2 and num_outputs == 1)
 
     def uncounted(self) -> TargetSpec:
         """What is the same for other samples of the same kind."""
@@ -369,7 +381,7 @@ class DataConfig(Config):
                 raise
             raise OutOfMemoryError("data: the samples do not fit into memory") from error
         target = data.spec.target
-        if target.kind == "class":
+        if target.kind == "classification":
             data.check_classes()
         targets = data.train.targets
         counted = _scaled(target.counted(targets), data.train, targets, self.target_transform)
@@ -422,7 +434,9 @@ def _scaled(target: TargetSpec, train: Split, targets: Tensor, wanted: Transform
     Raises:
         DataError: that cannot be done to the training targets.
     """
-    if target.kind != "number" or wanted == "none" or targets.ndim != 2:  # of other shapes the loss has a word to say
+    if (
+        target.kind != "regression" or wanted == "none" or targets.ndim != 2
+    ):  # of other shapes the loss has a word to say
         return target
     for bad, said in (
         (~targets.isfinite(), "data: the target{name} of training sample {sample} is {value:g}"),

@@ -19,13 +19,13 @@ def diagnostics(data: Data) -> list[Diagnostic]:
     found: list[Diagnostic] = [*data.found]
     if 0 in target.counts:
         missing = target.counts.index(0)
-        what = "has the class" if target.kind == "class" else "is true for the label"
+        what = "has the class" if target.kind == "classification" else "is true for the label"
         text = f"data: no training sample {what} {target.names[missing] if target.names else missing!r}"
         found.append(Diagnostic("missing-class", text))
-    if target.kind == "class" and max(target.counts) == target.samples:
+    if target.kind == "classification" and max(target.counts) == target.samples:
         text = "data: all training samples are of one class; there is nothing to tell apart"
         found.append(Diagnostic("one-class", text))
-    if target.kind == "number" and len(data.train) > 1:
+    if target.kind == "regression" and len(data.train) > 1:
         targets = data.train.targets.view(len(data.train), -1)
         for number in (targets == targets[0]).all(0).nonzero()[:1].flatten().tolist():
             name = f" of {target.names[number]!r}" if target.names else ""
@@ -41,7 +41,7 @@ def diagnostics(data: Data) -> list[Diagnostic]:
         if (other := folded.setdefault(name.casefold(), name)) != name:
             text = f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ"
             found.append(Diagnostic("class-names", text))
-    if target.kind == "class":
+    if target.kind == "classification":
         found += _numbers_as_classes(target.names, data.spec.image)
     shared = shared_with(data.train, data.val, data.test)
     for name, split in (("val", data.val), ("test", data.test)):

@@ -222,7 +222,7 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
     with evaluating(parts.model), torch.no_grad():
         if not isinstance(experiment.model, LibraryModelConfig):  # whose authors know what they do
             diagnostics = dry_run.diagnostics(parts.model, *two, before=parts.attributes)
-            is_number = data.spec.target.kind == "number"  # which may well lie between 0 and 1
+            is_number = data.spec.target.kind == "regression"  # which may well lie between 0 and 1
             found += [one for one in diagnostics if not (is_number and one.code == "no-logits")]
             found += dry_run.frozen(parts.model) if experiment.model.freeze == "none" else []
         if unused := dry_run.unreached(parts.model, *two):
@@ -236,7 +236,7 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
     if not data.spec.image and not embeds and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE:
         text = f"inputs reach {largest:.4g}; bring them to numbers around 0 of size 1, such as by dividing them"
         warn("large-inputs", f"data: {text}")
-    as_they_are = data.spec.target.kind == "number" and data.spec.target.transform == "none"
+    as_they_are = data.spec.target.kind == "regression" and data.spec.target.transform == "none"
     if as_they_are and (largest := float(data.train.targets.abs().max())) > LARGE_TARGET:
         text = f"targets reach {largest:.4g}, far from a network's first answers; try data.target_transform=auto"
         warn("large-targets", f"data: {text}")

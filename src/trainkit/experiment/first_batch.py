@@ -24,7 +24,7 @@ def prepared(experiment: ExperimentConfig, data: Data, device: torch.device) -> 
 def first_batch(experiment: ExperimentConfig, data: Data, device: torch.device) -> Image.Image:
     """The first training batch as the model sees it: augmented, with its labels. For pictures."""
     loader = experiment.loader
-    if data.spec.target.kind != "class":  # which a sampler may need, but not this
+    if data.spec.target.kind != "classification":  # which a sampler may need, but not this
         loader = loader.model_copy(update={"sampler": "shuffle"})
     draw = next(iter(loader.batches(data.train, experiment.seed)))
     # By position, not through the loader, whose workers would read ahead for nothing.

@@ -339,8 +339,8 @@ def _check_target_transform(experiment: ExperimentConfig, spec: DataSpec) -> Non
     wanted, kind = experiment.data.target_transform, spec.target.kind
     if wanted in ("auto", "none"):
         return
-    if kind != "number":
-        what = "classes" if kind == "class" else "labels"
+    if kind != "regression":
+        what = "classes" if kind == "classification" else "labels"
         raise ConfigError(
             f"data.target_transform: {wanted} is for numbers, the targets of the data are {what}; use auto"
         )

@@ -78,7 +78,7 @@ def evaluate_checkpoint(
     samples = data.split(split)
     parts = stored.build(device)
     loader = experiment.loader.eval_loader(samples, parts.device)
-    if spec.target.kind == "number":
+    if spec.target.kind == "regression":
         metrics = evaluate(parts, loader)
         assert metrics is not None
         return Evaluation(metrics, notes)

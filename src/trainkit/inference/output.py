@@ -42,18 +42,18 @@ def as_table(batches: Iterable[list[Prediction]], target: TargetSpec, top: int |
 
 def _heads(target: TargetSpec, top: int | None, *, every: bool) -> list[str | float]:
     """What stands above `_cells`."""
-    if target.kind == "number" or (target.kind == "multilabel" and every and not top):
+    if target.kind == "regression" or (target.kind == "multilabel" and every and not top):
         return ["input", *class_names(target)]
     if target.kind == "multilabel" and not top:
         return ["input", "labels"]
-    first = ["class" if target.kind == "class" else "label", "probability"]
+    first = ["class" if target.kind == "classification" else "label", "probability"]
     ranks = range(1, min(top or 1, target.size) + 1)
     return ["input", *(f"{head}_{rank}" if rank > 1 else head for rank in ranks for head in first)]
 
 
 def _cells(prediction: Prediction, top: int | None, *, every: bool) -> list[str | float]:
     name = prediction.input
-    if prediction.kind == "number" or (prediction.kind == "multilabel" and every and not top):
+    if prediction.kind == "regression" or (prediction.kind == "multilabel" and every and not top):
         return [name, *prediction.values.values()]
     if prediction.kind == "multilabel" and not top:
         found = [f"{label} {_percent(prediction.values[label])}" for label in prediction.answer]
@@ -64,7 +64,7 @@ def _cells(prediction: Prediction, top: int | None, *, every: bool) -> list[str 
 def _text(cell: str | float, kind: Kind) -> str:
     if isinstance(cell, str):
         return printable(cell)
-    return f"{cell:.6g}" if kind == "number" else _percent(cell)
+    return f"{cell:.6g}" if kind == "regression" else _percent(cell)
 
 
 def _percent(share: float) -> str:

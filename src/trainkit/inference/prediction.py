@@ -47,7 +47,7 @@ class Prediction:
 
     def to_plain(self, top: int | None = None) -> dict[str, Any]:
         """For JSON; of the probabilities all, or the highest."""
-        if self.kind == "number":
+        if self.kind == "regression":
             return {"input": self.input, "values": self.values}
         probabilities = dict(self.top(top)) if top else self.values
         if self.kind == "multilabel":
@@ -143,9 +143,9 @@ def _ask(restored: Restored, tensors: list[Tensor]) -> Predictions:
 def _predictions(names: Sequence[str], answers: Predictions) -> list[Prediction]:
     target = answers.target
     known = class_names(target)
-    values = (answers.outputs if target.kind == "number" else answers.probabilities()).tolist()
+    values = (answers.outputs if target.kind == "regression" else answers.probabilities()).tolist()
     found: list[tuple[str, ...]] = [()] * len(names)
-    if target.kind == "class":
+    if target.kind == "classification":
         found = [(known[number],) for number in decisions(answers.outputs, target).tolist()]
     elif target.kind == "multilabel":
         rows = decisions(answers.outputs, target).tolist()

@@ -19,7 +19,7 @@ from trainkit.data.columns import Column
 from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activations
 from trainkit.models.number_embeddings import PeriodicEmbedding
 
-RATES: Mapping[Kind, float] = {"class": 8.0, "multilabel": 8.0, "number": 10.0}
+RATES: Mapping[Kind, float] = {"classification": 8.0, "multilabel": 8.0, "regression": 10.0}
 """How many times as fast as `optimizer.lr` says the weights of the layers learn, by the kind of target."""
 SCALE_RATE = 6.0
 """The scales of the inputs learn so many times as fast as weights (RealMLP, arXiv:2407.04491, appendix A)."""
@@ -159,9 +159,9 @@ def one_answer(answers: Tensor, kind: Kind) -> Tensor:
     Numbers are averaged; of classes and labels the probabilities are, and given as logits again. The logits of a single
     member, or of members that agree, come out as they are.
     """
-    if kind == "number":
+    if kind == "regression":
         return answers.mean(0)
-    if kind == "class" and answers.shape[2] > 1:
+    if kind == "classification" and answers.shape[2] > 1:
         return answers.log_softmax(2).logsumexp(0) - math.log(len(answers)) + answers.logsumexp(2, keepdim=True).mean(0)
     return functional.logsigmoid(answers).logsumexp(0) - functional.logsigmoid(-answers).logsumexp(0)
 

@@ -173,7 +173,7 @@ def _columns(restored: Restored, data: Data, found: Findings) -> None:
 def _judge(answers: Predictions, found: Findings) -> None:
     """Fill in what the answers show: of numbers a picture, of classes and labels how well each is found."""
     target = answers.target
-    if target.kind == "number":
+    if target.kind == "regression":
         found.charts.append(_scatter(answers))
         return
     tally = Tally(target, answers.targets.device)
@@ -181,7 +181,9 @@ def _judge(answers: Predictions, found: Findings) -> None:
     probabilities = answers.probabilities().double().numpy()
     rows, recalls, rocs = [], {}, {}
     for number, score in enumerate(tally.scores()):
-        there = (answers.targets == number if target.kind == "class" else answers.targets[:, number] > 0.5).numpy()
+        there = (
+            answers.targets == number if target.kind == "classification" else answers.targets[:, number] > 0.5
+        ).numpy()
         chance, average, auc = probabilities[:, number], None, None
         if there.any() and not there.all():
             average = float(metrics.average_precision_score(there, chance))

@@ -141,7 +141,7 @@ def facts(job: RunContext) -> dict[str, str]:
     shape = "x".join(map(str, data.spec.shape))
     if columns := data.spec.columns:
         shape = f"{len(columns)} column{'s' * (len(columns) != 1)} that make {shape} inputs"
-    targets = {"class": "classes", "multilabel": "labels", "number": "numbers"}[data.spec.target.kind]
+    targets = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}[data.spec.target.kind]
     parameters = sum(parameter.numel() for parameter in parts.model.parameters())
     trained = sum(parameter.numel() for parameter in parts.model.parameters() if parameter.requires_grad)
     frozen = f", {trained:,} of them trained" if trained < parameters else ""
@@ -157,7 +157,7 @@ def facts(job: RunContext) -> dict[str, str]:
         "run": str(job.directory.path),
         "device": f"{devices.describe(parts.device)}, {parts.precision.name}",
         "data": f"{plain['data']['name']}: {counts}; {shape}, {data.spec.target.size} {targets}",
-        **({"target": described(data.spec.target)} if data.spec.target.kind == "number" else {}),
+        **({"target": described(data.spec.target)} if data.spec.target.kind == "regression" else {}),
         "model": f"{plain['model']['name']}, {parameters:,} parameters{frozen}",
         "training": f"{length}, batch size {experiment.loader.batch_size} (last {last}), {lr}, seed {experiment.seed}",
     }

@@ -45,7 +45,7 @@ def constant_prediction(
     if balanced:
         weights = targets.bincount().double().reciprocal()[targets]
         targets = targets[weights.multinomial(len(targets), replacement=True, generator=generator(0, "baseline"))]
-    unscaled = target.kind == "number" and target.transform == "none"  # otherwise 0 is the mean
+    unscaled = target.kind == "regression" and target.transform == "none"  # otherwise 0 is the mean
     middle = targets.float().mean(0) if unscaled else torch.zeros(num_outputs)
     answer = nn.Parameter(middle)
     search = torch.optim.LBFGS([answer], max_iter=50, line_search_fn="strong_wolfe")

@@ -28,13 +28,13 @@ class Tally:
 
     def __init__(self, target: TargetSpec, device: torch.device) -> None:
         self.target = target
-        shape = (target.size, target.size) if target.kind == "class" else (target.size, 2, 2)
+        shape = (target.size, target.size) if target.kind == "classification" else (target.size, 2, 2)
         self.counts = torch.zeros(shape, dtype=torch.int64, device=device)
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """Count one batch in, as a metric does. Does not wait for the device."""
         said = decisions(outputs, self.target)
-        if self.target.kind == "class":
+        if self.target.kind == "classification":
             place = targets * self.target.size + said
         else:
             label = torch.arange(self.target.size, device=said.device)
@@ -43,12 +43,12 @@ class Tally:
 
     def confusion(self) -> list[list[int]] | None:
         """Samples by true class (rows) and by what the model says (columns); None for labels."""
-        return self.counts.tolist() if self.target.kind == "class" else None
+        return self.counts.tolist() if self.target.kind == "classification" else None
 
     def scores(self) -> tuple[ClassScore, ...]:
         """One for every class or label, in their order. Waits for the device."""
         counts = self.counts.cpu()
-        if self.target.kind == "class":
+        if self.target.kind == "classification":
             samples, said, right = counts.sum(1), counts.sum(0), counts.diagonal()
         else:
             samples, said, right = counts[:, 1].sum(1), counts[:, :, 1].sum(1), counts[:, 1, 1]

@@ -91,7 +91,9 @@ class LossConfig(Config):
         """The function that the loop calls on every batch."""
 
     def _misfit(self, target: TargetSpec, needs: str, instead: str) -> ConfigError:
-        kind = {"class": "classes", "multilabel": "labels, any of them true", "number": "numbers"}[target.kind]
+        kind = {"classification": "classes", "multilabel": "labels, any of them true", "regression": "numbers"}[
+            target.kind
+        ]
         return ConfigError(
             f"loss: {self.name!r} needs {needs}, the targets of the data are {kind} ({target.size}); "
             f"use loss={instead}, or change data"
@@ -194,9 +196,8 @@ def _samples_of_each(target: TargetSpec) -> tuple[int, ...]:
     if 0 in target.counts:
         rare = target.counts.index(0)
         name = target.names[rare] if target.names else rare
-        raise DataError(
-            f"loss: balanced, but no training sample has the {'class' if target.kind == 'class' else 'label'} {name!r}"
-        )
+        what = "class" if target.kind == "classification" else "label"
+        raise DataError(f"loss: balanced, but no training sample has the {what} {name!r}")
     return target.counts
 
 
@@ -213,7 +214,7 @@ class CrossEntropyConfig(LossConfig):
     weights instead, which makes the loss of a sample depend on what else is in its batch."""
 
     def num_outputs(self, target: TargetSpec) -> int:
-        if target.kind != "class":
+        if target.kind != "classification":
             instead = "bce_with_logits" if target.kind == "multilabel" else "mse"
             raise self._misfit(target, "classes", instead)
         self._check_length("weight", self.weight, target.size, "class")
@@ -242,10 +243,10 @@ class BceWithLogitsConfig(LossConfig):
     def num_outputs(self, target: TargetSpec) -> int:
         if target.kind == "multilabel":
             num_outputs, what = target.size, "label"
-        elif target.kind == "class" and target.size == 2:
+        elif target.kind == "classification" and target.size == 2:
             num_outputs, what = 1, "output"
         else:
-            instead = "cross_entropy" if target.kind == "class" else "mse"
+            instead = "cross_entropy" if target.kind == "classification" else "mse"
             raise self._misfit(target, "labels or two classes", instead)
         self._check_length("pos_weight", self.pos_weight, num_outputs, what)
         return num_outputs
@@ -254,7 +255,7 @@ class BceWithLogitsConfig(LossConfig):
         criterion: Callable[[Tensor, Tensor], Tensor] = nn.BCEWithLogitsLoss()
         if self.pos_weight is not None:
             criterion = following(nn.BCEWithLogitsLoss(pos_weight=self._pos_weight(self.pos_weight, target)))
-        if target.kind == "class":
+        if target.kind == "classification":
             # Mixed samples have a row of shares, of which the second is that of class 1.
             return supervised(
                 lambda outputs, targets: criterion(
@@ -267,7 +268,7 @@ class BceWithLogitsConfig(LossConfig):
         if given != "balanced":
             return torch.tensor(given)
         counts = _samples_of_each(target)
-        true = torch.tensor(counts[1:] if target.kind == "class" else counts)
+        true = torch.tensor(counts[1:] if target.kind == "classification" else counts)
         return (target.samples - true) / true
 
 
@@ -275,8 +276,8 @@ class RegressionLossConfig(LossConfig):
     """Base of the losses for numbers."""
 
     def num_outputs(self, target: TargetSpec) -> int:
-        if target.kind != "number":
-            instead = "cross_entropy" if target.kind == "class" else "bce_with_logits"
+        if target.kind != "regression":
+            instead = "cross_entropy" if target.kind == "classification" else "bce_with_logits"
             raise self._misfit(target, "numbers", instead)
         return target.size
 
@@ -352,8 +353,8 @@ class HuberConfig(ElementwiseLossConfig):
 
 
 DEFAULT: dict[Kind, LossConfig] = {
-    "class": CrossEntropyConfig(),
+    "classification": CrossEntropyConfig(),
     "multilabel": BceWithLogitsConfig(),
-    "number": MseConfig(),
+    "regression": MseConfig(),
 }
 """What suits a kind of target."""

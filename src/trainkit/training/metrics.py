@@ -16,6 +16,7 @@ from trainkit.config.base import Config
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 from trainkit.data import Kind, TargetSpec
+from trainkit.data.base import current_kind
 
 
 class Metric(Protocol):
@@ -53,7 +54,7 @@ class MetricConfig(Config):
         Raises:
             ConfigError: the metric is not defined for such targets.
         """
-        if target.kind not in self.kinds:
+        if target.kind not in map(current_kind, self.kinds):
             raise ConfigError(f"metrics: {self.label!r} is for {' or '.join(self.kinds)} targets, not {target.kind}")
 
     @abstractmethod
@@ -108,7 +109,7 @@ class AccuracyConfig(MetricConfig):
     top_k: int = Field(1, ge=1)
     """How many guesses count."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = ("class", "multilabel")
+    kinds: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel")
 
     @property
     def label(self) -> str:
@@ -116,10 +117,10 @@ class AccuracyConfig(MetricConfig):
 
     def check(self, target: TargetSpec) -> None:
         super().check(target)
-        if self.top_k > 1 and (target.kind != "class" or self.top_k >= target.size):
+        if self.top_k > 1 and (target.kind != "classification" or self.top_k >= target.size):
+            there = f"{target.size} {'classes' if target.kind == 'classification' else 'labels'}"
             raise ConfigError(
-                f"metrics: top_k {self.top_k} needs more than {self.top_k} classes, "
-                f"the targets of the data are {target.size} {'classes' if target.kind == 'class' else 'labels'}"
+                f"metrics: top_k {self.top_k} needs more than {self.top_k} classes, the targets of the data are {there}"
             )
 
     def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
@@ -151,7 +152,7 @@ class TorchmetricsClassConfig(MetricConfig):
     """`macro`: mean over the classes or labels; `micro`: over all decisions; `weighted`: over the classes or labels by
     their number of samples."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = ("class", "multilabel")
+    kinds: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel")
     function: ClassVar[str]
 
     def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
@@ -201,7 +202,7 @@ class AurocConfig(MetricConfig):
     average: Literal["macro", "weighted"] = "macro"
     """`macro`: mean over the classes or labels; `weighted`: by their number of samples. Two classes have one curve."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = ("class", "multilabel")
+    kinds: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel")
 
     def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
         from torchmetrics.classification import BinaryAUROC, MulticlassAUROC, MultilabelAUROC
@@ -265,7 +266,7 @@ class _Auroc(_Reading):
 class ErrorConfig(MetricConfig):
     """Base of the metrics that measure how far numbers are off."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = ("number",)
+    kinds: ClassVar[tuple[Kind, ...]] = ("regression",)
     mode: ClassVar[Literal["min", "max"]] = "min"
 
 
@@ -349,14 +350,14 @@ class R2Config(MetricConfig):
     # Our own sums: torchmetrics calls targets constant whose squared deviations sum to less than 1e-4, and right
     # whatever is said of them.
     name: Literal["r2"] = "r2"
-    kinds: ClassVar[tuple[Kind, ...]] = ("number",)
+    kinds: ClassVar[tuple[Kind, ...]] = ("regression",)
 
     def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
         return R2(target.size, device)
 
 
 DEFAULT: dict[Kind, MetricConfig] = {
-    "class": AccuracyConfig(),
+    "classification": AccuracyConfig(),
     "multilabel": AccuracyConfig(),
-    "number": MaeConfig(),
+    "regression": MaeConfig(),
 }

@@ -59,23 +59,25 @@ class Predictions:
 
     def probabilities(self) -> Tensor:
         """Of every class or label, shape (n, size)."""
-        if self.target.kind == "class" and self.outputs.shape[1] > 1:
+        if self.target.kind == "classification" and self.outputs.shape[1] > 1:
             return self.outputs.softmax(1)
         probabilities = self.outputs.sigmoid()
-        return torch.cat([1 - probabilities, probabilities], 1) if self.target.kind == "class" else probabilities
+        return (
+            torch.cat([1 - probabilities, probabilities], 1) if self.target.kind == "classification" else probabilities
+        )
 
     def wrong(self) -> Tensor:
         """Shape (n,), bool. No number is ever quite right."""
-        if self.target.kind == "number":
+        if self.target.kind == "regression":
             return torch.ones_like(self.targets[:, 0], dtype=torch.bool)
         differs = decisions(self.outputs, self.target) != self.targets
         return differs if differs.ndim == 1 else differs.any(1)
 
     def errors(self) -> Tensor:
         """How wrong each answer is, shape (n,): minus the logarithm of the truth's probability; of numbers, squared."""
-        if self.target.kind == "number":
+        if self.target.kind == "regression":
             return squared_error(self.outputs, self.targets)
-        if self.target.kind == "class" and self.outputs.shape[1] > 1:
+        if self.target.kind == "classification" and self.outputs.shape[1] > 1:
             return functional.cross_entropy(self.outputs, self.targets, reduction="none")
         targets = self.targets.view(len(self.targets), -1).float()
         return functional.binary_cross_entropy_with_logits(self.outputs, targets, reduction="none").mean(1)
@@ -89,20 +91,20 @@ class Predictions:
     def tiles(self, pictures: Tensor) -> list[Tile]:
         """Pictures with what they are and what the model says that they are."""
         truths = [words(target, self.target) for target in self.targets]
-        if self.target.kind == "number":
+        if self.target.kind == "regression":
             said = [words(outputs, self.target) for outputs in self.outputs]
             return [Tile(*each) for each in zip(pictures, truths, said, strict=True)]
         decided = decisions(self.outputs, self.target)
         said = [words(decision, self.target) for decision in decided]
         sure = [""] * len(said)
-        if self.target.kind == "class":
+        if self.target.kind == "classification":
             sure = [f"{chance:.0%}" for chance in self.probabilities().gather(1, decided[:, None])[:, 0].tolist()]
         return [Tile(*each) for each in zip(pictures, truths, said, sure, self.wrong().tolist(), strict=True)]
 
 
 def words(value: Tensor, target: TargetSpec) -> str:
     """A target, or what stands for one, as a person would write it."""
-    if target.kind == "number":
+    if target.kind == "regression":
         return ", ".join(f"{number:.4g}" for number in value.tolist())
     names = class_names(target)
     if value.ndim == 0:

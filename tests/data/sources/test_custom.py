@@ -60,7 +60,7 @@ def test_a_class_in_two_lines() -> None:
     parts = [set(split.index.tolist()) for split in (data.train, data.val, data.test)]
     assert set.union(*parts) == set(range(50))
     assert data.spec.shape == (2,)
-    assert (data.spec.target.kind, data.spec.target.size, data.spec.image) == ("class", 2, False)
+    assert (data.spec.target.kind, data.spec.target.size, data.spec.image) == ("classification", 2, False)
     assert sum(data.spec.target.counts) == 30
     with pytest.raises(ValueError, match="extra"):
         opened(Points, counts=50)
@@ -108,7 +108,7 @@ class Pictures(Dataset[Any]):
 def test_pictures_in_any_form(form: str) -> None:
     data = opened(Pictures, form=form, normalize="half", val=0, test=None)
     assert (data.spec.shape, data.spec.image, data.spec.mean) == ((3, 4, 6), True, (0.5, 0.5, 0.5))
-    assert (data.spec.target.kind, data.spec.target.size) == ("number", 1)
+    assert (data.spec.target.kind, data.spec.target.size) == ("regression", 1)
     batch = data.train.take(torch.tensor([3]))
     assert torch.equal(batch.inputs[0], torch.from_numpy(Pictures().pixels[3].transpose(2, 0, 1)))
     assert batch.targets.tolist() == [[1.5]]

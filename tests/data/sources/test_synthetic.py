@@ -15,9 +15,9 @@ from trainkit.training.losses import BceWithLogitsConfig, CrossEntropyConfig, Lo
 CPU = torch.device("cpu")
 SHAPES: list[Any] = [(20,), (12, 6), (1, 16, 16)]
 LOSSES: dict[str, LossConfig] = {
-    "class": CrossEntropyConfig(),
+    "classification": CrossEntropyConfig(),
     "multilabel": BceWithLogitsConfig(),
-    "number": MseConfig(),
+    "regression": MseConfig(),
 }
 
 
@@ -38,8 +38,8 @@ def test_shapes_and_types(shape: Any, target: Any) -> None:
         batch = everything(split)
         assert batch.inputs.shape == (count, *shape)
         assert batch.inputs.dtype == (torch.uint8 if len(shape) == 3 else torch.float32)
-        assert batch.targets.shape == ((count,) if target == "class" else (count, 4))
-        assert batch.targets.dtype == (torch.int64 if target == "class" else torch.float32)
+        assert batch.targets.shape == ((count,) if target == "classification" else (count, 4))
+        assert batch.targets.dtype == (torch.int64 if target == "classification" else torch.float32)
 
 
 def test_same_for_a_seed() -> None:
@@ -64,7 +64,7 @@ def test_scale() -> None:
     for target in LOSSES:
         inputs = everything(SyntheticConfig(target=target, size=8, noise=0.0).build(0).train).inputs  # type: ignore[arg-type]
         assert inputs.square().mean().sqrt().item() == pytest.approx(1.0, rel=0.1)
-    single = everything(SyntheticConfig(shape=(1,), target="number", size=1).build(0).train)
+    single = everything(SyntheticConfig(shape=(1,), target="regression", size=1).build(0).train)
     assert single.inputs.abs().max() < 10
 
 
@@ -90,10 +90,12 @@ def test_a_small_model_learns_it(shape: Any, target: Any) -> None:
         optimizer.step()
     batch = prepare(everything(data.test), None)
     outcome = loss_fn(model, batch)
-    if target == "number":
+    if target == "regression":
         assert outcome.loss.item() < 0.05 * batch.targets.var(dim=0).mean().item()
     else:
         right = (
-            outcome.outputs.argmax(1) == batch.targets if target == "class" else (outcome.outputs > 0) == batch.targets
+            outcome.outputs.argmax(1) == batch.targets
+            if target == "classification"
+            else (outcome.outputs > 0) == batch.targets
         )
         assert right.float().mean().item() > 0.9

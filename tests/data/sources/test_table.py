@@ -249,8 +249,8 @@ def test_thousands_by_points_leave_no_decimals_by_points() -> None:
 
 
 def test_regression() -> None:
-    data = read(target="weight", task="number", standardize=False)
-    assert (data.spec.target.kind, data.spec.target.names) == ("number", ("weight",))
+    data = read(target="weight", task="regression", standardize=False)
+    assert (data.spec.target.kind, data.spec.target.names) == ("regression", ("weight",))
     assert data.train.source.take(torch.tensor([0, 1])).targets.tolist() == [[4.0], [20.5]]
 
 
@@ -260,24 +260,24 @@ def test_several_targets() -> None:
     assert (data.spec.target.kind, data.spec.target.names) == ("multilabel", ("barks", "flies"))
     assert data.train.targets.tolist() == [[1, 0], [0, 1], [0, 0]]
     assert inputs(data.train) == [[20], [0.5], [4]]
-    assert read(text, target=["weight", "flies"], task="number").spec.shape == (1,)
-    with pytest.raises(ValueError, match="several target columns are for task=number or task=multilabel"):
+    assert read(text, target=["weight", "flies"], task="regression").spec.shape == (1,)
+    with pytest.raises(ValueError, match="several target columns are for task=regression or task=multilabel"):
         read(text, target=["barks", "flies"])
 
 
 @pytest.mark.parametrize(
     ("target", "kind", "names"),
     [
-        (lambda n: ["cat", "dog"][n % 2], "class", ("cat", "dog")),
-        (lambda n: n % 3, "class", ("0", "1", "2")),
-        (lambda n: n % 12, "class", tuple(map(str, range(12)))),
-        (lambda n: ["TRUE", "FALSE"][n % 2], "class", ("FALSE", "TRUE")),
-        (lambda n: ["None", "NA", "n/a"][n % 3], "class", ("NA", "None", "n/a")),
-        (lambda n: n % 20, "class", tuple(sorted(map(str, range(20)), key=int))),
-        (lambda n: f"{12.3 + n % 4}", "number", ("y",)),
-        (lambda n: n * n % 997, "number", ("y",)),
-        (lambda n: f"{n % 7}%", "class", None),
-        (lambda n: f"${n}.50", "number", ("y",)),
+        (lambda n: ["cat", "dog"][n % 2], "classification", ("cat", "dog")),
+        (lambda n: n % 3, "classification", ("0", "1", "2")),
+        (lambda n: n % 12, "classification", tuple(map(str, range(12)))),
+        (lambda n: ["TRUE", "FALSE"][n % 2], "classification", ("FALSE", "TRUE")),
+        (lambda n: ["None", "NA", "n/a"][n % 3], "classification", ("NA", "None", "n/a")),
+        (lambda n: n % 20, "classification", tuple(sorted(map(str, range(20)), key=int))),
+        (lambda n: f"{12.3 + n % 4}", "regression", ("y",)),
+        (lambda n: n * n % 997, "regression", ("y",)),
+        (lambda n: f"{n % 7}%", "classification", None),
+        (lambda n: f"${n}.50", "regression", ("y",)),
     ],
 )
 def test_the_task_is_found(target: Callable[[int], object], kind: str, names: tuple[str, ...] | None) -> None:
@@ -289,17 +289,17 @@ def test_the_task_is_found(target: Callable[[int], object], kind: str, names: tu
 def test_the_task_is_asked_for() -> None:
     rows = "".join(f"{n % 50},{NOISE[n]}\n" for n in range(240))
     assert problems(f"species,x\n{rows}") == (
-        "data.task: 'species' holds 50 different whole numbers; say data.task=number to predict a number, or data.task=class where they are only names",
+        "data.task: 'species' holds 50 different whole numbers; say data.task=regression to predict a number, or data.task=classification where they are only names",
     )
-    assert read(f"species,x\n{rows}", task="number").spec.target.kind == "number"
-    assert read(f"species,x\n{rows}", task="class").spec.target.size == 50
+    assert read(f"species,x\n{rows}", task="regression").spec.target.kind == "regression"
+    assert read(f"species,x\n{rows}", task="classification").spec.target.size == 50
     assert read(f"species,x\n{rows}", columns={"species": "category"}).spec.target.size == 50
 
 
 def test_an_odd_cell_in_the_target() -> None:
     rows = "".join(f"{n}.5,{NOISE[n]}\n" for n in range(99))
     assert problems(f"species,x\n{rows}oops,1\n") == (
-        "animals.csv:101: species: 'oops' is no number as 99.0% of this column are (1 cell in all); mend the file, count it as missing with 'data.na_values=[oops]', or use data.task=class",
+        "animals.csv:101: species: 'oops' is no number as 99.0% of this column are (1 cell in all); mend the file, count it as missing with 'data.na_values=[oops]', or use data.task=classification",
         "data.task: is 'species' a number or a class? say which",
     )
     data = read(f"species,x\n{rows}oops,1\n", na_values=["oops"])
@@ -363,7 +363,7 @@ def test_rows_without_a_target_are_left_out_on_their_own_account() -> None:
 def test_gaps_in_the_target_beside_gaps_in_a_column() -> None:
     """A dead end before: `missing: mean` refused the target's gaps, and `drop` left 1 of 3,023 rows."""
     rows = "".join(f"{n if n % 3 else ''},{n if n % 2 else ''}.\n".replace(",.", ",") for n in range(300))
-    data = read(f"species,a\n{rows}", missing="mean", task="number")
+    data = read(f"species,a\n{rows}", missing="mean", task="regression")
     assert len(data.train) == 200
     assert notes(data)[0] == "warning: animals.csv: 100 rows without species, left out"
 
@@ -416,7 +416,7 @@ def test_with_bom_and_windows_line_ends() -> None:
         (ROWS, {"group": "owner"}, "animals.csv:1: no column 'owner'; there are: species, weight, colour, postcode"),
         (ROWS + "cat,1\n", {}, "animals.csv:9: 2 fields, the header has 4"),
         (ROWS + "cat,,red,1\n", {}, "animals.csv:9: no value for 'weight'; use data.missing=mean (drop would leave 6 of 7 rows), or mend the file"),
-        (ROWS, {"target": "colour", "task": "number"}, "animals.csv:2: colour: 'black' is no number (6 cells in all); mend the file, count it as missing with 'data.na_values=[black]', or use data.task=class"),
+        (ROWS, {"target": "colour", "task": "regression"}, "animals.csv:2: colour: 'black' is no number (6 cells in all); mend the file, count it as missing with 'data.na_values=[black]', or use data.task=classification"),
         ("a,a\n1,2\n", {"target": "a"}, "animals.csv:1: column 'a' stands there twice"),
         ("species,x\ncat,1\ncat,2\n", {}, "animals.csv: every row has the class 'cat'"),
         ("species,x\n,1\n,2\n", {}, "animals.csv: no row has a value for 'species'"),
@@ -426,8 +426,8 @@ def test_with_bom_and_windows_line_ends() -> None:
         ("species,x,y\na,0,7\nb,1,8\n", {"target": ["species", "x"], "task": "multilabel"}, "animals.csv:2: species: labels are 0 or 1 (or yes or no), got 'a'"),
         ('species,x\ncat,"1\n', {}, "animals.csv:2: unexpected end of data"),
         ("species,x\ncat,1\ndog,inf\n", {}, "animals.csv:3: x: inf is too large; at most 3.4e+38"),
-        ("species,x\n1,1e300\n2,2\n", {"target": "x", "task": "number"}, "animals.csv:2: x: 1e300 is too large; at most 3.4e+38"),
-        ("species,x\n1,1_0\n2,2\n", {"target": "x", "task": "number"}, "animals.csv:2: x: '1_0' is no number (1 cell in all); mend the file, count it as missing with 'data.na_values=[1_0]', or use data.task=class"),
+        ("species,x\n1,1e300\n2,2\n", {"target": "x", "task": "regression"}, "animals.csv:2: x: 1e300 is too large; at most 3.4e+38"),
+        ("species,x\n1,1_0\n2,2\n", {"target": "x", "task": "regression"}, "animals.csv:2: x: '1_0' is no number (1 cell in all); mend the file, count it as missing with 'data.na_values=[1_0]', or use data.task=classification"),
         ("species\ncat\ndog\n", {}, "animals.csv:1: no column beside species to predict from"),
         (ROWS, {"ignore": ["weight", "colour", "postcode"]}, "animals.csv:1: no column beside species to predict from"),
         ("species,a,b\ncat,,\ndog,,\n", {}, "animals.csv: no column is left to predict from (a: empty; b: empty); say what they are in data.columns"),
@@ -643,7 +643,7 @@ def test_configs_from_before_take_and_divide_their_rows_as_then() -> None:
     text = "species,a,b\n" + "cat,1,x\ndog,2,y\n" * 10 + "cat,3,NA\ndog,n/a,y\n"
     assert len(read(text, rules=1, missing="drop").train) == 20
     assert len(read(text, rules=2, missing="drop").train) == 21
-    assert problems(text, rules=1, target="a", task="number", stratify=True, missing="mean", test=0.2) == (
+    assert problems(text, rules=1, target="a", task="regression", stratify=True, missing="mean", test=0.2) == (
         "data.stratify: the targets are no classes",
     )
 

@@ -25,7 +25,7 @@ def read(**options: Any) -> Data:
 
 def test_lists_in_the_yaml() -> None:
     data = read(inputs=[[1, 2], [3, 4], [5, 6]], targets=[0, 1, 0])
-    assert (data.spec.shape, data.spec.target.kind, data.spec.target.size) == ((2,), "class", 2)
+    assert (data.spec.shape, data.spec.target.kind, data.spec.target.size) == ((2,), "classification", 2)
     loader = LoaderConfig(batch_size=2).train_loader(data.train, 0, torch.device("cpu"))
     assert loader.sizes(0, 9) == [2, 1]
     assert data.test is None
@@ -33,7 +33,7 @@ def test_lists_in_the_yaml() -> None:
 
 @pytest.mark.parametrize(
     ("targets", "kind", "size"),
-    [([0, 2, 1], "class", 3), ([0.5, 1.5, 2.0], "number", 1), ([[0, 1], [1, 1], [0, 0]], "multilabel", 2)],
+    [([0, 2, 1], "classification", 3), ([0.5, 1.5, 2.0], "regression", 1), ([[0, 1], [1, 1], [0, 0]], "multilabel", 2)],
 )
 def test_the_kind_of_target_is_seen(targets: Any, kind: str, size: int) -> None:
     target = read(inputs=[[1, 2], [3, 4], [5, 6]], targets=targets).spec.target
@@ -112,7 +112,7 @@ def test_nothing_is_executed() -> None:
             "data: targets: sample 1 has class 1000000000000, outside 0 … 999,999",
         ),
         (
-            {"inputs": [[1], [2]], "targets": [0, 1.5], "target": "class"},
+            {"inputs": [[1], [2]], "targets": [0, 1.5], "target": "classification"},
             "data: targets: classes are one whole number >= 0 per sample, these are not whole",
         ),
         (
@@ -180,7 +180,7 @@ def test_a_test_split_must_be_of_the_same_kind(test_inputs: Any, test_targets: A
 def test_whole_numbers_of_any_type_are_classes(dtype: Any) -> None:
     npz("a.npz", inputs=np.zeros((3, 4), np.float16), targets=np.array([0, 1, 1], dtype))
     data = TensorsConfig(file="a.npz", val=0).open(0)
-    assert (data.spec.target.kind, data.spec.target.counts) == ("class", (1, 2))
+    assert (data.spec.target.kind, data.spec.target.counts) == ("classification", (1, 2))
     assert data.train.take(torch.arange(3)).inputs.dtype == torch.float32
 
 
@@ -201,7 +201,9 @@ def test_a_header_that_promises_too_much_costs_nothing() -> None:
 
 def test_a_file_made_to_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez_compressed("a.npz", inputs=np.zeros((2_000_000, 4)), targets=np.zeros(2_000_000, np.int64))
-    assert len(read(file="a.npz", target="class").train) == 2_000_000  # much smaller than what is in it, but plausible
+    assert (
+        len(read(file="a.npz", target="classification").train) == 2_000_000
+    )  # much smaller than what is in it, but plausible
     monkeypatch.setattr(tensor_files, "PLAUSIBLE_BYTES", 2**20)
     assert problem("a.npz").endswith(" bytes, hardly what is meant; save it with numpy.savez")
 

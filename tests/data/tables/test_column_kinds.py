@@ -214,7 +214,7 @@ def test_an_odd_cell_of_percents() -> None:
 def test_what_a_target_may_be_instead() -> None:
     assert problem([*map(str, range(99)), "x"], is_target=True) == (
         "t.csv:99: x: 'x' is no number as 99.0% of this column are (1 cell in all); mend the file, count it as missing with "
-        "'data.na_values=[x]', or use data.task=class"
+        "'data.na_values=[x]', or use data.task=classification"
     )
 
 

@@ -46,7 +46,7 @@ ALL = (
 )
 
 
-def spec(shape: tuple[int, ...] = (1, 8, 8), kind: Any = "class") -> DataSpec:
+def spec(shape: tuple[int, ...] = (1, 8, 8), kind: Any = "classification") -> DataSpec:
     return DataSpec(shape=shape, target=TargetSpec(kind=kind, size=10), image=True)
 
 

@@ -147,7 +147,7 @@ def test_the_loss_of_soft_targets_is_the_mean_of_both_losses() -> None:
 @BOTH
 def test_numbers_are_not_mixed(mix: BatchMix) -> None:
     with pytest.raises(DataError) as caught:
-        preparation(spec(kind="number"), (mix,), 0, CPU)
+        preparation(spec(kind="regression"), (mix,), 0, CPU)
     assert str(caught.value) == (
         f"data.augment: {mix.name} needs classes or labels, the targets of the data are numbers; leave it out"
     )
@@ -155,6 +155,6 @@ def test_numbers_are_not_mixed(mix: BatchMix) -> None:
 
 def test_any_alpha_gives_a_share() -> None:
     for alpha in (1e-12, 1e-3, 1e3, 1e12):
-        target = TargetSpec(kind="class", size=10)
+        target = TargetSpec(kind="classification", size=10)
         mixed = MixUp(alpha=alpha).mix(batch_from(0)._replace(inputs=torch.rand(8, *SHAPE)), target, Random(0))
         assert mixed.inputs.isfinite().all()

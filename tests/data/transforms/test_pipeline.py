@@ -29,7 +29,7 @@ from trainkit.data.transforms.pipeline import (
     statistics,
 )
 
-CLASSES = TargetSpec(kind="class", size=10)
+CLASSES = TargetSpec(kind="classification", size=10)
 
 
 def spec(shape: tuple[int, ...] = (1, 8, 8), normalize: Preset | Normalize = "none") -> DataSpec:
@@ -154,7 +154,7 @@ class Counted(Dataset[Any]):
 
 def test_of_what_must_be_decoded_a_thousand_samples_are_measured() -> None:
     dataset = Counted()
-    split = Split(DatasetSource(dataset, "class", "stack"), torch.arange(3000))
+    split = Split(DatasetSource(dataset, "classification", "stack"), torch.arange(3000))
     dataset.read.clear()
     first = measured(split, 1)
     assert len(set(dataset.read)) == len(dataset.read) == 1000
@@ -170,7 +170,7 @@ def test_pictures_that_are_decoded_already_are_measured_as_if_they_were_not() ->
     dataset = Counted()
     pictures = torch.stack([dataset[number][0] for number in range(3000)])
     cached = Split(Cached(pictures, torch.tensor(dataset.targets[:3000])), torch.arange(3000))
-    decoded = Split(DatasetSource(dataset, "class", "stack"), torch.arange(3000))
+    decoded = Split(DatasetSource(dataset, "classification", "stack"), torch.arange(3000))
     assert measured(cached, 1) == measured(decoded, 1) != measured(source(pictures), 1)
 
 

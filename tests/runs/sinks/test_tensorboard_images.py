@@ -123,7 +123,7 @@ def test_training_pictures_are_what_the_model_sees(make: MakeExperiment) -> None
 def test_pixels_undo_the_normalisation(channels: int, shown: int) -> None:
     raw = torch.randint(256, (5, channels, 4, 6), dtype=torch.uint8)
     mean, std = (0.1, 0.2, 0.3, 0.4)[:channels], (0.5, 0.6, 0.7, 0.8)[:channels]
-    target = TargetSpec(kind="class", size=2)
+    target = TargetSpec(kind="classification", size=2)
     spec = DataSpec(shape=(channels, 4, 6), target=target, image=True, mean=mean, std=std)
     inputs = (raw / 255 - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
     assert torch.equal(pixels(inputs, spec), raw[:, :shown])
@@ -271,7 +271,7 @@ def test_a_pass_that_fails_is_one_warning_for_all_that_need_it(
 
 def test_other_targets_and_no_val_split(make: MakeExperiment, capsys: pytest.CaptureFixture[str]) -> None:
     labels = train(make(data={"target": "multilabel", "size": 3}, loss="bce_with_logits", log=ON))
-    numbers = train(make(data={"target": "number", "size": 3}, loss="mse", log=ON))
+    numbers = train(make(data={"target": "regression", "size": 3}, loss="mse", log=ON))
     alone = train(make(data={"val": 0}, log=ON))
     texts = make(data={"name": "synthetic", "shape": [6, 3], "min_length": 2}, model={"name": "rnn"}, log=ON)
     sequences = train(texts)
@@ -315,10 +315,10 @@ def test_switched_on_before_tensorboard_is_switched_off(make: MakeExperiment) ->
 def test_worst_answers_worked_example() -> None:
     # Sure and wrong; right; wrong by a little; half sure and wrong.
     outputs = torch.tensor([[9.0, 0, 0], [9, 0, 0], [0.1, 0, 0], [2, 0, 0]])
-    predictions = Predictions(outputs, torch.tensor([1, 0, 1, 2]), TargetSpec(kind="class", size=3))
+    predictions = Predictions(outputs, torch.tensor([1, 0, 1, 2]), TargetSpec(kind="classification", size=3))
     assert predictions.worst(10).tolist() == [0, 3, 2]
     assert predictions.worst(2).tolist() == [0, 3]
-    binary = Predictions(torch.tensor([[3.0], [-1], [-2]]), torch.tensor([0, 0, 1]), TargetSpec(kind="class", size=2))
+    binary = Predictions(torch.tensor([[3.0], [-1], [-2]]), torch.tensor([0, 0, 1]), TargetSpec(kind="classification", size=2))
     assert binary.worst(10).tolist() == [0, 2]
     torch.testing.assert_close(binary.probabilities().sum(1), torch.ones(3))
     labels = TargetSpec(kind="multilabel", size=2, names=("big", "red"))
@@ -329,7 +329,7 @@ def test_worst_answers_worked_example() -> None:
         ("big, red", "big, red", False), ("none", "big", True), ("red", "none", True),
     ]  # fmt: skip
     numbers = Predictions(
-        torch.tensor([[1.0, 2], [3, 9]]), torch.tensor([[1.0, 2], [3, 4.5]]), TargetSpec(kind="number", size=2)
+        torch.tensor([[1.0, 2], [3, 9]]), torch.tensor([[1.0, 2], [3, 4.5]]), TargetSpec(kind="regression", size=2)
     )
     assert numbers.worst(1).tolist() == [1]
     tile = numbers.tiles(torch.zeros(2, 1, 2, 2, dtype=torch.uint8))[1]

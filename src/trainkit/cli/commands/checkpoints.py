@@ -99,7 +99,7 @@ def predict(
 
     restored = restore(path, device=device or "auto")
     target = restored.spec.target
-    if top and target.kind == "number":
+    if top and target.kind == "regression":
         raise ConfigError("command line: --top is for classes and labels, this model predicts numbers")
     if bad := checkpoint.not_finite(restored.payload):
         say(f"warning: {printable(bad)} holds NaN or infinite values", stream=sys.stderr)

@@ -144,7 +144,7 @@ class PicturesConfig(ImageDataConfig):
         kept, val, test = self._divided(sources, names, seed, keys)
         shape, limits = files["train"].shape, files["train"].limits
         mean, std = statistics(self.normalize, shape[0])
-        target = TargetSpec(kind="class", size=len(classes), names=tuple(classes))
+        target = TargetSpec(kind="classification", size=len(classes), names=tuple(classes))
         spec = DataSpec(shape=shape, target=target, image=True, mean=mean, std=std, range=limits)
         found = (*found, *self._enlarged(files["train"]))
         return Data(spec, kept, val, test, notes + left_out, found=tuple(found))

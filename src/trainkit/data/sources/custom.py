@@ -124,7 +124,7 @@ class DatasetSource:
         """Targets that are numbers as they were given, shape (n, size), once `targets` has been asked for."""
         self.num_classes = MAX_CLASSES
         """What each sample is held against; fewer once they have been counted."""
-        self.kind: Kind = kind or ("number" if self.target(0).is_floating_point() else "class")
+        self.kind: Kind = kind or ("regression" if self.target(0).is_floating_point() else "classification")
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]  # register_dataset has seen to it
@@ -199,7 +199,7 @@ class DatasetSource:
         if not rows or any(rows[n].tolist() != self.target(n).tolist() for n in some):
             rows = [self.target(number) for number in range(len(self))]
         targets = self._as_kind(rows, range(len(self)))
-        if self.kind == "number":
+        if self.kind == "regression":
             self.exact = torch.stack(rows).view(len(rows), -1)
         return targets
 
@@ -211,7 +211,7 @@ class DatasetSource:
             rows = [self._exact_input(number).view(-1) for number in index[:LOOKED_AT].tolist()]
             if all(len(row) == len(rows[0]) for row in rows):
                 found += lost_in_float32(torch.stack(rows), "inputs")
-        if self.kind == "number":
+        if self.kind == "regression":
             found += lost_in_float32(self.exact[index[:EXACTLY]], "targets")
         return found
 
@@ -230,7 +230,7 @@ class DatasetSource:
                     f"{self.title}: the targets differ in shape: one number, or as many, for every sample; "
                     f"samples {numbers[0]} and {number} have {tuple(rows[0].shape)} and {tuple(row.shape)}"
                 )
-        if self.kind != "class":
+        if self.kind != "classification":
             targets = torch.stack(rows).to(torch.float32).view(len(rows), -1)
             if len(bad := (~targets.isfinite().all(1)).nonzero()):
                 raise DataError(f"{self.title}[{numbers[int(bad[0])]}]: the target holds a value that is not finite")
@@ -240,7 +240,7 @@ class DatasetSource:
         targets = torch.stack(rows)
         if targets.is_floating_point() or targets.ndim != 1:
             one_hot = "for one-hot rows row.argmax(), or data.target=multilabel"
-            hint = one_hot if targets.ndim == 2 else "or data.target=number"
+            hint = one_hot if targets.ndim == 2 else "or data.target=regression"
             raise DataError(f"{self.title}: classes are one whole number >= 0 per sample; {hint}")
         targets = targets.long()
         if len(bad := ((targets < 0) | (targets >= self.num_classes)).nonzero()):
@@ -253,12 +253,12 @@ class DatasetSource:
     def target_spec(self) -> TargetSpec:
         classes = getattr(self.dataset, "classes", ())
         names = tuple(map(str, classes)) if isinstance(classes, list | tuple) else ()
-        size = int(self.targets.max()) + 1 if self.kind == "class" else self.targets.shape[1]
-        if names and self.kind == "class":
+        size = int(self.targets.max()) + 1 if self.kind == "classification" else self.targets.shape[1]
+        if names and self.kind == "classification":
             if size > len(names):
                 raise DataError(f"{self.title}: class {size - 1} among the targets, but classes has {len(names)} names")
             size = len(names)
-        size = max(2, size) if self.kind == "class" else size  # of one, there is nothing to learn
+        size = max(2, size) if self.kind == "classification" else size  # of one, there is nothing to learn
         return TargetSpec(kind=self.kind, size=size, names=names if len(names) == size else ())
 
     def longest(self) -> int:

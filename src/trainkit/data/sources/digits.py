@@ -35,7 +35,7 @@ class DigitsConfig(ImageDataConfig):
 
     def spec(self) -> DataSpec:
         mean, std = statistics(self.normalize, self.channels)
-        classes = TargetSpec(kind="class", size=10, names=tuple("0123456789"))
+        classes = TargetSpec(kind="classification", size=10, names=tuple("0123456789"))
         return DataSpec(shape=(self.channels, *height_width(self.size)), target=classes, image=True, mean=mean, std=std)
 
     def build(self, seed: int) -> Data:

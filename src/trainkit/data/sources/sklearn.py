@@ -22,7 +22,7 @@ class SklearnTableConfig(DataConfig):
 
     default_model: ClassVar[str | None] = "table"
     reader: ClassVar[str]
-    kind: ClassVar[Kind] = "class"
+    kind: ClassVar[Kind] = "classification"
     size: ClassVar[int]
     features: ClassVar[int]
 
@@ -35,7 +35,7 @@ class SklearnTableConfig(DataConfig):
         from sklearn.model_selection import train_test_split
 
         table = getattr(sklearn.datasets, self.reader)()
-        classes = self.kind == "class"
+        classes = self.kind == "classification"
         targets = torch.as_tensor(table.target, dtype=torch.int64 if classes else torch.float32)
         names = tuple(str(name) for name in table.target_names) if classes else ("disease progression",)
         targets = targets if classes else targets.unsqueeze(1)
@@ -98,6 +98,6 @@ class DiabetesConfig(SklearnTableConfig):
 
     name: Literal["diabetes"] = "diabetes"
     reader: ClassVar[str] = "load_diabetes"
-    kind: ClassVar[Kind] = "number"
+    kind: ClassVar[Kind] = "regression"
     size: ClassVar[int] = 1
     features: ClassVar[int] = 10

@@ -25,7 +25,7 @@ class SyntheticConfig(DataConfig):
     name: Literal["synthetic"] = "synthetic"
     shape: tuple[Size] | tuple[Size, Size] | tuple[Size, Size, Size] = (20,)
     """One sample: `[features]` a vector, `[length, features]` a sequence, `[channels, height, width]` a picture."""
-    target: Kind = "class"
+    target: Kind = "classification"
     """`class`: a sample is one pattern, the target its number. Otherwise it is a sum of all patterns, each
     multiplied by a normal random number: the targets are these (`number`), or which are positive (`multilabel`)."""
     size: int = Field(10, ge=1, le=10_000)
@@ -43,7 +43,7 @@ class SyntheticConfig(DataConfig):
 
     @model_validator(mode="after")
     def _more_than_one_class(self) -> Self:
-        if self.target == "class" and self.size == 1:
+        if self.target == "classification" and self.size == 1:
             raise ValueError("size must be >= 2 for classes, got 1")
         if self.min_length is not None and (len(self.shape) != 2 or self.min_length > self.shape[0]):
             raise ValueError(f"min_length is for sequences [length, features] at least as long, got {self.shape}")
@@ -74,12 +74,12 @@ class SyntheticConfig(DataConfig):
     def _draw(self, patterns: Tensor, count: int, seed: int, purpose: str) -> TensorSource | SequenceSource:
         """Mix the patterns, each weighted by its factor, so that the inputs have mean square 1 before the noise."""
         random = generator(seed, "synthetic", purpose)
-        if self.target == "class":
+        if self.target == "classification":
             targets = torch.randint(self.size, (count,), generator=random)
             inputs = patterns[targets]
         else:
             factors = torch.randn(count, self.size, generator=random)
-            targets = factors if self.target == "number" else (factors > 0).float()
+            targets = factors if self.target == "regression" else (factors > 0).float()
             inputs = factors @ patterns / math.sqrt(self.size)
         inputs = (inputs + self.noise * torch.randn(inputs.shape, generator=random)).view(count, *self.shape)
         if len(self.shape) == 3:

@@ -85,8 +85,8 @@ class TableConfig(DataConfig):
             raise ValueError(f"ignore: {both[0]!r} is among features")
         if self.decimal is not None and self.decimal == self.thousands:
             raise ValueError(f"decimal: {self.decimal!r} is thousands as well")
-        if self.task in ("class", "auto") and len(self.targets) > 1:
-            raise ValueError("several target columns are for task=number or task=multilabel")
+        if self.task in ("classification", "auto") and len(self.targets) > 1:
+            raise ValueError("several target columns are for task=regression or task=multilabel")
         if self.group and self.order:
             raise ValueError("group or order, not both: which split the rest of a group is in could not be said")
         return self

@@ -100,13 +100,15 @@ class TensorsConfig(DataConfig):
         whole = not targets.is_floating_point()
         rows = targets.ndim == 2
         binary = rows and bool(((targets == 0) | (targets == 1)).all())
-        kind = self.target or ("multilabel" if binary else "class" if whole and not rows else "number")
-        if kind == "class":
+        kind = self.target or ("multilabel" if binary else "classification" if whole and not rows else "regression")
+        if kind == "classification":
             if rows or not whole:
                 what = f"rows of {targets.shape[1]}" if rows else "not whole"
                 raise DataError(f"{where}: targets: classes are one whole number >= 0 per sample, these are {what}")
             _check_range(where, targets, MAX_CLASSES)
-            return TargetSpec(kind="class", size=max(2, int(targets.max()) + 1))  # of one, there is nothing to learn
+            return TargetSpec(
+                kind="classification", size=max(2, int(targets.max()) + 1)
+            )  # of one, there is nothing to learn
         if kind == "multilabel" and not binary:
             raise DataError(f"{where}: targets: labels are a row of 0 and 1 per sample")
         return TargetSpec(kind=kind, size=targets.shape[1] if rows else 1)
@@ -122,7 +124,7 @@ def _lost(inputs: Inputs, targets: Tensor, target: TargetSpec, train: Split) -> 
         found += lost_in_float32(torch.cat([one.view(len(one), -1) for one in steps])[:EXACTLY], "inputs")
     elif inputs.ndim < 4:  # vectors, or sequences of one length
         found += lost_in_float32(inputs[some].flatten(0, -2)[:EXACTLY], "inputs")
-    if target.kind == "number":
+    if target.kind == "regression":
         found += lost_in_float32(targets[some].view(len(some), -1), "targets")
     return found
 
@@ -149,7 +151,7 @@ def _source(where: str, inputs: Inputs, targets: Tensor, target: TargetSpec) -> 
 
 def _as_target(where: str, targets: Tensor, target: TargetSpec) -> Tensor:
     """The targets as batches have them; those of a test split must be of the same kind as those of training."""
-    if target.kind == "class":
+    if target.kind == "classification":
         if targets.ndim != 1 or targets.is_floating_point():
             raise DataError(f"{where}: targets: classes are one whole number >= 0 per sample")
         _check_range(where, targets, target.size)

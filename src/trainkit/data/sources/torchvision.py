@@ -62,7 +62,7 @@ class TorchvisionConfig(ImageDataConfig):
         channels = {"rgb": 3, "grey": 1, None: channels}[self.mode]
         height, width = sides if self.size is None else height_width(self.size)
         mean, std = statistics(self.normalize, channels)
-        classes = TargetSpec(kind="class", size=len(self.class_names), names=self.class_names)
+        classes = TargetSpec(kind="classification", size=len(self.class_names), names=self.class_names)
         return DataSpec(shape=(channels, height, width), target=classes, image=True, mean=mean, std=std)
 
     def fallback_config(self) -> DigitsConfig | None:

@@ -156,10 +156,10 @@ def _divided(config: TableConfig, table: Table, kind: Kind, seed: int, *, apart:
     """
     assert apart or not isinstance(config.test, str)
     places = TensorSource(torch.zeros(len(table), 1), table.targets)
-    if config.rules != 1 and kind != "class":
+    if config.rules != 1 and kind != "classification":
         config = config.model_copy(update={"stratify": False})
     fraction = 0.0 if apart or isinstance(config.test, str) else config.test or 0.0
-    labels = table.targets if kind == "class" and config.stratify else None
+    labels = table.targets if kind == "classification" and config.stratify else None
     test, rest = hold_out(places, fraction, labels=labels, keys=table.keys)
     train, val = config.divide(places, seed, rest, keys=table.keys)
     return train.index, val.index if val else torch.zeros(0, dtype=torch.int64), test.index
@@ -183,11 +183,11 @@ class Target(NamedTuple):
 
 def _target(config: TableConfig, found: Cells, like: DataSpec | None) -> Target:
     kind = like.target.kind if like else _task(config, found)
-    if kind == "class":
+    if kind == "classification":
         return _classes(config, found, like)
     columns, gone = [], np.zeros(len(found), dtype=bool)
     for name in config.targets:
-        values = _numbers(config, found, name) if kind == "number" else _labels(config, found, name)
+        values = _numbers(config, found, name) if kind == "regression" else _labels(config, found, name)
         gone |= np.isnan(values)
         columns.append(values)
     spec = like.target.uncounted() if like else TargetSpec(kind=kind, size=len(columns), names=config.targets)
@@ -205,23 +205,23 @@ def _task(config: TableConfig, found: Cells) -> Kind:
     [name] = config.targets
     asked = config.asked(name)
     if asked.kind in ("category", "flag"):
-        return "class"
+        return "classification"
     if asked.kind == "number":
-        return "number"
+        return "regression"
     try:
         one = column_kinds.read(name, found.columns[name], asked, found.where, is_target=True)
     except DataError as error:
         raise DataError(*error.problems, f"data.task: is {name!r} a number or a class? say which") from None
     if one.column is None or one.column.kind != "number":
-        return "class"
+        return "classification"
     different = np.unique(one.values[~np.isnan(one.values)])
     if bool((different != np.floor(different)).any()) or len(different) > SURELY_NUMBERS:
-        return "number"
+        return "regression"
     if len(different) <= MOST_CLASSES:
-        return "class"
+        return "classification"
     raise DataError(
-        f"data.task: {name!r} holds {len(different):,} different whole numbers; say data.task=number to predict a "
-        "number, or data.task=class where they are only names"
+        f"data.task: {name!r} holds {len(different):,} different whole numbers; say data.task=regression to predict "
+        "a number, or data.task=classification where they are only names"
     )
 
 
@@ -237,7 +237,7 @@ def _classes(config: TableConfig, found: Cells, like: DataSpec | None) -> Target
         if len(names) < 2:
             what = f"every row has the class {names[0]!r}" if names else f"no row has a value for {name!r}"
             raise DataError(f"{found.name}: {what}")
-        spec = TargetSpec(kind="class", size=len(names), names=tuple(names))
+        spec = TargetSpec(kind="classification", size=len(names), names=tuple(names))
     else:
         spec = like.target.uncounted()
     place = pc.index_in(texts, pa.array(spec.names, pa.string()))
@@ -247,7 +247,7 @@ def _classes(config: TableConfig, found: Cells, like: DataSpec | None) -> Target
         raise DataError(
             f"{found.where(row)}: class {texts[row].as_py()!r} is not among the training rows' classes "
             f"({', '.join(spec.names[:UNNAMED])}{', …' if len(spec.names) > UNNAMED else ''}); "
-            "for numbers use data.task=number"
+            "for numbers use data.task=regression"
         )
     values = torch.from_numpy(pc.fill_null(place, 0).to_numpy(zero_copy_only=False).astype(np.int64))
     return Target(spec, values, gone)

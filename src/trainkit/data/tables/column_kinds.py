@@ -280,7 +280,7 @@ class _Reader:
 
     def _ways_out(self, row: int) -> str:
         cell = self.texts[row].as_py()
-        way = "data.task=class" if self.is_target else f"{self._as_category} (or drop)"
+        way = "data.task=classification" if self.is_target else f"{self._as_category} (or drop)"
         return f"mend the file, count it as missing with {typed('data.na_values', [cell])}, or use {way}"
 
     @property

@@ -95,7 +95,7 @@ def oddities(
 ) -> Iterator[Diagnostic]:
     """What is allowed in columns, but usually a mistake."""
     wanted = targets.numpy()[rows]
-    if target.kind == "class":
+    if target.kind == "classification":
         counts = np.bincount(targets.numpy(), minlength=target.size)
         if rare := [f"{name!r} ({count})" for name, count in zip(target.names, counts, strict=True) if count < FEW]:
             text = f"classes with hardly a row can be neither learned nor measured: {', '.join(rare[:SHOWN])}"
@@ -115,7 +115,7 @@ def oddities(
         if column.kind == "number" and column.center:
             yield from _lost(column, one[rows], file)
         if len(rows) >= ENOUGH and _gives_away(column, one, rows, wanted, target):
-            text = f"{name} alone tells {' and '.join(target.names) if target.kind == 'number' else 'the class'}"
+            text = f"{name} alone tells {' and '.join(target.names) if target.kind == 'regression' else 'the class'}"
             yield Diagnostic(
                 "gives-away", f"{file}: {text}; if it is not known beforehand, use {typed('data.ignore', [name])}"
             )
@@ -151,7 +151,7 @@ def _lost(column: Column, seen: Any, file: str) -> Iterator[Diagnostic]:
 
 
 def _gives_away(column: Column, values: Any, rows: NDArray[np.int64], wanted: Any, target: TargetSpec) -> bool:
-    if target.kind == "multilabel" or (target.kind == "number" and column.kind == "category"):
+    if target.kind == "multilabel" or (target.kind == "regression" and column.kind == "category"):
         return False
     if column.kind == "category":
         seen = values.take(pa.array(rows))
@@ -160,7 +160,7 @@ def _gives_away(column: Column, values: Any, rows: NDArray[np.int64], wanted: An
         if np.isnan(seen).any():
             return False
         different = len(np.unique(seen[:MOST_COUNTED]))
-        if target.kind == "number":
+        if target.kind == "regression":
             return different > 2 and any(
                 abs(np.corrcoef(seen, each)[0, 1]) > 0.9999 for each in wanted.T if np.ptp(each) > 0
             )

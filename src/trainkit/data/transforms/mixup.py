@@ -34,7 +34,7 @@ class BatchMix(TransformConfig):
     }
 
     def check(self, spec: DataSpec) -> None:
-        if spec.target.kind not in ("class", "multilabel"):
+        if spec.target.kind not in ("classification", "multilabel"):
             raise DataError(
                 f"data.augment: {self.name} needs classes or labels, the targets of the data are {spec.target.kind}s; "
                 "leave it out"
@@ -45,7 +45,7 @@ class BatchMix(TransformConfig):
         share = random.betavariate(self.alpha, self.alpha)
         inputs, share = self.blend(batch.inputs, share, random)
         targets = batch.targets
-        if target.kind == "class":
+        if target.kind == "classification":
             targets = functional.one_hot(targets, target.size).float()
         return batch._replace(inputs=inputs, targets=_lerp(targets, share))
 

@@ -147,7 +147,7 @@ class Visuals:
 
     def _confusion_matrix(self, answers: Predictions) -> None:
         target = answers.target
-        if target.kind != "class":
+        if target.kind != "classification":
             raise ValueError("needs classes")
         tally = Tally(target, answers.targets.device)
         tally.update(answers.outputs, answers.targets)
@@ -156,11 +156,11 @@ class Visuals:
         self._image("confusion_matrix/val", picture)
 
     def _pr_curves(self, answers: Predictions) -> None:
-        if answers.target.kind == "number":
+        if answers.target.kind == "regression":
             raise ValueError("needs classes or labels")
         probabilities = answers.probabilities().T.cpu()
         for number, name in enumerate(class_names(answers.target)):
-            there = answers.targets == number if answers.target.kind == "class" else answers.targets[:, number] > 0.5
+            there = answers.targets == number if answers.target.kind == "classification" else answers.targets[:, number] > 0.5
             self.writer.add_pr_curve(f"pr_val/{printable(name)}", there.cpu(), probabilities[number], self.progress.step)
 
     def _histograms(self) -> None:
