@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -116,3 +117,18 @@ def test_what_is_set_for_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> No
             device.select("cpu")
         assert settings() == inside
     assert settings() == before
+
+
+def test_what_is_compiled_for_one_processor_is_not_taken_on_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch finds compiled code by the graph alone: made for shorter vectors, it gives wrong numbers."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "compiled")
+    with device.settings_restored():
+        device.compile_in_place(torch.nn.Linear(1, 1))
+        found = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+        assert found == Path("compiled", torch.backends.cpu.get_cpu_capability()).absolute()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "compiled"
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    with device.settings_restored():
+        device.compile_in_place(torch.nn.Linear(1, 1))
+        assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).name == found.name
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ DEVICE_PATTERN = r"auto|cpu|cuda(:(0|[1-9][0-9]?))?|mps"  # torch would take cud
 
 
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+COMPILE_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def select(name: str, *, deterministic: bool = False) -> torch.device:
@@ -83,7 +85,8 @@ def settings_restored() -> Iterator[None]:
     """What `select` and a run set for the whole process is afterwards as it was."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    workspace, threads = os.environ.get(CUBLAS_WORKSPACE), torch.get_num_threads()
+    variables = {name: os.environ.get(name) for name in (CUBLAS_WORKSPACE, COMPILE_CACHE)}
+    threads = torch.get_num_threads()
     flushes = sys.float_info.min / 2 == 0  # torch can set it, but not tell
     try:
         yield
@@ -92,10 +95,24 @@ def settings_restored() -> Iterator[None]:
         torch.set_flush_denormal(flushes)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        if workspace is None:
-            os.environ.pop(CUBLAS_WORKSPACE, None)
+        for name, value in variables.items():
+            os.environ.pop(name, None)
+            os.environ |= {} if value is None else {name: value}
         # glibc cannot tell what it was; these are the thresholds to which it moves by itself after large blocks.
         _mallopt({M_MMAP_MAX: 2**16, M_MMAP_THRESHOLD: 2**25, M_TRIM_THRESHOLD: 2**26})
+
+
+def compile_in_place(model: nn.Module) -> None:
+    """Have torch.compile translate a model; the names in its state_dict stay as they are.
+
+    What was compiled is kept in a folder for each kind of processor. torch (2.15) finds such code again by the graph
+    alone: what was made for the vectors of AVX2 gives wrong numbers on AVX-512.
+    """
+    from torch._inductor.runtime import cache_dir_utils  # seconds
+
+    folder = os.environ.get(COMPILE_CACHE) or cache_dir_utils.default_cache_dir()
+    os.environ[COMPILE_CACHE] = str(Path(folder, torch.backends.cpu.get_cpu_capability()))
+    model.compile()
 
 
 def choose_precision(name: PrecisionName, device: torch.device) -> PrecisionName:

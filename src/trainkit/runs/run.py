@@ -213,7 +213,7 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
 
         console.show_progress(progress, max_steps=plan.max_steps, steps_per_epoch=plan.steps_per_epoch)
         if experiment.train.compile:
-            job.parts.model.compile()  # in place: the names in its state_dict stay as they are
+            devices.compile_in_place(job.parts.model)
             sink.write(NoteRecord("train.compile: the first step and the first evaluation take a minute or so longer"))
         # Last: whatever was drawn before, by a graph or a trial batch, changes nothing from here on.
         if resumed_from and resumed_from["rng"]:
