@@ -52,7 +52,7 @@ def test_the_cpu_flushes_denormals() -> None:
 
 
 def test_numpy_does_not_warn_of_flushed_denormals() -> None:
-    program = "from trainkit import device; device.select('cpu'); import numpy.ma"
+    program = "from trainkit.core import device; device.select('cpu'); import numpy.ma"
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
 
 

@@ -36,7 +36,7 @@ class BatchMix(TransformConfig):
     def check(self, spec: DataSpec) -> None:
         if spec.target.kind not in ("classification", "multilabel"):
             raise DataError(
-                f"data.augment: {self.name} needs classes or labels, the targets of the data are {spec.target.kind}s; "
+                f"data.augment: {self.name} needs classes or labels, the targets of the data are {spec.target.plural}; "
                 "leave it out"
             )
 
