@@ -17,8 +17,8 @@ from timing import print_json, ratio, rounds, spread
 IMPORTS = "import os, torch, torch._dynamo; os._exit(0)"  # any optimizer imports the latter
 FIRST_STEP = """
 import os
-from trainkit import loop
-from trainkit.cli import main
+from trainkit.training import loop
+from trainkit.cli.main import main
 
 train_steps = loop.train_steps
 
