@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from trainkit.training.loop import fit as fit
     from trainkit.training.loop import train_steps as train_steps
     from trainkit.training.losses import LossConfig as LossConfig
+    from trainkit.training.losses import LossOutput as LossOutput
+    from trainkit.training.losses import supervised as supervised
     from trainkit.training.metrics import MetricConfig as MetricConfig
     from trainkit.training.optimizers import OptimizerConfig as OptimizerConfig
     from trainkit.training.progress import Progress as Progress
@@ -54,6 +56,7 @@ _homes = {
     "DataSpec": "data",
     "ExperimentConfig": "experiment.schema",
     "LossConfig": "training.losses",
+    "LossOutput": "training.losses",
     "MetricConfig": "training.metrics",
     "ModelConfig": "models",
     "OptimizerConfig": "training.optimizers",
@@ -78,6 +81,7 @@ _homes = {
     "register_dataset": "data",
     "register_model": "models",
     "resume": "runs.run",
+    "supervised": "training.losses",
     "train": "runs.run",
     "train_steps": "training.loop",
 }

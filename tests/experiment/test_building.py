@@ -249,7 +249,7 @@ def test_a_loss_whose_outputs_are_no_answers(make: MakeExperiment) -> None:
     register("metric")(Length)
     assert problem(make(loss={"name": "arc"})) == (
         "metrics: 'accuracy' wants an output for each of the 4 classes, but the loss 'arc' gives (batch, 6); let its "
-        "Outcome have such outputs, or name metrics of your own"
+        "LossOutput have such outputs, or name metrics of your own"
     )
     result = train(make(loss={"name": "arc"}, metrics=[{"name": "length"}], **SMALL), quiet=True)
     assert (
@@ -306,10 +306,10 @@ def test_own_losses_and_a_model_of_several_members(make: MakeExperiment) -> None
     table = {"name": "table", "hidden": [4], "members": 3}
     assert problem(make(loss={"name": "own", "way": "plain"}, model=table)) == (
         "loss: 'own' cannot take what this model gives in training: (batch, 3, 4), an answer of each of its 3 members; "
-        "build it with trainkit.losses.supervised, or use another model"
+        "build it with trainkit.supervised, or use another model"
     )
     assert problem(make(loss={"name": "own", "way": "tensor"})) == (
-        "loss: 'own' gives a Tensor, expected an Outcome(loss, outputs)"
+        "loss: 'own' gives a Tensor, expected a LossOutput(loss, outputs)"
     )
     train(make(loss={"name": "own", "way": "supervised"}, model=table, **SMALL), quiet=True)
     train(make(loss={"name": "own", "way": "plain"}, **SMALL), quiet=True)

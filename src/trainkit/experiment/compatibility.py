@@ -101,7 +101,7 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
                 return  # maybe only of two samples; what is wrong will show in the first step
             raise ConfigError(_of_members(name, given)) from error
     if not isinstance(outcome, LossOutput):
-        raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected an Outcome(loss, outputs)")
+        raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected a LossOutput(loss, outputs)")
     said = tuple(outcome.outputs.shape)
     if has_members and said == given:
         raise ConfigError(_of_members(name, given))
@@ -114,7 +114,7 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     if ours and not (len(said) == 2 and target.answered_by(said[1])):
         raise ConfigError(
             f"metrics: {ours[0]!r} wants an output for each of the {target.size} {target.plural}, but the loss "
-            f"{name!r} gives (batch, {', '.join(map(str, said[1:]))}); let its Outcome have such outputs, or name "
+            f"{name!r} gives (batch, {', '.join(map(str, said[1:]))}); let its LossOutput have such outputs, or name "
             "metrics of your own"
         )
 
@@ -122,7 +122,7 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
 def _of_members(loss: str, given: tuple[int, ...]) -> str:
     return (
         f"loss: {loss!r} cannot take what this model gives in training: (batch, {given[1]}, {given[2]}), an answer of "
-        f"each of its {given[1]} members; build it with trainkit.losses.supervised, or use another model"
+        f"each of its {given[1]} members; build it with trainkit.supervised, or use another model"
     )
 
 
