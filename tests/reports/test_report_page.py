@@ -269,7 +269,7 @@ def test_what_cannot_be_shown_is_said(make: MakeExperiment) -> None:
     ]
     pictures(Path("others"), "a", "b", "c")
     assert page(Path("gone"), overrides=["data.path=others"])[1] == [
-        f"{ANSWERS}: gone/checkpoints/best.pt: trained for 2 class targets, this data has others"
+        f"{ANSWERS}: gone/checkpoints/best.pt: trained for 2 classes, this data has others"
     ]
 
 

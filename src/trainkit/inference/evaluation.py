@@ -93,6 +93,6 @@ def evaluate_checkpoint(
     metrics = evaluate(parts, loader, watch=watch)
     assert metrics is not None
     if not answered:
-        notes.append(f"the outputs are not one for each {spec.target.kind}: there is nothing to say of each")
+        notes.append(f"the outputs are not one for each of the {spec.target.plural}: there is nothing to say of each")
         return Evaluation(metrics, notes)
     return Evaluation(metrics, notes, tally.scores(), tally.confusion())

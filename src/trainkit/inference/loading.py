@@ -33,7 +33,7 @@ class Stored:
         """Raise DataError when the model was not made for such data."""
         spec, path = self.spec, self.path
         if data.spec.target.uncounted() != spec.target.uncounted():
-            raise DataError(f"{path}: trained for {spec.target.size} {spec.target.kind} targets, this data has others")
+            raise DataError(f"{path}: trained for {spec.target.size} {spec.target.plural}, this data has others")
         if data.spec.shape[spec.padded :] != spec.shape[spec.padded :]:  # sequences may be longer or shorter
             raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
         if (data.spec.image, data.spec.padded) != (spec.image, spec.padded):

@@ -39,7 +39,7 @@ def predictions_of(
         return None
     said = torch.cat(outputs)
     if said.ndim != 2 or not target.answered_by(said.shape[1]):
-        raise ConfigError(f"the outputs {tuple(said.shape)} are not one for each {target.kind}")
+        raise ConfigError(f"the outputs {tuple(said.shape)} are not one for each of the {target.plural}")
     return Predictions(said, torch.cat(targets), target)
 
 
