@@ -17,9 +17,9 @@ from trainkit.checks.dataset_summary import attainable
 from trainkit.core.errors import DataError
 from trainkit.core.text import and_more
 from trainkit.data import Data, TargetSpec, TensorSource
+from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.loader import Loader
 from trainkit.data.subset import part
-from trainkit.data.transforms.pipeline import ImageDataConfig
 from trainkit.experiment.building import Opened, build
 from trainkit.experiment.schema import CheckpointConfig, ExperimentConfig
 from trainkit.training.baseline_loss import constant_prediction

@@ -29,7 +29,7 @@ class SequenceSource:
         """From sequences of shape (length, features) each."""
         lengths = torch.tensor([len(sequence) for sequence in sequences])
         values = torch.cat(list(sequences))
-        return cls(values.to(torch.float32 if values.is_floating_point() else torch.int64), lengths, targets)
+        return cls(values.float() if values.is_floating_point() else values.long(), lengths, targets)
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -162,7 +162,7 @@ class InferenceInputs:
                 raise DataError(rows.problems[row].removeprefix(inside))
             return rows.inputs[row]
 
-        return (Sample(place.removeprefix(inside), partial(read, row)) for row, place in enumerate(rows.places))
+        return (Sample(place.removeprefix(inside), partial(read, row)) for row, place in enumerate(rows.locations))
 
     def _array(self, name: str) -> Iterator[Sample]:
         try:

@@ -16,10 +16,11 @@ from tests.conftest import MakeExperiment
 from trainkit.config.registry import find
 from trainkit.core.errors import DataError
 from trainkit.data import sample_checks
-from trainkit.data.base import Data, DataSpec, Split
+from trainkit.data.base import Data, Split
 from trainkit.data.columns import Column
 from trainkit.data.sources.sklearn import DiabetesConfig, SklearnTableConfig
 from trainkit.data.sources.table import CsvConfig, TableConfig
+from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.pipeline import preparation
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import predict

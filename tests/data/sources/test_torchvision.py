@@ -23,7 +23,7 @@ from trainkit.core.errors import ConfigError, DataError
 from trainkit.data import Data
 from trainkit.data.loader import LoaderConfig
 from trainkit.data.sources import torchvision
-from trainkit.data.sources.digits import DigitsConfig
+from trainkit.data.sources.sklearn import DigitsConfig
 from trainkit.data.sources.torchvision import Cifar10Config, Cifar100Config, FashionMnistConfig, MnistConfig
 from trainkit.data.transforms.geometric import RandomCrop
 from trainkit.data.transforms.pipeline import fitted, preparation

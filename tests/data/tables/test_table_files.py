@@ -27,8 +27,8 @@ def columns(found: Cells) -> dict[str, list[str]]:
 
 
 def places(found: Cells) -> list[str]:
-    assert list(found.places()) == [found.where(row) for row in range(len(found))]
-    return list(found.places())
+    assert list(found.locations()) == [found.where(row) for row in range(len(found))]
+    return list(found.locations())
 
 
 def problem(*names: str, needed: tuple[str, ...] = (), delimiter: str | None = None) -> str:

@@ -15,19 +15,12 @@ from trainkit.config import registry
 from trainkit.core.errors import DataError
 from trainkit.data import Batch, DataSpec, TargetSpec
 from trainkit.data.base import Split, TensorSource
-from trainkit.data.sources.custom import DatasetSource
-from trainkit.data.sources.digits import DigitsConfig
+from trainkit.data.images.config import ImageDataConfig
+from trainkit.data.sources.dataset_source import DatasetSource
+from trainkit.data.sources.sklearn import DigitsConfig
 from trainkit.data.transforms.geometric import RandomHorizontalFlip
-from trainkit.data.transforms.pipeline import (
-    ImageDataConfig,
-    Normalize,
-    Preset,
-    fitted,
-    measured,
-    preparation,
-    presets,
-    statistics,
-)
+from trainkit.data.transforms.normalize import Normalize, Preset, measured, presets, statistics
+from trainkit.data.transforms.pipeline import fitted, preparation
 
 CLASSES = TargetSpec(kind="classification", size=10)
 

@@ -1,4 +1,4 @@
-"""Made-up data that can be learned, of any shape: for tests, speed measurements and first tries."""
+"""Synthetic data that can be learned, of any shape: for tests, speed measurements and first tries."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from trainkit.config.registry import register
 from trainkit.core.seeding import generator
-from trainkit.data.base import Data, DataConfig, DataSpec, Kind, Split, TargetSpec, TensorSource
+from trainkit.data.base import Data, DataConfig, TensorSource
 from trainkit.data.sequences import SequenceSource
+from trainkit.data.spec import DataSpec, Kind, TargetSpec
 
 Size = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -59,8 +60,7 @@ class SyntheticConfig(DataConfig):
         patterns = self._patterns(data_seed)
         test = self._draw(patterns, self.test_samples, data_seed, "test")
         samples = self._draw(patterns, self.samples, data_seed, "train")
-        train, val = self.divide(samples, seed)
-        return Data(self.spec(), train, val, Split(test, torch.arange(len(test))))
+        return Data(self.spec(), *self.train_val_test(samples, seed, test))
 
     def _patterns(self, seed: int) -> Tensor:
         """One pattern per factor, smooth in space and time, of mean square 1 in all. Shape (size, values)."""

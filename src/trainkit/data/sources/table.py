@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from trainkit.config.registry import register
-from trainkit.data.base import Data, DataConfig, DataSpec, Kind
+from trainkit.data.base import Data, DataConfig
 from trainkit.data.columns import Asked, ColumnConfig
+from trainkit.data.spec import DataSpec, Kind
 
 
 @register("data")
@@ -90,9 +91,6 @@ class TableConfig(DataConfig):
         if self.group and self.order:
             raise ValueError("group or order, not both: which split the rest of a group is in could not be said")
         return self
-
-    def spec(self) -> None:
-        return None
 
     def asked(self, column: str) -> ColumnConfig:
         """How a column is to be read, with the keys that hold for all."""

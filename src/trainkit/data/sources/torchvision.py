@@ -1,4 +1,4 @@
-"""The small picture data sets of torchvision: its readers and downloads, our error messages."""
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100: torchvision's readers and downloads, our error messages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -15,16 +16,44 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError, DataError
-from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
-from trainkit.data.imagined import Placeholder
+from trainkit.core.seeding import generator
+from trainkit.data.base import Batch, Data, TensorSource
+from trainkit.data.images.config import ImageDataConfig, Size, height_width
 from trainkit.data.paths import expanded, unreadable
-from trainkit.data.sources.digits import DigitsConfig, Size, height_width
-from trainkit.data.transforms.pipeline import ImageDataConfig, Normalize, Preset, statistics
+from trainkit.data.sources.sklearn import DigitsConfig
+from trainkit.data.spec import DataSpec
+from trainkit.data.transforms.normalize import Normalize, Preset
 
 DOWNLOAD_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """Noise in the shape of pictures, the classes one after the other: in place of a data set of which the shape and
+    the size are known, to inspect an experiment without reading it. Takes no memory until asked."""
+
+    spec: DataSpec
+    samples: int
+
+    def __len__(self) -> int:
+        return self.samples
+
+    @property
+    def targets(self) -> Tensor:
+        """Shape (n,), int64."""
+        return torch.arange(self.samples) % self.spec.target.size
+
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
+        shape, random = (len(index), *self.spec.shape), generator(0, "imagined")
+        inputs = torch.randint(256, shape, dtype=torch.uint8, generator=random)
+        return Batch(inputs, index % self.spec.target.size, index)
+
+    def digest(self) -> str:
+        return f"imagined {self.samples}"
 
 
 class TorchvisionConfig(ImageDataConfig):
@@ -61,9 +90,7 @@ class TorchvisionConfig(ImageDataConfig):
         channels, *sides = self.shape
         channels = {"rgb": 3, "grey": 1, None: channels}[self.mode]
         height, width = sides if self.size is None else height_width(self.size)
-        mean, std = statistics(self.normalize, channels)
-        classes = TargetSpec(kind="classification", size=len(self.class_names), names=self.class_names)
-        return DataSpec(shape=(channels, height, width), target=classes, image=True, mean=mean, std=std)
+        return self.image_spec((channels, height, width), self.class_names)
 
     def fallback_config(self) -> DigitsConfig | None:
         if self.fallback is None:
@@ -93,7 +120,7 @@ class TorchvisionConfig(ImageDataConfig):
         spec = self.spec()
         train, val = self.divide(Placeholder(spec, self.train_samples), seed)
         counted = spec.target.counted(train.targets)
-        # Which classes a small part of the real samples lacks, those made up cannot tell.
+        # Which classes a small subset of the real samples lacks, placeholders cannot tell.
         counted = counted.model_copy(update={"counts": tuple(max(1, count) for count in counted.counts)})
         return Data(spec.model_copy(update={"target": counted}), train, val, None)
 
@@ -101,10 +128,7 @@ class TorchvisionConfig(ImageDataConfig):
         spec = self.spec()
         if not self._has_files():
             self._download()
-        samples = self._read(train=True)
-        train, val = self.divide(samples, seed)
-        test = self._read(train=False)
-        return Data(spec, train, val, Split(test, torch.arange(len(test))))
+        return Data(spec, *self.train_val_test(self._read(train=True), seed, self._read(train=False)))
 
     def _has_files(self) -> bool:
         try:
@@ -134,7 +158,7 @@ class TorchvisionConfig(ImageDataConfig):
         return f"{self.place}: {self.name} is damaged ({what}); move the folder away, then use data.download=true"
 
     def _download(self) -> None:
-        """Fetch the files into a folder of our own and move it into place: they are there as a whole or not at all.
+        """Fetch the files into a temporary folder and move it into place: they are there as a whole or not at all.
 
         Raises:
             DataError: it is not allowed, or it failed.
@@ -147,11 +171,11 @@ class TorchvisionConfig(ImageDataConfig):
             raise DataError(self._missing("variables in data.root are not expanded"))
         try:
             there = next(folder for folder in self.place.parents if folder.exists())
-            with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as part, network():
-                self._dataset(Path(part), train=True, download=True)
+            with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as temporary, network():
+                self._dataset(Path(temporary), train=True, download=True)
                 self.place.parent.mkdir(parents=True, exist_ok=True)
                 if not self._has_files():  # else another process was faster
-                    (Path(part) / self.folder).rename(self.place)
+                    (Path(temporary) / self.folder).rename(self.place)
         except (OSError, RuntimeError, EOFError, HTTPException) as error:
             lines = str(getattr(error, "reason", error)).strip().splitlines() or [type(error).__name__]
             reason = lines[-1].removeprefix("<urlopen error ").removesuffix(">")

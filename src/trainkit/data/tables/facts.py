@@ -15,8 +15,8 @@ from torch import Tensor
 from trainkit.config.shell import typed
 from trainkit.core.errors import Diagnostic
 from trainkit.core.text import counted, printable
-from trainkit.data.base import TargetSpec
 from trainkit.data.columns import MOST_COUNTED, Column, ColumnFacts
+from trainkit.data.spec import TargetSpec
 from trainkit.data.tables import cells, encoding
 from trainkit.data.tables.column_kinds import NA_VALUES, Read
 

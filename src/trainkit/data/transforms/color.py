@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
-from trainkit.data.base import DataSpec
+from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.geometric import PictureTransform, SampleRandom, ordered
 
 Amount = Annotated[float, Field(ge=0)]

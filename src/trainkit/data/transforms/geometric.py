@@ -16,7 +16,7 @@ from trainkit.config.base import Config
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
 from trainkit.core.seeding import uniform
-from trainkit.data.base import DataSpec
+from trainkit.data.spec import DataSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainkit.data.sources.digits import DigitsConfig
-from trainkit.data.transforms.pipeline import Normalize
+from trainkit.data.sources.sklearn import DigitsConfig
+from trainkit.data.transforms.normalize import Normalize
 
 
 @pytest.mark.parametrize(
