@@ -1,4 +1,4 @@
-"""What samples are that is allowed, but usually a mistake."""
+"""Checks of the samples: missing or constant classes, shared samples, numbers lost in float32, and other mistakes."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from trainkit.data.duplicates import shared_with
 def diagnostics(data: Data) -> list[Diagnostic]:
     """What the samples are that is allowed, but usually a mistake."""
     target = data.spec.target
-    found: list[Diagnostic] = [*data.found]
+    mistakes: list[Diagnostic] = [*data.found]
     if 0 in target.counts:
         missing = target.counts.index(0)
         what = "has the class" if target.kind == "classification" else "is true for the label"
         text = f"data: no training sample {what} {target.names[missing] if target.names else missing!r}"
-        found.append(Diagnostic("missing-class", text))
+        mistakes.append(Diagnostic("missing-class", text))
     if target.kind == "classification" and max(target.counts) == target.samples:
         text = "data: all training samples are of one class; there is nothing to tell apart"
-        found.append(Diagnostic("one-class", text))
+        mistakes.append(Diagnostic("one-class", text))
     if target.kind == "regression" and len(data.train) > 1:
         targets = data.train.targets.view(len(data.train), -1)
-        for number in (targets == targets[0]).all(0).nonzero()[:1].flatten().tolist():
-            name = f" of {target.names[number]!r}" if target.names else ""
-            text = f"data: the target{name} is {float(targets[0, number]):g} for every training sample"
-            found.append(Diagnostic("constant-target", f"{text}; there is nothing to learn"))
+        for column in (targets == targets[0]).all(0).nonzero()[:1].flatten().tolist():
+            name = f" of {target.names[column]!r}" if target.names else ""
+            text = f"data: the target{name} is {float(targets[0, column]):g} for every training sample"
+            mistakes.append(Diagnostic("constant-target", f"{text}; there is nothing to learn"))
     if data.val is not None and len(data.val) > len(data.train):
-        own = data.val.source is not data.train.source
-        text = f"data: the val split has {len(data.val):,}" if own else f"data.val: holds out {len(data.val):,}"
+        apart = data.val.source is not data.train.source
+        text = f"data: the val split has {len(data.val):,}" if apart else f"data.val: holds out {len(data.val):,}"
         text = f"{text} samples, more than the {len(data.train):,} to train on"
-        found.append(Diagnostic("large-val", text))
+        mistakes.append(Diagnostic("large-val", text))
     folded: dict[str, str] = {}
     for name in target.names:
         if (other := folded.setdefault(name.casefold(), name)) != name:
             text = f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ"
-            found.append(Diagnostic("class-names", text))
+            mistakes.append(Diagnostic("class-names", text))
     if target.kind == "classification":
-        found += _numbers_as_classes(target.names, data.spec.image)
+        mistakes += _numbers_as_classes(target.names, data.spec.image)
     shared = shared_with(data.train, data.val, data.test)
     for name, split in (("val", data.val), ("test", data.test)):
         if split is not None and shared[name]:
             text = f"data: {shared[name]:,} of the {len(split):,} {name} samples are also training samples"
-            found.append(Diagnostic("shared-samples", text))
-    return found
+            mistakes.append(Diagnostic("shared-samples", text))
+    return mistakes
 
 
 MANY_NUMBERS = 50
@@ -65,18 +65,18 @@ def _numbers_as_classes(names: Sequence[str], pictures: bool) -> list[Diagnostic
             return []
     if not all(map(math.isfinite, values)):
         return []
-    found: list[Diagnostic] = []
+    mistakes: list[Diagnostic] = []
     first: dict[float, str] = {}
     for name, value in zip(names, values, strict=True):
         if (other := first.setdefault(value, name)) != name:
             text = f"data: {other!r} and {name!r} are two classes, though they are the same number"
-            found.append(Diagnostic("class-names", text))
+            mistakes.append(Diagnostic("class-names", text))
     fractions = [name for name, value in zip(names, values, strict=True) if value % 1]
     if fractions or (len(names) > MANY_NUMBERS and not pictures):  # folders of pictures may well be numbered
         shown = ", ".join((fractions or list(names))[:2])
         text = f"data: the targets are numbers ({shown} …), but taken for {len(names)} classes"
-        found.append(Diagnostic("numbers-as-classes", f"{text}; predict them as numbers, unless they are names"))
-    return found
+        mistakes.append(Diagnostic("numbers-as-classes", f"{text}; predict them as numbers, unless they are names"))
+    return mistakes
 
 
 EXACTLY = 1000

@@ -1,4 +1,4 @@
-"""Sequences of different lengths, in memory."""
+"""Sequences of different lengths in memory, padded with zeros to a batch."""
 
 from __future__ import annotations
 
@@ -44,5 +44,8 @@ class SequenceSource:
         return Batch(inputs.masked_fill_(~real.unsqueeze(2), 0), self.targets[index], index, lengths)
 
     def digest(self) -> str:
-        parts = fingerprint(unless_pictures(self.values), self.lengths), fingerprint(self.lengths, self.targets)
-        return hashlib.sha256("".join(parts).encode()).hexdigest()
+        inputs, targets = (
+            fingerprint(unless_pictures(self.values), self.lengths),
+            fingerprint(self.lengths, self.targets),
+        )
+        return hashlib.sha256(f"{inputs}{targets}".encode()).hexdigest()

@@ -79,7 +79,7 @@ class TargetSpec(Config):
         return {"classification": "classes", "multilabel": "labels", "regression": "numbers"}[self.kind]
 
     def answered_by(self, num_outputs: int) -> bool:
-        """Whether so many outputs are answers: one for each class, label or number, or a single one for two classes."""
+        """Whether so many outputs are predictions: one for each class, label or number, or one for two classes."""
         return num_outputs == self.size or (self.kind == "classification" and self.size == 2 and num_outputs == 1)
 
     def uncounted(self) -> TargetSpec:

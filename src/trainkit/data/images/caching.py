@@ -1,4 +1,4 @@
-"""Pictures that are decoded once: their pixels in one file, which later epochs and runs map into memory."""
+"""The cache of decoded pictures: their pixels in one file on disk, which later epochs and runs map into memory."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def build(source: PictureSource) -> tuple[Cache, str]:
         np.lib.format.write_array_header_1_0(file, {**shape, "shape": (count, *source.shape)})
         assert file.tell() == begin  # numpy leaves room for the first number to grow
         # Before the pixels are there by their name: what is there is whole.
-        told = {**manifest, "unreadable": list(unreadable.items())}
-        atomic.write_text(path.with_suffix(".json"), json.dumps(told))
+        stored = {**manifest, "unreadable": list(unreadable.items())}
+        atomic.write_text(path.with_suffix(".json"), json.dumps(stored))
 
     atomic.replace(path, write)
     if (cache := _find(source, *_identity(source))) is None:
@@ -124,8 +124,8 @@ def _identity(source: PictureSource) -> tuple[dict[str, Any], str]:
     files = []
     for name in source.names:
         with suppress(FileNotFoundError):
-            found = (source.root / name).stat()
-            files.append([name, found.st_size, found.st_mtime_ns])
+            status = (source.root / name).stat()
+            files.append([name, status.st_size, status.st_mtime_ns])
     manifest = {**which, "version": VERSION, "pillow": PIL.__version__, "files": files}
     return manifest, f"{_hash([which, list(source.names)])}-{_hash(manifest)}"
 
@@ -158,24 +158,24 @@ def _mapped(path: Path, files: PictureSource) -> CachedSource:
 
 def _make_room(path: Path, size: int) -> None:
     """Make the folder, delete what is of no use any more, and see whether there is room."""
-    place, stem = path.parent, path.stem
+    directory, stem = path.parent, path.stem
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        stale = [old for old in place.glob(f"{stem.partition('-')[0]}-*") if old.stem != stem]
-        for temporary in place.glob(f"{atomic.PREFIX}*"):
+        directory.mkdir(parents=True, exist_ok=True)
+        stale = [old for old in directory.glob(f"{stem.partition('-')[0]}-*") if old.stem != stem]
+        for temporary in directory.glob(f"{atomic.PREFIX}*"):
             with suppress(FileNotFoundError):  # another process has just renamed it
                 if time.time() - temporary.stat().st_mtime > ABANDONED_S:
                     stale.append(temporary)
         for old in stale:
             with suppress(OSError):  # Windows keeps a file that a running process has mapped
                 old.unlink(missing_ok=True)
-        free = shutil.disk_usage(place).free
+        free = shutil.disk_usage(directory).free
     except OSError as error:
         problem = (error.strerror or str(error)).lower()
-        raise StorageError(f"{place}: {problem}; use data.cache=false, or another TRAINKIT_CACHE_DIR") from None
+        raise StorageError(f"{directory}: {problem}; use data.cache=false, or another TRAINKIT_CACHE_DIR") from None
     if size > 0.9 * free:
         raise StorageError(
-            f"{place}: the decoded pictures take {_megabytes(size)} of the {_megabytes(free)} that are free; "
+            f"{directory}: the decoded pictures take {_megabytes(size)} of the {_megabytes(free)} that are free; "
             "use data.cache=false, a smaller data.size, or another TRAINKIT_CACHE_DIR"
         )
 

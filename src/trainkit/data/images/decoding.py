@@ -1,4 +1,4 @@
-"""From picture files to tensors: one picture, a batch, and all of them to see which cannot be read."""
+"""Decoding of picture files to tensors: one picture, a batch, or all of them to see which cannot be read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Resize = Literal["crop", "pad", "stretch"]
 NO_LIMITS = "has more than 8 bits a pixel, and which values are black and white is not known"
 
 Unreadable = dict[int, str]
-"""Why pictures cannot be read, by their numbers in the source."""
+"""Why pictures cannot be read, by their indices in the source."""
 
 
 class UnreadableError(Exception):
@@ -80,35 +80,35 @@ class PictureSource:
     def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
         pixels, unreadable = self.decode(index.tolist())
         if unreadable:
-            number, reason = next(iter(unreadable.items()))
-            raise DataError(f"{self.path(number)}: {reason}; data.on_error=skip leaves such pictures out")
+            first, reason = next(iter(unreadable.items()))
+            raise DataError(f"{self.path(first)}: {reason}; data.on_error=skip leaves such pictures out")
         return Batch(pixels, self.targets[index], index)
 
-    def decode(self, numbers: Sequence[int]) -> tuple[Tensor, Unreadable]:
+    def decode(self, indices: Sequence[int]) -> tuple[Tensor, Unreadable]:
         """Those of the pictures that can be decoded, in their order, and why the others cannot."""
         pixels: list[NDArray[np.uint8]] = []
         unreadable: Unreadable = {}
         with quiet():
-            for number in numbers:
+            for index in indices:
                 try:
-                    pixels.append(self._decode(self.path(number)))
+                    pixels.append(self._decode(self.path(index)))
                 except UnreadableError as error:
-                    unreadable[number] = str(error)
+                    unreadable[index] = str(error)
         if not pixels:
             return torch.empty((0, *self.shape), dtype=torch.uint8), unreadable
         batch = torch.from_numpy(np.stack(pixels))
         return batch.permute(0, 3, 1, 2).contiguous() if self.mode == "rgb" else batch.unsqueeze(1), unreadable
 
-    def path(self, number: int) -> Path:
-        """Of the picture with that number."""
-        return self.root / self.names[number]
+    def path(self, index: int) -> Path:
+        """Of the picture with that index."""
+        return self.root / self.names[index]
 
-    def without(self, numbers: Unreadable) -> PictureSource:
+    def without(self, unreadable: Unreadable) -> PictureSource:
         """The other pictures."""
-        if not numbers:
+        if not unreadable:
             return self
-        kept = [number for number in range(len(self)) if number not in numbers]
-        return replace(self, names=[self.names[number] for number in kept], targets=self.targets[kept])
+        kept = [index for index in range(len(self)) if index not in unreadable]
+        return replace(self, names=[self.names[index] for index in kept], targets=self.targets[kept])
 
     def digest(self) -> str:
         # Of the files' sizes, not of their content: reading all of it would take as long as an epoch.

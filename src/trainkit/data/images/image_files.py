@@ -50,23 +50,23 @@ def find(root: Path, below: str = "", *, rules: int = 2) -> FolderFiles:
     def refuse(error: OSError) -> None:
         raise error
 
-    found: list[str] = []
+    names: list[str] = []
     seen: set[tuple[int, int]] = set()
     try:
-        for place, folders, files in os.walk(root / below, onerror=refuse, followlinks=True):
-            status = Path(place).stat()
+        for directory, folders, files in os.walk(root / below, onerror=refuse, followlinks=True):
+            status = Path(directory).stat()
             if (status.st_dev, status.st_ino) in seen:
                 folders.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
             folders[:] = sorted(name for name in folders if not is_hidden(name))
-            inside = Path(place).relative_to(root)
-            found += [(inside / file).as_posix() for file in files if not is_hidden(file)]
+            inside = Path(directory).relative_to(root)
+            names += [(inside / file).as_posix() for file in files if not is_hidden(file)]
     except OSError as error:
         raise DataError(f"{error.filename}: {told(error)}") from None
     endings = taken(rules)
     sorted_out = FolderFiles([], [])
-    for name in sorted(found):
+    for name in sorted(names):
         (sorted_out.pictures if name.lower().endswith(endings) else sorted_out.others).append(name)
     return sorted_out
 

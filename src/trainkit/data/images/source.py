@@ -262,8 +262,8 @@ class PicturesConfig(ImageDataConfig):
             raise DataError(*first_ten(problems), f"{count}; mend or remove them, or use data.on_error=skip")
         train = splits["train"]
         readable = train.source.without(train.unreadable).targets
-        for number in set(train.source.targets.tolist()) - set(readable.tolist()):
-            raise DataError(*first_ten(problems), f"{where}: no picture of {classes[number]!r} can be read")
+        for lost in set(train.source.targets.tolist()) - set(readable.tolist()):
+            raise DataError(*first_ten(problems), f"{where}: no picture of {classes[lost]!r} can be read")
         return problems
 
 

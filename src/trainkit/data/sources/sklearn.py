@@ -6,7 +6,7 @@ A fifth of each is the test split, the same for every seed.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -59,6 +59,17 @@ class DigitsConfig(ImageDataConfig):
         return Data(self.spec(), *self.train_val_test(train, seed, test))
 
 
+class Known(NamedTuple):
+    """What is known of a table before it is read."""
+
+    reader: str
+    """The function in `sklearn.datasets`."""
+    features: int
+    size: int
+    """Classes, or numbers to be predicted."""
+    kind: Kind = "classification"
+
+
 class SklearnTableConfig(DataConfig):
     """Base of scikit-learn's embedded tables. A fifth of the rows is the test split, the same for every seed."""
 
@@ -67,21 +78,17 @@ class SklearnTableConfig(DataConfig):
     `robust`: the median and the distance of the quartiles, bent to lie between -3 and 3."""
 
     default_model: ClassVar[str | None] = "table"
-    reader: ClassVar[str]
-    """The function in `sklearn.datasets`."""
-    kind: ClassVar[Kind] = "classification"
-    size: ClassVar[int]
-    features: ClassVar[int]
+    known: ClassVar[Known]
 
     def spec(self) -> DataSpec:
         # Without the statistics, which only the training samples can tell.
-        return DataSpec(shape=(self.features,), target=TargetSpec(kind=self.kind, size=self.size))
+        return DataSpec(shape=(self.known.features,), target=TargetSpec(kind=self.known.kind, size=self.known.size))
 
     def build(self, seed: int) -> Data:
         import sklearn.datasets
 
-        table = getattr(sklearn.datasets, self.reader)()
-        if classes := self.kind == "classification":
+        table = getattr(sklearn.datasets, self.known.reader)()
+        if classes := self.known.kind == "classification":
             targets = torch.as_tensor(table.target, dtype=torch.int64)
             names = tuple(map(str, table.target_names))
         else:
@@ -89,7 +96,8 @@ class SklearnTableConfig(DataConfig):
             names = ("disease progression",)
         rest, held_out = _train_test_rows(table.target, stratify=classes)
         inputs = torch.as_tensor(table.data, dtype=torch.float32)
-        spec = DataSpec(shape=(self.features,), target=TargetSpec(kind=self.kind, size=self.size, names=names))
+        target = TargetSpec(kind=self.known.kind, size=self.known.size, names=names)
+        spec = DataSpec(shape=(self.known.features,), target=target)
 
         def divided(inputs: Tensor) -> Data:
             train, test = (TensorSource(inputs[rows], targets[rows]) for rows in (rest, held_out))
@@ -117,9 +125,7 @@ class IrisConfig(SklearnTableConfig):
     """Flowers of 3 species by 4 lengths, 150 rows, embedded (Fisher, 1936)."""
 
     name: Literal["iris"] = "iris"
-    reader: ClassVar[str] = "load_iris"
-    size: ClassVar[int] = 3
-    features: ClassVar[int] = 4
+    known: ClassVar = Known("load_iris", features=4, size=3)
 
 
 @register("data")
@@ -127,9 +133,7 @@ class WineConfig(SklearnTableConfig):
     """Wines of 3 growers by 13 chemical measurements, 178 rows, embedded (Forina et al., 1988)."""
 
     name: Literal["wine"] = "wine"
-    reader: ClassVar[str] = "load_wine"
-    size: ClassVar[int] = 3
-    features: ClassVar[int] = 13
+    known: ClassVar = Known("load_wine", features=13, size=3)
 
 
 @register("data")
@@ -137,9 +141,7 @@ class BreastCancerConfig(SklearnTableConfig):
     """Benign and malignant tumours by 30 measurements of their cells, 569 rows, embedded (Street et al., 1993)."""
 
     name: Literal["breast_cancer"] = "breast_cancer"
-    reader: ClassVar[str] = "load_breast_cancer"
-    size: ClassVar[int] = 2
-    features: ClassVar[int] = 30
+    known: ClassVar = Known("load_breast_cancer", features=30, size=2)
 
 
 @register("data")
@@ -147,7 +149,4 @@ class DiabetesConfig(SklearnTableConfig):
     """Progression of a disease by 10 measurements, 442 rows, a number between 25 and 346, embedded (Efron, 2004)."""
 
     name: Literal["diabetes"] = "diabetes"
-    reader: ClassVar[str] = "load_diabetes"
-    kind: ClassVar[Kind] = "regression"
-    size: ClassVar[int] = 1
-    features: ClassVar[int] = 10
+    known: ClassVar = Known("load_diabetes", features=10, size=1, kind="regression")

@@ -104,15 +104,15 @@ def _lost(inputs: Inputs, targets: Tensor, target: TargetSpec, train: Split) -> 
     """What of the training samples is no longer there in batches. Nothing here is standardised by us, so that nothing
     could be subtracted before the numbers are rounded: that is left to whoever wrote the file."""
     some = train.index[:EXACTLY]
-    found: list[Diagnostic] = []
+    lost: list[Diagnostic] = []
     if isinstance(inputs, list):
         steps = [inputs[n] for n in some.tolist()]
-        found += lost_in_float32(torch.cat([one.view(len(one), -1) for one in steps])[:EXACTLY], "inputs")
+        lost += lost_in_float32(torch.cat([one.view(len(one), -1) for one in steps])[:EXACTLY], "inputs")
     elif inputs.ndim < 4:  # vectors, or sequences of one length
-        found += lost_in_float32(inputs[some].flatten(0, -2)[:EXACTLY], "inputs")
+        lost += lost_in_float32(inputs[some].flatten(0, -2)[:EXACTLY], "inputs")
     if target.kind == "regression":
-        found += lost_in_float32(targets[some].view(len(some), -1), "targets")
-    return found
+        lost += lost_in_float32(targets[some].view(len(some), -1), "targets")
+    return lost
 
 
 def _source(where: str, inputs: Inputs, targets: Tensor, target: TargetSpec) -> TensorSource | SequenceSource:

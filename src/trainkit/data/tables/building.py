@@ -78,30 +78,30 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     """
     if like is not None and not like.columns:
         raise DataError(f"{config.paths[0]}: the checkpoint does not say what the columns mean; train again")
-    found = _cells(config, config.paths, "path")
-    if not len(found):
-        raise DataError(f"{found.name}: no rows to train on")
-    target = read_target(config, found, like)
-    reads = _reads(config, found, like)
+    file = _cells(config, config.paths, "path")
+    if not len(file):
+        raise DataError(f"{file.name}: no rows to train on")
+    target = read_target(config, file, like)
+    reads = _reads(config, file, like)
     used = {name: one for name, one in reads.items() if one.column is not None}
     if not used:
         left = "; ".join(f"{name}: {one.why}" for name, one in reads.items())
-        raise DataError(f"{found.name}: no column is left to predict from ({left}); say what they are in data.columns")
+        raise DataError(f"{file.name}: no column is left to predict from ({left}); say what they are in data.columns")
     notes: list[NoteRecord] = []
-    table = _table(config, found, used, target, notes)
+    table = _table(config, file, used, target, notes)
     held = None
     odd: list[Diagnostic] = []
     if isinstance(config.test, str):
         other = _cells(config, (config.test,), "test")
         fixed = DataSpec(shape=(1,), target=target.spec) if like is None else like
         held = _table(config, other, _parsed(other, used), read_target(config, other, fixed), notes)
-        odd = shared_groups(config.group, found, other)
+        odd = shared_groups(config.group, file, other)
     elif config.rules == 1:
         order = permutation(len(table), 0, "test").numpy()
         count = round(len(table) * (config.test or 0))
         held, table = table.at(np.sort(order[:count])), table.at(np.sort(order[count:]))
     if not len(table):
-        raise DataError(f"{found.name}: no rows to train on")
+        raise DataError(f"{file.name}: no rows to train on")
     train, val, test = _divided(config, table, target.spec.kind, seed, apart=held is not None)
     columns = [one.column for one in used.values() if one.column is not None]
     facts: tuple[ColumnFacts, ...] = ()
@@ -109,11 +109,11 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
         rows = train.numpy()
         columns = [encoding.fitted(one, table.values[one.name], rows, config.standardize) for one in columns]
         facts = tuple(facts_of(reads, columns))
-        odd += oddities(table.values, columns, table.targets, target.spec, rows, used, found.name)
+        odd += oddities(table.values, columns, table.targets, target.spec, rows, used, file.name)
         notes += unused_columns(reads)
     else:
-        others = [name for name in found.columns if name not in used and name not in config.targets]
-        reads |= {name: Read(None, None, "not used in training", found.columns[name]) for name in others}
+        others = [name for name in file.columns if name not in used and name not in config.targets]
+        reads |= {name: Read(None, None, "not used in training", file.columns[name]) for name in others}
         facts = tuple(facts_of(reads, columns))
     splits = {"train": table.at(train.numpy())} if like else {}
     splits |= {"val": table.at(val.numpy()), "test": table.at(test.numpy()) if held is None else held}
@@ -122,7 +122,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     if like is not None:
         spec = spec.model_copy(update={"mean": like.mean, "std": like.std})
     if (key := config.group or config.order) and (config.val and not len(val)) and (held is None and not len(test)):
-        text = f"{found.name}: all rows have the same {key!r}, so that there is nothing to hold out"
+        text = f"{file.name}: all rows have the same {key!r}, so that there is nothing to hold out"
         notes.append(NoteRecord(text, "warning"))
     pa.default_memory_pool().release_unused()
     source = table.encoded(columns)
@@ -155,24 +155,24 @@ def _cells(config: TableConfig, names: Sequence[str], key: str) -> Cells:
     return table_files.read(names, needed if key == "path" else config.targets, key=key, delimiter=config.delimiter)
 
 
-def _reads(config: TableConfig, found: Cells, like: DataSpec | None) -> dict[str, Read]:
+def _reads(config: TableConfig, file: Cells, like: DataSpec | None) -> dict[str, Read]:
     """The columns to predict from."""
     if like is not None:
         names = [column.name for column in like.columns]
-        lacking = [name for name in names if name not in found.columns]
+        lacking = [name for name in names if name not in file.columns]
         if lacking:
-            raise DataError(*(f"{found.name}: no column {name!r}, which the model was trained on" for name in lacking))
-        return _parsed(found, {column.name: Read(column, None, "as in training") for column in like.columns})
+            raise DataError(*(f"{file.name}: no column {name!r}, which the model was trained on" for name in lacking))
+        return _parsed(file, {column.name: Read(column, None, "as in training") for column in like.columns})
     apart = {*config.targets, *config.ignore, config.group}
-    names = list(dict.fromkeys(config.features or (name for name in found.columns if name not in apart)))
+    names = list(dict.fromkeys(config.features or (name for name in file.columns if name not in apart)))
     if not names:
-        raise DataError(f"{found.name}:1: no column beside {', '.join(config.targets)} to predict from")
+        raise DataError(f"{file.name}:1: no column beside {', '.join(config.targets)} to predict from")
     needed = config.features is not None or len(names) == 1
 
     def read(name: str) -> Read | DataError:
-        column = found.column(name)
+        column = file.column(name)
         if config.rules != 1 and name not in (config.group, config.order):
-            del found.columns[name]  # not to keep all twice
+            del file.columns[name]  # not to keep all twice
         try:
             return column_kinds.read(column, config.asked(name), needed=needed)
         except DataError as error:
@@ -190,19 +190,19 @@ def _at_once(work: Callable[..., T], *of: Sequence[Any]) -> list[T]:
         return list(pool.map(work, *of))
 
 
-def _parsed(found: Cells, used: Mapping[str, Read]) -> dict[str, Read]:
+def _parsed(file: Cells, used: Mapping[str, Read]) -> dict[str, Read]:
     """The same columns of other rows, read as they were."""
     reads: dict[str, Read] = {}
     problems: list[str] = []
     for name, one in used.items():
         assert one.column is not None
-        if name not in found.columns:
-            problems.append(f"{found.name}: no column {name!r}; there are: {', '.join(found.columns)}")
+        if name not in file.columns:
+            problems.append(f"{file.name}: no column {name!r}; there are: {', '.join(file.columns)}")
             continue
-        values, bad = encoding.parse(found.columns[name], one.column)
+        values, bad = encoding.parse(file.columns[name], one.column)
         if bad.any():
             row = int(bad.argmax())
-            problems.append(not_as_trained(found, row, one.column))
+            problems.append(not_as_trained(file, row, one.column))
         reads[name] = replace(one, values=values)
     if problems:
         raise DataError(*problems)
@@ -210,44 +210,44 @@ def _parsed(found: Cells, used: Mapping[str, Read]) -> dict[str, Read]:
 
 
 def _table(
-    config: TableConfig, found: Cells, used: Mapping[str, Read], target: Target, notes: list[NoteRecord]
+    config: TableConfig, file: Cells, used: Mapping[str, Read], target: Target, notes: list[NoteRecord]
 ) -> Table:
     """The rows that are used: those with a target, and without gaps where these are not allowed."""
     kept = ~target.gone
     if lost := int(target.gone.sum()):
-        text = f"{found.name}: {counted(lost, 'row')} without {' or '.join(config.targets)}, left out"
-        notes.append(NoteRecord(text, "warning" if lost > len(found) / 10 else "info"))
+        text = f"{file.name}: {counted(lost, 'row')} without {' or '.join(config.targets)}, left out"
+        notes.append(NoteRecord(text, "warning" if lost > len(file) / 10 else "info"))
     gaps = {name: encoding.gaps(one.values, one.column) & kept for name, one in used.items() if one.column}
     if config.rules == 1 and config.missing == "drop":  # words that look missing were, too
         first = Column(name="", na_values=FIRST_NA_VALUES)
-        gaps = {name: cells.missing(found.columns[name], first) for name in used}
+        gaps = {name: cells.missing(file.columns[name], first) for name in used}
     gaps = {name: gap for name, gap in gaps.items() if gap.any()}
     counts = ", ".join(f"{name} {int(gap.sum()):,}" for name, gap in gaps.items())
     if gaps and config.missing == "error":
-        raise DataError(*gap_problems(found, gaps, kept))
+        raise DataError(*gap_problems(file, gaps, kept))
     if gaps and config.missing == "drop":
         before = int(kept.sum())
         for gap in gaps.values():
             kept = kept & ~gap
         lost = before - int(kept.sum())
         level: Literal["info", "warning"] = "warning" if lost > before / 10 else "info"
-        notes.append(NoteRecord(f"{found.name}: {lost:,} of {before:,} rows have a gap, left out ({counts})", level))
+        notes.append(NoteRecord(f"{file.name}: {lost:,} of {before:,} rows have a gap, left out ({counts})", level))
     elif gaps:
-        text = f"{found.name}: gaps: {counts}; numbers get the training rows' mean and a mark, words a category"
+        text = f"{file.name}: gaps: {counts}; numbers get the training rows' mean and a mark, words a category"
         notes.append(NoteRecord(text))
     rows = np.flatnonzero(kept)
-    keys = _keys(config, found, rows)
-    if len(rows) == len(found):
+    keys = _keys(config, file, rows)
+    if len(rows) == len(file):
         return Table(rows, {name: one.values for name, one in used.items()}, target.values, keys)
     values = {name: _taken(one.values, rows) for name, one in used.items()}
     return Table(rows, values, target.values[rows], keys)
 
 
-def _keys(config: TableConfig, found: Cells, rows: Rows) -> Keys:
+def _keys(config: TableConfig, file: Cells, rows: Rows) -> Keys:
     if config.group is not None:
-        return split_keys.groups(found.columns[config.group].take(pa.array(rows)))
+        return split_keys.groups(file.columns[config.group].take(pa.array(rows)))
     if config.order is not None:
-        return split_keys.ranks(found.column(config.order), config.asked(config.order), rows)
+        return split_keys.ranks(file.column(config.order), config.asked(config.order), rows)
     return Keys()
 
 

@@ -36,7 +36,7 @@ KNOWN = 0.5
 GLANCE = 100
 """Rows of which mostly one tells that a column is none of numbers, or of flags."""
 MOST_TEXTS = 50_000
-"""Different texts that are looked at one by one."""
+"""Different texts that are inspected one by one."""
 MOST_WHOLE = 2.0**53
 """Beyond that, float64 has not every whole number."""
 MAX_CATEGORIES = 255
@@ -313,9 +313,9 @@ def _any(texts: Texts, pattern: str) -> bool:
 
 def _formats(texts: list[str]) -> list[str]:
     """The formats that nearly all of some texts have, if there are any."""
-    found = Counter(form for text in texts for form in dates.formats([text]))
-    most = max(found.values(), default=0)
-    return [form for form, count in found.items() if count == most >= MOSTLY * len(texts)]
+    counts = Counter(form for text in texts for form in dates.formats([text]))
+    most = max(counts.values(), default=0)
+    return [form for form, count in counts.items() if count == most >= MOSTLY * len(texts)]
 
 
 def least(rows: int) -> int:

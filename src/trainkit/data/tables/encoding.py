@@ -1,4 +1,4 @@
-"""From what was read in a column to what the model sees: measured on the training rows, in float64."""
+"""Encoding of columns for the model: scaling, one-hot vocabularies, parts of dates; measured on the training rows."""
 
 from __future__ import annotations
 
@@ -130,22 +130,22 @@ def _with_words(column: Column, words: Texts) -> Column:
 def encode(column: Column, values: Any, out: NDArray[np.float32]) -> None:
     """Fill in the column's inputs, shape (rows, column.width), which are 0 so far."""
     if column.categories is not None:
-        place = pc.index_in(values, pa.array(column.categories, pa.string()))
-        place = pc.fill_null(place, len(column.categories) if column.other else -1).to_numpy(zero_copy_only=False)
-        known = place >= 0
-        out[np.arange(len(out))[known], place[known]] = 1
+        indices = pc.index_in(values, pa.array(column.categories, pa.string()))
+        indices = pc.fill_null(indices, len(column.categories) if column.other else -1).to_numpy(zero_copy_only=False)
+        known = indices >= 0
+        out[np.arange(len(out))[known], indices[known]] = 1
         return
     missing = gaps(values, column)
     if column.kind == "date":
         made, fill = list(_parts(values, column.parts).values()), column.center
     else:
         made, fill = [values], (column.mean,)
-    for place, one in enumerate(made):
-        one = np.where(missing, fill[place], one)
+    for index, one in enumerate(made):
+        one = np.where(missing, fill[index], one)
         if column.center:
-            one = (one - column.center[place]) / column.scale[place]
+            one = (one - column.center[index]) / column.scale[index]
         one = one / np.sqrt(1 + np.square(one / 3)) if column.clip else one
-        out[:, place] = np.clip(one, -LARGEST, LARGEST)
+        out[:, index] = np.clip(one, -LARGEST, LARGEST)
     if column.marked:
         out[:, -1] = missing
 
@@ -156,9 +156,9 @@ def scaled(
     """Columns of numbers without gaps, shape (all rows, columns), measured on some rows, and what they become."""
     out = np.zeros(numbers.shape, dtype=np.float32)
     columns = []
-    for place, name in enumerate(names):
-        columns.append(fitted(Column(name=name), numbers[:, place], rows, standardize))
-        encode(columns[-1], numbers[:, place], out[:, place : place + 1])
+    for index, name in enumerate(names):
+        columns.append(fitted(Column(name=name), numbers[:, index], rows, standardize))
+        encode(columns[-1], numbers[:, index], out[:, index : index + 1])
     return tuple(columns), out
 
 

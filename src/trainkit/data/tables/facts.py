@@ -1,4 +1,4 @@
-"""What there is to say of the columns of a table: a line for each, and what is probably not meant."""
+"""Facts about the columns of a table: a line for each, and diagnostics such as constant columns or leaked targets."""
 
 from __future__ import annotations
 

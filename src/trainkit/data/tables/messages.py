@@ -24,9 +24,9 @@ UNNAMED = 5
 """Columns in a message, of which more are only counted."""
 
 
-def not_as_trained(found: Cells, row: int, column: Column) -> str:
+def not_as_trained(file: Cells, row: int, column: Column) -> str:
     """What is said of a cell that cannot be read as its column was in training."""
-    place, cell = f"{found.where(row)}: {column.name}:", found.columns[column.name][row].as_py()
+    place, cell = f"{file.where(row)}: {column.name}:", file.columns[column.name][row].as_py()
     if column.kind == "number" and re.match(cells.pattern(column), cell):
         return f"{place} {cell} is too large; at most {encoding.LARGEST:.1e}"
     what = {"number": "a number", "flag": "yes or no", "date": "a date"}[column.kind]
@@ -34,29 +34,29 @@ def not_as_trained(found: Cells, row: int, column: Column) -> str:
     return f"{place} expected {what}{like}, got {cell!r}"
 
 
-def gap_problems(found: Cells, gaps: Mapping[str, Bools], kept: Bools) -> list[str]:
+def gap_problems(file: Cells, gaps: Mapping[str, Bools], kept: Bools) -> list[str]:
     """One problem for every column with gaps, and what leaving out rows would cost."""
     left = kept.copy()
     for gap in gaps.values():
         left &= ~gap
     way = f"use data.missing=mean (drop would leave {int(left.sum()):,} of {int(kept.sum()):,} rows), or mend the file"
     return [
-        f"{found.where(int(gap.argmax()))}: no value for {name!r}"
+        f"{file.where(int(gap.argmax()))}: no value for {name!r}"
         + (f", as in {counted(gap.sum() - 1, 'more row')}" if gap.sum() > 1 else "")
         + f"; {way}"
         for name, gap in gaps.items()
     ]
 
 
-def shared_groups(group: str | None, found: Cells, other: Cells) -> list[Diagnostic]:
+def shared_groups(group: str | None, file: Cells, other: Cells) -> list[Diagnostic]:
     """Groups that a file for the test split shares with the training file."""
     if group is None or group not in other.columns:
         return []
     theirs = pc.unique(other.columns[group])
-    both = [name for name in theirs.filter(pc.is_in(theirs, found.columns[group])).to_pylist() if name]
+    both = [name for name in theirs.filter(pc.is_in(theirs, file.columns[group])).to_pylist() if name]
     if not both:
         return []
-    text = f"{other.name}: {len(both):,} of the {len(theirs):,} values of {group!r} are in {found.name}, too"
+    text = f"{other.name}: {len(both):,} of the {len(theirs):,} values of {group!r} are in {file.name}, too"
     return [Diagnostic("shared-groups", f"{text}, such as {both[0]!r}")]
 
 

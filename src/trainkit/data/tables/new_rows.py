@@ -36,23 +36,23 @@ def new_rows(config: TableConfig, name: str, columns: Sequence[Column]) -> NewRo
     Raises:
         DataError: it cannot be read, or a column is missing.
     """
-    found = table_files.read([name], [column.name for column in columns], key="path", delimiter=config.delimiter)
-    inputs = np.zeros((len(found), sum(column.width for column in columns)), dtype=np.float32)
+    file = table_files.read([name], [column.name for column in columns], key="path", delimiter=config.delimiter)
+    inputs = np.zeros((len(file), sum(column.width for column in columns)), dtype=np.float32)
     problems: dict[int, str] = {}
     unseen: list[NoteRecord] = []
     start = 0
     for column in columns:
-        values, bad = encoding.parse(found.columns[column.name], column)
+        values, bad = encoding.parse(file.columns[column.name], column)
         for row in np.flatnonzero(bad).tolist():
-            problems.setdefault(row, not_as_trained(found, row, column))
+            problems.setdefault(row, not_as_trained(file, row, column))
         if config.missing != "mean":
             gap = encoding.gaps(values, column)
             if config.rules == 1:  # words that look missing were, too
-                gap |= cells.missing(found.columns[column.name], Column(name="", na_values=FIRST_NA_VALUES))
+                gap |= cells.missing(file.columns[column.name], Column(name="", na_values=FIRST_NA_VALUES))
             for row in np.flatnonzero(gap & ~bad).tolist():
                 said = f"no value for {column.name!r}; the model was trained with data.missing={config.missing}"
-                problems.setdefault(row, f"{found.where(row)}: {said}")
-        unseen += unseen_words([column], {found.name: {column.name: values}})
+                problems.setdefault(row, f"{file.where(row)}: {said}")
+        unseen += unseen_words([column], {file.name: {column.name: values}})
         encoding.encode(column, values, inputs[:, start : start + column.width])
         start += column.width
-    return NewRows(tuple(found.locations()), torch.from_numpy(inputs), problems, tuple(note.text for note in unseen))
+    return NewRows(tuple(file.locations()), torch.from_numpy(inputs), problems, tuple(note.text for note in unseen))

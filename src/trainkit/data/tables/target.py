@@ -36,7 +36,7 @@ class Target(NamedTuple):
     """Rows without one."""
 
 
-def read_target(config: TableConfig, found: Cells, like: DataSpec | None) -> Target:
+def read_target(config: TableConfig, file: Cells, like: DataSpec | None) -> Target:
     """Read the columns to be predicted.
 
     Args:
@@ -45,19 +45,19 @@ def read_target(config: TableConfig, found: Cells, like: DataSpec | None) -> Tar
     Raises:
         DataError: one holds what its kind does not allow, or may be of either kind.
     """
-    kind = like.target.kind if like else _kind(config, found)
+    kind = like.target.kind if like else _kind(config, file)
     if kind == "classification":
-        return _classes(config, found, like)
-    columns, gone = [], np.zeros(len(found), dtype=bool)
+        return _classes(config, file, like)
+    columns, gone = [], np.zeros(len(file), dtype=bool)
     for name in config.targets:
-        values = _numbers(config, found, name) if kind == "regression" else _labels(config, found, name)
+        values = _numbers(config, file, name) if kind == "regression" else _labels(config, file, name)
         gone |= np.isnan(values)
         columns.append(values)
     spec = like.target.uncounted() if like else TargetSpec(kind=kind, size=len(columns), names=config.targets)
     return Target(spec, torch.from_numpy(np.stack(columns, 1).astype(np.float32)), gone)
 
 
-def _kind(config: TableConfig, found: Cells) -> Kind:
+def _kind(config: TableConfig, file: Cells) -> Kind:
     """What a target is of which nothing is said.
 
     Raises:
@@ -72,7 +72,7 @@ def _kind(config: TableConfig, found: Cells) -> Kind:
     if asked.kind == "number":
         return "regression"
     try:
-        one = column_kinds.read(found.column(name), asked, is_target=True)
+        one = column_kinds.read(file.column(name), asked, is_target=True)
     except DataError as error:
         raise DataError(*error.problems, f"data.task: is {name!r} a number or a class? say which") from None
     if one.column is None or one.column.kind != "number":
@@ -88,18 +88,18 @@ def _kind(config: TableConfig, found: Cells) -> Kind:
     )
 
 
-def _classes(config: TableConfig, found: Cells, like: DataSpec | None) -> Target:
+def _classes(config: TableConfig, file: Cells, like: DataSpec | None) -> Target:
     [name] = config.targets
     given = tuple(text.lower() for text in config.asked(name).na_values or ())
     column = Column(name=name, na_values=FIRST_NA_VALUES if config.rules == 1 else ("", *given))
-    texts = found.columns[name]
+    texts = file.columns[name]
     gone = cells.missing(texts, column)
     there = texts.filter(pa.array(~gone))
     if like is None:
         names = sorted(pc.unique(there).to_pylist(), key=_by_number(there))
         if len(names) < 2:
             what = f"every row has the class {names[0]!r}" if names else f"no row has a value for {name!r}"
-            raise DataError(f"{found.name}: {what}")
+            raise DataError(f"{file.name}: {what}")
         spec = TargetSpec(kind="classification", size=len(names), names=tuple(names))
     else:
         spec = like.target.uncounted()
@@ -108,7 +108,7 @@ def _classes(config: TableConfig, found: Cells, like: DataSpec | None) -> Target
     if unknown.any():
         row = int(unknown.argmax())
         raise DataError(
-            f"{found.where(row)}: class {texts[row].as_py()!r} is not among the training rows' classes "
+            f"{file.where(row)}: class {texts[row].as_py()!r} is not among the training rows' classes "
             f"({', '.join(spec.names[:SHOWN])}{', …' if len(spec.names) > SHOWN else ''}); "
             "for numbers use data.task=regression"
         )
@@ -122,22 +122,22 @@ def _by_number(texts: Texts) -> Any:
     return (lambda name: (int(name), name)) if whole else None
 
 
-def _numbers(config: TableConfig, found: Cells, name: str) -> Floats:
+def _numbers(config: TableConfig, file: Cells, name: str) -> Floats:
     asked = config.asked(name).model_copy(update={"kind": "number"})
-    return np.asarray(column_kinds.read(found.column(name), asked, is_target=True).values, dtype=np.float64)
+    return np.asarray(column_kinds.read(file.column(name), asked, is_target=True).values, dtype=np.float64)
 
 
-def _labels(config: TableConfig, found: Cells, name: str) -> Floats:
+def _labels(config: TableConfig, file: Cells, name: str) -> Floats:
     """0 or 1, or words for these."""
     asked = config.asked(name).model_copy(update={"kind": "auto"})
-    one = column_kinds.read(found.column(name), asked, is_target=True)
+    one = column_kinds.read(file.column(name), asked, is_target=True)
     if one.column is not None and one.column.kind in ("number", "flag"):
         values = np.asarray(one.values, dtype=np.float64)
         wrong = ~(np.isnan(values) | (values == 0) | (values == 1))
         if not wrong.any():
             return values
     else:
-        wrong = ~cells.missing(found.columns[name], Column(name=name))
+        wrong = ~cells.missing(file.columns[name], Column(name=name))
     row = int(wrong.argmax())
-    cell = found.columns[name][row].as_py()
-    raise DataError(f"{found.where(row)}: {name}: labels are 0 or 1 (or yes or no), got {cell!r}")
+    cell = file.columns[name][row].as_py()
+    raise DataError(f"{file.where(row)}: {name}: labels are 0 or 1 (or yes or no), got {cell!r}")
