@@ -62,8 +62,6 @@ class DigitsConfig(ImageDataConfig):
 class Known(NamedTuple):
     """What is known of a table before it is read."""
 
-    reader: str
-    """The function in `sklearn.datasets`."""
     features: int
     size: int
     """Classes, or numbers to be predicted."""
@@ -87,7 +85,7 @@ class SklearnTableConfig(DataConfig):
     def build(self, seed: int) -> Data:
         import sklearn.datasets
 
-        table = getattr(sklearn.datasets, self.known.reader)()
+        table = getattr(sklearn.datasets, f"load_{self.name}")()
         if classes := self.known.kind == "classification":
             targets = torch.as_tensor(table.target, dtype=torch.int64)
             names = tuple(map(str, table.target_names))
@@ -125,7 +123,7 @@ class IrisConfig(SklearnTableConfig):
     """Flowers of 3 species by 4 lengths, 150 rows, embedded (Fisher, 1936)."""
 
     name: Literal["iris"] = "iris"
-    known: ClassVar = Known("load_iris", features=4, size=3)
+    known: ClassVar = Known(features=4, size=3)
 
 
 @register("data")
@@ -133,7 +131,7 @@ class WineConfig(SklearnTableConfig):
     """Wines of 3 growers by 13 chemical measurements, 178 rows, embedded (Forina et al., 1988)."""
 
     name: Literal["wine"] = "wine"
-    known: ClassVar = Known("load_wine", features=13, size=3)
+    known: ClassVar = Known(features=13, size=3)
 
 
 @register("data")
@@ -141,7 +139,7 @@ class BreastCancerConfig(SklearnTableConfig):
     """Benign and malignant tumours by 30 measurements of their cells, 569 rows, embedded (Street et al., 1993)."""
 
     name: Literal["breast_cancer"] = "breast_cancer"
-    known: ClassVar = Known("load_breast_cancer", features=30, size=2)
+    known: ClassVar = Known(features=30, size=2)
 
 
 @register("data")
@@ -149,4 +147,4 @@ class DiabetesConfig(SklearnTableConfig):
     """Progression of a disease by 10 measurements, 442 rows, a number between 25 and 346, embedded (Efron, 2004)."""
 
     name: Literal["diabetes"] = "diabetes"
-    known: ClassVar = Known("load_diabetes", features=10, size=1, kind="regression")
+    known: ClassVar = Known(features=10, size=1, kind="regression")
