@@ -69,7 +69,18 @@ def folder() -> Path:
 
 def find(source: PictureSource) -> Cache | None:
     """The cache of these pictures, if it is there, whole, and not older than any of them."""
-    return _find(source, *_identity(source))
+    manifest, stem = _identity(source)
+    path = folder() / f"{stem}.npy"
+    try:
+        stored = json.loads(path.with_suffix(".json").read_text())
+        unreadable = dict(stored.pop("unreadable"))
+        pixels = np.lib.format.open_memmap(path, mode="r")
+        whole = path.stat().st_size == pixels.offset + pixels.nbytes
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not there, or not what we wrote
+        return None
+    expected = (len(source) - len(unreadable), *source.shape)
+    fits = stored == manifest and pixels.shape == expected and pixels.dtype == np.uint8
+    return Cache(path, unreadable) if whole and fits else None
 
 
 def build(source: PictureSource) -> tuple[Cache, str]:
@@ -99,7 +110,7 @@ def build(source: PictureSource) -> tuple[Cache, str]:
         atomic.write_text(path.with_suffix(".json"), json.dumps(stored))
 
     atomic.replace(path, write)
-    if (cache := _find(source, *_identity(source))) is None:
+    if (cache := find(source)) is None:
         raise DataError(f"{source.root}: pictures changed while they were decoded; start again")
     count, took = len(source) - len(cache.unreadable), format_duration(time.monotonic() - started)
     return cache, f"decoded {count:,} pictures into {path} ({_megabytes(path.stat().st_size)}) in {took}"
@@ -132,20 +143,6 @@ def _identity(source: PictureSource) -> tuple[dict[str, Any], str]:
 
 def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
-
-
-def _find(source: PictureSource, manifest: dict[str, Any], stem: str) -> Cache | None:
-    path = folder() / f"{stem}.npy"
-    try:
-        stored = json.loads(path.with_suffix(".json").read_text())
-        unreadable = dict(stored.pop("unreadable"))
-        pixels = np.lib.format.open_memmap(path, mode="r")
-        whole = path.stat().st_size == pixels.offset + pixels.nbytes
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not there, or not what we wrote
-        return None
-    expected = (len(source) - len(unreadable), *source.shape)
-    fits = stored == manifest and pixels.shape == expected and pixels.dtype == np.uint8
-    return Cache(path, unreadable) if whole and fits else None
 
 
 def _mapped(path: Path, files: PictureSource) -> CachedSource:

@@ -106,13 +106,10 @@ class TableConfig(DataConfig):
             format=config.format,
         )
 
-    def build(self, seed: int) -> Data:
-        return self._build(seed, None)
-
     def reopen(self, seed: int, spec: DataSpec) -> Data:
-        return self._counted(lambda: self._build(seed, spec))
+        return self._counted(lambda: self.build(seed, spec))
 
-    def _build(self, seed: int, like: DataSpec | None) -> Data:
+    def build(self, seed: int, like: DataSpec | None = None) -> Data:
         from trainkit.data.tables.building import build  # brings pyarrow, for those who read a table
 
         return build(self, seed, like)

@@ -73,28 +73,21 @@ def fitted(column: Column, values: Any, rows: Rows, standardize: Standardize) ->
     """The column with what its training rows say: words, means, scales. Some of the values may be missing."""
     if column.kind == "category":
         return _with_words(column, values.take(pa.array(rows)))
-    marked = bool(gaps(values, column)[rows].any())
+    update: dict[str, Any] = {"marked": bool(gaps(values, column)[rows].any())}
     if column.kind == "flag":
         seen = values[rows][~np.isnan(values[rows])]
-        return column.model_copy(update={"mean": float(seen.mean()) if len(seen) else 0.5, "marked": marked})
-    if column.kind == "date":
-        made = _parts(values[rows], PARTS)
-        parts = tuple(part for part, one in made.items() if _differ(one)) or ("days",)
-        centers, scales = zip(*(_center(made[part], standardize) for part in parts), strict=True)
-        return column.model_copy(
-            update={
-                "parts": parts,
-                "marked": marked,
-                "clip": standardize == "robust",
-                "center": centers,
-                "scale": scales,
-                "mean": _center(made["days"], True)[0],
-            }
-        )
-    center, scale = _center(values[rows], standardize)
-    update: dict[str, Any] = {"mean": center, "marked": marked}
-    if standardize:
-        update |= {"center": (center,), "scale": (scale,), "clip": standardize == "robust"}
+        update["mean"] = float(seen.mean()) if len(seen) else 0.5
+    elif column.kind == "date":
+        dates = _parts(values[rows], PARTS)
+        parts = tuple(part for part, one in dates.items() if _differ(one)) or ("days",)
+        centers, scales = zip(*(_center(dates[part], standardize) for part in parts), strict=True)
+        update |= {"parts": parts, "mean": _center(dates["days"], True)[0]}
+        update |= {"center": centers, "scale": scales, "clip": standardize == "robust"}
+    else:
+        center, scale = _center(values[rows], standardize)
+        update["mean"] = center
+        if standardize:
+            update |= {"center": (center,), "scale": (scale,), "clip": standardize == "robust"}
     return column.model_copy(update=update)
 
 
