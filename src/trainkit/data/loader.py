@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -99,38 +100,29 @@ def _balancing(split: Split) -> Tensor:
     return targets.bincount().double().reciprocal()[targets]
 
 
+@dataclass(eq=False)
 class EpochBatches(Sampler[BatchRequest]):
     """The positions of each batch of an epoch, as arrays cut from one order of the samples.
 
     Set `epoch` and `start` (batches to leave out) before iterating: resuming costs no more than slicing.
-
-    Args:
-        seed: of the orders; None for the samples' own.
-        weights: shape (samples,): draw with replacement, in proportion to them.
-        limit: the largest number of batches.
     """
 
-    def __init__(
-        self,
-        samples: int,
-        batch_size: int,
-        seed: int | None = None,
-        drop_last: bool = False,
-        *,
-        weights: Tensor | None = None,
-        limit: int | None = None,
-    ) -> None:
-        self.samples = samples
-        self.batch_size = batch_size
-        self.seed = seed
-        self.weights = weights
-        count = samples // batch_size if drop_last else math.ceil(samples / batch_size)
-        self.count = min(count, limit or count)
-        self.epoch = 0
-        self.start = 0
+    samples: int
+    batch_size: int
+    seed: int | None = None
+    """Of the orders; None for the samples' own."""
+    drop_last: bool = False
+    _: KW_ONLY
+    weights: Tensor | None = None
+    """Shape (samples,): draw with replacement, in proportion to them."""
+    limit: int | None = None
+    """The largest number of batches."""
+    epoch: int = 0
+    start: int = 0
 
     def __len__(self) -> int:
-        return self.count
+        count = self.samples // self.batch_size if self.drop_last else math.ceil(self.samples / self.batch_size)
+        return min(count, self.limit or count)
 
     def size(self, batch: int) -> int:
         """Samples in the batch with that index."""
@@ -140,7 +132,7 @@ class EpochBatches(Sampler[BatchRequest]):
         order, size = self._order().numpy(), self.batch_size
         seed = derive(self.seed or 0, "sample", self.epoch)
         repeats = None if self.weights is None else _repeats(order)
-        slices = (slice(batch * size, (batch + 1) * size) for batch in range(self.start, self.count))
+        slices = (slice(batch * size, (batch + 1) * size) for batch in range(self.start, len(self)))
         # Not a generator function: that would read `epoch` and `start` at the first batch, when they may have moved on.
         return (BatchRequest(order[some], seed, None if repeats is None else repeats[some]) for some in slices)
 

@@ -238,11 +238,11 @@ def decode_all(source: PictureSource) -> Iterator[tuple[Tensor, Unreadable]]:
     count = max(1, min(32, 2**22 // math.prod(source.shape)))  # at most 4 MB: containers have little shared memory
     # Processes, not threads: measured on 2 cores, threads take 1.3 (500 x 500) to 1.8 times (64 x 64) as long.
     few = len(source) < 200 or sys.platform == "win32"
-    chunks = _Chunks(source, count)
+    decoded = _Decoded(source)
     loader: DataLoader[tuple[Tensor, Unreadable] | Exception] = DataLoader(
-        chunks if few else workers.Guarded(chunks),
+        decoded if few else workers.Guarded(decoded),
         batch_size=None,
-        sampler=range(len(chunks)),
+        sampler=chunks(len(source), count),
         num_workers=0 if few else min(workers.cores(), 16),
         worker_init_fn=None if few else workers.begin,
         generator=torch.Generator(),
@@ -255,17 +255,17 @@ def decode_all(source: PictureSource) -> Iterator[tuple[Tensor, Unreadable]]:
     yield from track(results, "decoding pictures", len(loader), console=console, transient=True, disable=hidden)
 
 
+def chunks(total: int, size: int) -> list[range]:
+    """Indices below a total, some at a time."""
+    return [range(start, min(start + size, total)) for start in range(0, total, size)]
+
+
 @dataclass(frozen=True, slots=True)
-class _Chunks(Dataset[tuple[Tensor, Unreadable]]):
+class _Decoded(Dataset[tuple[Tensor, Unreadable]]):
     source: PictureSource
-    count: int
 
-    def __len__(self) -> int:
-        return -(-len(self.source) // self.count)
-
-    def __getitem__(self, chunk: int) -> tuple[Tensor, Unreadable]:
-        start = chunk * self.count
-        return self.source.decode(range(start, min(start + self.count, len(self.source))))
+    def __getitem__(self, indices: range) -> tuple[Tensor, Unreadable]:
+        return self.source.decode(indices)
 
 
 @contextmanager

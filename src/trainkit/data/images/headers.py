@@ -13,7 +13,7 @@ import numpy as np
 
 from trainkit.data import workers
 from trainkit.data.images.bit_depth import Spread, is_deep, spread, together
-from trainkit.data.images.decoding import PictureSource, Unreadable, UnreadableError, opened, quiet
+from trainkit.data.images.decoding import PictureSource, Unreadable, UnreadableError, chunks, opened, quiet
 from trainkit.data.paths import no_file
 
 
@@ -68,10 +68,9 @@ def read(source: PictureSource) -> Headers:
         return [_kind(source.path(index)) for index in indices]
 
     # Threads do not help a disk whose directory is in memory, but one that is far away.
-    chunks = [range(start, min(start + 32, len(source))) for start in range(0, len(source), 32)]
     headers = Headers({}, [], [])
     with quiet(), ThreadPoolExecutor(8) as pool:
-        for index, kind in enumerate(chain.from_iterable(pool.map(kinds, chunks))):
+        for index, kind in enumerate(chain.from_iterable(pool.map(kinds, chunks(len(source), 32)))):
             if isinstance(kind, str):
                 headers.unreadable[index] = kind
             elif kind != SHALLOW:
