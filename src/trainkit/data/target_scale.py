@@ -70,7 +70,7 @@ def statistics(targets: Tensor, wanted: Literal["auto", "standardize", "log"]) -
     skewness = _skewness(values)
     log = wanted == "log" or (wanted == "auto" and bool((values > 0).all()) and bool((skewness > SKEWED).all()))
     values = values.log() if log else values
-    # Of equal numbers the deviation is 0 but for rounding, and what is 0 but for rounding must not be divided by.
+    # Of equal numbers the standard deviation is 0 but for rounding, by which nothing must be divided.
     std = torch.where(_constant(values), 1.0, values.std(0, correction=0).clamp(FLOAT32.tiny, FLOAT32.max))
     return TargetStatistics(
         "log" if log else "standardize",
@@ -108,7 +108,8 @@ class TargetScale:
     def transform(self, targets: Tensor) -> Tensor:
         """From the user's unit, shape (batch, size), float32. Does not wait for the device.
 
-        A logarithm is taken of nothing lower than `REACH` deviations below the mean, which 0 and less count as.
+        A logarithm is taken of nothing lower than `REACH` standard deviations below the mean, as which
+        0 and less count.
         """
         mean, std, low, *_ = self._on(targets.device)
         targets = targets.float()
@@ -118,14 +119,14 @@ class TargetScale:
     def undo(self, outputs: Tensor) -> Tensor:
         """Back to it: shape (batch, size), float32. Does not wait for the device.
 
-        Of logarithms, nothing goes higher than `REACH` deviations above the mean.
+        Of logarithms, nothing goes higher than `REACH` standard deviations above the mean.
         """
         mean, std, _, high, _ = self._on(outputs.device)
         values = torch.addcmul(mean, outputs.float(), std)
         return torch.minimum(values, high).exp() if self.log else values
 
     def unit(self, device: torch.device, degree: Literal[1, 2]) -> Tensor:
-        """One deviation in the user's unit, or (degree 2) its square. Shape (size,)."""
+        """One standard deviation in the user's unit, or (degree 2) its square. Shape (size,)."""
         return self._on(device)[{1: 1, 2: 4}[degree]]
 
     def _on(self, device: torch.device) -> tuple[Tensor, ...]:

@@ -24,6 +24,7 @@ from trainkit.core.errors import DataError, StorageError
 from trainkit.core.text import format_duration
 from trainkit.data.base import TensorSource
 from trainkit.data.images.decoding import PictureSource, Unreadable, decode_all
+from trainkit.data.paths import reason_of
 
 VERSION = 2
 """Another one where the same pictures give other pixels, or the files are made in another way."""
@@ -168,8 +169,8 @@ def _make_room(path: Path, size: int) -> None:
                 old.unlink(missing_ok=True)
         free = shutil.disk_usage(directory).free
     except OSError as error:
-        problem = (error.strerror or str(error)).lower()
-        raise StorageError(f"{directory}: {problem}; use data.cache=false, or another TRAINKIT_CACHE_DIR") from None
+        advice = "use data.cache=false, or another TRAINKIT_CACHE_DIR"
+        raise StorageError(f"{directory}: {reason_of(error)}; {advice}") from None
     if size > 0.9 * free:
         raise StorageError(
             f"{directory}: the decoded pictures take {_megabytes(size)} of the {_megabytes(free)} that are free; "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainkit.core.errors import DataError, Diagnostic
 from trainkit.core.records import NoteRecord
-from trainkit.data.paths import told
+from trainkit.data.paths import reason_of
 
 FIRST_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """Those that `rules=1` takes."""
@@ -63,7 +63,7 @@ def find(root: Path, below: str = "", *, rules: int = 2) -> FolderFiles:
             inside = Path(directory).relative_to(root)
             names += [(inside / file).as_posix() for file in files if not is_hidden(file)]
     except OSError as error:
-        raise DataError(f"{error.filename}: {told(error)}") from None
+        raise DataError(f"{error.filename}: {reason_of(error)}") from None
     endings = taken(rules)
     sorted_out = FolderFiles([], [])
     for name in sorted(names):

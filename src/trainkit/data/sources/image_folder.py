@@ -70,8 +70,8 @@ class FoldersConfig(PicturesConfig):
     def _files(self, split: SplitName, root: Path, classes: Sequence[str], others: list[str]) -> PictureSource:
         """The pictures of a split; the files that are none are added to `others`."""
         there = _folders(root)
-        if strange := [name for name in there if name not in classes]:
-            raise DataError(*(f"{root / name}: the training pictures have no class {name!r}" for name in strange))
+        if unknown := [name for name in there if name not in classes]:
+            raise DataError(*(f"{root / name}: the training pictures have no class {name!r}" for name in unknown))
         by_class = {
             label: find(root, label, rules=self.rules) if label in there else FolderFiles([], []) for label in classes
         }

@@ -27,8 +27,8 @@ class SyntheticConfig(DataConfig):
     shape: tuple[Size] | tuple[Size, Size] | tuple[Size, Size, Size] = (20,)
     """One sample: `[features]` a vector, `[length, features]` a sequence, `[channels, height, width]` a picture."""
     target: Kind = "classification"
-    """`class`: a sample is one pattern, the target its number. Otherwise it is a sum of all patterns, each
-    multiplied by a normal random number: the targets are these (`number`), or which are positive (`multilabel`)."""
+    """`classification`: a sample is one pattern, the target its index. Otherwise it is a sum of all patterns, each
+    multiplied by a normal random number: the targets are these (`regression`), or which are positive (`multilabel`)."""
     size: int = Field(10, ge=1, le=10_000)
     """How many classes, labels or numbers."""
     min_length: Size | None = None

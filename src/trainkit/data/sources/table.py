@@ -47,8 +47,8 @@ class TableConfig(DataConfig):
     """A gap in a column to predict from: an error, the training rows' mean and a mark that it was missing (a category
     of its own for words), or a row left out. Rows without a target are always left out."""
     standardize: bool | Literal["robust"] = True
-    """Numbers minus their mean, divided by their deviation, both of the training rows alone and in float64. `robust`:
-    minus the median, divided by the distance of the quartiles, and bent to lie between -3 and 3."""
+    """Numbers minus their mean, divided by their standard deviation, both of the training rows alone and in float64.
+    `robust`: minus the median, divided by the distance of the quartiles, and bent to lie between -3 and 3."""
     test: str | Annotated[float, Field(gt=0, lt=1)] | None = 0.2
     """Another file, or the fraction of the rows that is the test split, the same for every seed; null for none."""
     stratify: bool = True

@@ -213,8 +213,8 @@ def _table(
     config: TableConfig, file: Cells, used: Mapping[str, Read], target: Target, notes: list[NoteRecord]
 ) -> Table:
     """The rows that are used: those with a target, and without gaps where these are not allowed."""
-    kept = ~target.gone
-    if lost := int(target.gone.sum()):
+    kept = ~target.missing
+    if lost := int(target.missing.sum()):
         text = f"{file.name}: {counted(lost, 'row')} without {' or '.join(config.targets)}, left out"
         notes.append(NoteRecord(text, "warning" if lost > len(file) / 10 else "info"))
     gaps = {name: encoding.gaps(one.values, one.column) & kept for name, one in used.items() if one.column}

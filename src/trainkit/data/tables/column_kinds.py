@@ -166,21 +166,21 @@ class _Reader:
 
     def date(self, *, forced: bool = False) -> Read | None:
         """Dates in the one format in which all are dates."""
-        gone = cells.missing(self.texts, self.as_number)
-        different = pc.unique(self.texts.filter(pa.array(~gone)))
+        missing = cells.missing(self.texts, self.as_number)
+        different = pc.unique(self.texts.filter(pa.array(~missing)))
         form = self.asked.format
         if not form:
             few = [text.as_py() for text in islice(different, 50)]
             candidates = _formats(few)
             known = sum(bool(dates.formats([text])) for text in few)
             if few and not candidates and known >= MOSTLY * len(few):
-                row = int((~gone).argmax())
+                row = int((~missing).argmax())
                 text = f"dates in several formats, {self._cell(row)!r} and others; bring them to one, or use"
                 raise self._error(row, f"{text} {self._as_category} (or drop)")
             if len(candidates) > 1:
                 candidates = dates.formats(different.to_pylist()) or candidates
             if len(candidates) > 1:
-                row, form = int((~gone).argmax()), candidates[0]
+                row, form = int((~missing).argmax()), candidates[0]
                 way = typed("data.columns", {self.name: {"kind": "date", "format": form}})
                 way = f"{self.format_key}={form}" if self.format_key else way
                 raise self._error(row, f"{self._cell(row)!r} may be {' or '.join(candidates)}; say which with {way}")
@@ -192,7 +192,7 @@ class _Reader:
         column = self.as_number.model_copy(update={"kind": "date", "format": form})
         values, bad = cells.dates(self.texts, column)
         if bad.any():
-            if not forced and bad.sum() > (1 - MOSTLY) * (~gone).sum():
+            if not forced and bad.sum() > (1 - MOSTLY) * (~missing).sum():
                 return None
             row, count = int(bad.argmax()), counted(int(bad.sum()), "cell")
             text = f"{self._cell(row)!r} is no date in the format {form} of the others ({count} in all)"
@@ -212,11 +212,11 @@ class _Reader:
         counted = pc.value_counts(self.texts)
         if len(counted) > MOST_TEXTS:
             counted = counted.slice(0, MOST_TEXTS)
-        gone = set(self.as_number.na_values)
+        na_values = set(self.as_number.na_values)
         signs: Counter[Sign] = Counter()
         total = 0
         for text, count in zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True):
-            if text.lower() in gone:
+            if text.lower() in na_values:
                 continue
             total += count
             if (sign := sign_of(text, self.as_number)) is not None:
@@ -237,8 +237,8 @@ class _Reader:
             if not bad.any():
                 self._check_finite(values)
                 sign_text = f"{before}…{after}" if before and after else before or after
-                said = f"numbers, each with {sign_text}"
-                return Read(column, values, said + (" (12% is 0.12)" if factor != 1 else ""))
+                why = f"numbers, each with {sign_text}"
+                return Read(column, values, why + (" (12% is 0.12)" if factor != 1 else ""))
         clear = sum(count for sign, count in signs.items() if sign.clear)
         if most >= MOSTLY * total or clear >= MOSTLY * total:
             return self.odd_number(signs)
@@ -246,7 +246,7 @@ class _Reader:
 
     def odd_number(self, signs: Counter[Sign]) -> Read:
         """Raise DataError for the first cell that is not as the others are."""
-        gone = cells.missing(self.texts, self.as_number)
+        missing = cells.missing(self.texts, self.as_number)
         common = max(signs, key=lambda sign: signs[sign], default=Sign("", "", apart=False, clear=True))
         best = self.as_number.model_copy(update={"prefix": common.before, "suffix": common.after})
         _, bad = cells.numbers(self.texts, best)
@@ -256,7 +256,7 @@ class _Reader:
             keys = separator_keys(cell, points=_any(self.texts, POINT))
             text = f"{cell!r} has separators, and what they mean is not guessed ({count} in all); say it with {keys}"
             raise self._error(row, f"{text} (or for this column alone, in data.columns)")
-        share = 1 - bad.sum() / max(1, (~gone).sum())
+        share = 1 - bad.sum() / max(1, (~missing).sum())
         others = f" as {share:.1%} of this column are" if signs and share >= 0.5 else ""
         raise self._error(row, f"{cell!r} is no number{others} ({count} in all); {self._ways_out(row)}")
 

@@ -97,8 +97,8 @@ def _differ(values: Floats) -> bool:
 
 
 def _center(values: Floats, standardize: Standardize) -> tuple[float, float]:
-    """What is subtracted, and what is divided by: mean and deviation; or, robust against outliers, the median and the
-    distance of the quartiles (where these are equal, half of the whole range)."""
+    """What is subtracted, and what is divided by: mean and standard deviation; or, robust against outliers, the median
+    and the distance of the quartiles (where these are equal, half of the whole range)."""
     seen = values[~np.isnan(values)]
     if not len(seen):
         return 0.0, 1.0

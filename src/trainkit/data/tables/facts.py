@@ -41,9 +41,9 @@ def facts_of(reads: Mapping[str, Read], columns: Sequence[Column]) -> Iterator[C
             there = one.texts.filter(pa.array(~gaps))
             yield ColumnFacts(name, "left out", one.why, int(gaps.sum()), _different(there), "", 0, "nothing")
             continue
-        gone = encoding.gaps(one.values, column)
+        missing = encoding.gaps(one.values, column)
         yield ColumnFacts(
-            name, column.kind, one.why, int(gone.sum()), _different(one.values), _range(one.values, column),
+            name, column.kind, one.why, int(missing.sum()), _different(one.values), _range(one.values, column),
             column.width, _becomes(column),
         )  # fmt: skip
 

@@ -27,7 +27,7 @@ class NewRows:
     problems: dict[int, str]
     """Why a row cannot be used."""
     unseen: tuple[str, ...]
-    """What is to be said of values that training never saw."""
+    """What is to be text of values that training never saw."""
 
 
 def new_rows(config: TableConfig, name: str, columns: Sequence[Column]) -> NewRows:
@@ -50,8 +50,8 @@ def new_rows(config: TableConfig, name: str, columns: Sequence[Column]) -> NewRo
             if config.rules == 1:  # words that look missing were, too
                 gap |= cells.missing(file.columns[column.name], Column(name="", na_values=FIRST_NA_VALUES))
             for row in np.flatnonzero(gap & ~bad).tolist():
-                said = f"no value for {column.name!r}; the model was trained with data.missing={config.missing}"
-                problems.setdefault(row, f"{file.where(row)}: {said}")
+                text = f"no value for {column.name!r}; the model was trained with data.missing={config.missing}"
+                problems.setdefault(row, f"{file.where(row)}: {text}")
         unseen += unseen_words([column], {file.name: {column.name: values}})
         encoding.encode(column, values, inputs[:, start : start + column.width])
         start += column.width

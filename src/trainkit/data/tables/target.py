@@ -32,7 +32,7 @@ class Target(NamedTuple):
     spec: TargetSpec
     values: Tensor
     """Shape (rows,) or (rows, size)."""
-    gone: Bools
+    missing: Bools
     """Rows without one."""
 
 
@@ -48,13 +48,13 @@ def read_target(config: TableConfig, file: Cells, like: DataSpec | None) -> Targ
     kind = like.target.kind if like else _kind(config, file)
     if kind == "classification":
         return _classes(config, file, like)
-    columns, gone = [], np.zeros(len(file), dtype=bool)
+    columns, missing = [], np.zeros(len(file), dtype=bool)
     for name in config.targets:
         values = _numbers(config, file, name) if kind == "regression" else _labels(config, file, name)
-        gone |= np.isnan(values)
+        missing |= np.isnan(values)
         columns.append(values)
     spec = like.target.uncounted() if like else TargetSpec(kind=kind, size=len(columns), names=config.targets)
-    return Target(spec, torch.from_numpy(np.stack(columns, 1).astype(np.float32)), gone)
+    return Target(spec, torch.from_numpy(np.stack(columns, 1).astype(np.float32)), missing)
 
 
 def _kind(config: TableConfig, file: Cells) -> Kind:
@@ -93,8 +93,8 @@ def _classes(config: TableConfig, file: Cells, like: DataSpec | None) -> Target:
     given = tuple(text.lower() for text in config.asked(name).na_values or ())
     column = Column(name=name, na_values=FIRST_NA_VALUES if config.rules == 1 else ("", *given))
     texts = file.columns[name]
-    gone = cells.missing(texts, column)
-    there = texts.filter(pa.array(~gone))
+    missing = cells.missing(texts, column)
+    there = texts.filter(pa.array(~missing))
     if like is None:
         names = sorted(pc.unique(there).to_pylist(), key=_by_number(there))
         if len(names) < 2:
@@ -104,7 +104,7 @@ def _classes(config: TableConfig, file: Cells, like: DataSpec | None) -> Target:
     else:
         spec = like.target.uncounted()
     indices = pc.index_in(texts, pa.array(spec.names, pa.string()))
-    unknown = np.asarray(indices.is_null().to_numpy(zero_copy_only=False), dtype=bool) & ~gone
+    unknown = np.asarray(indices.is_null().to_numpy(zero_copy_only=False), dtype=bool) & ~missing
     if unknown.any():
         row = int(unknown.argmax())
         raise DataError(
@@ -113,7 +113,7 @@ def _classes(config: TableConfig, file: Cells, like: DataSpec | None) -> Target:
             "for numbers use data.task=regression"
         )
     values = torch.from_numpy(pc.fill_null(indices, 0).to_numpy(zero_copy_only=False).astype(np.int64))
-    return Target(spec, values, gone)
+    return Target(spec, values, missing)
 
 
 def _by_number(texts: Texts) -> Any:
