@@ -120,9 +120,12 @@ class EpochBatches(Sampler[BatchRequest]):
     epoch: int = 0
     start: int = 0
 
-    def __len__(self) -> int:
+    def __post_init__(self) -> None:
         count = self.samples // self.batch_size if self.drop_last else math.ceil(self.samples / self.batch_size)
-        return min(count, self.limit or count)
+        self.count = min(count, self.limit or count)
+
+    def __len__(self) -> int:
+        return self.count
 
     def size(self, batch: int) -> int:
         """Samples in the batch with that index."""
@@ -132,7 +135,7 @@ class EpochBatches(Sampler[BatchRequest]):
         order, size = self._order().numpy(), self.batch_size
         seed = derive(self.seed or 0, "sample", self.epoch)
         repeats = None if self.weights is None else _repeats(order)
-        slices = (slice(batch * size, (batch + 1) * size) for batch in range(self.start, len(self)))
+        slices = (slice(batch * size, (batch + 1) * size) for batch in range(self.start, self.count))
         # Not a generator function: that would read `epoch` and `start` at the first batch, when they may have moved on.
         return (BatchRequest(order[some], seed, None if repeats is None else repeats[some]) for some in slices)
 
