@@ -12,8 +12,9 @@ from torch import nn
 from tests import printed
 from trainkit.cli import main
 from trainkit.core.errors import DataError
-from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
+from trainkit.data.base import Data, Split, TensorSource
 from trainkit.data.loader import EpochBatches
+from trainkit.data.spec import DataSpec, TargetSpec
 from trainkit.experiment.compatibility import check_batch_norm
 
 PICTURES = "data: {name: digits, val: 1164}\nmodel: {name: sequential, layers: [flatten, batch_norm1d, linear]}\n"

@@ -20,7 +20,8 @@ from tests.models.test_sequential import build, conv, linear
 from trainkit.config import registry
 from trainkit.core.errors import ConfigError
 from trainkit.data import Batch, DataSpec, TargetSpec
-from trainkit.data.transforms.pipeline import preparation, statistics
+from trainkit.data.transforms.normalize import statistics
+from trainkit.data.transforms.pipeline import preparation
 from trainkit.experiment.schema import load
 from trainkit.models import ModelConfig, register_model
 from trainkit.models.cnn import CnnConfig

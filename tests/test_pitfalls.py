@@ -298,7 +298,7 @@ def test_training_never_sees_a_val_or_test_sample(make: MakeExperiment, monkeypa
     monkeypatch.setattr("trainkit.experiment.building.open_data", lambda _: (experiment, data, None))
     monkeypatch.setattr(Split, "take", take)
     train(experiment)
-    names = {id(split.index): name for name, split in data._splits().items() if split}
+    names = {id(split.index): name for name, split in data.splits.items() if split}
     order = [names[key] for key, _ in taken]
     epoch = ["train"] * 8 + ["val"] * 2
     # First two samples, twice, to try the model with in training and in evaluation.

@@ -4,7 +4,7 @@ import torch
 
 from trainkit.data import Batch, Data, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.sources.synthetic import SyntheticConfig
-from trainkit.data.subset import in_memory, part
+from trainkit.data.subset import in_memory, train_subset
 
 
 class Read:
@@ -29,14 +29,14 @@ def test_a_part_is_read_once_and_always_the_same() -> None:
     source = Read()
     spec = DataSpec(shape=(1,), target=TargetSpec(kind="classification", size=3))
     data = Data(spec, Split(source, torch.arange(100, 600)), None, None)
-    few = part(data, 300)
+    few = train_subset(data, 300)
     assert source.reads == 301  # the first one tells the shape
     inputs = few.train.take(torch.arange(300)).inputs.flatten().long()
     assert inputs.tolist() == sorted(inputs.tolist())
     assert len(inputs.unique()) == 300
     assert inputs.min() >= 100
     assert few.train.targets.tolist() == (inputs % 3).tolist()
-    assert part(data, 300).train.take(torch.arange(300)).inputs.flatten().long().tolist() == inputs.tolist()
+    assert train_subset(data, 300).train.take(torch.arange(300)).inputs.flatten().long().tolist() == inputs.tolist()
     assert source.reads == 602
 
 
@@ -44,4 +44,4 @@ def test_what_is_in_memory_stays_where_it_is() -> None:
     split = Split(TensorSource(torch.zeros(4, 1), torch.zeros(4)), torch.arange(2))
     assert in_memory(split) is split
     padded = SyntheticConfig(shape=(6, 2), min_length=3, samples=20, test_samples=4).open(0)
-    assert part(padded, 5).train.take(torch.arange(5)).lengths is not None
+    assert train_subset(padded, 5).train.take(torch.arange(5)).lengths is not None

@@ -21,7 +21,7 @@ from trainkit.config.base import Config
 from trainkit.core.errors import DataError, TrainkitError
 from trainkit.data import Batch, TargetSpec, register_dataset, sample_checks
 from trainkit.data.sample_checks import lost_in_float32
-from trainkit.data.target_scale import TargetScale, described, in_the_users_unit, measured
+from trainkit.data.target_scale import TargetScale, described, in_the_users_unit, statistics
 from trainkit.experiment.building import agreed, build, open_data, open_experiment, warnings
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.inference.evaluation import evaluate_checkpoint
@@ -98,7 +98,7 @@ def target_of(**sections: Any) -> TargetSpec:
 
 
 def test_mean_and_deviation_by_hand() -> None:
-    found = measured(torch.tensor([[1.0, 8.0], [3.0, 8.0], [5.0, 8.0]]), "auto")
+    found = statistics(torch.tensor([[1.0, 8.0], [3.0, 8.0], [5.0, 8.0]]), "auto")
     assert (found.transform, found.mean) == ("standardize", (3.0, 8.0))
     assert found.std == pytest.approx((math.sqrt(8 / 3), 1.0))  # what never changes is not divided by 0
     assert found.skewness == pytest.approx((0, 0), abs=1e-12)
@@ -106,7 +106,7 @@ def test_mean_and_deviation_by_hand() -> None:
 
 def test_skewness_by_hand() -> None:
     # Deviations -1 (nine times) and 9: the variance is 9, the third moment (729 - 9) / 10.
-    found = measured(torch.tensor([[1.0]] * 9 + [[11.0]]), "standardize")
+    found = statistics(torch.tensor([[1.0]] * 9 + [[11.0]]), "standardize")
     assert found.skewness == pytest.approx((72 / 27,))
 
 
@@ -120,13 +120,13 @@ def test_skewness_by_hand() -> None:
     ],
 )
 def test_auto(columns: list[list[float]], expected: str) -> None:
-    assert measured(torch.tensor(columns).T, "auto").transform == expected
+    assert statistics(torch.tensor(columns).T, "auto").transform == expected
 
 
 def test_equal_numbers_have_no_deviation_however_they_are_rounded() -> None:
-    found = measured(torch.full((1001, 1), 0.1), "auto")
+    found = statistics(torch.full((1001, 1), 0.1), "auto")
     assert found.std == (1.0,)
-    assert measured(torch.full((1001, 1), 0.1), "log").std == (1.0,)
+    assert statistics(torch.full((1001, 1), 0.1), "log").std == (1.0,)
 
 
 def test_only_the_training_samples_are_measured() -> None:
@@ -455,7 +455,7 @@ def test_words() -> None:
         "price: log, then standardised (skewness 3.4); the loss is that of the logarithm"
     )
     assert described(TargetSpec(kind="regression", size=1)) == "as they are"
-    many = measured(torch.randn(10, 5), "standardize")
+    many = statistics(torch.randn(10, 5), "standardize")
     five = TargetSpec(kind="regression", size=5, **many._asdict())
     assert described(five).endswith("; and 2 more)")
 

@@ -286,7 +286,7 @@ from torch import multiprocessing
 from tests.data.sources.test_custom import Noisy  # draws from the generators of Python, NumPy and torch
 from trainkit.data.base import Split
 from trainkit.data.loader import LoaderConfig
-from trainkit.data.sources.custom import DatasetSource
+from trainkit.data.sources.dataset_source import DatasetSource
 
 
 def batches(num_workers):

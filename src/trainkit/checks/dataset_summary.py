@@ -16,9 +16,10 @@ from trainkit.core.text import aligned
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource, sample_checks
 from trainkit.data.columns import ColumnFacts, column_lines
 from trainkit.data.duplicates import hashes, shared_with
+from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.subset import subset_of_all
 from trainkit.data.target_scale import described
-from trainkit.data.transforms.pipeline import ImageDataConfig, measured
+from trainkit.data.transforms.normalize import measured
 from trainkit.experiment.building import Opened
 from trainkit.experiment.first_batch import prepared
 from trainkit.experiment.schema import ExperimentConfig

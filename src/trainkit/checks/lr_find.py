@@ -19,7 +19,7 @@ import torch
 
 from trainkit.core import atomic
 from trainkit.core.seeding import generators_restored
-from trainkit.data.subset import part
+from trainkit.data.subset import train_subset
 from trainkit.experiment.building import Opened, build
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.training.loop import train_steps
@@ -84,7 +84,7 @@ def lr_find(
         look: told each rate and its loss.
     """
     loader, train = opened.experiment.loader, opened.experiment.train
-    few = part(opened.data, steps * loader.batch_size * train.accumulate)
+    few = train_subset(opened.data, steps * loader.batch_size * train.accumulate)
     losses: dict[float, float] = {}
     start = math.nan
     with generators_restored():

@@ -17,9 +17,9 @@ from trainkit.checks.dataset_summary import attainable
 from trainkit.core.errors import DataError
 from trainkit.core.text import and_more
 from trainkit.data import Data, TargetSpec, TensorSource
+from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.loader import Loader
-from trainkit.data.subset import part
-from trainkit.data.transforms.pipeline import ImageDataConfig
+from trainkit.data.subset import train_subset
 from trainkit.experiment.building import Opened, build
 from trainkit.experiment.schema import CheckpointConfig, ExperimentConfig
 from trainkit.training.baseline_loss import constant_prediction
@@ -91,7 +91,7 @@ def overfit(
     experiment = opened.experiment
     if samples % experiment.loader.batch_size == 1 and samples > 1:
         samples -= 1  # a last batch of one is more than BatchNorm can take
-    few = part(opened.data, samples)
+    few = train_subset(opened.data, samples)
     target, source = few.spec.target, few.train.source
     parts, plan = build(bare(experiment, target, samples), few, opened.device)
     loader = experiment.loader.eval_loader(few.train, opened.device)

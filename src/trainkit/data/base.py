@@ -1,4 +1,8 @@
-"""What data is to the rest of trainkit: batches, splits, and a spec that tells the model its sizes."""
+"""Batches, sources of samples, their train/val/test splits, and the config that every data source derives from.
+
+One file, since each of these is defined by the next: a source makes batches, a split is some of a source, a config
+builds splits.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -19,29 +23,10 @@ from trainkit.config.base import Config
 from trainkit.config.yamlfile import show
 from trainkit.core.errors import DataError, Diagnostic, OutOfMemoryError
 from trainkit.core.records import NoteRecord
-from trainkit.data.columns import Column, ColumnFacts
-from trainkit.data.images.bit_depth import Limits
+from trainkit.data.columns import ColumnFacts
+from trainkit.data.spec import DataSpec
 from trainkit.data.splitting import Keys, ascending, held_out
-from trainkit.data.target_scale import Transform, measured
-
-Kind = Annotated[
-    Literal["classification", "multilabel", "regression"],
-    BeforeValidator(lambda kind: current_kind(kind)),
-]
-
-
-def current_kind(kind: object) -> object:
-    """What a kind of target is called now that had another name in trainkit 0.1."""
-    return {"class": "classification", "number": "regression"}.get(str(kind), kind)
-
-
-"""What a target is: one class of several, any of several labels, or numbers."""
-
-
-MAX_CLASSES = 1_000_000
-"""More are not meant: the numbers of something else were taken for classes."""
-MAX_SIZE = 100_000_000
-"""Of one axis of an input; a damaged checkpoint's model is built before its weights are found not to fit."""
+from trainkit.data.target_scale import scaled
 
 
 class Batch(NamedTuple):
@@ -53,7 +38,7 @@ class Batch(NamedTuple):
     targets: Tensor
     """Shape (batch,) int64 for classes; (batch, size) float32 for numbers and multi-label vectors."""
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which no one calls on a batch
-    """Shape (batch,), int64: the samples' places in their source. Random transforms are functions of it."""
+    """Shape (batch,), int64: the samples' indices in their source. Random transforms are functions of it."""
     lengths: Tensor | None = None
     """Of sequences that were padded with zeros at their ends: how much of each is real. Shape (batch,), int64, always
     on the CPU, where torch's packing wants it."""
@@ -68,7 +53,7 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """Samples by number. A source in memory hands out a whole batch for an index tensor."""
+    """Samples by index. A source in memory hands out a whole batch for an index tensor."""
 
     def __len__(self) -> int: ...
 
@@ -78,7 +63,7 @@ class Source(Protocol):
         ...
 
     def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
-        """The samples with these numbers, shape (batch,), int64. What is random in making one follows from `draw`, and
+        """The samples with these indices, shape (batch,), int64. What is random in making one follows from `draw`, and
         from how often it has come before, where `repeat` tells that; shape (batch,)."""
         ...
 
@@ -120,7 +105,7 @@ def unless_pictures(inputs: Tensor) -> Tensor:
 
 
 class BatchRequest(NamedTuple):
-    """What a loader asks a split for."""
+    """What a loader asks a split for: the samples of one batch."""
 
     positions: NDArray[np.int64]
     """Shape (batch,). An array: on its way to a worker, a tensor would need shared memory."""
@@ -130,7 +115,7 @@ class BatchRequest(NamedTuple):
     """How often each has been drawn in the epoch before; None where each comes once."""
 
     def first(self, count: int) -> BatchRequest:
-        """Some of it."""
+        """The first samples of it."""
         return BatchRequest(self.positions[:count], self.seed, None if self.repeats is None else self.repeats[:count])
 
 
@@ -141,15 +126,20 @@ class Split(Dataset[Batch]):
     source: Source
     index: Tensor
 
+    @classmethod
+    def whole(cls, source: Source) -> Split:
+        """All samples of a source."""
+        return cls(source, torch.arange(len(source)))
+
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, draw: BatchRequest) -> Batch:
-        positions = torch.from_numpy(draw.positions)
-        if draw.repeats is None:
-            return self.take(positions, draw.seed)
-        repeat = torch.from_numpy(draw.repeats)
-        return self.source.take(self.index[positions], draw.seed, repeat)._replace(repeat=repeat)
+    def __getitem__(self, request: BatchRequest) -> Batch:
+        positions = torch.from_numpy(request.positions)
+        if request.repeats is None:
+            return self.take(positions, request.seed)
+        repeat = torch.from_numpy(request.repeats)
+        return self.source.take(self.index[positions], request.seed, repeat)._replace(repeat=repeat)
 
     def take(self, positions: Tensor, draw: int = 0) -> Batch:
         """The batch at these positions of `index`, shape (batch,), int64."""
@@ -160,107 +150,9 @@ class Split(Dataset[Batch]):
         """Shape (n,) or (n, size)."""
         return self.source.targets[self.index]
 
-    def answers(self) -> str:
+    def targets_digest(self) -> str:
         """A fingerprint of the targets alone: equal for the same samples, also where inputs are made otherwise."""
         return hashlib.sha256(self.targets.contiguous().numpy().tobytes()).hexdigest()[:16]
-
-
-def _in_utf8(name: str) -> str:
-    """A folder's name may be in another encoding, which Python keeps in half characters that no JSON takes."""
-    return name.encode(errors="backslashreplace").decode()
-
-
-class TargetSpec(Config):
-    """What is to be predicted."""
-
-    kind: Kind
-    size: int = Field(ge=1)
-    """How many classes, labels or numbers."""
-    names: tuple[Annotated[str, AfterValidator(_in_utf8)], ...] = ()
-    """Class or label names, in the order of the model's outputs; may be empty."""
-    counts: tuple[int, ...] = ()
-    """Training samples of each class or with each label; empty while they have not been read."""
-    samples: int = 0
-    """All training samples."""
-    transform: Transform = "none"
-    """What was done to numbers before a model learned them; its outputs have to be undone accordingly."""
-    mean: tuple[float, ...] = ()
-    """Of the training targets, or of their logarithms: one for each number; empty where nothing was done."""
-    std: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    skewness: tuple[float, ...] = ()
-    """Of the training targets as they are, by which it was decided."""
-
-    @model_validator(mode="after")
-    def _one_of_each_number(self) -> Self:
-        expected = 0 if self.transform == "none" else self.size
-        if {len(self.mean), len(self.std), len(self.skewness)} != {expected} or (
-            expected and self.kind != "regression"
-        ):
-            raise ValueError("what was measured of the targets does not go with them")
-        return self
-
-    def counted(self, targets: Tensor) -> TargetSpec:
-        """The same with the counts of these targets."""
-        counts: list[int] = []
-        if self.kind == "classification":
-            counts = targets.bincount(minlength=self.size).tolist()
-        elif self.kind == "multilabel":
-            counts = targets.sum(0).long().tolist()
-        return self.model_copy(update={"counts": tuple(counts), "samples": len(targets)})
-
-    @property
-    def plural(self) -> str:
-        """What several of them are called."""
-        return {"classification": "classes", "multilabel": "labels", "regression": "numbers"}[self.kind]
-
-    def answered_by(self, num_outputs: int) -> bool:
-        """Whether so many outputs are answers: one for each class, label or number, or a single one for two classes."""
-        return num_outputs == self.size or (self.kind == "classification" and self.size == 2 and num_outputs == 1)
-
-    def uncounted(self) -> TargetSpec:
-        """What is the same for other samples of the same kind."""
-        return self.unscaled().model_copy(update={"counts": (), "samples": 0})
-
-    def scaled_like(self, other: TargetSpec) -> TargetSpec:
-        """The same, learned in the way of another."""
-        keys = ("transform", "mean", "std", "skewness")
-        return self.model_copy(update={key: getattr(other, key) for key in keys})
-
-    def unscaled(self) -> TargetSpec:
-        """The same, learned as it is."""
-        return self.scaled_like(TargetSpec(kind=self.kind, size=self.size))
-
-
-class DataSpec(Config):
-    """What the data tells the model, and what evaluation needs to treat new samples like the training ones."""
-
-    shape: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_SIZE)], ...], Field(min_length=1)]
-    """One input, as the model sees it: (channels, height, width), (length, features) or (features,)."""
-    padded: bool = False
-    """Whether inputs are sequences of different lengths, `shape[0]` the longest; the model gets the lengths, too."""
-    target: TargetSpec
-    whole: bool = False
-    """Whether inputs are whole numbers: a model that takes nothing else, such as an embedding, gets them as they are,
-    any other one as float32."""
-    image: bool = False
-    """Whether inputs are uint8 pictures, to be scaled to 0 … 1 and normalised on the device."""
-    mean: tuple[float, ...] = ()
-    """Per channel of a picture, in units of 0 … 1, or per feature; empty: nothing is subtracted or divided."""
-    std: tuple[float, ...] = ()
-    range: Limits | None = None
-    """Of pictures in files with more than 8 bits a pixel: the values that are black and white; None where training knew
-    of none."""
-    columns: tuple[Column, ...] = ()
-    """Of a file of rows, in the order of their inputs; empty for other data, and in checkpoints from before they were
-    kept."""
-
-    @model_validator(mode="after")
-    def _is_of_one_piece(self) -> Self:
-        if (self.image and len(self.shape) != 3) or (self.padded and len(self.shape) < 2):
-            raise ValueError("an input of this kind has another number of axes")
-        if self.columns and (sum(column.width for column in self.columns),) != self.shape:
-            raise ValueError("the columns make another number of features")
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,37 +170,38 @@ class Data:
     found: tuple[Diagnostic, ...] = ()
     """What only reading them could show, and is usually a mistake."""
 
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Those that are there, by their names."""
+        named = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: split for name, split in named.items() if split is not None}
+
     def split(self, name: str) -> Split:
         """A split by its name.
 
         Raises:
             DataError: the data has no such split.
         """
-        splits = self._splits()
-        if (found := splits.get(name)) is None:
-            there = ", ".join(key for key, split in splits.items() if split is not None)
-            raise DataError(f"unknown split {name!r}; available: {there}")
-        return found
+        splits = self.splits
+        if name not in splits:
+            raise DataError(f"unknown split {name!r}; available: {', '.join(splits)}")
+        return splits[name]
 
     def check_classes(self) -> None:
         """Raise DataError where a split holds a class that the spec does not have: a loss would read beyond."""
         classes = self.spec.target.size
-        for name, split in self._splits().items():
-            if split is not None and len(split) and (worst := int(split.targets.max())) >= classes:
+        for name, split in self.splits.items():
+            if len(split) and (worst := int(split.targets.max())) >= classes:
                 raise DataError(f"data: class {worst} in the {name} split, but there are only 0 to {classes - 1}")
 
     def digests(self) -> dict[str, str]:
         """A fingerprint of every split: of its samples and of which they are."""
-        splits = {name: split for name, split in self._splits().items() if split is not None}
-        sources = {id(split.source): split.source for split in splits.values()}
+        sources = {id(split.source): split.source for split in self.splits.values()}
         digests = {key: source.digest().encode() for key, source in sources.items()}
         return {
             name: hashlib.sha256(digests[id(split.source)] + split.index.numpy().tobytes()).hexdigest()[:16]
-            for name, split in splits.items()
+            for name, split in self.splits.items()
         }
-
-    def _splits(self) -> dict[str, Split | None]:
-        return {"train": self.train, "val": self.val, "test": self.test}
 
 
 class DataConfig(Config):
@@ -335,9 +228,9 @@ class DataConfig(Config):
     `standardize`. Losses of your own get targets as they are. Metrics and predictions are in your unit in any case,
     and so is the loss, except with `log`."""
 
-    @abstractmethod
     def spec(self) -> DataSpec | None:
         """What this config alone tells of the data; None where only the data itself can tell."""
+        return None
 
     def fallback_config(self) -> DataConfig | None:
         """What to use instead when the data is missing; None, unless the config says otherwise."""
@@ -356,7 +249,7 @@ class DataConfig(Config):
         """
 
     def placeholder(self, seed: int) -> Data:
-        """The data for a look at an experiment: samples that are made up where the config alone tells what they are.
+        """Data to inspect an experiment with: placeholder samples where the config alone tells what they are.
 
         Raises:
             DataError: they have to be read, and are missing or damaged; there are fewer of them than are held out.
@@ -380,12 +273,11 @@ class DataConfig(Config):
             if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
                 raise
             raise OutOfMemoryError("data: the samples do not fit into memory") from error
-        target = data.spec.target
-        if target.kind == "classification":
+        if data.spec.target.kind == "classification":
             data.check_classes()
         targets = data.train.targets
-        counted = _scaled(target.counted(targets), data.train, targets, self.target_transform)
-        return replace(data, spec=data.spec.model_copy(update={"target": counted}))
+        target = scaled(data.spec.target.counted(targets), targets, data.train.index, self.target_transform)
+        return replace(data, spec=data.spec.model_copy(update={"target": target}))
 
     def reopen(self, seed: int, spec: DataSpec) -> Data:
         """The data for a model that was trained on such: read as its training data was, whatever is in it now.
@@ -395,12 +287,43 @@ class DataConfig(Config):
         """
         return self.open(seed)
 
-    def divide(
+    def train_val_test(
         self,
         source: Source,
         seed: int,
-        among: Tensor | None = None,
+        test: Source | float | None = None,
+        val: Source | None = None,
+        *,
+        labels: Tensor | None = None,
         keys: Keys | None = None,
+    ) -> tuple[Split, Split | None, Split | None]:
+        """Train, val and test, disjoint: `source` divided as the config says, and the samples that stand apart already.
+
+        Args:
+            test: the samples of the test split; or the fraction of `source` that is held out for it, the same for every
+                seed, so that runs can be compared.
+            val: the samples of the val split, where it stands apart; the key `val` then does not count.
+            labels, keys: as of `splitting.held_out`, the labels for the test split alone.
+
+        Raises:
+            DataError: as `divide`.
+        """
+        among = None
+        if test is None or isinstance(test, float):
+            total = len(source)
+            held, rest = held_out(round(total * (test or 0)), total, 0, "test", labels=labels, keys=keys)
+            tested, among = Split(source, ascending(held, total)), ascending(rest, total)
+        else:
+            tested = Split.whole(test)
+        if val is None:
+            train, validated = self.divide(source, seed, among, keys)
+        else:
+            train, _ = self.model_copy(update={"val": 0}).divide(source, seed, among)
+            validated = Split.whole(val)
+        return train, validated, tested if len(tested) else None
+
+    def divide(
+        self, source: Source, seed: int, among: Tensor | None = None, keys: Keys | None = None
     ) -> tuple[Split, Split | None]:
         """Divide the training samples into train and val: disjoint, and a function of the seed.
 
@@ -426,46 +349,6 @@ class DataConfig(Config):
             raise DataError(f"data.subset: {show(self.subset)}, but there are {len(rest)} training samples")
         train = Split(source, among[ascending(rest[:kept], total)])
         return train, Split(source, among[ascending(val, total)]) if len(val) else None
-
-
-def _scaled(target: TargetSpec, train: Split, targets: Tensor, wanted: Transform | Literal["auto"]) -> TargetSpec:
-    """The target with what is done to it before it is learned.
-
-    Raises:
-        DataError: that cannot be done to the training targets.
-    """
-    if (
-        target.kind != "regression" or wanted == "none" or targets.ndim != 2
-    ):  # of other shapes the loss has a word to say
-        return target
-    for bad, said in (
-        (~targets.isfinite(), "data: the target{name} of training sample {sample} is {value:g}"),
-        ((targets <= 0) & (wanted == "log"), LOG_OF_NOTHING),
-    ):
-        if bool(bad.any()):
-            row, column = bad.nonzero()[0].tolist()
-            name = f" {target.names[column]!r}" if target.names else ""
-            raise DataError(said.format(name=name, sample=int(train.index[row]), value=float(targets[row, column])))
-    return target.model_copy(update=measured(targets, wanted)._asdict())
-
-
-LOG_OF_NOTHING = (
-    "data.target_transform: log is for targets above 0, but the target{name} of training sample {sample} is {value:g}; "
-    "use standardize"
-)
-
-
-def hold_out(
-    source: Source, fraction: float, *, labels: Tensor | None = None, keys: Keys | None = None
-) -> tuple[Split, Tensor]:
-    """A test split, the same for every seed so that runs can be compared, and the numbers of the other samples.
-
-    Args:
-        labels, keys: as of `splitting.held_out`.
-    """
-    total = len(source)
-    test, rest = held_out(round(total * fraction), total, 0, "test", labels=labels, keys=keys)
-    return Split(source, ascending(test, total)), ascending(rest, total)
 
 
 def _count(amount: float, total: int) -> int:

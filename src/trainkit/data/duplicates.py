@@ -1,4 +1,4 @@
-"""Samples that are the same: in one split, and in two."""
+"""Duplicate samples: hashes by which equal ones are found, in one split, and leaked from training into val or test."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def shared_with(train: Split, val: Split | None, test: Split | None) -> dict[str
     if train.source.inputs.dtype != torch.uint8 and train.source.inputs[0].numel() == 1:
         repeats = max(repeats, 2)  # of single numbers none may happen to be repeated
     repeated = 2 * repeats / len(ours)
-    found = {}
+    shared = {}
     for name, split in others.items():
         if type(split.source) is not TensorSource:
-            found[name] = _same_source(train, split)
+            shared[name] = _same_source(train, split)
             continue
         common = int(torch.isin(_identities(split.source, split.index), ours).sum())
-        told = common > _at_most(repeated * len(split))
-        if common and not told:
-            told = common > 1 + _at_most(len(train) * len(split) / _combinations(train))
-        found[name] = common if told else 0
-    return found
+        more_than_chance = common > _at_most(repeated * len(split))
+        if common and not more_than_chance:
+            more_than_chance = common > 1 + _at_most(len(train) * len(split) / _combinations(train))
+        shared[name] = common if more_than_chance else 0
+    return shared
 
 
 def _at_most(expected: float) -> float:
@@ -51,12 +51,13 @@ def _combinations(split: Split) -> float:
     inputs = split.source.inputs
     if inputs.ndim != 2 or inputs.dtype == torch.uint8:
         return 1.0
-    some = inputs[split.index[:MOST_LOOKED_AT]]
+    some = inputs[split.index[:COUNTED]]
     different = (len(column.unique()) for column in some.T)
     return math.prod((float(count) for count in different if count > math.sqrt(len(some))), start=1.0)
 
 
-MOST_LOOKED_AT = 2000
+COUNTED = 2000
+"""Rows of which the different numbers are counted."""
 
 
 def _identities(source: TensorSource, index: Tensor) -> Tensor:
@@ -73,10 +74,10 @@ def hashes(inputs: Tensor, index: Tensor) -> Tensor:
     """A number for each of some samples, shape (n,), int64: its 32-bit words times random keys, summed modulo 2^64."""
     width = inputs[0].numel() * inputs.element_size()
     keys = torch.randint(-(2**62), 2**62, (-(-width // 4),), generator=generator(0, "hash"))
-    found = torch.empty(len(index), dtype=torch.int64)
+    sums = torch.empty(len(index), dtype=torch.int64)
     count = max(1, HASHED_AT_ONCE // width)
-    for some, numbers in zip(index.split(count), found.split(count), strict=True):
+    for some, out in zip(index.split(count), sums.split(count), strict=True):
         octets = inputs.index_select(0, some).view(len(some), -1).view(torch.uint8)
         words = (functional.pad(octets, (0, -width % 4)) if width % 4 else octets).view(torch.int32)
-        torch.sum(words * keys, 1, out=numbers)
-    return found
+        torch.sum(words * keys, 1, out=out)
+    return sums

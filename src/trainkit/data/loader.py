@@ -1,10 +1,11 @@
-"""One DataLoader for everything: whole batches from memory, in an order that is a function of (seed, epoch)."""
+"""The data loader: batches in a shuffled or balanced order, a function of (seed, epoch); with workers or without."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -99,50 +100,44 @@ def _balancing(split: Split) -> Tensor:
     return targets.bincount().double().reciprocal()[targets]
 
 
+@dataclass(eq=False)
 class EpochBatches(Sampler[BatchRequest]):
     """The positions of each batch of an epoch, as arrays cut from one order of the samples.
 
     Set `epoch` and `start` (batches to leave out) before iterating: resuming costs no more than slicing.
-
-    Args:
-        seed: of the orders; None for the samples' own.
-        weights: shape (samples,): draw with replacement, in proportion to them.
-        limit: the largest number of batches.
     """
 
-    def __init__(
-        self,
-        samples: int,
-        batch_size: int,
-        seed: int | None = None,
-        drop_last: bool = False,
-        *,
-        weights: Tensor | None = None,
-        limit: int | None = None,
-    ) -> None:
-        self.samples = samples
-        self.batch_size = batch_size
-        self.seed = seed
-        self.weights = weights
-        count = samples // batch_size if drop_last else math.ceil(samples / batch_size)
-        self.count = min(count, limit or count)
-        self.epoch = 0
-        self.start = 0
+    samples: int
+    batch_size: int
+    seed: int | None = None
+    """Of the orders; None for the samples' own."""
+    drop_last: bool = False
+    _: KW_ONLY
+    weights: Tensor | None = None
+    """Shape (samples,): draw with replacement, in proportion to them."""
+    limit: int | None = None
+    """The largest number of batches."""
+    epoch: int = 0
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        count = self.samples // self.batch_size if self.drop_last else math.ceil(self.samples / self.batch_size)
+        self.count = min(count, self.limit or count)
 
     def __len__(self) -> int:
         return self.count
 
     def size(self, batch: int) -> int:
-        """Samples in the batch with that number."""
+        """Samples in the batch with that index."""
         return min(self.batch_size, self.samples - batch * self.batch_size)
 
     def __iter__(self) -> Iterator[BatchRequest]:
         order, size = self._order().numpy(), self.batch_size
         seed = derive(self.seed or 0, "sample", self.epoch)
         repeats = None if self.weights is None else _repeats(order)
-        places = (slice(batch * size, (batch + 1) * size) for batch in range(self.start, self.count))
+        slices = (slice(batch * size, (batch + 1) * size) for batch in range(self.start, self.count))
         # Not a generator function: that would read `epoch` and `start` at the first batch, when they may have moved on.
-        return (BatchRequest(order[place], seed, None if repeats is None else repeats[place]) for place in places)
+        return (BatchRequest(order[some], seed, None if repeats is None else repeats[some]) for some in slices)
 
     def _order(self) -> Tensor:
         if self.seed is None:
@@ -162,17 +157,17 @@ def _drawn(weights: Tensor, count: int, random: torch.Generator) -> Tensor:
     if len(weights) <= MOST_OF_MULTINOMIAL:
         return weights.multinomial(count, replacement=True, generator=random)
     ends = weights.cumsum(0)
-    places = torch.rand(count, dtype=torch.float64, generator=random) * ends[-1]
-    return torch.searchsorted(ends, places, right=True).clamp_(max=len(weights) - 1)
+    points = torch.rand(count, dtype=torch.float64, generator=random) * ends[-1]
+    return torch.searchsorted(ends, points, right=True).clamp_(max=len(weights) - 1)
 
 
 def _repeats(order: NDArray[np.int64]) -> NDArray[np.int64]:
     """How often each entry of an order stands there before. Shape (n,)."""
     by_sample = order.argsort(kind="stable")
     is_first = np.diff(order[by_sample], prepend=-1) != 0
-    places = np.arange(len(order))
+    positions = np.arange(len(order))
     repeats = np.empty_like(order)
-    repeats[by_sample] = places - np.maximum.accumulate(np.where(is_first, places, 0))
+    repeats[by_sample] = positions - np.maximum.accumulate(np.where(is_first, positions, 0))
     return repeats
 
 
@@ -190,7 +185,7 @@ class Loader:
         self._loader: DataLoader[Batch | Exception] = DataLoader(
             workers.Guarded(split) if num_workers else split,
             batch_size=None,  # a split makes whole batches
-            collate_fn=_as_it_is,  # by default, torch looks at every part of it for something to convert
+            collate_fn=_as_it_is,  # by default, torch searches all of it for something to convert
             sampler=batches,
             num_workers=num_workers,
             timeout=timeout if num_workers else 0,

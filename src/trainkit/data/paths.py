@@ -1,4 +1,4 @@
-"""The files and folders that a config names."""
+"""Paths of the files and folders that a config names, and why one cannot be read."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def unreadable(key: str, path: Path, error: OSError | ValueError) -> DataError:
     hint = did_you_mean_path(path) if isinstance(error, FileNotFoundError) else ""
     if "$" in str(path) and isinstance(error, FileNotFoundError):
         hint = "; variables are not expanded"
-    return DataError(f"data.{key}: {path.absolute()}: {told(error)}{hint}")
+    return DataError(f"data.{key}: {path.absolute()}: {reason_of(error)}{hint}")
 
 
-def told(error: OSError | ValueError) -> str:
+def reason_of(error: OSError | ValueError) -> str:
     """What the system says, such as `permission denied`."""
     return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()

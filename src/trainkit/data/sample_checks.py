@@ -1,9 +1,9 @@
-"""What samples are that is allowed, but usually a mistake."""
+"""Checks of the samples: missing or constant classes, shared samples, numbers lost in float32, and other mistakes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,68 +15,67 @@ from trainkit.data.duplicates import shared_with
 
 def diagnostics(data: Data) -> list[Diagnostic]:
     """What the samples are that is allowed, but usually a mistake."""
+    return list(_diagnostics(data))
+
+
+def _diagnostics(data: Data) -> Iterator[Diagnostic]:
     target = data.spec.target
-    found: list[Diagnostic] = [*data.found]
+    yield from data.found
     if 0 in target.counts:
         missing = target.counts.index(0)
         what = "has the class" if target.kind == "classification" else "is true for the label"
         text = f"data: no training sample {what} {target.names[missing] if target.names else missing!r}"
-        found.append(Diagnostic("missing-class", text))
+        yield Diagnostic("missing-class", text)
     if target.kind == "classification" and max(target.counts) == target.samples:
         text = "data: all training samples are of one class; there is nothing to tell apart"
-        found.append(Diagnostic("one-class", text))
+        yield Diagnostic("one-class", text)
     if target.kind == "regression" and len(data.train) > 1:
         targets = data.train.targets.view(len(data.train), -1)
-        for number in (targets == targets[0]).all(0).nonzero()[:1].flatten().tolist():
-            name = f" of {target.names[number]!r}" if target.names else ""
-            text = f"data: the target{name} is {float(targets[0, number]):g} for every training sample"
-            found.append(Diagnostic("constant-target", f"{text}; there is nothing to learn"))
+        for column in (targets == targets[0]).all(0).nonzero()[:1].flatten().tolist():
+            name = f" of {target.names[column]!r}" if target.names else ""
+            text = f"data: the target{name} is {float(targets[0, column]):g} for every training sample"
+            yield Diagnostic("constant-target", f"{text}; there is nothing to learn")
     if data.val is not None and len(data.val) > len(data.train):
-        own = data.val.source is not data.train.source
-        text = f"data: the val split has {len(data.val):,}" if own else f"data.val: holds out {len(data.val):,}"
+        apart = data.val.source is not data.train.source
+        text = f"data: the val split has {len(data.val):,}" if apart else f"data.val: holds out {len(data.val):,}"
         text = f"{text} samples, more than the {len(data.train):,} to train on"
-        found.append(Diagnostic("large-val", text))
+        yield Diagnostic("large-val", text)
     folded: dict[str, str] = {}
     for name in target.names:
         if (other := folded.setdefault(name.casefold(), name)) != name:
             text = f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ"
-            found.append(Diagnostic("class-names", text))
+            yield Diagnostic("class-names", text)
     if target.kind == "classification":
-        found += _numbers_as_classes(target.names, data.spec.image)
+        yield from _numbers_as_classes(target.names, data.spec.image)
     shared = shared_with(data.train, data.val, data.test)
     for name, split in (("val", data.val), ("test", data.test)):
         if split is not None and shared[name]:
             text = f"data: {shared[name]:,} of the {len(split):,} {name} samples are also training samples"
-            found.append(Diagnostic("shared-samples", text))
-    return found
+            yield Diagnostic("shared-samples", text)
 
 
 MANY_NUMBERS = 50
 """So many classes whose names are whole numbers are amounts rather than names."""
 
 
-def _numbers_as_classes(names: Sequence[str], pictures: bool) -> list[Diagnostic]:
+def _numbers_as_classes(names: Sequence[str], pictures: bool) -> Iterator[Diagnostic]:
     """What is odd about classes whose names are numbers."""
-    values: list[float] = []
-    for name in names:
-        try:
-            values.append(float(name))
-        except ValueError:
-            return []
+    try:
+        values = [float(name) for name in names]
+    except ValueError:
+        return
     if not all(map(math.isfinite, values)):
-        return []
-    found: list[Diagnostic] = []
+        return
     first: dict[float, str] = {}
     for name, value in zip(names, values, strict=True):
         if (other := first.setdefault(value, name)) != name:
             text = f"data: {other!r} and {name!r} are two classes, though they are the same number"
-            found.append(Diagnostic("class-names", text))
+            yield Diagnostic("class-names", text)
     fractions = [name for name, value in zip(names, values, strict=True) if value % 1]
     if fractions or (len(names) > MANY_NUMBERS and not pictures):  # folders of pictures may well be numbered
         shown = ", ".join((fractions or list(names))[:2])
         text = f"data: the targets are numbers ({shown} …), but taken for {len(names)} classes"
-        found.append(Diagnostic("numbers-as-classes", f"{text}; predict them as numbers, unless they are names"))
-    return found
+        yield Diagnostic("numbers-as-classes", f"{text}; predict them as numbers, unless they are names")
 
 
 EXACTLY = 1000

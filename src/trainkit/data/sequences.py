@@ -1,4 +1,4 @@
-"""Sequences of different lengths, in memory."""
+"""Sequences of different lengths in memory, padded with zeros to a batch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SequenceSource:
         """From sequences of shape (length, features) each."""
         lengths = torch.tensor([len(sequence) for sequence in sequences])
         values = torch.cat(list(sequences))
-        return cls(values.to(torch.float32 if values.is_floating_point() else torch.int64), lengths, targets)
+        return cls(values.float() if values.is_floating_point() else values.long(), lengths, targets)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -44,5 +44,8 @@ class SequenceSource:
         return Batch(inputs.masked_fill_(~real.unsqueeze(2), 0), self.targets[index], index, lengths)
 
     def digest(self) -> str:
-        parts = fingerprint(unless_pictures(self.values), self.lengths), fingerprint(self.lengths, self.targets)
-        return hashlib.sha256("".join(parts).encode()).hexdigest()
+        inputs, targets = (
+            fingerprint(unless_pictures(self.values), self.lengths),
+            fingerprint(self.lengths, self.targets),
+        )
+        return hashlib.sha256(f"{inputs}{targets}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Which samples are held out: at random, class by class, group by group, or the latest."""
+"""Held-out samples for validation and test: at random, stratified by class, group by group, or the latest."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Keys:
     def given(self) -> Tensor | None:
         return self.groups if self.ranks is None else self.ranks
 
-    def at(self, places: Tensor) -> Keys:
+    def at(self, indices: Tensor) -> Keys:
         """Of these samples alone."""
-        return Keys(*(None if one is None else one[places] for one in (self.groups, self.ranks)))
+        return Keys(*(None if one is None else one[indices] for one in (self.groups, self.ranks)))
 
 
 def held_out(
@@ -45,8 +45,8 @@ def held_out(
     if keys.ranks is not None:
         order = keys.ranks.argsort(stable=True).flip(0)
     elif keys.groups is not None:
-        numbers, place = keys.groups.unique(return_inverse=True)
-        order = permutation(len(numbers), seed, *purpose)[place].argsort(stable=True)
+        groups, inverse = keys.groups.unique(return_inverse=True)
+        order = permutation(len(groups), seed, *purpose)[inverse].argsort(stable=True)
     else:
         order = permutation(total, seed, *purpose)
         order = order if labels is None else stratified(order, labels)
@@ -57,17 +57,17 @@ def held_out(
     return order[:count], order[count:]
 
 
-def ascending(numbers: Tensor, total: int) -> Tensor:
-    """Different numbers below a total, in ascending order, so that reading samples is reading memory in order."""
+def ascending(indices: Tensor, total: int) -> Tensor:
+    """Different indices below a total, in ascending order, so that reading samples is reading memory in order."""
     chosen = torch.zeros(total, dtype=torch.bool)
-    chosen[numbers] = True
+    chosen[indices] = True
     return chosen.nonzero().flatten()  # a sort takes ten times as long
 
 
 def stratified(order: Tensor, labels: Tensor) -> Tensor:
     """The same order, rearranged so that every beginning of it has the classes in their proportions."""
     labels = labels[order]
-    # A sample's place among those of its class, as a share of them: 0.5/n, 1.5/n, …
+    # A sample's rank among those of its class, as a share of them: 0.5/n, 1.5/n, …
     share = torch.empty(len(order), dtype=torch.float64)
     for label in labels.unique():
         of_label = labels == label

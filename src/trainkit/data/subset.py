@@ -1,4 +1,4 @@
-"""A part of the training samples, read once, to be looked at again and again."""
+"""A subset of the training samples, read once and kept in memory, to be used again and again."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ MOST_BYTES = 1_000_000_000
 """Of inputs; more are read anew each time."""
 
 
-def part(data: Data, samples: int) -> Data:
+def train_subset(data: Data, samples: int) -> Data:
     """The same data with so many of its training samples, always the same ones, in memory if they fit together."""
-    return replace(data, train=_some(data.train, samples))
+    return replace(data, train=_subset(data.train, samples))
 
 
-def _some(split: Split, samples: int) -> Split:
+def _subset(split: Split, samples: int) -> Split:
     order = permutation(len(split), 0, "part")
     return in_memory(Split(split.source, split.index[order[:samples].sort().values]))
 
 
 def subset_of_all(data: Data, samples: int) -> Data:
     """The same with so many training samples, and half as many of every other split."""
-    few = part(data, samples)
-    val, test = (None if split is None else _some(split, samples // 2) for split in (data.val, data.test))
+    few = train_subset(data, samples)
+    val, test = (None if split is None else _subset(split, samples // 2) for split in (data.val, data.test))
     return replace(few, val=val, test=test)
 
 

@@ -1,4 +1,4 @@
-"""Targets of regression in standard deviations: what is measured of them, the way there, and the way back."""
+"""Scaling the targets of regression: standardised, or as logarithms, for the loss; and back to the user's unit."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from trainkit.core.errors import DataError
+
 if TYPE_CHECKING:
-    from trainkit.data import TargetSpec
+    from trainkit.data.spec import TargetSpec
 
 Transform = Literal["none", "standardize", "log"]
 """What is done to targets before the model has to learn them; after `log`, they are standardised as well."""
@@ -18,13 +20,13 @@ SKEWED = 2.0
 """Positive targets with more skewness than this are learned as logarithms: a normal distribution has 0, an exponential
 one 2."""
 REACH = 20.0
-"""Deviations, of logarithms, between which answers and targets are kept: 0 has no logarithm, and that of an answer far
-out of bounds would not fit into a float."""
+"""Standard deviations, of logarithms, between which outputs and targets are kept: 0 has no logarithm, and the
+exponential of an output far out of bounds would not fit into a float."""
 FLOAT32 = torch.finfo(torch.float32)
 
 
-class Measured(NamedTuple):
-    """What training targets are, column by column."""
+class TargetStatistics(NamedTuple):
+    """Of training targets, column by column."""
 
     transform: Transform
     mean: tuple[float, ...]
@@ -33,17 +35,44 @@ class Measured(NamedTuple):
     """Of the targets as they are."""
 
 
-def measured(targets: Tensor, wanted: Transform | Literal["auto"]) -> Measured:
+def scaled(target: TargetSpec, targets: Tensor, index: Tensor, wanted: Transform | Literal["auto"]) -> TargetSpec:
+    """The spec with what is done to numbers before they are learned, measured on the training targets.
+
+    Args:
+        targets: of the training samples; of another shape than (n, size), the loss has a word to say.
+        index: of the training samples in their source, for messages.
+
+    Raises:
+        DataError: that cannot be done to them.
+    """
+    if target.kind != "regression" or wanted == "none" or targets.ndim != 2:
+        return target
+    for bad, problem in (
+        (~targets.isfinite(), "data: the target{name} of training sample {sample} is {value:g}"),
+        ((targets <= 0) & (wanted == "log"), LOG_OF_NOTHING),
+    ):
+        if bool(bad.any()):
+            row, column = bad.nonzero()[0].tolist()
+            name = f" {target.names[column]!r}" if target.names else ""
+            raise DataError(problem.format(name=name, sample=int(index[row]), value=float(targets[row, column])))
+    return target.model_copy(update=statistics(targets, wanted)._asdict())
+
+
+LOG_OF_NOTHING = (
+    "data.target_transform: log is for targets above 0, but the target{name} of training sample {sample} is {value:g}; "
+    "use standardize"
+)
+
+
+def statistics(targets: Tensor, wanted: Literal["auto", "standardize", "log"]) -> TargetStatistics:
     """Decide what is done to targets, shape (n, size), and measure what is needed for it, in double precision."""
-    if wanted == "none":
-        return Measured("none", (), (), ())
     values = targets.double()
     skewness = _skewness(values)
     log = wanted == "log" or (wanted == "auto" and bool((values > 0).all()) and bool((skewness > SKEWED).all()))
     values = values.log() if log else values
-    # Of equal numbers the deviation is 0 but for rounding, and what is 0 but for rounding must not be divided by.
+    # Of equal numbers the standard deviation is 0 but for rounding, by which nothing must be divided.
     std = torch.where(_constant(values), 1.0, values.std(0, correction=0).clamp(FLOAT32.tiny, FLOAT32.max))
-    return Measured(
+    return TargetStatistics(
         "log" if log else "standardize",
         tuple(values.mean(0).tolist()),
         tuple(std.tolist()),
@@ -79,7 +108,8 @@ class TargetScale:
     def transform(self, targets: Tensor) -> Tensor:
         """From the user's unit, shape (batch, size), float32. Does not wait for the device.
 
-        A logarithm is taken of nothing lower than `REACH` deviations below the mean, which 0 and less count as.
+        A logarithm is taken of nothing lower than `REACH` standard deviations below the mean, as which
+        0 and less count.
         """
         mean, std, low, *_ = self._on(targets.device)
         targets = targets.float()
@@ -89,14 +119,14 @@ class TargetScale:
     def undo(self, outputs: Tensor) -> Tensor:
         """Back to it: shape (batch, size), float32. Does not wait for the device.
 
-        Of logarithms, nothing goes higher than `REACH` deviations above the mean.
+        Of logarithms, nothing goes higher than `REACH` standard deviations above the mean.
         """
         mean, std, _, high, _ = self._on(outputs.device)
         values = torch.addcmul(mean, outputs.float(), std)
         return torch.minimum(values, high).exp() if self.log else values
 
     def unit(self, device: torch.device, degree: Literal[1, 2]) -> Tensor:
-        """One deviation in the user's unit, or (degree 2) its square. Shape (size,)."""
+        """One standard deviation in the user's unit, or (degree 2) its square. Shape (size,)."""
         return self._on(device)[{1: 1, 2: 4}[degree]]
 
     def _on(self, device: torch.device) -> tuple[Tensor, ...]:
@@ -106,12 +136,12 @@ class TargetScale:
 
 
 def in_the_users_unit(outputs: Tensor, target: TargetSpec) -> Tensor:
-    """What a model said, shape (batch, num_outputs), as a person means it."""
+    """Outputs of a model, shape (batch, num_outputs), in the unit of the targets as they were given."""
     return outputs if target.transform == "none" else TargetScale(target).undo(outputs)
 
 
 MOST_NAMED = 3
-"""Columns of which the numbers are told."""
+"""Columns of which the statistics are shown."""
 
 
 def described(target: TargetSpec) -> str:
@@ -125,8 +155,7 @@ def described(target: TargetSpec) -> str:
         moments = [f"skewness {skewness:.2g}" for skewness in target.skewness]
     names = target.names or tuple(map(str, range(target.size)))
     if target.size == 1:
-        told, name = moments[0], f"{target.names[0]}: " if target.names else ""
-        words = f"{name}{how} ({told})"
+        words = f"{f'{target.names[0]}: ' if target.names else ''}{how} ({moments[0]})"
     else:
         each = [f"{name}: {one}" for name, one in zip(names, moments, strict=True)]
         more = f"; and {target.size - MOST_NAMED} more" if target.size > MOST_NAMED else ""

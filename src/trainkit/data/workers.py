@@ -1,4 +1,4 @@
-"""Data workers: what one does in its process, and what a run says when one fails."""
+"""Worker processes that load data: what one does in its process, and what a run says when one fails."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ class Guarded(Dataset[T | Exception]):
 def _shared(item: T) -> T:
     """The same, its tensors in shared memory. torch would put them there in a thread, whose errors nobody hears."""
     try:
-        for part in item:
-            if isinstance(part, Tensor):
-                part.share_memory_()
+        for tensor in item:
+            if isinstance(tensor, Tensor):
+                tensor.share_memory_()
     except RuntimeError as error:
         # torch 2.10 has the wrong reason: "unable to allocate shared memory(shm) for file <…>: Success (0)"
         if "No space left on device" in str(error) or "unable to allocate shared memory" in str(error):

@@ -14,7 +14,8 @@ from trainkit.core.errors import ConfigError, DataError, Diagnostic
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec, sample_checks
-from trainkit.data.transforms.pipeline import ImageDataConfig, preparation
+from trainkit.data.images.config import ImageDataConfig
+from trainkit.data.transforms.pipeline import preparation
 from trainkit.experiment import compatibility
 from trainkit.experiment.schema import (
     ExperimentConfig,

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from trainkit.data import Data
-from trainkit.data.transforms.pipeline import ImageDataConfig, Prepare, preparation
+from trainkit.data.images.config import ImageDataConfig
+from trainkit.data.transforms.pipeline import Prepare, preparation
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.plots.images import Tile, pixels, sheet
 from trainkit.training.predictions import words

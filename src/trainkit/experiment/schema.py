@@ -21,8 +21,9 @@ from trainkit.core.errors import ConfigError, DataError, StorageError
 from trainkit.core.records import NOT_METRICS
 from trainkit.core.suggestions import did_you_mean
 from trainkit.data import DataConfig, DataSpec
+from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.loader import LoaderConfig
-from trainkit.data.transforms.pipeline import ImageDataConfig, check_augment
+from trainkit.data.transforms.pipeline import check_augment
 from trainkit.experiment.defaults import filled
 from trainkit.models import ModelConfig
 from trainkit.training import losses

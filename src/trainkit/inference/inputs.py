@@ -25,7 +25,7 @@ from trainkit.data.images.bit_depth import is_deep
 from trainkit.data.images.decoding import PictureSource, UnreadableError, opened
 from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures
 from trainkit.data.images.source import PicturesConfig
-from trainkit.data.paths import no_file, told
+from trainkit.data.paths import no_file, reason_of
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.transforms.pipeline import fitted
 
@@ -162,7 +162,7 @@ class InferenceInputs:
                 raise DataError(rows.problems[row].removeprefix(inside))
             return rows.inputs[row]
 
-        return (Sample(place.removeprefix(inside), partial(read, row)) for row, place in enumerate(rows.places))
+        return (Sample(place.removeprefix(inside), partial(read, row)) for row, place in enumerate(rows.locations))
 
     def _array(self, name: str) -> Iterator[Sample]:
         try:
@@ -215,7 +215,7 @@ def _file(name: str) -> str:
     try:
         why = no_file(Path(name))
     except (OSError, ValueError) as error:
-        why = told(error)
+        why = reason_of(error)
     if why:
         raise DataError(f"{name}: {why}")
     return name

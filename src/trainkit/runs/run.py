@@ -76,7 +76,7 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
             started_at=run_directory.now(),
             fallback=fallback,
             data=digests,
-            judged_by=judged_by(experiment, f"val/{plan.monitor}", data.val.answers() if data.val else None),
+            judged_by=judged_by(experiment, f"val/{plan.monitor}", data.val.targets_digest() if data.val else None),
             notes=[note.text for note in data.notes],
             environment=run_directory.environment(),
         )

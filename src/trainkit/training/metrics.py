@@ -16,7 +16,7 @@ from trainkit.config.base import Config
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 from trainkit.data import Kind, TargetSpec
-from trainkit.data.base import current_kind
+from trainkit.data.spec import current_kind
 
 
 class Metric(Protocol):

@@ -22,7 +22,7 @@ from trainkit.core.errors import DataError, StorageError, WorkerError
 from trainkit.data.images import decoding
 from trainkit.data.images.bit_depth import SIXTEEN_BITS
 from trainkit.data.images.decoding import PictureSource, Unreadable, decode_all
-from trainkit.data.images.headers import look
+from trainkit.data.images.headers import read
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
@@ -258,7 +258,7 @@ def test_what_is_no_picture_is_found_by_its_first_bytes(name: str, content: byte
         Path(name).write_bytes(content)
     Image.fromarray(NOISE).save("good.png")
     both = source("good.png", name)
-    assert look(both).unreadable == {1: reason}
+    assert read(both).unreadable == {1: reason}
     assert both.decode([0, 1])[1] == {1: reason}
     with pytest.raises(DataError) as error:
         both.take(torch.tensor([0, 1]))
@@ -291,7 +291,7 @@ def test_what_has_no_end_is_not_read() -> None:
     os.mkfifo("pipe.png")
     Path("zero.png").symlink_to("/dev/zero")
     Path("folder.png").mkdir()
-    assert look(source("pipe.png", "zero.png", "folder.png")).unreadable == {
+    assert read(source("pipe.png", "zero.png", "folder.png")).unreadable == {
         0: "is not a regular file",
         1: "is not a regular file",
         2: "is a directory",

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.data.images.test_decoding import chunk
 from trainkit.data.images.decoding import PictureSource
-from trainkit.data.images.headers import look, sizes_of, spread_of
+from trainkit.data.images.headers import read, sizes_of, spread_of
 
 
 def source(*names: str) -> PictureSource:
@@ -40,9 +40,9 @@ def test_the_depth_is_told_by_the_header() -> None:
     Path("colour.tif").write_bytes(tiff_with_16_bits_a_colour())
     Path("text.png").write_text("hello")
     names = sorted(path.name for path in Path().iterdir())
-    found = look(source(*names))
+    found = read(source(*names))
     assert [names[number] for number in found.deep] == ["deep.png", "deep.ppm", "deep.tif", "float.tif"]
-    assert [names[number] for number in found.cut] == ["colour.png", "colour.tif"]
+    assert [names[number] for number in found.truncated] == ["colour.png", "colour.tif"]
     assert [names[number] for number in found.unreadable] == ["text.png"]
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainkit.data.images.image_files import ENDINGS, by_ending, find, left_out, no_pictures
+from trainkit.core.errors import Diagnostic
+from trainkit.core.records import NoteRecord
+from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures, unused_files
 
 
 def test_every_ending_that_is_taken_is_one_of_pillow() -> None:
@@ -45,7 +47,9 @@ def test_others_are_counted_by_ending() -> None:
     assert by_ending(["a.cr2", "b.txt", "c.CR2", "d", "e.heic"]) == (
         "2 .cr2, 1 without an ending, 1 .heic (pip install pillow-heif reads them), 1 .txt"
     )
-    assert left_out(Path("in"), ["a.txt", "Thumbs.db"]) is None
-    assert left_out(Path("in"), ["a.txt", "b.cr2"]) == (
-        "data.path: 2 files are not taken for pictures in in: 1 .cr2, 1 .txt"
-    )
+    assert unused_files(Path("in"), []) == []
+    [usual] = unused_files(Path("in"), ["a.txt", "Thumbs.db"])
+    assert usual == NoteRecord("in: not taken for pictures: 1 .db, 1 .txt")
+    [odd] = unused_files(Path("in"), ["a.txt", "b.cr2"])
+    assert odd == "data.path: 2 files are not taken for pictures in in: 1 .cr2, 1 .txt"
+    assert isinstance(odd, Diagnostic)

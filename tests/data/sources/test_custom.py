@@ -15,7 +15,7 @@ from trainkit.config import registry
 from trainkit.core.errors import ConfigError, DataError, OutOfMemoryError
 from trainkit.data import Data, DataConfig, register_dataset
 from trainkit.data.loader import LoaderConfig
-from trainkit.data.sources.custom import DatasetSource
+from trainkit.data.sources.dataset_source import DatasetSource
 
 CPU = torch.device("cpu")
 

@@ -13,9 +13,9 @@ import torch
 from tests.data.images.test_source import COLOURS, draw, folder, problems, read, sizes
 from trainkit.core.errors import DataError
 from trainkit.data import sample_checks
-from trainkit.data.base import DataSpec
 from trainkit.data.images.decoding import PictureSource
 from trainkit.data.sources.image_folder import ImageFolderConfig, ImageNetConfig
+from trainkit.data.spec import DataSpec
 
 
 def test_a_folder_per_class() -> None:

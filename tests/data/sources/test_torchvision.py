@@ -23,7 +23,7 @@ from trainkit.core.errors import ConfigError, DataError
 from trainkit.data import Data
 from trainkit.data.loader import LoaderConfig
 from trainkit.data.sources import torchvision
-from trainkit.data.sources.digits import DigitsConfig
+from trainkit.data.sources.sklearn import DigitsConfig
 from trainkit.data.sources.torchvision import Cifar10Config, Cifar100Config, FashionMnistConfig, MnistConfig
 from trainkit.data.transforms.geometric import RandomCrop
 from trainkit.data.transforms.pipeline import fitted, preparation
@@ -128,7 +128,7 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = {"data": pictures.reshape(4, -1), "labels": [0, 3, 9, 1]}
     monkeypatch.setattr(CIFAR10, "train_list", [["data_batch_1", write_pickle(folder / "data_batch_1", content)]])
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", write_pickle(folder / "test_batch", content)]])
-    names = list(Cifar10Config.class_names)
+    names = list(Cifar10Config.known.class_names)
     md5 = write_pickle(folder / "batches.meta", {"label_names": names})
     monkeypatch.setattr(CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5})
 
@@ -163,7 +163,7 @@ def test_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = {"data": np.zeros((3, 3072), dtype=np.uint8), "fine_labels": [99, 0, 42]}
     for part in ("train", "test"):
         monkeypatch.setattr(CIFAR100, f"{part}_list", [[part, write_pickle(folder / part, content)]])
-    md5 = write_pickle(folder / "meta", {"fine_label_names": list(Cifar100Config.class_names)})
+    md5 = write_pickle(folder / "meta", {"fine_label_names": list(Cifar100Config.known.class_names)})
     monkeypatch.setattr(CIFAR100, "meta", {"filename": "meta", "key": "fine_label_names", "md5": md5})
     data = Cifar100Config(root=str(tmp_path), val=1).build(0)
     assert data.spec.target.size == len(set(data.spec.target.names)) == 100
@@ -208,7 +208,7 @@ def test_no_network(
     with pytest.raises(DataError) as caught:
         config(root=str(tmp_path / "new" / "data")).build(0)
     message = str(caught.value)
-    assert message.startswith(f"{tmp_path / 'new' / 'data' / config.folder}: no {config().name} files here; ")
+    assert message.startswith(f"{tmp_path / 'new' / 'data' / config.known.folder}: no {config().name} files here; ")
     assert "the download failed ([Errno 111] Connection refused)" in message
     assert "\n" not in message
     assert all_below(tmp_path) == []

@@ -16,6 +16,7 @@ from trainkit.config.shell import typed
 from trainkit.core.errors import DataError
 from trainkit.data.columns import ColumnConfig
 from trainkit.data.tables.column_kinds import NA_VALUES, Read, least, read
+from trainkit.data.tables.table_files import TextColumn
 
 GAP = math.nan
 
@@ -23,8 +24,8 @@ GAP = math.nan
 def column(
     some: Sequence[str], name: str = "x", *, needed: bool = False, is_target: bool = False, **asked: Any
 ) -> Read:
-    texts = pa.array(some, pa.string())
-    return read(name, texts, ColumnConfig.from_plain(asked), "t.csv:{}".format, needed=needed, is_target=is_target)
+    source = TextColumn(name, pa.array(some, pa.string()), "t.csv:{}".format)
+    return read(source, ColumnConfig.from_plain(asked), needed=needed, is_target=is_target)
 
 
 def kind(found: Read) -> str:

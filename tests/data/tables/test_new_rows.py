@@ -37,7 +37,7 @@ def test_the_training_rows_again_become_what_they_were() -> None:
     data = config.open(0)
     found = new_rows(config, "train.csv", data.spec.columns)
     assert torch.equal(found.inputs, data.train.take(torch.arange(4)).inputs)
-    assert found.places == ("train.csv:2", "train.csv:3", "train.csv:4", "train.csv:5")
+    assert found.locations == ("train.csv:2", "train.csv:3", "train.csv:4", "train.csv:5")
     assert (found.problems, found.unseen) == ({}, ())
 
 
@@ -54,7 +54,7 @@ def test_another_format() -> None:
     json = "".join(f'{{"sold": "{d}", "garden": "{c}", "colour": "{b}", "size": "{a}"}}\n' for a, b, c, d, _ in lines)
     found = rows(json, "new.jsonl")
     assert torch.equal(found.inputs, whole.inputs)
-    assert found.places[3] == "new.jsonl:4"
+    assert found.locations[3] == "new.jsonl:4"
 
 
 def test_rows_that_cannot_be_used_are_told_one_by_one() -> None:
@@ -140,7 +140,7 @@ def test_files_that_cannot_be_used(content: str, problems: tuple[str, ...]) -> N
 
 def test_no_rows() -> None:
     found = rows("size,colour,garden,sold\n")
-    assert (found.places, len(found.inputs)) == ((), 0)
+    assert (found.locations, len(found.inputs)) == ((), 0)
 
 
 def test_separators_of_the_training_file() -> None:

@@ -11,6 +11,7 @@ import pytest
 from trainkit.core.errors import DataError
 from trainkit.data.columns import ColumnConfig
 from trainkit.data.tables import split_keys
+from trainkit.data.tables.table_files import TextColumn
 
 
 def texts(*some: str) -> Any:
@@ -19,7 +20,9 @@ def texts(*some: str) -> Any:
 
 def ranks(*some: str, rows: list[int] | None = None, **asked: Any) -> list[float]:
     numbers = np.array(range(len(some)) if rows is None else rows, dtype=np.int64)
-    keys = split_keys.ranks("when", texts(*some), ColumnConfig.from_plain(asked), "t.csv:{}".format, numbers)
+    keys = split_keys.ranks(
+        TextColumn("when", texts(*some), "t.csv:{}".format), ColumnConfig.from_plain(asked), numbers
+    )
     assert keys.groups is None
     assert keys.ranks is not None
     return keys.ranks.tolist()

@@ -1,4 +1,4 @@
-"""Pictures that are decoded once: their pixels in one file, which later epochs and runs map into memory."""
+"""The cache of decoded pictures: their pixels in one file on disk, which later epochs and runs map into memory."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from trainkit.core.errors import DataError, StorageError
 from trainkit.core.text import format_duration
 from trainkit.data.base import TensorSource
 from trainkit.data.images.decoding import PictureSource, Unreadable, decode_all
+from trainkit.data.paths import reason_of
 
 VERSION = 2
 """Another one where the same pictures give other pixels, or the files are made in another way."""
@@ -69,7 +70,18 @@ def folder() -> Path:
 
 def find(source: PictureSource) -> Cache | None:
     """The cache of these pictures, if it is there, whole, and not older than any of them."""
-    return _find(source, *_identity(source))
+    manifest, stem = _identity(source)
+    path = folder() / f"{stem}.npy"
+    try:
+        stored = json.loads(path.with_suffix(".json").read_text())
+        unreadable = dict(stored.pop("unreadable"))
+        pixels = np.lib.format.open_memmap(path, mode="r")
+        whole = path.stat().st_size == pixels.offset + pixels.nbytes
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not there, or not what we wrote
+        return None
+    expected = (len(source) - len(unreadable), *source.shape)
+    fits = stored == manifest and pixels.shape == expected and pixels.dtype == np.uint8
+    return Cache(path, unreadable) if whole and fits else None
 
 
 def build(source: PictureSource) -> tuple[Cache, str]:
@@ -95,11 +107,11 @@ def build(source: PictureSource) -> tuple[Cache, str]:
         np.lib.format.write_array_header_1_0(file, {**shape, "shape": (count, *source.shape)})
         assert file.tell() == begin  # numpy leaves room for the first number to grow
         # Before the pixels are there by their name: what is there is whole.
-        told = {**manifest, "unreadable": list(unreadable.items())}
-        atomic.write_text(path.with_suffix(".json"), json.dumps(told))
+        stored = {**manifest, "unreadable": list(unreadable.items())}
+        atomic.write_text(path.with_suffix(".json"), json.dumps(stored))
 
     atomic.replace(path, write)
-    if (cache := _find(source, *_identity(source))) is None:
+    if (cache := find(source)) is None:
         raise DataError(f"{source.root}: pictures changed while they were decoded; start again")
     count, took = len(source) - len(cache.unreadable), format_duration(time.monotonic() - started)
     return cache, f"decoded {count:,} pictures into {path} ({_megabytes(path.stat().st_size)}) in {took}"
@@ -124,28 +136,14 @@ def _identity(source: PictureSource) -> tuple[dict[str, Any], str]:
     files = []
     for name in source.names:
         with suppress(FileNotFoundError):
-            found = (source.root / name).stat()
-            files.append([name, found.st_size, found.st_mtime_ns])
+            status = (source.root / name).stat()
+            files.append([name, status.st_size, status.st_mtime_ns])
     manifest = {**which, "version": VERSION, "pillow": PIL.__version__, "files": files}
     return manifest, f"{_hash([which, list(source.names)])}-{_hash(manifest)}"
 
 
 def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
-
-
-def _find(source: PictureSource, manifest: dict[str, Any], stem: str) -> Cache | None:
-    path = folder() / f"{stem}.npy"
-    try:
-        stored = json.loads(path.with_suffix(".json").read_text())
-        unreadable = dict(stored.pop("unreadable"))
-        pixels = np.lib.format.open_memmap(path, mode="r")
-        whole = path.stat().st_size == pixels.offset + pixels.nbytes
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not there, or not what we wrote
-        return None
-    expected = (len(source) - len(unreadable), *source.shape)
-    fits = stored == manifest and pixels.shape == expected and pixels.dtype == np.uint8
-    return Cache(path, unreadable) if whole and fits else None
 
 
 def _mapped(path: Path, files: PictureSource) -> CachedSource:
@@ -158,24 +156,24 @@ def _mapped(path: Path, files: PictureSource) -> CachedSource:
 
 def _make_room(path: Path, size: int) -> None:
     """Make the folder, delete what is of no use any more, and see whether there is room."""
-    place, stem = path.parent, path.stem
+    directory, stem = path.parent, path.stem
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        stale = [old for old in place.glob(f"{stem.partition('-')[0]}-*") if old.stem != stem]
-        for temporary in place.glob(f"{atomic.PREFIX}*"):
+        directory.mkdir(parents=True, exist_ok=True)
+        stale = [old for old in directory.glob(f"{stem.partition('-')[0]}-*") if old.stem != stem]
+        for temporary in directory.glob(f"{atomic.PREFIX}*"):
             with suppress(FileNotFoundError):  # another process has just renamed it
                 if time.time() - temporary.stat().st_mtime > ABANDONED_S:
                     stale.append(temporary)
         for old in stale:
             with suppress(OSError):  # Windows keeps a file that a running process has mapped
                 old.unlink(missing_ok=True)
-        free = shutil.disk_usage(place).free
+        free = shutil.disk_usage(directory).free
     except OSError as error:
-        problem = (error.strerror or str(error)).lower()
-        raise StorageError(f"{place}: {problem}; use data.cache=false, or another TRAINKIT_CACHE_DIR") from None
+        advice = "use data.cache=false, or another TRAINKIT_CACHE_DIR"
+        raise StorageError(f"{directory}: {reason_of(error)}; {advice}") from None
     if size > 0.9 * free:
         raise StorageError(
-            f"{place}: the decoded pictures take {_megabytes(size)} of the {_megabytes(free)} that are free; "
+            f"{directory}: the decoded pictures take {_megabytes(size)} of the {_megabytes(free)} that are free; "
             "use data.cache=false, a smaller data.size, or another TRAINKIT_CACHE_DIR"
         )
 

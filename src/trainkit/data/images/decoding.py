@@ -1,4 +1,4 @@
-"""From picture files to tensors: one picture, a batch, and all of them to see which cannot be read."""
+"""Decoding of picture files to tensors: one picture, a batch, or all of them to see which cannot be read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from trainkit.data import workers
 from trainkit.data.base import Batch
 from trainkit.data.images.bit_depth import eight_bits, is_deep, white_is_zero
 from trainkit.data.images.image_files import HEIF
-from trainkit.data.paths import no_file, told
+from trainkit.data.paths import no_file, reason_of
 
 MAX_PIXELS = 100_000_000
 
@@ -40,7 +40,7 @@ Resize = Literal["crop", "pad", "stretch"]
 NO_LIMITS = "has more than 8 bits a pixel, and which values are black and white is not known"
 
 Unreadable = dict[int, str]
-"""Why pictures cannot be read, by their numbers in the source."""
+"""Why pictures cannot be read, by their indices in the source."""
 
 
 class UnreadableError(Exception):
@@ -80,35 +80,35 @@ class PictureSource:
     def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
         pixels, unreadable = self.decode(index.tolist())
         if unreadable:
-            number, reason = next(iter(unreadable.items()))
-            raise DataError(f"{self.path(number)}: {reason}; data.on_error=skip leaves such pictures out")
+            first, reason = next(iter(unreadable.items()))
+            raise DataError(f"{self.path(first)}: {reason}; data.on_error=skip leaves such pictures out")
         return Batch(pixels, self.targets[index], index)
 
-    def decode(self, numbers: Sequence[int]) -> tuple[Tensor, Unreadable]:
+    def decode(self, indices: Sequence[int]) -> tuple[Tensor, Unreadable]:
         """Those of the pictures that can be decoded, in their order, and why the others cannot."""
         pixels: list[NDArray[np.uint8]] = []
         unreadable: Unreadable = {}
         with quiet():
-            for number in numbers:
+            for index in indices:
                 try:
-                    pixels.append(self._decode(self.path(number)))
+                    pixels.append(self._decode(self.path(index)))
                 except UnreadableError as error:
-                    unreadable[number] = str(error)
+                    unreadable[index] = str(error)
         if not pixels:
             return torch.empty((0, *self.shape), dtype=torch.uint8), unreadable
         batch = torch.from_numpy(np.stack(pixels))
         return batch.permute(0, 3, 1, 2).contiguous() if self.mode == "rgb" else batch.unsqueeze(1), unreadable
 
-    def path(self, number: int) -> Path:
-        """Of the picture with that number."""
-        return self.root / self.names[number]
+    def path(self, index: int) -> Path:
+        """Of the picture with that index."""
+        return self.root / self.names[index]
 
-    def without(self, numbers: Unreadable) -> PictureSource:
+    def without(self, unreadable: Unreadable) -> PictureSource:
         """The other pictures."""
-        if not numbers:
+        if not unreadable:
             return self
-        kept = [number for number in range(len(self)) if number not in numbers]
-        return replace(self, names=[self.names[number] for number in kept], targets=self.targets[kept])
+        kept = [index for index in range(len(self)) if index not in unreadable]
+        return replace(self, names=[self.names[index] for index in kept], targets=self.targets[kept])
 
     def digest(self) -> str:
         # Of the files' sizes, not of their content: reading all of it would take as long as an epoch.
@@ -120,7 +120,7 @@ class PictureSource:
             try:
                 size = (self.root / name).stat().st_size
             except OSError as error:
-                raise DataError(f"{self.root / name}: {told(error)}") from None
+                raise DataError(f"{self.root / name}: {reason_of(error)}") from None
             sha.update(os.fsencode(f"{name}\0{size}\0{target}\n"))
         return sha.hexdigest()
 
@@ -217,9 +217,9 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise UnreadableError(f"not a picture that can be read ({reason})") from None
     except Exception as error:  # Pillow's decoders leak many kinds on damaged files
         if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
-            raise StorageError(f"{path}: {told(error)}") from None
+            raise StorageError(f"{path}: {reason_of(error)}") from None
         if isinstance(error, OSError) and error.strerror:
-            raise UnreadableError(told(error)) from None
+            raise UnreadableError(reason_of(error)) from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UnreadableError(f"not a picture that can be read ({reason})") from None
 
@@ -238,11 +238,11 @@ def decode_all(source: PictureSource) -> Iterator[tuple[Tensor, Unreadable]]:
     count = max(1, min(32, 2**22 // math.prod(source.shape)))  # at most 4 MB: containers have little shared memory
     # Processes, not threads: measured on 2 cores, threads take 1.3 (500 x 500) to 1.8 times (64 x 64) as long.
     few = len(source) < 200 or sys.platform == "win32"
-    chunks = _Chunks(source, count)
+    decoded = _Decoded(source)
     loader: DataLoader[tuple[Tensor, Unreadable] | Exception] = DataLoader(
-        chunks if few else workers.Guarded(chunks),
+        decoded if few else workers.Guarded(decoded),
         batch_size=None,
-        sampler=range(len(chunks)),
+        sampler=chunks(len(source), count),
         num_workers=0 if few else min(workers.cores(), 16),
         worker_init_fn=None if few else workers.begin,
         generator=torch.Generator(),
@@ -255,17 +255,17 @@ def decode_all(source: PictureSource) -> Iterator[tuple[Tensor, Unreadable]]:
     yield from track(results, "decoding pictures", len(loader), console=console, transient=True, disable=hidden)
 
 
+def chunks(total: int, size: int) -> list[range]:
+    """Indices below a total, some at a time."""
+    return [range(start, min(start + size, total)) for start in range(0, total, size)]
+
+
 @dataclass(frozen=True, slots=True)
-class _Chunks(Dataset[tuple[Tensor, Unreadable]]):
+class _Decoded(Dataset[tuple[Tensor, Unreadable]]):
     source: PictureSource
-    count: int
 
-    def __len__(self) -> int:
-        return -(-len(self.source) // self.count)
-
-    def __getitem__(self, chunk: int) -> tuple[Tensor, Unreadable]:
-        start = chunk * self.count
-        return self.source.decode(range(start, min(start + self.count, len(self.source))))
+    def __getitem__(self, indices: range) -> tuple[Tensor, Unreadable]:
+        return self.source.decode(indices)
 
 
 @contextmanager

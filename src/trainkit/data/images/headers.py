@@ -1,10 +1,11 @@
-"""What the beginnings of picture files tell before any of them is decoded."""
+"""Headers of picture files: what is no picture, has more than 8 bits a pixel, and how large it is; without decoding."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,22 +13,22 @@ import numpy as np
 
 from trainkit.data import workers
 from trainkit.data.images.bit_depth import Spread, is_deep, spread, together
-from trainkit.data.images.decoding import PictureSource, Unreadable, UnreadableError, opened, quiet
+from trainkit.data.images.decoding import PictureSource, Unreadable, UnreadableError, chunks, opened, quiet
 from trainkit.data.paths import no_file
 
 
-class Look(NamedTuple):
+class Headers(NamedTuple):
     """What the beginnings of files tell."""
 
     unreadable: Unreadable
     """Those that are no pictures at all."""
     deep: list[int]
     """Those with more than 8 bits a pixel."""
-    cut: list[int]
+    truncated: list[int]
     """Those of which Pillow keeps 8 of 16 bits."""
 
 
-SHALLOW, DEEP, CUT = range(3)
+SHALLOW, DEEP, TRUNCATED = range(3)
 PNG = b"\x89PNG\r\n\x1a\n"
 USUAL = (b"\xff\xd8\xff", PNG, b"GIF87a", b"GIF89a", b"BM")
 """How files begin that are JPEG, PNG, GIF and BMP."""
@@ -48,7 +49,7 @@ def _by_first_bytes(path: Path) -> int | None:
     if len(prefix) < PNG_HEADER or not prefix.startswith(USUAL):
         return None
     if prefix.startswith(PNG) and prefix[24] == 16:
-        return CUT if prefix[25] else DEEP
+        return TRUNCATED if prefix[25] else DEEP
     return SHALLOW
 
 
@@ -57,43 +58,41 @@ def _by_header(path: Path) -> int:
         if is_deep(picture):
             return DEEP
         layouts = [str(tile.args) for tile in getattr(picture, "tile", [])]  # in the file, such as RGB;16L
-        return CUT if any(";16" in layout for layout in layouts) else SHALLOW
+        return TRUNCATED if any(";16" in layout for layout in layouts) else SHALLOW
 
 
-def look(source: PictureSource) -> Look:
-    """Look at the beginning of every file."""
+def read(source: PictureSource) -> Headers:
+    """Read the beginning of every file."""
 
-    def at(numbers: range) -> Look:
-        found = Look({}, [], [])
-        for number in numbers:
-            path = source.path(number)
-            try:
-                kind = _by_first_bytes(path)
-                kind = _by_header(path) if kind is None else kind
-            except UnreadableError as error:
-                found.unreadable[number] = str(error)
-            else:
-                if kind != SHALLOW:
-                    (found.deep if kind == DEEP else found.cut).append(number)
-        return found
+    def kinds(indices: range) -> list[int | str]:
+        return [_kind(source.path(index)) for index in indices]
 
     # Threads do not help a disk whose directory is in memory, but one that is far away.
-    chunks = [range(start, min(start + 32, len(source))) for start in range(0, len(source), 32)]
-    found = Look({}, [], [])
+    headers = Headers({}, [], [])
     with quiet(), ThreadPoolExecutor(8) as pool:
-        for some in pool.map(at, chunks):
-            found.unreadable.update(some.unreadable)
-            found.deep.extend(some.deep)
-            found.cut.extend(some.cut)
-    return found
+        for index, kind in enumerate(chain.from_iterable(pool.map(kinds, chunks(len(source), 32)))):
+            if isinstance(kind, str):
+                headers.unreadable[index] = kind
+            elif kind != SHALLOW:
+                (headers.deep if kind == DEEP else headers.truncated).append(index)
+    return headers
 
 
-def spread_of(source: PictureSource, numbers: Sequence[int]) -> Spread | None:
+def _kind(path: Path) -> int | str:
+    """Which of the three a file is, or why it cannot be read."""
+    try:
+        usual = _by_first_bytes(path)
+        return _by_header(path) if usual is None else usual
+    except UnreadableError as error:
+        return str(error)
+
+
+def spread_of(source: PictureSource, indices: Sequence[int]) -> Spread | None:
     """How the values of these pictures are spread; None where none of them can be read."""
 
-    def of(number: int) -> Spread | None:
+    def of(index: int) -> Spread | None:
         try:
-            with opened(source.path(number)) as picture:
+            with opened(source.path(index)) as picture:
                 values = np.asarray(picture)
                 seen = picture.info.get("transparency")  # of PNG: one value that is not
                 return spread(values[values != seen] if isinstance(seen, int) else values)
@@ -101,15 +100,15 @@ def spread_of(source: PictureSource, numbers: Sequence[int]) -> Spread | None:
             return None
 
     with quiet(), ThreadPoolExecutor(min(workers.cores(), 8)) as pool:
-        spreads = [one for one in pool.map(of, numbers) if one is not None]
+        spreads = [one for one in pool.map(of, indices) if one is not None]
     return together(spreads) if spreads else None
 
 
-def sizes_of(source: PictureSource, numbers: Sequence[int]) -> list[tuple[int, int]]:
+def sizes_of(source: PictureSource, indices: Sequence[int]) -> list[tuple[int, int]]:
     """Height and width of these pictures in their files, as far as they can be read."""
-    found = []
+    sizes = []
     with quiet():
-        for number in numbers:
-            with suppress(UnreadableError), opened(source.path(number)) as picture:
-                found.append((picture.height, picture.width))
-    return found
+        for index in indices:
+            with suppress(UnreadableError), opened(source.path(index)) as picture:
+                sizes.append((picture.height, picture.width))
+    return sizes

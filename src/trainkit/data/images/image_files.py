@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, and what is to be said of the others."""
+"""Picture files of a folder by their endings, those of the folders below it included; and what its other files are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trainkit.core.errors import DataError, Diagnostic
-from trainkit.data.paths import told
+from trainkit.core.records import NoteRecord
+from trainkit.data.paths import reason_of
 
 FIRST_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """Those that `rules=1` takes."""
@@ -29,15 +30,15 @@ BESIDE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FolderFiles:
     """The files of a folder and those below it, hidden ones aside: their paths below some root, in their order."""
 
     pictures: list[str]
     others: list[str]
 
 
-def find(root: Path, below: str = "", *, rules: int = 2) -> Found:
-    """Look for pictures in a folder and those below it.
+def find(root: Path, below: str = "", *, rules: int = 2) -> FolderFiles:
+    """Find the pictures of a folder and of those below it.
 
     In the order of their names, so that it does not depend on the file system. A folder to which several links lead is
     read once: links that lead to a folder above them would otherwise never end.
@@ -49,23 +50,23 @@ def find(root: Path, below: str = "", *, rules: int = 2) -> Found:
     def refuse(error: OSError) -> None:
         raise error
 
-    found: list[str] = []
+    names: list[str] = []
     seen: set[tuple[int, int]] = set()
     try:
-        for place, folders, files in os.walk(root / below, onerror=refuse, followlinks=True):
-            status = Path(place).stat()
+        for directory, folders, files in os.walk(root / below, onerror=refuse, followlinks=True):
+            status = Path(directory).stat()
             if (status.st_dev, status.st_ino) in seen:
                 folders.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
             folders[:] = sorted(name for name in folders if not is_hidden(name))
-            inside = Path(place).relative_to(root)
-            found += [(inside / file).as_posix() for file in files if not is_hidden(file)]
+            inside = Path(directory).relative_to(root)
+            names += [(inside / file).as_posix() for file in files if not is_hidden(file)]
     except OSError as error:
-        raise DataError(f"{error.filename}: {told(error)}") from None
+        raise DataError(f"{error.filename}: {reason_of(error)}") from None
     endings = taken(rules)
-    sorted_out = Found([], [])
-    for name in sorted(found):
+    sorted_out = FolderFiles([], [])
+    for name in sorted(names):
         (sorted_out.pictures if name.lower().endswith(endings) else sorted_out.others).append(name)
     return sorted_out
 
@@ -92,16 +93,18 @@ def by_ending(names: Sequence[str]) -> str:
     )
 
 
-def no_pictures(folder: Path, found: Found) -> str:
+def no_pictures(folder: Path, files: FolderFiles) -> str:
     """What to say of a folder without pictures."""
-    there = f"found {by_ending(found.others)}" if found.others else "it is empty"
+    there = f"found {by_ending(files.others)}" if files.others else "it is empty"
     return f"{folder}: no pictures in it; {there}"
 
 
-def left_out(folder: Path, others: Sequence[str]) -> Diagnostic | None:
-    """What to say of the files that are not taken; nothing of those that often lie beside pictures."""
+def unused_files(folder: Path, others: Sequence[str]) -> list[NoteRecord | Diagnostic]:
+    """What to say of the files that are not taken; those that often lie beside pictures are no mistake."""
+    if not others:
+        return []
     if all(name.lower().endswith(BESIDE) for name in others):
-        return None
+        return [NoteRecord(f"{folder}: not taken for pictures: {by_ending(others)}")]
     are = "files are" if len(others) > 1 else "file is"
     text = f"data.path: {len(others):,} {are} not taken for pictures in {folder}: {by_ending(others)}"
-    return Diagnostic("unused-files", text)
+    return [Diagnostic("unused-files", text)]

@@ -1,5 +1,5 @@
 """A kind of data source a file. Importing this registers them all."""
 
-from trainkit.data.sources import digits, image_folder, image_list, sklearn, synthetic, table, tensors, torchvision
+from trainkit.data.sources import image_folder, image_list, sklearn, synthetic, table, tensors, torchvision
 
-__all__ = ["digits", "image_folder", "image_list", "sklearn", "synthetic", "table", "tensors", "torchvision"]
+__all__ = ["image_folder", "image_list", "sklearn", "synthetic", "table", "tensors", "torchvision"]

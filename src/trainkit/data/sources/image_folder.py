@@ -1,10 +1,10 @@
-"""Folders of pictures: one per class."""
+"""Image folders: a folder of pictures per class, with or without a folder per split; ImageNet among them."""
 
 from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,14 +14,15 @@ from pydantic import Field
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError, Diagnostic
 from trainkit.core.records import NoteRecord
+from trainkit.core.text import counted
 from trainkit.data.base import Data
 from trainkit.data.images.decoding import PictureSource
-from trainkit.data.images.image_files import Found, by_ending, find, is_hidden, left_out, no_pictures, taken
-from trainkit.data.images.source import Notes, Part, PicturesConfig
+from trainkit.data.images.image_files import FolderFiles, find, is_hidden, no_pictures, taken, unused_files
+from trainkit.data.images.source import PicturesConfig, Remark, SplitName
 from trainkit.data.paths import expanded, unreadable
-from trainkit.data.transforms.pipeline import Normalize, Preset
+from trainkit.data.transforms.normalize import Normalize, Preset
 
-FOLDERS: dict[Part, tuple[str, ...]] = {
+FOLDERS: dict[SplitName, tuple[str, ...]] = {
     "train": ("train",),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test",),
@@ -38,50 +39,60 @@ class FoldersConfig(PicturesConfig):
     def build(self, seed: int) -> Data:
         root = expanded(self.path)
         try:
-            folders = self._parts(root)
+            folders = self._split_folders(root)
         except OSError as error:
             raise unreadable("path", root, error) from None
-        notes: Notes = ()
-        named = set(folders.values())
-        for part in [part for part in folders if part != "train" and not _folders(folders[part])]:
-            # As Kaggle has it: pictures whose classes are not told.
-            notes += (NoteRecord(f"{folders.pop(part)}: not used, as it has no folder per class", "warning"),)
+        remarks: list[Remark] = []
+        unused = [folder for split, folder in folders.items() if split != "train" and not _folders(folder)]
+        for folder in unused:  # as Kaggle has it: pictures whose classes are not told
+            remarks.append(NoteRecord(f"{folder}: not used, as it has no folder per class", "warning"))
+        folders = {split: folder for split, folder in folders.items() if folder not in unused}
         classes = _folders(folders["train"])
         if len(classes) < 2:
             there = f"found only {classes[0]!r}" if classes else "found none"
             raise DataError(f"{folders['train'].absolute()}: expected a folder per class, {there}")
         others: list[str] = []
-        files = {part: self._files(part, folder, classes, others) for part, folder in folders.items()}
-        notes += _doubts(folders["train"], files["train"])
+        files = {split: self._files(split, folder, classes, others) for split, folder in folders.items()}
+        remarks += _doubts(folders["train"], files["train"])
         if "val" in folders:
-            text = f"val is the folder {folders['val']}; data.val is for sources without one"
-            notes += (NoteRecord(text),)
-        found = _beside(root, named - set(folders.values()), folders, taken(self.rules), others)
-        if odd := left_out(root, others):
-            found.append(odd)
-        elif others:
-            notes += (NoteRecord(f"{root}: not taken for pictures: {by_ending(others)}"),)
-        return self._data(root, files, classes, seed, notes, found=found)
+            remarks.append(NoteRecord(f"val is the folder {folders['val']}; data.val is for sources without one"))
+        if root not in folders.values():
+            remarks += _unused_folders(root, {*folders.values(), *unused})
+        for folder in dict.fromkeys([root, *folders.values()]):
+            remarks += self._loose_pictures(folder, others)
+        remarks += unused_files(root, others)
+        return self._data(root, files, classes, seed, remarks)
 
     @abstractmethod
-    def _parts(self, root: Path) -> dict[Part, Path]:
+    def _split_folders(self, root: Path) -> dict[SplitName, Path]:
         """Where the pictures of each split lie."""
 
-    def _files(self, part: Part, root: Path, classes: Sequence[str], others: list[str]) -> PictureSource:
-        """The pictures of a split; `others` hears of the files that are none."""
+    def _files(self, split: SplitName, root: Path, classes: Sequence[str], others: list[str]) -> PictureSource:
+        """The pictures of a split; the files that are none are added to `others`."""
         there = _folders(root)
-        if strange := [name for name in there if name not in classes]:
-            raise DataError(*(f"{root / name}: the training pictures have no class {name!r}" for name in strange))
+        if unknown := [name for name in there if name not in classes]:
+            raise DataError(*(f"{root / name}: the training pictures have no class {name!r}" for name in unknown))
         by_class = {
-            label: find(root, label, rules=self.rules) if label in there else Found([], []) for label in classes
+            label: find(root, label, rules=self.rules) if label in there else FolderFiles([], []) for label in classes
         }
-        empty = [label for label, found in by_class.items() if not found.pictures]
-        if empty and (part == "train" or len(empty) == len(classes)):
+        empty = [label for label, files in by_class.items() if not files.pictures]
+        if empty and (split == "train" or len(empty) == len(classes)):
             raise DataError(*(no_pictures(root / label, by_class[label]) for label in empty))
-        others += [name for found in by_class.values() for name in found.others]
-        names = [name for found in by_class.values() for name in found.pictures]
-        targets = [number for number, found in enumerate(by_class.values()) for _ in found.pictures]
+        others += [name for files in by_class.values() for name in files.others]
+        names = [name for files in by_class.values() for name in files.pictures]
+        targets = [number for number, files in enumerate(by_class.values()) for _ in files.pictures]
         return self.source(root, names, targets)
+
+    def _loose_pictures(self, folder: Path, others: list[str]) -> list[Remark]:
+        """What to say of pictures beside the folders of the classes; other files there are added to `others`."""
+        loose = sorted(path.name for path in folder.iterdir() if path.is_file() and not is_hidden(path.name))
+        pictures = [name for name in loose if name.lower().endswith(taken(self.rules))]
+        others += [name for name in loose if name not in pictures]
+        if not pictures:
+            return []
+        such = f"in {folder}, such as {pictures[0]}; what has no class is not used"
+        text = f"data.path: {counted(len(pictures), 'picture')} beside the folders of the classes {such}"
+        return [Diagnostic("unused-files", text)]
 
 
 @register("data")
@@ -91,8 +102,8 @@ class ImageFolderConfig(FoldersConfig):
 
     name: Literal["image_folder"] = "image_folder"
 
-    def _parts(self, root: Path) -> dict[Part, Path]:
-        there = _there(root, self.rules)
+    def _split_folders(self, root: Path) -> dict[SplitName, Path]:
+        there = _existing(root, self.rules)
         return there if "train" in there else {"train": root}
 
 
@@ -111,9 +122,9 @@ class ImageNetConfig(FoldersConfig):
     """A preset's name, or `{mean: …, std: …}` in units of 0 … 1; `auto` measures both on 1,000 training samples, `none`
     only scales the pixels to 0 … 1."""
 
-    def _parts(self, root: Path) -> dict[Part, Path]:
-        there = _there(root, self.rules)
-        missing = [part for part in ("train", "val") if part not in there or not _folders(there[part])]
+    def _split_folders(self, root: Path) -> dict[SplitName, Path]:
+        there = _existing(root, self.rules)
+        missing = [split for split in ("train", "val") if split not in there or not _folders(there[split])]
         if missing:
             raise DataError(
                 f"{root.absolute()}: expected the folders train and val, in each a folder of pictures per class, such "
@@ -123,49 +134,28 @@ class ImageNetConfig(FoldersConfig):
         return there
 
 
-def _there(root: Path, rules: int) -> dict[Part, Path]:
+def _existing(root: Path, rules: int) -> dict[SplitName, Path]:
     """The folders of the splits: the first of each one's names."""
-    found: dict[Part, Path] = {}
-    for part, names in FOLDERS.items():
+    folders: dict[SplitName, Path] = {}
+    for split, names in FOLDERS.items():
         for name in names[: 1 if rules == 1 else None]:
             if (root / name).is_dir():
-                found.setdefault(part, root / name)
-    return found
+                folders.setdefault(split, root / name)
+    return folders
 
 
-def _beside(
-    root: Path, told: set[Path], folders: dict[Part, Path], endings: tuple[str, ...], others: list[str]
-) -> list[Diagnostic]:
-    """What to say of folders beside those of the splits, and of pictures beside those of the classes.
-
-    Args:
-        told: folders of which there is a word already.
-        others: hears of other files there.
-    """
-    found: list[Diagnostic] = []
-    places = dict.fromkeys([root, *folders.values()])
-    if root not in folders.values():
-        for name in _folders(root):
-            if root / name not in {*told, *folders.values()}:
-                many = "which cannot be read"
-                with suppress(DataError):
-                    many = _many(find(root, name).pictures)
-                known = "; ".join(f"{part} is called {' or '.join(names)}" for part, names in FOLDERS.items())
-                text = f"data.path: the folder {root / name} ({many}) is not used; {known}"
-                found.append(Diagnostic("unused-files", text))
-    for place in places:
-        loose = sorted(path.name for path in place.iterdir() if path.is_file() and not is_hidden(path.name))
-        pictures = [name for name in loose if name.lower().endswith(endings)]
-        others += [name for name in loose if name not in pictures]
-        if pictures:
-            such = f"in {place}, such as {pictures[0]}; what has no class is not used"
-            text = f"data.path: {_many(pictures)} beside the folders of the classes {such}"
-            found.append(Diagnostic("unused-files", text))
-    return found
-
-
-def _many(pictures: Sequence[str]) -> str:
-    return f"{len(pictures):,} picture{'s' * (len(pictures) != 1)}"
+def _unused_folders(root: Path, known: Container[Path]) -> list[Remark]:
+    """What to say of folders beside those of the splits."""
+    remarks: list[Remark] = []
+    for name in _folders(root):
+        if root / name not in known:
+            many = "which cannot be read"
+            with suppress(DataError):
+                many = counted(len(find(root, name).pictures), "picture")
+            names = "; ".join(f"{split} is called {' or '.join(names)}" for split, names in FOLDERS.items())
+            text = f"data.path: the folder {root / name} ({many}) is not used; {names}"
+            remarks.append(Diagnostic("unused-files", text))
+    return remarks
 
 
 def _folders(root: Path) -> list[str]:
@@ -175,7 +165,7 @@ def _folders(root: Path) -> list[str]:
         raise unreadable("path", root, error) from None
 
 
-def _doubts(root: Path, files: PictureSource) -> Notes:
+def _doubts(root: Path, files: PictureSource) -> list[Remark]:
     """A warning where every class consists of the same folders, which are probably the classes."""
     below: dict[str, set[str]] = {}
     for name in files.names:
@@ -183,6 +173,6 @@ def _doubts(root: Path, files: PictureSource) -> Notes:
         below.setdefault(label, set()).add(rest.partition("/")[0] if "/" in rest else "")
     first, *others = below.values()
     if "" in first or len(first) < 2 or any(other != first for other in others):
-        return ()
+        return []
     text = f"{root}: each of the classes {', '.join(below)} has the folders {', '.join(sorted(first))}; "
-    return (NoteRecord(f"{text}if these are the classes, call the others train, val and test", "warning"),)
+    return [NoteRecord(f"{text}if these are the classes, call the others train, val and test", "warning")]

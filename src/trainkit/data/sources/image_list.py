@@ -1,4 +1,4 @@
-"""Pictures that a list names: a text file of lines, a CSV file, or lists in the YAML."""
+"""Image lists: pictures and labels named by a text file of lines, a CSV file, or lists in the YAML."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pydantic import Field, model_validator
 
 from trainkit.config.registry import register
 from trainkit.config.shell import typed
-from trainkit.core.errors import DataError, Diagnostic
+from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.suggestions import did_you_mean, did_you_mean_path
 from trainkit.data.base import Data
 from trainkit.data.columns import ColumnConfig, DateFormat
 from trainkit.data.images.decoding import PictureSource
-from trainkit.data.images.image_files import ENDINGS, by_ending, find, left_out
-from trainkit.data.images.source import PARTS, Notes, Part, PicturesConfig, first_ten
-from trainkit.data.paths import expanded, no_file, told, unreadable
-from trainkit.data.sources.list_lines import read_lines
+from trainkit.data.images.image_files import ENDINGS, find, unused_files
+from trainkit.data.images.source import SPLIT_NAMES, PicturesConfig, Remark, SplitName, first_ten
+from trainkit.data.paths import expanded, no_file, reason_of, unreadable
 from trainkit.data.splitting import Keys
+from trainkit.data.text_files import read_lines
 
 if TYPE_CHECKING:
     from trainkit.data.tables.table_files import Cells
@@ -36,11 +36,11 @@ class Listed:
     """One picture of a list."""
 
     where: str
-    """Its place in the list, for messages."""
+    """Its line in the list, for messages."""
     name: str
     """Its path below the folder of the pictures."""
     label: str
-    part: str = "train"
+    split: str = "train"
     """The split that it belongs to."""
 
 
@@ -56,12 +56,12 @@ class PictureListConfig(PicturesConfig):
         folder: str,
         rows: Sequence[Listed],
         seed: int,
-        keys: Callable[[Sequence[int]], Keys] = lambda numbers: Keys(),
+        keys: Callable[[Sequence[int]], Keys] = lambda indices: Keys(),
     ) -> Data:
         """The data of a list, which `where` names.
 
         Args:
-            keys: what keeps the rows with these numbers together, or brings them into an order.
+            keys: what keeps the rows with these indices together, or brings them into an order.
 
         Raises:
             DataError: the folder is none, or rows without a label or a picture; all of them are told, up to the first
@@ -80,20 +80,20 @@ class PictureListConfig(PicturesConfig):
                 problems.append(f"{row.where}: the path is empty")
             elif not row.label:
                 problems.append(f"{row.where}: no label for {row.name!r}")
-            elif row.part not in PARTS:
-                hint = did_you_mean(row.part, PARTS)
-                problems.append(f"{row.where}: expected one of {', '.join(PARTS)}, got {row.part!r}{hint}")
+            elif row.split not in SPLIT_NAMES:
+                hint = did_you_mean(row.split, SPLIT_NAMES)
+                problems.append(f"{row.where}: expected one of {', '.join(SPLIT_NAMES)}, got {row.split!r}{hint}")
             elif row.name in seen:
                 problems.append(f"{row.where}: {row.name!r} stands there twice, first at {seen[row.name]}")
             elif (why := self._why_none(root, row)) is not None:
                 # Looking for what was meant takes time: not for a million rows.
                 problems.append(f"{row.where}: {why}{self._hint(root, row) if len(problems) < 10 else ''}")
             seen.setdefault(row.name, row.where)
-        classes = sorted({row.label for row in rows if row.part == "train"}, key=_natural([row.label for row in rows]))
+        classes = sorted({row.label for row in rows if row.split == "train"}, key=_natural([row.label for row in rows]))
         problems += [
             f"{row.where}: class {row.label!r} is not among the training pictures"
             for row in rows
-            if row.part in ("val", "test") and row.label and row.label not in classes
+            if row.split in ("val", "test") and row.label and row.label not in classes
         ]
         if problems:
             raise DataError(*first_ten(problems))
@@ -101,17 +101,19 @@ class PictureListConfig(PicturesConfig):
             raise DataError(f"{where}: expected two labels or more, found {len(classes)}")
         numbers = {label: number for number, label in enumerate(classes)}
         files = {}
-        for part in PARTS:
-            if some := [row for row in rows if row.part == part]:
+        for split in SPLIT_NAMES:
+            if some := [row for row in rows if row.split == split]:
                 names = [f"{row.name}{self.suffix}" for row in some]
-                files[part] = self.source(root, names, [numbers[row.label] for row in some])
-        numbers_of = {f"{row.name}{self.suffix}": number for number, row in enumerate(rows)}
-        notes, found = self._unlisted(where, root, files)
+                files[split] = self.source(root, names, [numbers[row.label] for row in some])
+        indices = {f"{row.name}{self.suffix}": index for index, row in enumerate(rows)}
+        remarks = self._unlisted(where, root, files)
         if "val" in files:
-            notes += (NoteRecord(f"val is what {where} calls val; data.val is for sources without one"),)
-        return self._data(
-            Path(where), files, classes, seed, notes, lambda names: keys([numbers_of[name] for name in names]), found
-        )
+            remarks.append(NoteRecord(f"val is what {where} calls val; data.val is for sources without one"))
+
+        def keys_of(names: Sequence[str]) -> Keys:
+            return keys([indices[name] for name in names])
+
+        return self._data(Path(where), files, classes, seed, remarks, keys_of)
 
     def _why_none(self, root: Path, row: Listed) -> str | None:
         """What is wrong with the file that a row names; None where there is one."""
@@ -121,7 +123,7 @@ class PictureListConfig(PicturesConfig):
         except FileNotFoundError:
             return f"no picture {path}"
         except (OSError, ValueError) as error:
-            why = told(error)
+            why = reason_of(error)
         return why and f"{path}: {why}"
 
     def _hint(self, root: Path, row: Listed) -> str:
@@ -135,11 +137,9 @@ class PictureListConfig(PicturesConfig):
                     return f"; with {typed('data.suffix', self.suffix + ending)} there is one"
         return did_you_mean_path(root / name)
 
-    def _unlisted(
-        self, where: str, root: Path, files: Mapping[Part, PictureSource]
-    ) -> tuple[Notes, Sequence[Diagnostic]]:
+    def _unlisted(self, where: str, root: Path, files: Mapping[SplitName, PictureSource]) -> list[Remark]:
         """What to say of files that are there, but not in the list."""
-        return (), ()
+        return []
 
 
 def _natural(labels: Sequence[str]) -> Callable[[str], tuple[int, str]]:
@@ -169,24 +169,18 @@ class ImageTxtConfig(PictureListConfig):
             rows.append(Listed(where, name.strip(), label[0].strip() if label else ""))
         return self._listed(self.labels, self.path, rows, seed)
 
-    def _unlisted(
-        self, where: str, root: Path, files: Mapping[Part, PictureSource]
-    ) -> tuple[Notes, Sequence[Diagnostic]]:
+    def _unlisted(self, where: str, root: Path, files: Mapping[SplitName, PictureSource]) -> list[Remark]:
         listed = {Path(name).as_posix() for source in files.values() for name in source.names}
         try:
             there = find(root, rules=self.rules)
         except DataError:  # some folder that has nothing to do with it
-            return (), ()
-        unlisted = [name for name in there.pictures if name not in listed]
-        notes: Notes = ()
-        if unlisted:
+            return []
+        remarks: list[Remark] = []
+        if unlisted := [name for name in there.pictures if name not in listed]:
             count = f"{len(unlisted):,} of the pictures in it are not in {where} and not used"
-            notes = (NoteRecord(f"{root}: {count}, such as {unlisted[0]}"),)
+            remarks.append(NoteRecord(f"{root}: {count}, such as {unlisted[0]}"))
         others = [name for name in there.others if name not in listed and root / name != expanded(self.labels)]
-        odd = left_out(root, others)
-        if others and not odd:
-            notes += (NoteRecord(f"{root}: not taken for pictures: {by_ending(others)}"),)
-        return notes, [odd] if odd else []
+        return remarks + unused_files(root, others)
 
 
 @register("data")
@@ -240,17 +234,16 @@ class ImageListConfig(PictureListConfig):
         needed = [column for column in given if column]
         table = read([self.file], needed, key="file", delimiter=self.delimiter)
         names, labels = (table.columns[column].to_pylist() for column in (self.path_column, self.label_column))
-        parts = table.columns[self.split_column].to_pylist() if self.split_column else ["train"] * len(table)
-        rows = [Listed(*row) for row in zip(table.places(), names, labels, parts, strict=True)]
+        splits = table.columns[self.split_column].to_pylist() if self.split_column else ["train"] * len(table)
+        rows = [Listed(*row) for row in zip(table.locations(), names, labels, splits, strict=True)]
         return self._listed(self.file, self.path, rows, seed, partial(self._keys, table))
 
-    def _keys(self, table: Cells, numbers: Sequence[int]) -> Keys:
+    def _keys(self, table: Cells, indices: Sequence[int]) -> Keys:
         from trainkit.data.tables import split_keys  # brings pyarrow
 
         if self.group:
-            return split_keys.groups(table.columns[self.group].take(numbers))
+            return split_keys.groups(table.columns[self.group].take(indices))
         if self.order:
-            texts = table.columns[self.order]
-            asked, rows = ColumnConfig(format=self.order_format), np.array(numbers, dtype=np.int64)
-            return split_keys.ranks(self.order, texts, asked, table.where, rows, "data.order_format")
+            asked, rows = ColumnConfig(format=self.order_format), np.array(indices, dtype=np.int64)
+            return split_keys.ranks(table.column(self.order), asked, rows, "data.order_format")
         return Keys()

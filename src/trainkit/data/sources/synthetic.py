@@ -1,4 +1,4 @@
-"""Made-up data that can be learned, of any shape: for tests, speed measurements and first tries."""
+"""Synthetic data that can be learned, of any shape: for tests, speed measurements and first tries."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from trainkit.config.registry import register
 from trainkit.core.seeding import generator
-from trainkit.data.base import Data, DataConfig, DataSpec, Kind, Split, TargetSpec, TensorSource
+from trainkit.data.base import Data, DataConfig, TensorSource
 from trainkit.data.sequences import SequenceSource
+from trainkit.data.spec import DataSpec, Kind, TargetSpec
 
 Size = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -26,8 +27,8 @@ class SyntheticConfig(DataConfig):
     shape: tuple[Size] | tuple[Size, Size] | tuple[Size, Size, Size] = (20,)
     """One sample: `[features]` a vector, `[length, features]` a sequence, `[channels, height, width]` a picture."""
     target: Kind = "classification"
-    """`class`: a sample is one pattern, the target its number. Otherwise it is a sum of all patterns, each
-    multiplied by a normal random number: the targets are these (`number`), or which are positive (`multilabel`)."""
+    """`classification`: a sample is one pattern, the target its index. Otherwise it is a sum of all patterns, each
+    multiplied by a normal random number: the targets are these (`regression`), or which are positive (`multilabel`)."""
     size: int = Field(10, ge=1, le=10_000)
     """How many classes, labels or numbers."""
     min_length: Size | None = None
@@ -59,8 +60,7 @@ class SyntheticConfig(DataConfig):
         patterns = self._patterns(data_seed)
         test = self._draw(patterns, self.test_samples, data_seed, "test")
         samples = self._draw(patterns, self.samples, data_seed, "train")
-        train, val = self.divide(samples, seed)
-        return Data(self.spec(), train, val, Split(test, torch.arange(len(test))))
+        return Data(self.spec(), *self.train_val_test(samples, seed, test))
 
     def _patterns(self, seed: int) -> Tensor:
         """One pattern per factor, smooth in space and time, of mean square 1 in all. Shape (size, values)."""

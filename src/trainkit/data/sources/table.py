@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from trainkit.config.registry import register
-from trainkit.data.base import Data, DataConfig, DataSpec, Kind
+from trainkit.data.base import Data, DataConfig
 from trainkit.data.columns import Asked, ColumnConfig
+from trainkit.data.spec import DataSpec, Kind
 
 
 @register("data")
@@ -46,8 +47,8 @@ class TableConfig(DataConfig):
     """A gap in a column to predict from: an error, the training rows' mean and a mark that it was missing (a category
     of its own for words), or a row left out. Rows without a target are always left out."""
     standardize: bool | Literal["robust"] = True
-    """Numbers minus their mean, divided by their deviation, both of the training rows alone and in float64. `robust`:
-    minus the median, divided by the distance of the quartiles, and bent to lie between -3 and 3."""
+    """Numbers minus their mean, divided by their standard deviation, both of the training rows alone and in float64.
+    `robust`: minus the median, divided by the distance of the quartiles, and bent to lie between -3 and 3."""
     test: str | Annotated[float, Field(gt=0, lt=1)] | None = 0.2
     """Another file, or the fraction of the rows that is the test split, the same for every seed; null for none."""
     stratify: bool = True
@@ -91,9 +92,6 @@ class TableConfig(DataConfig):
             raise ValueError("group or order, not both: which split the rest of a group is in could not be said")
         return self
 
-    def spec(self) -> None:
-        return None
-
     def asked(self, column: str) -> ColumnConfig:
         """How a column is to be read, with the keys that hold for all."""
         given = self.columns.get(column, "category" if column in self.categorical else "auto")
@@ -108,13 +106,10 @@ class TableConfig(DataConfig):
             format=config.format,
         )
 
-    def build(self, seed: int) -> Data:
-        return self._build(seed, None)
-
     def reopen(self, seed: int, spec: DataSpec) -> Data:
-        return self._counted(lambda: self._build(seed, spec))
+        return self._counted(lambda: self.build(seed, spec))
 
-    def _build(self, seed: int, like: DataSpec | None) -> Data:
+    def build(self, seed: int, like: DataSpec | None = None) -> Data:
         from trainkit.data.tables.building import build  # brings pyarrow, for those who read a table
 
         return build(self, seed, like)

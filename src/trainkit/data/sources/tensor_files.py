@@ -74,8 +74,8 @@ def _from_pt(path: Path) -> dict[str, Any]:
             unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > size:  # torch does not compress
             raise DataError(f"{path}: unpacks to {unpacked:,} bytes, but has {size:,}; save it with torch.save")
-    found = torch.load(path, weights_only=True, map_location="cpu")
-    tensors = {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}
+    loaded = torch.load(path, weights_only=True, map_location="cpu")
+    tensors = {str(name): value for name, value in loaded.items()} if isinstance(loaded, dict) else {}
     for name, value in tensors.items():
         if is_data(value):
             items = value if isinstance(value, list) else [value]

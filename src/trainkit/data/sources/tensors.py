@@ -1,4 +1,4 @@
-"""Samples that are tensors already: written into the YAML, or in an .npz or .pt file."""
+"""Tensors as data: written into the YAML, or in an .npz (NumPy) or .pt (torch) file."""
 
 from __future__ import annotations
 
@@ -13,21 +13,12 @@ from torch import Tensor
 
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError, Diagnostic
-from trainkit.data.base import (
-    MAX_CLASSES,
-    Data,
-    DataConfig,
-    DataSpec,
-    Kind,
-    Split,
-    TargetSpec,
-    TensorSource,
-    hold_out,
-)
+from trainkit.data.base import Data, DataConfig, Source, Split, TensorSource
 from trainkit.data.paths import file_at, unreadable
 from trainkit.data.sample_checks import EXACTLY, lost_in_float32
 from trainkit.data.sequences import SequenceSource
 from trainkit.data.sources import tensor_files
+from trainkit.data.spec import MAX_CLASSES, DataSpec, Kind, TargetSpec
 
 Number = int | float
 Inputs = Tensor | list[Tensor]
@@ -61,23 +52,19 @@ class TensorsConfig(DataConfig):
             raise ValueError("give either file, or inputs and targets")
         return self
 
-    def spec(self) -> None:
-        return None
-
     def build(self, seed: int) -> Data:
         tensors = self._read()
         where = self.file or "data"
         inputs, targets = _pair(where, tensors["inputs"], tensors["targets"])
         target = self._target_spec(where, targets)
         source = _source(where, inputs, targets, target)
-        test, rest = hold_out(source, self.test or 0)
+        test: Source | float | None = self.test
         spec = _spec(target, source)
         if "test_inputs" in tensors and "test_targets" in tensors:
-            other = _source(where, *_pair(where, tensors["test_inputs"], tensors["test_targets"]), target)
-            test, rest = Split(other, torch.arange(len(other))), torch.arange(len(source))
-            spec = _common(where, spec, _spec(target, other))
-        train, val = self.divide(source, seed, rest)
-        return Data(spec, train, val, test if len(test) else None, found=tuple(_lost(inputs, targets, target, train)))
+            test = _source(where, *_pair(where, tensors["test_inputs"], tensors["test_targets"]), target)
+            spec = _common(where, spec, _spec(target, test))
+        train, val, test_split = self.train_val_test(source, seed, test)
+        return Data(spec, train, val, test_split, found=tuple(_lost(inputs, targets, target, train)))
 
     def _read(self) -> Mapping[str, Inputs]:
         if self.file is None:
@@ -88,9 +75,9 @@ class TensorsConfig(DataConfig):
         except OSError as error:
             raise unreadable("file", path, error) from None
         named = {name: _plain(path, name, value) for name, value in tensors.items() if tensor_files.is_data(value)}
-        for part in ("", "test_"):
-            if f"{part}lengths" in named and f"{part}inputs" in named:
-                named[f"{part}inputs"] = _cut(path, named[f"{part}inputs"], named[f"{part}lengths"])
+        for inputs, lengths in (("inputs", "lengths"), ("test_inputs", "test_lengths")):
+            if inputs in named and lengths in named:
+                named[inputs] = _cut(path, named[inputs], named[lengths])
         if not {"inputs", "targets"} <= named.keys():
             there = ", ".join(map(str, tensors)) or "nothing of that kind"
             raise DataError(f"{path}: expected tensors called inputs and targets, got {there}")
@@ -106,9 +93,8 @@ class TensorsConfig(DataConfig):
                 what = f"rows of {targets.shape[1]}" if rows else "not whole"
                 raise DataError(f"{where}: targets: classes are one whole number >= 0 per sample, these are {what}")
             _check_range(where, targets, MAX_CLASSES)
-            return TargetSpec(
-                kind="classification", size=max(2, int(targets.max()) + 1)
-            )  # of one, there is nothing to learn
+            size = max(2, int(targets.max()) + 1)  # of one, there is nothing to learn
+            return TargetSpec(kind="classification", size=size)
         if kind == "multilabel" and not binary:
             raise DataError(f"{where}: targets: labels are a row of 0 and 1 per sample")
         return TargetSpec(kind=kind, size=targets.shape[1] if rows else 1)
@@ -118,15 +104,15 @@ def _lost(inputs: Inputs, targets: Tensor, target: TargetSpec, train: Split) -> 
     """What of the training samples is no longer there in batches. Nothing here is standardised by us, so that nothing
     could be subtracted before the numbers are rounded: that is left to whoever wrote the file."""
     some = train.index[:EXACTLY]
-    found: list[Diagnostic] = []
+    lost: list[Diagnostic] = []
     if isinstance(inputs, list):
         steps = [inputs[n] for n in some.tolist()]
-        found += lost_in_float32(torch.cat([one.view(len(one), -1) for one in steps])[:EXACTLY], "inputs")
+        lost += lost_in_float32(torch.cat([one.view(len(one), -1) for one in steps])[:EXACTLY], "inputs")
     elif inputs.ndim < 4:  # vectors, or sequences of one length
-        found += lost_in_float32(inputs[some].flatten(0, -2)[:EXACTLY], "inputs")
+        lost += lost_in_float32(inputs[some].flatten(0, -2)[:EXACTLY], "inputs")
     if target.kind == "regression":
-        found += lost_in_float32(targets[some].view(len(some), -1), "targets")
-    return found
+        lost += lost_in_float32(targets[some].view(len(some), -1), "targets")
+    return lost
 
 
 def _source(where: str, inputs: Inputs, targets: Tensor, target: TargetSpec) -> TensorSource | SequenceSource:
@@ -143,8 +129,8 @@ def _source(where: str, inputs: Inputs, targets: Tensor, target: TargetSpec) -> 
             f"{where}: uint8 inputs of shape {shape}; expected pictures (samples, channels, height, width): "
             "try inputs.transpose(0, 3, 1, 2) in NumPy, inputs.permute(0, 3, 1, 2) in torch"
         )
-    inputs = inputs if image else inputs.to(torch.float32 if inputs.is_floating_point() else torch.int64)
     if not image:
+        inputs = inputs.float() if inputs.is_floating_point() else inputs.long()
         _check_finite(f"{where}: inputs", inputs)
     return TensorSource(inputs, targets)
 
@@ -225,19 +211,13 @@ def _pair(where: str, inputs: Inputs, targets: Inputs) -> tuple[Inputs, Tensor]:
 
 def _plain(where: Path | str, name: str, data: Inputs) -> Inputs:
     """The same as numbers of few types: uint8 as it is, for pictures; others as int64, float32 or float64."""
-    if isinstance(data, list):
-        return [_number_tensor(where, name, item) for item in data]
-    return _number_tensor(where, name, data)
-
-
-def _number_tensor(where: Path | str, name: str, tensor: Tensor) -> Tensor:
-    if tensor.is_complex():
+    tensors = [*data] if isinstance(data, list) else [data]
+    if any(tensor.is_complex() for tensor in tensors):
         raise DataError(f"{where}: {name}: complex numbers; give their parts as features")
-    if tensor.dtype == torch.uint8:
-        return tensor
-    if tensor.dtype == torch.float64:  # for a look at what rounding takes away
-        return tensor
-    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
+    for number, tensor in enumerate(tensors):
+        if tensor.dtype not in (torch.uint8, torch.float64):  # float64: to see what rounding loses
+            tensors[number] = tensor.float() if tensor.is_floating_point() else tensor.long()
+    return tensors if isinstance(data, list) else tensors[0]
 
 
 def _cut(where: Path, steps: Inputs, lengths: Inputs) -> Inputs:
@@ -258,7 +238,7 @@ def _from_list(name: str, values: Any) -> Inputs:
     with suppress(ValueError, TypeError, RuntimeError):
         tensor = torch.tensor(values)
         exact = torch.tensor(values, dtype=torch.float64) if tensor.is_floating_point() else tensor
-        return _number_tensor("data", name, exact)
+        return _plain("data", name, exact)
     with suppress(ValueError, TypeError, RuntimeError):
         if name == "inputs":
             return [torch.tensor(sample) for sample in values]

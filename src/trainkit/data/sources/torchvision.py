@@ -1,4 +1,4 @@
-"""The small picture data sets of torchvision: its readers and downloads, our error messages."""
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100: torchvision's readers and downloads, our error messages."""
 
 from __future__ import annotations
 
@@ -8,37 +8,72 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError, DataError
-from trainkit.data.base import Data, DataSpec, Split, TargetSpec, TensorSource
-from trainkit.data.imagined import Placeholder
+from trainkit.core.seeding import generator
+from trainkit.data.base import Batch, Data, TensorSource
+from trainkit.data.images.config import ImageDataConfig, Size, height_width
 from trainkit.data.paths import expanded, unreadable
-from trainkit.data.sources.digits import DigitsConfig, Size, height_width
-from trainkit.data.transforms.pipeline import ImageDataConfig, Normalize, Preset, statistics
+from trainkit.data.sources.sklearn import DigitsConfig
+from trainkit.data.spec import DataSpec
+from trainkit.data.transforms.normalize import Normalize, Preset
 
 DOWNLOAD_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """Noise in the shape of pictures, the classes one after the other: in place of a data set of which the shape and
+    the size are known, to inspect an experiment without reading it. Takes no memory until asked."""
+
+    spec: DataSpec
+    samples: int
+
+    def __len__(self) -> int:
+        return self.samples
+
+    @property
+    def targets(self) -> Tensor:
+        """Shape (n,), int64."""
+        return torch.arange(self.samples) % self.spec.target.size
+
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
+        shape, random = (len(index), *self.spec.shape), generator(0, "imagined")
+        inputs = torch.randint(256, shape, dtype=torch.uint8, generator=random)
+        return Batch(inputs, index % self.spec.target.size, index)
+
+    def digest(self) -> str:
+        return f"imagined {self.samples}"
+
+
+class Known(NamedTuple):
+    """What is known of a data set before it is read."""
+
+    reader: str
+    """The class in `torchvision.datasets`."""
+    folder: str
+    """Where the files lie below `root`."""
+    shape: tuple[int, int, int]
+    """(channels, height, width) of the pictures as they are."""
+    train_samples: int
+    class_names: tuple[str, ...]
 
 
 class TorchvisionConfig(ImageDataConfig):
     """Base of the data sets that torchvision reads into memory."""
 
     shown: ClassVar = ImageDataConfig.shown | {"size", "mode"}
-    reader: ClassVar[str]
-    """The class in `torchvision.datasets`."""
-    folder: ClassVar[str]
-    """Where the files lie below `root`."""
-    shape: ClassVar[tuple[int, int, int]]
-    """(channels, height, width) of the pictures as they are."""
-    train_samples: ClassVar[int]
-    class_names: ClassVar[tuple[str, ...]]
+    known: ClassVar[Known]
 
     size: Size | None = None
     """Height and width in pixels that the model sees: pictures are scaled to cover it, and cut to it around the centre;
@@ -53,17 +88,15 @@ class TorchvisionConfig(ImageDataConfig):
     """What to train on when the files are missing and cannot be fetched. Never silent: the run says and records it."""
 
     @property
-    def place(self) -> Path:
+    def directory(self) -> Path:
         """The folder in which the files are expected."""
-        return (expanded(self.root) / self.folder).absolute()
+        return (expanded(self.root) / self.known.folder).absolute()
 
     def spec(self) -> DataSpec:
-        channels, *sides = self.shape
+        channels, *sides = self.known.shape
         channels = {"rgb": 3, "grey": 1, None: channels}[self.mode]
         height, width = sides if self.size is None else height_width(self.size)
-        mean, std = statistics(self.normalize, channels)
-        classes = TargetSpec(kind="classification", size=len(self.class_names), names=self.class_names)
-        return DataSpec(shape=(channels, height, width), target=classes, image=True, mean=mean, std=std)
+        return self.image_spec((channels, height, width), self.known.class_names)
 
     def fallback_config(self) -> DigitsConfig | None:
         if self.fallback is None:
@@ -72,8 +105,8 @@ class TorchvisionConfig(ImageDataConfig):
 
         def fraction(amount: float) -> float:
             """A count is of samples that are not there; as a fraction it means the same."""
-            is_count = isinstance(amount, int) and 0 < amount < self.train_samples
-            return amount / self.train_samples if is_count else amount
+            is_count = isinstance(amount, int) and 0 < amount < self.known.train_samples
+            return amount / self.known.train_samples if is_count else amount
 
         return DigitsConfig(
             size=(height, width),
@@ -91,9 +124,9 @@ class TorchvisionConfig(ImageDataConfig):
 
     def placeholder(self, seed: int) -> Data:
         spec = self.spec()
-        train, val = self.divide(Placeholder(spec, self.train_samples), seed)
+        train, val = self.divide(Placeholder(spec, self.known.train_samples), seed)
         counted = spec.target.counted(train.targets)
-        # Which classes a small part of the real samples lacks, those made up cannot tell.
+        # Which classes a small subset of the real samples lacks, placeholders cannot tell.
         counted = counted.model_copy(update={"counts": tuple(max(1, count) for count in counted.counts)})
         return Data(spec.model_copy(update={"target": counted}), train, val, None)
 
@@ -101,22 +134,19 @@ class TorchvisionConfig(ImageDataConfig):
         spec = self.spec()
         if not self._has_files():
             self._download()
-        samples = self._read(train=True)
-        train, val = self.divide(samples, seed)
-        test = self._read(train=False)
-        return Data(spec, train, val, Split(test, torch.arange(len(test))))
+        return Data(spec, *self.train_val_test(self._read(train=True), seed, self._read(train=False)))
 
     def _has_files(self) -> bool:
         try:
-            return any(self.place.glob("*"))
+            return any(self.directory.glob("*"))
         except OSError as error:
-            raise unreadable("root", self.place, error) from None
+            raise unreadable("root", self.directory, error) from None
 
     def _read(self, *, train: bool) -> TensorSource:
         try:
             dataset = self._dataset(expanded(self.root), train=train, download=False)
         except OSError as error:
-            raise DataError(f"{self.place}: {self.name} cannot be read ({error.strerror})") from None
+            raise DataError(f"{self.directory}: {self.name} cannot be read ({error.strerror})") from None
         # What torchvision raises for missing files, wrong checksums, and bytes that make no sense to it.
         except (AssertionError, KeyError, RuntimeError, TypeError, ValueError):
             raise DataError(self._damaged("files are missing, packed or cut short")) from None
@@ -124,17 +154,17 @@ class TorchvisionConfig(ImageDataConfig):
         # (n, height, width) or (n, height, width, channels) as torchvision has it
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
         targets = torch.as_tensor(np.asarray(dataset.targets), dtype=torch.int64)
-        if images.shape[1:] != self.shape or images.dtype != torch.uint8 or len(images) != len(targets):
+        if images.shape[1:] != self.known.shape or images.dtype != torch.uint8 or len(images) != len(targets):
             raise DataError(self._damaged(f"{len(images)} images {tuple(images.shape[1:])}, {len(targets)} labels"))
-        if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < len(self.class_names):
-            raise DataError(self._damaged(f"labels outside 0 … {len(self.class_names) - 1}"))
+        if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < len(self.known.class_names):
+            raise DataError(self._damaged(f"labels outside 0 … {len(self.known.class_names) - 1}"))
         return TensorSource(images, targets)
 
     def _damaged(self, what: str) -> str:
-        return f"{self.place}: {self.name} is damaged ({what}); move the folder away, then use data.download=true"
+        return f"{self.directory}: {self.name} is damaged ({what}); move the folder away, then use data.download=true"
 
     def _download(self) -> None:
-        """Fetch the files into a folder of our own and move it into place: they are there as a whole or not at all.
+        """Fetch the files into a temporary folder and move it into place: they are there as a whole or not at all.
 
         Raises:
             DataError: it is not allowed, or it failed.
@@ -146,12 +176,12 @@ class TorchvisionConfig(ImageDataConfig):
         if "$" in self.root:
             raise DataError(self._missing("variables in data.root are not expanded"))
         try:
-            there = next(folder for folder in self.place.parents if folder.exists())
-            with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as part, network():
-                self._dataset(Path(part), train=True, download=True)
-                self.place.parent.mkdir(parents=True, exist_ok=True)
+            there = next(folder for folder in self.directory.parents if folder.exists())
+            with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as temporary, network():
+                self._dataset(Path(temporary), train=True, download=True)
+                self.directory.parent.mkdir(parents=True, exist_ok=True)
                 if not self._has_files():  # else another process was faster
-                    (Path(part) / self.folder).rename(self.place)
+                    (Path(temporary) / self.known.folder).rename(self.directory)
         except (OSError, RuntimeError, EOFError, HTTPException) as error:
             lines = str(getattr(error, "reason", error)).strip().splitlines() or [type(error).__name__]
             reason = lines[-1].removeprefix("<urlopen error ").removesuffix(">")
@@ -159,12 +189,12 @@ class TorchvisionConfig(ImageDataConfig):
 
     def _missing(self, why: str) -> str:
         others = "they can also be put there unpacked, or data.root can point to them"
-        return f"{self.place}: no {self.name} files here; {why}; {others}"
+        return f"{self.directory}: no {self.name} files here; {why}; {others}"
 
     def _dataset(self, root: Path, *, train: bool, download: bool) -> Any:
         import torchvision.datasets  # seconds, so only when data is read
 
-        return getattr(torchvision.datasets, self.reader)(root, train=train, download=download)
+        return getattr(torchvision.datasets, self.known.reader)(root, train=train, download=download)
 
 
 @contextmanager
@@ -197,11 +227,7 @@ class MnistConfig(TorchvisionConfig):
 
     name: Literal["mnist"] = "mnist"
     normalize: Preset | Normalize = "mnist"
-    reader: ClassVar[str] = "MNIST"
-    folder: ClassVar[str] = "MNIST/raw"
-    shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
-    train_samples: ClassVar[int] = 60_000
-    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    known: ClassVar = Known("MNIST", "MNIST/raw", (1, 28, 28), 60_000, tuple("0123456789"))
 
 
 @register("data")
@@ -210,13 +236,9 @@ class FashionMnistConfig(TorchvisionConfig):
 
     name: Literal["fashion_mnist"] = "fashion_mnist"
     normalize: Preset | Normalize = "fashion_mnist"
-    reader: ClassVar[str] = "FashionMNIST"
-    folder: ClassVar[str] = "FashionMNIST/raw"
-    shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
-    train_samples: ClassVar[int] = 60_000
-    class_names: ClassVar[tuple[str, ...]] = (
+    known: ClassVar = Known("FashionMNIST", "FashionMNIST/raw", (1, 28, 28), 60_000, (
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 @register("data")
@@ -225,13 +247,9 @@ class Cifar10Config(TorchvisionConfig):
 
     name: Literal["cifar10"] = "cifar10"
     normalize: Preset | Normalize = "cifar10"
-    reader: ClassVar[str] = "CIFAR10"
-    folder: ClassVar[str] = "cifar-10-batches-py"
-    shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
-    train_samples: ClassVar[int] = 50_000
-    class_names: ClassVar[tuple[str, ...]] = (
+    known: ClassVar = Known("CIFAR10", "cifar-10-batches-py", (3, 32, 32), 50_000, (
         "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 @register("data")
@@ -240,11 +258,7 @@ class Cifar100Config(TorchvisionConfig):
 
     name: Literal["cifar100"] = "cifar100"
     normalize: Preset | Normalize = "cifar100"
-    reader: ClassVar[str] = "CIFAR100"
-    folder: ClassVar[str] = "cifar-100-python"
-    shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
-    train_samples: ClassVar[int] = 50_000
-    class_names: ClassVar[tuple[str, ...]] = (
+    known: ClassVar = Known("CIFAR100", "cifar-100-python", (3, 32, 32), 50_000, (
         "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
         "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee", "clock",
         "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish",
@@ -255,4 +269,4 @@ class Cifar100Config(TorchvisionConfig):
         "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank",
         "telephone", "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale",
         "willow_tree", "wolf", "woman", "worm",
-    )  # fmt: skip
+    ))  # fmt: skip

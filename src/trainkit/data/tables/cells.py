@@ -43,8 +43,8 @@ def numbers(texts: Texts, column: Column) -> tuple[Floats, Bools]:
             return _scaled(values, column), np.zeros(len(values), dtype=bool)
         except pa.ArrowInvalid:
             pass
-    gone = missing(texts, column)
-    good = _mask(pc.match_substring_regex(texts, pattern(column))) & ~gone
+    is_missing = missing(texts, column)
+    good = _mask(pc.match_substring_regex(texts, pattern(column))) & ~is_missing
     bare = pc.replace_substring_regex(texts, pattern(column), r"\1\2\3")
     if column.thousands:
         bare = pc.replace_substring_regex(bare, _separator(column.thousands), "")
@@ -52,7 +52,7 @@ def numbers(texts: Texts, column: Column) -> tuple[Floats, Bools]:
         bare = pc.replace_substring(bare, column.decimal, ".")
     bare = pc.replace_substring_regex(pc.replace_substring(bare, MINUS, "-"), r"^\+", "")
     values = pc.cast(pc.if_else(pa.array(good), bare, "nan"), pa.float64()).to_numpy(zero_copy_only=False)
-    return _scaled(values, column), ~good & ~gone
+    return _scaled(values, column), ~good & ~is_missing
 
 
 def pattern(column: Column) -> str:
@@ -75,23 +75,23 @@ def _scaled(values: Floats, column: Column) -> Floats:
 
 def flags(texts: Texts, column: Column) -> tuple[Floats, Bools]:
     """1 for yes, 0 for no, NaN for nothing, and which texts are none of these."""
-    gone = missing(texts, column)
+    is_missing = missing(texts, column)
     words = pc.utf8_lower(texts)
     yes, no = (pa.array([word for word, means in FLAGS.items() if means is side]) for side in (True, False))
-    is_yes, is_no = _mask(pc.is_in(words, yes)) & ~gone, _mask(pc.is_in(words, no)) & ~gone
+    is_yes, is_no = _mask(pc.is_in(words, yes)) & ~is_missing, _mask(pc.is_in(words, no)) & ~is_missing
     values = np.where(is_yes, 1.0, np.where(is_no, 0.0, np.nan))
-    return values, ~(is_yes | is_no | gone)
+    return values, ~(is_yes | is_no | is_missing)
 
 
 def dates(texts: Texts, column: Column) -> tuple[NDArray[Any], Bools]:
     """Seconds since 1970 by the clock on the wall and in UTC, shape (rows, 2), NaN where there is no date; and which
     texts are neither dates nor missing."""
-    gone = missing(texts, column)
+    is_missing = missing(texts, column)
     encoded = pc.dictionary_encode(texts)
     known = np.array([seconds(text, column.format) for text in encoded.dictionary.to_pylist()]).reshape(-1, 2)
     values = known[encoded.indices.to_numpy(zero_copy_only=False)]
-    values[gone] = np.nan
-    return values, np.isnan(values[:, 0]) & ~gone
+    values[is_missing] = np.nan
+    return values, np.isnan(values[:, 0]) & ~is_missing
 
 
 def words(texts: Texts, column: Column) -> Texts:

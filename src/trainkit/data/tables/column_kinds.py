@@ -1,4 +1,8 @@
-"""What a column of a stranger's table is: decided from all of its rows, or as the config says."""
+"""Kinds of columns: numbers, flags, dates or categories, inferred from all rows of a table, or as the config says.
+
+One file, though a long one: the kinds are tried one after the other, and each has to know what the next would make of
+the same texts.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +23,8 @@ from trainkit.core.text import counted
 from trainkit.data.columns import Column, ColumnConfig
 from trainkit.data.tables import cells, dates
 from trainkit.data.tables.cells import Bools, Floats
-from trainkit.data.tables.table_files import Texts
+from trainkit.data.tables.number_formats import POINT, Sign, separator_keys, sign_of
+from trainkit.data.tables.table_files import TextColumn, Texts
 
 NA_VALUES = ("", "na", "n/a", "n.a.", "nan", "-nan", "<na>", "#n/a", "#n/a n/a", "#na", "#nv", "null", "none", "nil",
              "?", "-", "--", ".", "\\n", "1.#qnan", "-1.#ind")  # fmt: skip
@@ -31,7 +36,7 @@ KNOWN = 0.5
 GLANCE = 100
 """Rows of which mostly one tells that a column is none of numbers, or of flags."""
 MOST_TEXTS = 50_000
-"""Different texts that are looked at one by one."""
+"""Different texts that are inspected one by one."""
 MOST_WHOLE = 2.0**53
 """Beyond that, float64 has not every whole number."""
 MAX_CATEGORIES = 255
@@ -58,19 +63,11 @@ class Read:
 
 
 def read(
-    name: str,
-    texts: Texts,
-    asked: ColumnConfig,
-    where: Callable[[int], str],
-    *,
-    needed: bool = False,
-    is_target: bool = False,
-    format_key: str = "",
+    source: TextColumn, asked: ColumnConfig, *, needed: bool = False, is_target: bool = False, format_key: str = ""
 ) -> Read:
     """Decide what a column is, and read it.
 
     Args:
-        where: gives the place of a row.
         needed: nothing is left out, as of the only column to predict from.
         is_target: it is to be predicted, and so needed as well.
         format_key: what says how dates are written, if it is not `data.columns`.
@@ -80,17 +77,17 @@ def read(
     """
     given = tuple(text.lower() for text in asked.na_values or ())
     number = Column(
-        name=name,
+        name=source.name,
         decimal=asked.decimal or ".",
         thousands=asked.thousands or "",
         na_values=tuple(dict.fromkeys((*NA_VALUES, *given))),
     )
-    word = Column(name=name, kind="category", na_values=tuple(dict.fromkeys(("", *given))))
-    reader = _Reader(name, texts, asked, where, number, word, is_target, format_key)
+    word = Column(name=source.name, kind="category", na_values=tuple(dict.fromkeys(("", *given))))
+    reader = _Reader(*source, asked, number, word, is_target, format_key)
     needed = needed or is_target
     if asked.kind in ("drop", "text"):
         why = "data.columns says so" if asked.kind == "drop" else "texts are left out for now"
-        return Read(None, None, why, texts)
+        return Read(None, None, why, source.texts)
     if asked.kind == "number":
         return reader.number(forced=True) or reader.signed_number() or reader.odd_number(Counter())
     if asked.kind == "flag":
@@ -114,8 +111,8 @@ class _Reader:
 
     name: str
     texts: Texts
-    asked: ColumnConfig
     where: Callable[[int], str]
+    asked: ColumnConfig
     as_number: Column
     as_word: Column
     is_target: bool
@@ -128,7 +125,7 @@ class _Reader:
         values, bad = cells.numbers(self.texts, column)
         if bad.any() or np.isnan(values).all():
             if not bad.any() and forced:
-                raise DataError(f"{self.where(0)}: {self.name}: no number in the whole column")
+                raise self._error(0, "no number in the whole column")
             return Read(None, None, "empty", self.texts) if not bad.any() and not needed else None
         self._check_finite(values)
         if forced:
@@ -138,18 +135,16 @@ class _Reader:
             there = self.texts.filter(pa.array(~np.isnan(values)))
             if _any(there, r"^0\d+$") and not _any(there, r"[^\d]"):
                 return self.words(needed=needed, why="codes: numbers with leading zeros")
-        if (found := self._compact_date(values)) is not None:
-            return found
-        counted = whole and len(values) > 2 and bool(np.all(np.diff(values) == 1))
+        if (dated := self._compact_date(values)) is not None:
+            return dated
+        counts_rows = whole and len(values) > 2 and bool(np.all(np.diff(values) == 1))
         if whole and not needed and ID_NAME.fullmatch(self.name) and len(np.unique(values)) == len(values) > 2:
             return Read(None, None, "an id: a number of its own in every row", self.texts)
         warning = None
-        if counted and not needed:
+        if counts_rows and not needed:
             first = ", ".join(f"{value:.12g}" for value in values[:3])
-            text = (
-                f"{self.name} counts the rows ({first} …); if it means nothing, use {typed('data.ignore', [self.name])}"
-            )
-            warning = ("row-number", text)
+            way = typed("data.ignore", [self.name])
+            warning = ("row-number", f"{self.name} counts the rows ({first} …); if it means nothing, use {way}")
         elif np.nanmax(np.abs(values)) >= MOST_WHOLE:
             before, after = len(pc.unique(self.texts)), len(np.unique(values[~np.isnan(values)]))
             if after < before - 1:
@@ -164,52 +159,44 @@ class _Reader:
         values, bad = cells.flags(self.texts, column)
         if forced and bad.any():
             row = int(bad.argmax())
-            raise DataError(f"{self.where(row)}: {self.name}: expected yes or no, got {self.texts[row].as_py()!r}")
+            raise self._error(row, f"expected yes or no, got {self._cell(row)!r}")
         if bad.any() or (not forced and len(np.unique(values[~np.isnan(values)])) < 2):
             return None
         return Read(column, values, "yes or no")
 
     def date(self, *, forced: bool = False) -> Read | None:
         """Dates in the one format in which all are dates."""
-        gone = cells.missing(self.texts, self.as_number)
-        different = pc.unique(self.texts.filter(pa.array(~gone)))
+        missing = cells.missing(self.texts, self.as_number)
+        different = pc.unique(self.texts.filter(pa.array(~missing)))
         form = self.asked.format
         if not form:
             few = [text.as_py() for text in islice(different, 50)]
             candidates = _formats(few)
             known = sum(bool(dates.formats([text])) for text in few)
             if few and not candidates and known >= MOSTLY * len(few):
-                row = int((~gone).argmax())
-                first = self.texts[row].as_py()
-                raise DataError(
-                    f"{self.where(row)}: {self.name}: dates in several formats, {first!r} and others; "
-                    f"bring them to one, or use {self._as_category} (or drop)"
-                )
+                row = int((~missing).argmax())
+                text = f"dates in several formats, {self._cell(row)!r} and others; bring them to one, or use"
+                raise self._error(row, f"{text} {self._as_category} (or drop)")
             if len(candidates) > 1:
                 candidates = dates.formats(different.to_pylist()) or candidates
             if len(candidates) > 1:
-                row = int((~gone).argmax())
-                cell, form = self.texts[row].as_py(), candidates[0]
+                row, form = int((~missing).argmax()), candidates[0]
                 way = typed("data.columns", {self.name: {"kind": "date", "format": form}})
                 way = f"{self.format_key}={form}" if self.format_key else way
-                raise DataError(
-                    f"{self.where(row)}: {self.name}: {cell!r} may be {' or '.join(candidates)}; say which with {way}"
-                )
+                raise self._error(row, f"{self._cell(row)!r} may be {' or '.join(candidates)}; say which with {way}")
             if not candidates and forced:
-                raise DataError(f"{self.where(0)}: {self.name}: no dates; say what they look like with format")
+                raise self._error(0, "no dates; say what they look like with format")
             if not candidates:
                 return None
             form = candidates[0]
         column = self.as_number.model_copy(update={"kind": "date", "format": form})
         values, bad = cells.dates(self.texts, column)
         if bad.any():
-            if not forced and bad.sum() > (1 - MOSTLY) * (~gone).sum():
+            if not forced and bad.sum() > (1 - MOSTLY) * (~missing).sum():
                 return None
-            row = int(bad.argmax())
-            raise DataError(
-                f"{self.where(row)}: {self.name}: {self.texts[row].as_py()!r} is no date in the format {form} of the "
-                f"others ({counted(int(bad.sum()), 'cell')} in all); {self._ways_out(row)}"
-            )
+            row, count = int(bad.argmax()), counted(int(bad.sum()), "cell")
+            text = f"{self._cell(row)!r} is no date in the format {form} of the others ({count} in all)"
+            raise self._error(row, f"{text}; {self._ways_out(row)}")
         return Read(column, values, f"dates ({form})")
 
     def _compact_date(self, values: Floats) -> Read | None:
@@ -217,23 +204,23 @@ class _Reader:
         if not (np.nanmin(values) > 19000100 and np.nanmax(values) < 21001232):
             return None
         column = self.as_number.model_copy(update={"kind": "date", "format": "compact"})
-        found, bad = cells.dates(self.texts, column)
-        return None if bad.any() else Read(column, found, "dates (year, month, day without separators)")
+        moments, bad = cells.dates(self.texts, column)
+        return None if bad.any() else Read(column, moments, "dates (year, month, day without separators)")
 
     def signed_number(self) -> Read | None:
         """Numbers with one sign for all, such as %; or nearly numbers, which is an error."""
         counted = pc.value_counts(self.texts)
         if len(counted) > MOST_TEXTS:
             counted = counted.slice(0, MOST_TEXTS)
-        gone = set(self.as_number.na_values)
+        na_values = set(self.as_number.na_values)
         signs: Counter[Sign] = Counter()
         total = 0
         for text, count in zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True):
-            if text.lower() in gone:
+            if text.lower() in na_values:
                 continue
             total += count
-            if (found := _sign(text, self.as_number)) is not None:
-                signs[found] += count
+            if (sign := sign_of(text, self.as_number)) is not None:
+                signs[sign] += count
         if not signs:
             return None
         pairs: Counter[tuple[str, str]] = Counter()
@@ -250,8 +237,8 @@ class _Reader:
             if not bad.any():
                 self._check_finite(values)
                 sign_text = f"{before}…{after}" if before and after else before or after
-                said = f"numbers, each with {sign_text}"
-                return Read(column, values, said + (" (12% is 0.12)" if factor != 1 else ""))
+                why = f"numbers, each with {sign_text}"
+                return Read(column, values, why + (" (12% is 0.12)" if factor != 1 else ""))
         clear = sum(count for sign, count in signs.items() if sign.clear)
         if most >= MOSTLY * total or clear >= MOSTLY * total:
             return self.odd_number(signs)
@@ -259,29 +246,29 @@ class _Reader:
 
     def odd_number(self, signs: Counter[Sign]) -> Read:
         """Raise DataError for the first cell that is not as the others are."""
-        gone = cells.missing(self.texts, self.as_number)
+        missing = cells.missing(self.texts, self.as_number)
         common = max(signs, key=lambda sign: signs[sign], default=Sign("", "", apart=False, clear=True))
         best = self.as_number.model_copy(update={"prefix": common.before, "suffix": common.after})
         _, bad = cells.numbers(self.texts, best)
         row = int(bad.argmax())
-        cell, count = self.texts[row].as_py(), counted(int(bad.sum()), "cell")
-        place = f"{self.where(row)}: {self.name}: {cell!r}"
-        if (sign := _sign(cell, self.as_number)) and sign.apart:
-            raise DataError(
-                f"{place} has separators, and what they mean is not guessed ({count} in all); say it with "
-                f"{_separators(cell, points=_any(self.texts, POINT))} (or for this column alone, in data.columns)"
-            )
-        share = 1 - bad.sum() / max(1, (~gone).sum())
-        if not signs or share < 0.5:
-            raise DataError(f"{place} is no number ({count} in all); {self._ways_out(row)}")
-        raise DataError(
-            f"{place} is no number as {share:.1%} of this column are ({count} in all); {self._ways_out(row)}"
-        )
+        cell, count = self._cell(row), counted(int(bad.sum()), "cell")
+        if (sign := sign_of(cell, self.as_number)) and sign.apart:
+            keys = separator_keys(cell, points=_any(self.texts, POINT))
+            text = f"{cell!r} has separators, and what they mean is not guessed ({count} in all); say it with {keys}"
+            raise self._error(row, f"{text} (or for this column alone, in data.columns)")
+        share = 1 - bad.sum() / max(1, (~missing).sum())
+        others = f" as {share:.1%} of this column are" if signs and share >= 0.5 else ""
+        raise self._error(row, f"{cell!r} is no number{others} ({count} in all); {self._ways_out(row)}")
+
+    def _cell(self, row: int) -> str:
+        return str(self.texts[row].as_py())
+
+    def _error(self, row: int, text: str) -> DataError:
+        return DataError(f"{self.where(row)}: {self.name}: {text}")
 
     def _ways_out(self, row: int) -> str:
-        cell = self.texts[row].as_py()
         way = "data.task=classification" if self.is_target else f"{self._as_category} (or drop)"
-        return f"mend the file, count it as missing with {typed('data.na_values', [cell])}, or use {way}"
+        return f"mend the file, count it as missing with {typed('data.na_values', [self._cell(row)])}, or use {way}"
 
     @property
     def _as_category(self) -> str:
@@ -317,8 +304,7 @@ class _Reader:
         bad: Bools = np.abs(values) > float(np.finfo(np.float32).max)  # infinite ones as well
         if bad.any():
             row = int(bad.argmax())
-            text = self.texts[row].as_py()
-            raise DataError(f"{self.where(row)}: {self.name}: {text} is too large; at most 3.4e+38")
+            raise self._error(row, f"{self._cell(row)} is too large; at most 3.4e+38")
 
 
 def _any(texts: Texts, pattern: str) -> bool:
@@ -327,67 +313,11 @@ def _any(texts: Texts, pattern: str) -> bool:
 
 def _formats(texts: list[str]) -> list[str]:
     """The formats that nearly all of some texts have, if there are any."""
-    found = Counter(form for text in texts for form in dates.formats([text]))
-    most = max(found.values(), default=0)
-    return [form for form, count in found.items() if count == most >= MOSTLY * len(texts)]
+    counts = Counter(form for text in texts for form in dates.formats([text]))
+    most = max(counts.values(), default=0)
+    return [form for form, count in counts.items() if count == most >= MOSTLY * len(texts)]
 
 
 def least(rows: int) -> int:
     """How often a word has to occur for an input of its own."""
     return min(10, max(1, rows // 20))
-
-
-POINT = r"^[+-]?\d*\.\d+$"
-ORDINALS = ("st", "nd", "rd", "th")
-MAGNITUDES = ("k", "K", "m", "M", "mn", "b", "B", "bn", "T")
-_CURRENCY = "€$£¥₹₽₩₺₪₫฿"
-_PLAIN = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_SEPARATED = r"\d{1,3}(?:[.,'\u2019 \u00a0\u202f]\d{3})+(?:[.,]\d+)?|\d+,\d+"
-_MINUS = rf"[+\-{cells.MINUS}]?"
-_SIGNED = re.compile(
-    rf"{_MINUS}(?P<before>[{_CURRENCY}#~(]|[A-Z]{{1,2}}\$|[A-Z]{{3}}(?= ))?[ \u00a0\u202f]?{_MINUS}"
-    rf"(?P<number>(?:{_PLAIN})|(?:{_SEPARATED}))"
-    rf"(?P<space>[ \u00a0\u202f]?)(?P<after>[%‰{_CURRENCY})]|°?[A-Za-zµμ]{{1,8}}[²³0-9]?(?:/[A-Za-z]+[²³0-9]?)?)?"
-)
-
-
-class Sign(NamedTuple):
-    """What stands around a number in a text."""
-
-    before: str
-    after: str
-    apart: bool
-    """Whether the number has separators that nobody has explained."""
-    clear: bool
-    """Whether this is a number for sure: not so `12a` and `3rd`."""
-
-
-def _sign(text: str, column: Column) -> Sign | None:
-    if (found := _SIGNED.fullmatch(text)) is None:
-        return None
-    before, after = found["before"] or "", found["after"] or ""
-    if (before == "(") != (after == ")"):
-        return None
-    with_sign = column.model_copy(update={"prefix": before, "suffix": after})
-    clear = not after[:1].isalpha() or bool(found["space"]) or after in MAGNITUDES
-    apart = re.match(cells.pattern(with_sign), text) is None
-    return Sign(before, after, apart, clear and after not in ORDINALS)
-
-
-def _separators(cell: str, *, points: bool) -> str:
-    """The keys that would explain the separators of a number.
-
-    Args:
-        points: other numbers have decimals behind a point.
-    """
-    found = _SIGNED.fullmatch(cell)
-    number = re.sub(cells.SPACES, " ", found["number"] if found else cell).replace("\u2019", "'")
-    marks = [letter for letter in number if letter in ".,' "]
-    last = marks[-1] if marks else ","
-    if len(set(marks)) > 1:
-        return f"{typed('data.thousands', marks[0])} {typed('data.decimal', last)}"
-    if last in ".," and len(marks) == 1 and not (points and last == ","):
-        other = "," if last == "." else "."
-        decimal, groups = typed("data.decimal", last), typed("data.thousands", other)
-        return f"{decimal} (with {groups}), or {typed('data.thousands', last)}"
-    return typed("data.thousands", last)

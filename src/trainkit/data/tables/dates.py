@@ -44,10 +44,10 @@ def _moment(text: str, form: str) -> datetime | None:
         return _strptime(text, form)
     if MONTH.fullmatch(text) and form in ("iso", "ymd"):
         text += "-01"
-    found = (COMPACT if form == "compact" else NUMERIC).fullmatch(text)
-    if found is None:
+    match = (COMPACT if form == "compact" else NUMERIC).fullmatch(text)
+    if match is None:
         return None
-    one, _, two, three, *rest = found.groups()
+    one, _, two, three, *rest = match.groups()
     order = "ymd" if form == "compact" else ORDERS[form]
     given = dict(zip(order, (one, two, three), strict=True))
     if len(given["y"]) not in (2, 4) or any(len(given[key]) > 2 for key in "md"):

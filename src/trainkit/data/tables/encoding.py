@@ -1,4 +1,4 @@
-"""From what was read in a column to what the model sees: measured on the training rows, in float64."""
+"""Encoding of columns for the model: scaling, one-hot vocabularies, parts of dates; measured on the training rows."""
 
 from __future__ import annotations
 
@@ -73,28 +73,21 @@ def fitted(column: Column, values: Any, rows: Rows, standardize: Standardize) ->
     """The column with what its training rows say: words, means, scales. Some of the values may be missing."""
     if column.kind == "category":
         return _with_words(column, values.take(pa.array(rows)))
-    marked = bool(gaps(values, column)[rows].any())
+    update: dict[str, Any] = {"marked": bool(gaps(values, column)[rows].any())}
     if column.kind == "flag":
         seen = values[rows][~np.isnan(values[rows])]
-        return column.model_copy(update={"mean": float(seen.mean()) if len(seen) else 0.5, "marked": marked})
-    if column.kind == "date":
-        made = _parts(values[rows], PARTS)
-        parts = tuple(part for part, one in made.items() if _differ(one)) or ("days",)
-        centers, scales = zip(*(_center(made[part], standardize) for part in parts), strict=True)
-        return column.model_copy(
-            update={
-                "parts": parts,
-                "marked": marked,
-                "clip": standardize == "robust",
-                "center": centers,
-                "scale": scales,
-                "mean": _center(made["days"], True)[0],
-            }
-        )
-    center, scale = _center(values[rows], standardize)
-    update: dict[str, Any] = {"mean": center, "marked": marked}
-    if standardize:
-        update |= {"center": (center,), "scale": (scale,), "clip": standardize == "robust"}
+        update["mean"] = float(seen.mean()) if len(seen) else 0.5
+    elif column.kind == "date":
+        dates = _parts(values[rows], PARTS)
+        parts = tuple(part for part, one in dates.items() if _differ(one)) or ("days",)
+        centers, scales = zip(*(_center(dates[part], standardize) for part in parts), strict=True)
+        update |= {"parts": parts, "mean": _center(dates["days"], True)[0]}
+        update |= {"center": centers, "scale": scales, "clip": standardize == "robust"}
+    else:
+        center, scale = _center(values[rows], standardize)
+        update["mean"] = center
+        if standardize:
+            update |= {"center": (center,), "scale": (scale,), "clip": standardize == "robust"}
     return column.model_copy(update=update)
 
 
@@ -104,8 +97,8 @@ def _differ(values: Floats) -> bool:
 
 
 def _center(values: Floats, standardize: Standardize) -> tuple[float, float]:
-    """What is subtracted, and what is divided by: mean and deviation; or, robust against outliers, the median and the
-    distance of the quartiles (where these are equal, half of the whole range)."""
+    """What is subtracted, and what is divided by: mean and standard deviation; or, robust against outliers, the median
+    and the distance of the quartiles (where these are equal, half of the whole range)."""
     seen = values[~np.isnan(values)]
     if not len(seen):
         return 0.0, 1.0
@@ -130,22 +123,22 @@ def _with_words(column: Column, words: Texts) -> Column:
 def encode(column: Column, values: Any, out: NDArray[np.float32]) -> None:
     """Fill in the column's inputs, shape (rows, column.width), which are 0 so far."""
     if column.categories is not None:
-        place = pc.index_in(values, pa.array(column.categories, pa.string()))
-        place = pc.fill_null(place, len(column.categories) if column.other else -1).to_numpy(zero_copy_only=False)
-        known = place >= 0
-        out[np.arange(len(out))[known], place[known]] = 1
+        indices = pc.index_in(values, pa.array(column.categories, pa.string()))
+        indices = pc.fill_null(indices, len(column.categories) if column.other else -1).to_numpy(zero_copy_only=False)
+        known = indices >= 0
+        out[np.arange(len(out))[known], indices[known]] = 1
         return
     missing = gaps(values, column)
     if column.kind == "date":
         made, fill = list(_parts(values, column.parts).values()), column.center
     else:
         made, fill = [values], (column.mean,)
-    for place, one in enumerate(made):
-        one = np.where(missing, fill[place], one)
+    for index, one in enumerate(made):
+        one = np.where(missing, fill[index], one)
         if column.center:
-            one = (one - column.center[place]) / column.scale[place]
+            one = (one - column.center[index]) / column.scale[index]
         one = one / np.sqrt(1 + np.square(one / 3)) if column.clip else one
-        out[:, place] = np.clip(one, -LARGEST, LARGEST)
+        out[:, index] = np.clip(one, -LARGEST, LARGEST)
     if column.marked:
         out[:, -1] = missing
 
@@ -156,9 +149,9 @@ def scaled(
     """Columns of numbers without gaps, shape (all rows, columns), measured on some rows, and what they become."""
     out = np.zeros(numbers.shape, dtype=np.float32)
     columns = []
-    for place, name in enumerate(names):
-        columns.append(fitted(Column(name=name), numbers[:, place], rows, standardize))
-        encode(columns[-1], numbers[:, place], out[:, place : place + 1])
+    for index, name in enumerate(names):
+        columns.append(fitted(Column(name=name), numbers[:, index], rows, standardize))
+        encode(columns[-1], numbers[:, index], out[:, index : index + 1])
     return tuple(columns), out
 
 

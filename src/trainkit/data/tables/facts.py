@@ -1,4 +1,4 @@
-"""What there is to say of the columns of a table: a line for each, and what is probably not meant."""
+"""Facts about the columns of a table: a line for each, and diagnostics such as constant columns or leaked targets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch import Tensor
 from trainkit.config.shell import typed
 from trainkit.core.errors import Diagnostic
 from trainkit.core.text import counted, printable
-from trainkit.data.base import TargetSpec
 from trainkit.data.columns import MOST_COUNTED, Column, ColumnFacts
+from trainkit.data.spec import TargetSpec
 from trainkit.data.tables import cells, encoding
 from trainkit.data.tables.column_kinds import NA_VALUES, Read
 
@@ -41,9 +41,9 @@ def facts_of(reads: Mapping[str, Read], columns: Sequence[Column]) -> Iterator[C
             there = one.texts.filter(pa.array(~gaps))
             yield ColumnFacts(name, "left out", one.why, int(gaps.sum()), _different(there), "", 0, "nothing")
             continue
-        gone = encoding.gaps(one.values, column)
+        missing = encoding.gaps(one.values, column)
         yield ColumnFacts(
-            name, column.kind, one.why, int(gone.sum()), _different(one.values), _range(one.values, column),
+            name, column.kind, one.why, int(missing.sum()), _different(one.values), _range(one.values, column),
             column.width, _becomes(column),
         )  # fmt: skip
 

@@ -6,29 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from trainkit.core.records import NoteRecord
 from trainkit.data.columns import FIRST_NA_VALUES, Column
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.tables import cells, encoding, table_files
-from trainkit.data.tables.building import not_as_trained, unseen_text
+from trainkit.data.tables.messages import not_as_trained, unseen_words
 
 
 @dataclass(frozen=True, slots=True)
 class NewRows:
     """The rows of a file."""
 
-    places: tuple[str, ...]
+    locations: tuple[str, ...]
     """`file:line` of each."""
     inputs: Tensor
     """As the model takes them, shape (rows, inputs), float32."""
     problems: dict[int, str]
     """Why a row cannot be used."""
     unseen: tuple[str, ...]
-    """What is to be said of values that training never saw."""
+    """What is to be text of values that training never saw."""
 
 
 def new_rows(config: TableConfig, name: str, columns: Sequence[Column]) -> NewRows:
@@ -37,25 +36,23 @@ def new_rows(config: TableConfig, name: str, columns: Sequence[Column]) -> NewRo
     Raises:
         DataError: it cannot be read, or a column is missing.
     """
-    found = table_files.read([name], [column.name for column in columns], key="path", delimiter=config.delimiter)
-    inputs = np.zeros((len(found), sum(column.width for column in columns)), dtype=np.float32)
+    file = table_files.read([name], [column.name for column in columns], key="path", delimiter=config.delimiter)
+    inputs = np.zeros((len(file), sum(column.width for column in columns)), dtype=np.float32)
     problems: dict[int, str] = {}
-    told = []
+    unseen: list[NoteRecord] = []
     start = 0
     for column in columns:
-        values, bad = encoding.parse(found.columns[column.name], column)
+        values, bad = encoding.parse(file.columns[column.name], column)
         for row in np.flatnonzero(bad).tolist():
-            problems.setdefault(row, not_as_trained(found, row, column))
+            problems.setdefault(row, not_as_trained(file, row, column))
         if config.missing != "mean":
             gap = encoding.gaps(values, column)
             if config.rules == 1:  # words that look missing were, too
-                gap |= cells.missing(found.columns[column.name], Column(name="", na_values=FIRST_NA_VALUES))
+                gap |= cells.missing(file.columns[column.name], Column(name="", na_values=FIRST_NA_VALUES))
             for row in np.flatnonzero(gap & ~bad).tolist():
-                said = f"no value for {column.name!r}; the model was trained with data.missing={config.missing}"
-                problems.setdefault(row, f"{found.where(row)}: {said}")
-        if (strange := encoding.unseen(column, values)).any():
-            examples = pc.unique(values.filter(pa.array(strange))).to_pylist()
-            told.append(unseen_text(column.name, {found.name: int(strange.sum())}, examples))
+                text = f"no value for {column.name!r}; the model was trained with data.missing={config.missing}"
+                problems.setdefault(row, f"{file.where(row)}: {text}")
+        unseen += unseen_words([column], {file.name: {column.name: values}})
         encoding.encode(column, values, inputs[:, start : start + column.width])
         start += column.width
-    return NewRows(tuple(found.places()), torch.from_numpy(inputs), problems, tuple(told))
+    return NewRows(tuple(file.locations()), torch.from_numpy(inputs), problems, tuple(note.text for note in unseen))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +12,7 @@ from trainkit.core.errors import DataError
 from trainkit.data.columns import ColumnConfig
 from trainkit.data.splitting import Keys
 from trainkit.data.tables import column_kinds, encoding
-from trainkit.data.tables.table_files import Texts
+from trainkit.data.tables.table_files import TextColumn, Texts
 
 
 def groups(texts: Texts) -> Keys:
@@ -24,14 +22,7 @@ def groups(texts: Texts) -> Keys:
     return Keys(groups=torch.from_numpy(np.where(alone, -1 - np.arange(len(codes)), codes)))
 
 
-def ranks(
-    name: str,
-    texts: Texts,
-    asked: ColumnConfig,
-    where: Callable[[int], str],
-    rows: NDArray[np.int64],
-    format_key: str = "",
-) -> Keys:
+def ranks(column: TextColumn, asked: ColumnConfig, rows: NDArray[np.int64], format_key: str = "") -> Keys:
     """The order of some rows by numbers, dates, or else by letters.
 
     Args:
@@ -42,10 +33,11 @@ def ranks(
     """
     if asked.kind in ("drop", "text"):  # of no use to the model, but to this
         asked = asked.model_copy(update={"kind": "auto"})
-    one = column_kinds.read(name, texts, asked, where, needed=True, format_key=format_key)
+    one = column_kinds.read(column, asked, needed=True, format_key=format_key)
     assert one.column is not None
     if (gap := encoding.gaps(one.values, one.column)[rows]).any():
-        raise DataError(f"{where(int(rows[gap.argmax()]))}: no value for {name!r}, which data.order goes by")
+        place = column.where(int(rows[gap.argmax()]))
+        raise DataError(f"{place}: no value for {column.name!r}, which data.order goes by")
     if one.column.kind == "category":
         values = np.unique(np.array(one.values.take(pa.array(rows)).to_pylist()), return_inverse=True)[1]
     else:

@@ -1,4 +1,4 @@
-"""The way between grey and colour, and the random transform of training pictures that changes colours."""
+"""Colour: conversion between grey and RGB, and colour jitter as an augmentation of training pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
-from trainkit.data.base import DataSpec
+from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.geometric import PictureTransform, SampleRandom, ordered
 
 Amount = Annotated[float, Field(ge=0)]
@@ -61,14 +61,9 @@ class ColorJitter(PictureTransform):
         return self
 
     def check(self, spec: DataSpec) -> None:
-        channels = spec.shape[0]
-        if channels not in (1, 3):
-            raise DataError(
-                f"data.augment: color_jitter is for pictures with 1 or 3 channels (grey or RGB), "
-                f"the images have {channels}"
-            )
+        self.check_grey_or_rgb(spec)
         for key in ("saturation", "hue"):
-            if channels == 1 and getattr(self, key) != 0:
+            if spec.shape[0] == 1 and getattr(self, key) != 0:
                 raise DataError(f"data.augment: color_jitter: grey images have no {key} to change; leave it out")
 
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:

@@ -1,4 +1,4 @@
-"""Random transforms of training pictures: their base and their draws, and those that move or hide pixels."""
+"""Geometric augmentation of training pictures: crops, flips, rotation, erasing; and the base of all transforms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainkit.config.base import Config
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
 from trainkit.core.seeding import uniform
-from trainkit.data.base import DataSpec
+from trainkit.data.spec import DataSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class SampleRandom:
     """The random numbers of a batch. Each depends on (seed, key, epoch) and its sample's index, and on nothing else."""
 
     index: Tensor
-    """The samples' places in their source, and how often each has come before in the epoch, as one number; on the CPU.
+    """The samples' indices in their source, and how often each has come before in the epoch, as one number; on the CPU.
     Shape (batch,), int64."""
     seed: int
     epoch: int
@@ -53,7 +53,13 @@ class TransformConfig(Config):
 
 
 class PictureTransform(TransformConfig):
-    """Base of the transforms of pictures, with draws of its own for every sample."""
+    """Base of the transforms of pictures, with random numbers of its own for every sample."""
+
+    def check_grey_or_rgb(self, spec: DataSpec) -> None:
+        """Raise DataError for pictures that have neither 1 nor 3 channels."""
+        if spec.shape[0] not in (1, 3):
+            text = f"data.augment: {self.name} is for pictures with 1 or 3 channels (grey or RGB)"
+            raise DataError(f"{text}, the images have {spec.shape[0]}")
 
     @abstractmethod
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
@@ -100,9 +106,9 @@ class RandomCrop(PictureTransform):
         height, width = inputs.shape[-2:]
         padded = functional.pad(inputs, (self.padding,) * 4)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (batch, channels, y, x, height, width)
-        places = 2 * self.padding + 1
-        y = (draws("crop y") * places).long()
-        x = (draws("crop x") * places).long()
+        offsets = 2 * self.padding + 1
+        y = (draws("crop y") * offsets).long()
+        x = (draws("crop x") * offsets).long()
         return windows[torch.arange(len(inputs), device=inputs.device), :, y, x]
 
 
@@ -170,7 +176,7 @@ class RandomRotation(PictureTransform):
 
 
 def _sampled(inputs: Tensor, x: Tensor, y: Tensor, interpolation: str = "bilinear", fill: int = 0) -> Tensor:
-    """Pictures whose pixels come from given places of the old ones; (0, 0) is the middle of the first pixel.
+    """Pictures whose pixels come from given positions of the old ones; (0, 0) is the middle of the first pixel.
 
     Args:
         x: shape (batch, height, width), like `y`, or 1 in the place of a size.
@@ -234,12 +240,12 @@ class RandomResizedCrop(PictureTransform):
 
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         box = _boxes(inputs, draws, "resized crop", self.scale, self.ratio)
-        y = _places(inputs.shape[2], box.top, box.height)[:, :, None]
-        x = _places(inputs.shape[3], box.left, box.width)[:, None, :]
+        y = _source_positions(inputs.shape[2], box.top, box.height)[:, :, None]
+        x = _source_positions(inputs.shape[3], box.left, box.width)[:, None, :]
         return _sampled(inputs, x, y)
 
 
-def _places(pixels: int, start: Tensor, length: Tensor) -> Tensor:
+def _source_positions(pixels: int, start: Tensor, length: Tensor) -> Tensor:
     """Where the pixels of an enlarged stretch come from; never from outside of it. Shape (batch, pixels)."""
     middles = (torch.arange(pixels, device=start.device) + 0.5) / pixels
     start, length = start[:, None], length[:, None]
@@ -276,5 +282,5 @@ class RandomErasing(PictureTransform):
 
 def _inside(pixels: int, start: Tensor, length: Tensor) -> Tensor:
     """Which pixels of a line are in a stretch. Shape (batch, pixels), bool."""
-    places = torch.arange(pixels, device=start.device)
-    return (places >= start[:, None]) & (places < (start + length)[:, None])
+    positions = torch.arange(pixels, device=start.device)
+    return (positions >= start[:, None]) & (positions < (start + length)[:, None])

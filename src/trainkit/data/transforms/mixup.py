@@ -1,4 +1,4 @@
-"""Mixing the samples of a training batch with each other, targets included."""
+"""MixUp and CutMix: augmentation that mixes the samples of a training batch with each other, targets included."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
-from trainkit.data.base import Batch, DataSpec, TargetSpec
+from trainkit.data.base import Batch
+from trainkit.data.spec import DataSpec, TargetSpec
 from trainkit.data.transforms.geometric import TransformConfig
 
 
@@ -35,10 +36,8 @@ class BatchMix(TransformConfig):
 
     def check(self, spec: DataSpec) -> None:
         if spec.target.kind not in ("classification", "multilabel"):
-            raise DataError(
-                f"data.augment: {self.name} needs classes or labels, the targets of the data are {spec.target.plural}; "
-                "leave it out"
-            )
+            text = f"data.augment: {self.name} needs classes or labels, the targets of the data are"
+            raise DataError(f"{text} {spec.target.plural}; leave it out")
 
     def mix(self, batch: Batch, target: TargetSpec, random: Random) -> Batch:
         """The mixed batch: inputs of the same shape, targets (batch, target.size), float32."""

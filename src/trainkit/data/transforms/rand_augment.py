@@ -1,4 +1,4 @@
-"""RandAugment: several operations from a fixed table, drawn for every sample, all of one strength."""
+"""RandAugment: an augmentation of several operations from a fixed table, drawn for every sample, of one strength."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from trainkit.config.registry import register
-from trainkit.core.errors import DataError
-from trainkit.data.base import DataSpec
+from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.geometric import PictureTransform, SampleRandom
 
 Operation = Callable[[Tensor], Tensor]
@@ -39,17 +38,13 @@ class RandAugment(PictureTransform):
     }
 
     def check(self, spec: DataSpec) -> None:
-        if spec.shape[0] not in (1, 3):
-            raise DataError(
-                f"data.augment: rand_augment is for pictures with 1 or 3 channels (grey or RGB), "
-                f"the images have {spec.shape[0]}"
-            )
+        self.check_grey_or_rgb(spec)
 
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         table = operations(self.magnitude, *inputs.shape[-2:])
-        for number in range(self.num_ops):
-            operation = (draws.on_host(f"rand_augment operation {number}") * len(table)).long().tolist()
-            negative = (draws.on_host(f"rand_augment sign {number}") < 0.5).tolist()
+        for step in range(self.num_ops):
+            operation = (draws.on_host(f"rand_augment operation {step}") * len(table)).long().tolist()
+            negative = (draws.on_host(f"rand_augment sign {step}") < 0.5).tolist()
             groups: dict[Operation, list[int]] = {}
             for row, (one, minus) in enumerate(zip(operation, negative, strict=True)):
                 groups.setdefault(table[one][minus], []).append(row)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trainkit.core.errors import DataError
-from trainkit.data.sources.list_lines import read_lines
+from trainkit.data.text_files import read_lines
 
 
 def problem(name: str) -> str:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainkit.data.sources.digits import DigitsConfig
-from trainkit.data.transforms.pipeline import Normalize
+from trainkit.config.registry import find
+from trainkit.data.sources.sklearn import DiabetesConfig, DigitsConfig, SklearnTableConfig
+from trainkit.data.transforms.normalize import Normalize
+from trainkit.data.transforms.pipeline import preparation
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,41 @@ def test_pixels_are_the_scans() -> None:
     data = DigitsConfig(val=0).build(0)
     values = data.train.take(torch.arange(len(data.train))).inputs
     assert sorted(set(values.flatten().tolist())) == [int(value * 255 / 16 + 0.5) for value in range(17)]
+
+
+@pytest.mark.parametrize("standardize", [True, "robust", False])
+@pytest.mark.parametrize(
+    ("name", "rows", "features", "size"),
+    [("iris", 150, 4, 3), ("wine", 178, 13, 3), ("breast_cancer", 569, 30, 2), ("diabetes", 442, 10, 1)],
+)
+def test_embedded_tables(name: str, rows: int, features: int, size: int, standardize: object) -> None:
+    config_class = find("data", name)
+    assert issubclass(config_class, SklearnTableConfig)
+    config = config_class.from_plain({"standardize": standardize})
+    data = config.build(seed=3)
+    assert data.val is not None
+    assert data.test is not None
+    assert len(data.train) + len(data.val) + len(data.test) == rows
+    assert data.spec.shape == config.spec().shape == (features,)
+    assert data.spec.target.size == config.spec().target.size == size
+    other = config_class.from_plain({}).build(seed=4).test
+    assert other is not None
+    assert torch.equal(data.test.targets, other.targets)
+    assert len(data.spec.columns) == (features if standardize == "robust" else 0)
+
+
+def test_standardised_with_the_training_rows_alone() -> None:
+    data = DiabetesConfig().build(seed=0)
+    prepare = preparation(data.spec, (), 0, torch.device("cpu"))
+    found = prepare(data.train.source.take(data.train.index), None).inputs
+    torch.testing.assert_close(found.mean(0), torch.zeros(10), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.std(0, correction=0), torch.ones(10), atol=1e-5, rtol=0)
+    assert data.val is not None
+    assert abs(float(prepare(data.val.source.take(data.val.index), None).inputs.mean())) > 1e-3
+
+
+def test_robustly_with_the_training_rows_alone() -> None:
+    data = DiabetesConfig.from_plain({"standardize": "robust"}).build(seed=0)
+    found = data.train.take(torch.arange(len(data.train))).inputs
+    torch.testing.assert_close(found.median(0).values, torch.zeros(10), atol=0.02, rtol=0)
+    assert float(found.abs().max()) < 3

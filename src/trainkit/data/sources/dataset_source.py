@@ -1,0 +1,226 @@
+"""Samples of a user's map-style `Dataset`: what it returns made into tensors, checked, and collated to batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from trainkit.core.errors import DataError, Diagnostic
+from trainkit.core.seeding import derive, generators_restored, seed_global
+from trainkit.data.base import Batch, fingerprint, unless_pictures
+from trainkit.data.images.decoding import UnreadableError, flattened
+from trainkit.data.paths import reason_of
+from trainkit.data.sample_checks import EXACTLY, lost_in_float32
+from trainkit.data.sources.tensor_files import is_dense
+from trainkit.data.spec import MAX_CLASSES, Kind, TargetSpec
+
+COMPARED = 256
+"""Samples of which the inputs are compared before and after they become float32."""
+
+
+class DatasetSource:
+    """A map-style dataset whose samples are pairs (input, target)."""
+
+    def __init__(self, dataset: Dataset[Any], kind: Kind | None, collate: Literal["stack", "pad"]) -> None:
+        self.dataset, self.padded = dataset, collate == "pad"
+        self.title = type(dataset).__name__
+        if len(self) == 0:
+            raise DataError(f"{self.title}: has no samples")
+        self.exact = torch.empty(0, 1)
+        """Targets that are numbers as they were given, shape (n, size), once `targets` has been asked for."""
+        self.num_classes = MAX_CLASSES
+        """What each sample is held against; fewer once they have been counted."""
+        self.kind: Kind = kind or ("regression" if self.target(0).is_floating_point() else "classification")
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]  # register_dataset has seen to it
+
+    def _item(self, index: int) -> tuple[object, object]:
+        where = f"{self.title}[{index}]"
+        try:
+            item = self.dataset[index]
+        except OSError as error:  # of a file, as a rule
+            file = f"{error.filename}: " if error.filename else ""
+            raise DataError(f"{where}: {file}{reason_of(error)}") from error
+        except StopIteration:  # would end the epoch without a word
+            raise DataError(f"{where}: __getitem__ raised StopIteration") from None
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise DataError(f"{where}: expected a pair (input, target), got {type(item).__name__}")
+        return item[0], item[1]
+
+    def input(self, index: int) -> Tensor:
+        """One input: a uint8 picture (channels, height, width), or float32 or int64 numbers of any shape."""
+        return self._input(index, self._item(index)[0])
+
+    def target(self, index: int) -> Tensor:
+        """One target, shape () or (size,)."""
+        return _number(f"{self.title}[{index}]: the target", self._item(index)[1])
+
+    def _input(self, index: int, value: object) -> Tensor:
+        where = f"{self.title}[{index}]: the input"
+        tensor = _input(where, value)
+        if not self.padded:
+            return tensor
+        tensor = tensor.unsqueeze(1) if tensor.ndim == 1 else tensor
+        if tensor.dtype == torch.uint8 or tensor.ndim < 2:
+            raise DataError(
+                f"{where} has the shape {_form(tensor)}; data.collate=pad is for sequences (length, features) or "
+                "(length,) of numbers"
+            )
+        return tensor
+
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
+        inputs, rows, indices = [], [], index.tolist()
+        with generators_restored():
+            before = [0] * len(index) if repeat is None else repeat.tolist()
+            for number, times in zip(indices, before, strict=True):
+                seed_global(derive(draw, number, *([times] if times else [])))
+                one, target = self._item(number)
+                inputs.append(self._input(number, one))
+                rows.append(_number(f"{self.title}[{number}]: the target", target))
+        if len({tensor.dtype for tensor in inputs} - {torch.uint8}) > 1:  # whole numbers in some samples only
+            inputs = [tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32) for tensor in inputs]
+        for number, tensor in zip(indices, inputs, strict=True):
+            if tensor.shape[self.padded :] != inputs[0].shape[self.padded :] or tensor.dtype != inputs[0].dtype:
+                raise DataError(
+                    f"{self.title}: samples {indices[0]} and {number} have the shapes {_form(inputs[0])} and "
+                    f"{_form(tensor)}; bring them to one shape in __getitem__, or use data.collate=pad for sequences"
+                )
+        targets = self._as_kind(rows, indices)
+        if not self.padded:
+            return Batch(torch.stack(inputs), targets, index)
+        lengths = torch.tensor([len(one) for one in inputs])
+        return Batch(pad_sequence(inputs, batch_first=True), targets, index, lengths)
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """Of all samples; read from an attribute `targets` of the dataset when it has one, which is much faster."""
+        given = getattr(self.dataset, "targets", None)
+        rows: list[Tensor] = []
+        if isinstance(given, list | tuple | np.ndarray | Tensor) and len(given) == len(self):
+            rows = [_number(f"{self.title}.targets[{n}]", one) for n, one in enumerate(given)]
+        # What __getitem__ says counts: it may have made something else of them.
+        some = {0, len(self) // 2, len(self) - 1}
+        if not rows or any(rows[n].tolist() != self.target(n).tolist() for n in some):
+            rows = [self.target(index) for index in range(len(self))]
+        targets = self._as_kind(rows, range(len(self)))
+        if self.kind == "regression":
+            self.exact = torch.stack(rows).view(len(rows), -1)
+        return targets
+
+    def lost_in_float32(self, index: Tensor) -> list[Diagnostic]:
+        """What of the samples with these indices is no longer there in batches, as far as some of them tell."""
+        lost: list[Diagnostic] = []
+        first = self._exact_input(int(index[0]))
+        if first.ndim <= 1 and first.dtype in (torch.float64, torch.int64):
+            rows = [self._exact_input(number).view(-1) for number in index[:COMPARED].tolist()]
+            if all(len(row) == len(rows[0]) for row in rows):
+                lost += lost_in_float32(torch.stack(rows), "inputs")
+        if self.kind == "regression":
+            lost += lost_in_float32(self.exact[index[:EXACTLY]], "targets")
+        return lost
+
+    def _exact_input(self, index: int) -> Tensor:
+        """An input as it is given; of a picture nothing."""
+        value = self._item(index)[0]
+        return torch.empty(0) if hasattr(value, "getbands") else _tensor(f"{self.title}[{index}]: the input", value)
+
+    def _as_kind(self, rows: list[Tensor], indices: Sequence[int]) -> Tensor:
+        """Targets of the samples with these indices, as batches have them."""
+        for index, row in zip(indices, rows, strict=True):
+            if row.shape != rows[0].shape or row.ndim > 1 or row.numel() == 0:
+                raise DataError(
+                    f"{self.title}: the targets differ in shape: one number, or as many, for every sample; "
+                    f"samples {indices[0]} and {index} have {tuple(rows[0].shape)} and {tuple(row.shape)}"
+                )
+        targets = torch.stack(rows)
+        if self.kind != "classification":
+            targets = targets.to(torch.float32).view(len(rows), -1)
+            if len(bad := (~targets.isfinite().all(1)).nonzero()):
+                raise DataError(f"{self.title}[{indices[int(bad[0])]}]: the target holds a value that is not finite")
+            if self.kind == "multilabel" and not bool(((targets == 0) | (targets == 1)).all()):
+                raise DataError(f"{self.title}: labels are a row of 0 and 1 per sample")
+            return targets
+        if targets.is_floating_point() or targets.ndim != 1:
+            one_hot = "for one-hot rows row.argmax(), or data.target=multilabel"
+            hint = one_hot if targets.ndim == 2 else "or data.target=regression"
+            raise DataError(f"{self.title}: classes are one whole number >= 0 per sample; {hint}")
+        targets = targets.long()
+        if len(bad := ((targets < 0) | (targets >= self.num_classes)).nonzero()):
+            worst = int(bad[0])
+            raise DataError(
+                f"{self.title}[{indices[worst]}]: class {int(targets[worst])}, outside 0 … {self.num_classes - 1:,}"
+            )
+        return targets
+
+    def target_spec(self) -> TargetSpec:
+        """The kind and size of the targets, and the names of the classes where the dataset has `classes`."""
+        classes = getattr(self.dataset, "classes", ())
+        names = tuple(map(str, classes)) if isinstance(classes, list | tuple) else ()
+        size = self.targets.shape[1] if self.kind != "classification" else int(self.targets.max()) + 1
+        if self.kind == "classification":
+            if names and size > len(names):
+                raise DataError(f"{self.title}: class {size - 1} among the targets, but classes has {len(names)} names")
+            size = max(2, len(names) or size)  # of one, there is nothing to learn
+        return TargetSpec(kind=self.kind, size=size, names=names if len(names) == size else ())
+
+    def longest(self) -> int:
+        return max(len(self.input(index)) for index in range(len(self)))
+
+    def digest(self) -> str:
+        """Of the targets and of a few inputs: reading all could take as long as an epoch."""
+        sha = hashlib.sha256(fingerprint(self.targets, self.targets).encode())
+        with generators_restored():
+            for index in range(0, len(self), max(1, len(self) // 8)):
+                seed_global(index)
+                one = unless_pictures(self.input(index))
+                sha.update(fingerprint(one, one).encode())
+        return sha.hexdigest()
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)}{' uint8' * (tensor.dtype == torch.uint8)}"
+
+
+def _input(where: str, value: Any) -> Tensor:
+    if hasattr(value, "convert") and hasattr(value, "getbands"):  # a PIL picture
+        try:
+            value = np.array(flattened(value, "grey" if value.mode == "L" else "rgb", "white", None))
+        except UnreadableError as error:
+            raise DataError(f"{where} {error}; make an array of uint8 or of floating-point numbers of it") from None
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3):
+        value = np.atleast_3d(value).transpose(2, 0, 1)  # from (height, width[, channels]), as PIL and OpenCV have it
+    tensor = _tensor(where, value)
+    if tensor.numel() == 0:
+        raise DataError(f"{where} is empty, its shape {tuple(tensor.shape)}")
+    if tensor.dtype == torch.uint8 and tensor.ndim:
+        return tensor.contiguous()
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).reshape(tensor.shape or (1,))
+
+
+def _number(where: str, value: Any) -> Tensor:
+    tensor = _tensor(where, value).squeeze()
+    if tensor.dtype == torch.float64:  # to see what rounding loses
+        return tensor
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
+
+
+def _tensor(where: str, value: Any) -> Tensor:
+    try:
+        tensor = value if isinstance(value, Tensor) else torch.as_tensor(np.ascontiguousarray(value))
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(
+            f"{where} is a {type(value).__name__}; expected a tensor, an array, numbers or a PIL picture"
+        ) from None
+    if not is_dense(tensor) or tensor.is_complex():
+        kind = f"{tensor.layout}, {tensor.dtype}, on {tensor.device}"
+        raise DataError(f"{where} is a tensor: {kind}; expected a dense one of real numbers, on the CPU")
+    return tensor.detach()

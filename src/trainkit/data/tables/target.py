@@ -1,0 +1,143 @@
+"""The target of a table: the columns to be predicted, as classes, numbers or labels."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from trainkit.core.errors import DataError
+from trainkit.data.columns import FIRST_NA_VALUES, Column
+from trainkit.data.sources.table import TableConfig
+from trainkit.data.spec import DataSpec, Kind, TargetSpec
+from trainkit.data.tables import cells, column_kinds
+from trainkit.data.tables.cells import Bools, Floats
+from trainkit.data.tables.table_files import Cells, Texts
+
+MOST_CLASSES = 20
+"""Different whole numbers that are classes without being called so."""
+SURELY_NUMBERS = 100
+"""More different whole numbers than these are numbers."""
+SHOWN = 5
+"""Classes in a message."""
+
+
+class Target(NamedTuple):
+    """What is to be predicted, in all rows of a file."""
+
+    spec: TargetSpec
+    values: Tensor
+    """Shape (rows,) or (rows, size)."""
+    missing: Bools
+    """Rows without one."""
+
+
+def read_target(config: TableConfig, file: Cells, like: DataSpec | None) -> Target:
+    """Read the columns to be predicted.
+
+    Args:
+        like: what they were in training; None to decide it.
+
+    Raises:
+        DataError: one holds what its kind does not allow, or may be of either kind.
+    """
+    kind = like.target.kind if like else _kind(config, file)
+    if kind == "classification":
+        return _classes(config, file, like)
+    columns, missing = [], np.zeros(len(file), dtype=bool)
+    for name in config.targets:
+        values = _numbers(config, file, name) if kind == "regression" else _labels(config, file, name)
+        missing |= np.isnan(values)
+        columns.append(values)
+    spec = like.target.uncounted() if like else TargetSpec(kind=kind, size=len(columns), names=config.targets)
+    return Target(spec, torch.from_numpy(np.stack(columns, 1).astype(np.float32)), missing)
+
+
+def _kind(config: TableConfig, file: Cells) -> Kind:
+    """What a target is of which nothing is said.
+
+    Raises:
+        DataError: it may be either.
+    """
+    if config.task != "auto":
+        return config.task
+    [name] = config.targets
+    asked = config.asked(name)
+    if asked.kind in ("category", "flag"):
+        return "classification"
+    if asked.kind == "number":
+        return "regression"
+    try:
+        one = column_kinds.read(file.column(name), asked, is_target=True)
+    except DataError as error:
+        raise DataError(*error.problems, f"data.task: is {name!r} a number or a class? say which") from None
+    if one.column is None or one.column.kind != "number":
+        return "classification"
+    different = np.unique(one.values[~np.isnan(one.values)])
+    if bool((different != np.floor(different)).any()) or len(different) > SURELY_NUMBERS:
+        return "regression"
+    if len(different) <= MOST_CLASSES:
+        return "classification"
+    raise DataError(
+        f"data.task: {name!r} holds {len(different):,} different whole numbers; say data.task=regression to predict "
+        "a number, or data.task=classification where they are only names"
+    )
+
+
+def _classes(config: TableConfig, file: Cells, like: DataSpec | None) -> Target:
+    [name] = config.targets
+    given = tuple(text.lower() for text in config.asked(name).na_values or ())
+    column = Column(name=name, na_values=FIRST_NA_VALUES if config.rules == 1 else ("", *given))
+    texts = file.columns[name]
+    missing = cells.missing(texts, column)
+    there = texts.filter(pa.array(~missing))
+    if like is None:
+        names = sorted(pc.unique(there).to_pylist(), key=_by_number(there))
+        if len(names) < 2:
+            what = f"every row has the class {names[0]!r}" if names else f"no row has a value for {name!r}"
+            raise DataError(f"{file.name}: {what}")
+        spec = TargetSpec(kind="classification", size=len(names), names=tuple(names))
+    else:
+        spec = like.target.uncounted()
+    indices = pc.index_in(texts, pa.array(spec.names, pa.string()))
+    unknown = np.asarray(indices.is_null().to_numpy(zero_copy_only=False), dtype=bool) & ~missing
+    if unknown.any():
+        row = int(unknown.argmax())
+        raise DataError(
+            f"{file.where(row)}: class {texts[row].as_py()!r} is not among the training rows' classes "
+            f"({', '.join(spec.names[:SHOWN])}{', …' if len(spec.names) > SHOWN else ''}); "
+            "for numbers use data.task=regression"
+        )
+    values = torch.from_numpy(pc.fill_null(indices, 0).to_numpy(zero_copy_only=False).astype(np.int64))
+    return Target(spec, values, missing)
+
+
+def _by_number(texts: Texts) -> Any:
+    """Classes in the order of their numbers, where all are such, so that 10 comes after 9; else by letter."""
+    whole = bool(pc.all(pc.match_substring_regex(texts, r"^\d{1,15}$")).as_py())
+    return (lambda name: (int(name), name)) if whole else None
+
+
+def _numbers(config: TableConfig, file: Cells, name: str) -> Floats:
+    asked = config.asked(name).model_copy(update={"kind": "number"})
+    return np.asarray(column_kinds.read(file.column(name), asked, is_target=True).values, dtype=np.float64)
+
+
+def _labels(config: TableConfig, file: Cells, name: str) -> Floats:
+    """0 or 1, or words for these."""
+    asked = config.asked(name).model_copy(update={"kind": "auto"})
+    one = column_kinds.read(file.column(name), asked, is_target=True)
+    if one.column is not None and one.column.kind in ("number", "flag"):
+        values = np.asarray(one.values, dtype=np.float64)
+        wrong = ~(np.isnan(values) | (values == 0) | (values == 1))
+        if not wrong.any():
+            return values
+    else:
+        wrong = ~cells.missing(file.columns[name], Column(name=name))
+    row = int(wrong.argmax())
+    cell = file.columns[name][row].as_py()
+    raise DataError(f"{file.where(row)}: {name}: labels are 0 or 1 (or yes or no), got {cell!r}")
