@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from trainkit.runs import history
 from trainkit.core.errors import StorageError
 from trainkit.core.records import EpochRecord, EvalRecord, TrainRecord
+from trainkit.runs import history
 from trainkit.runs.sinks.jsonl import JsonlSink
 
 RECORDS = (

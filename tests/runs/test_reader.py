@@ -15,16 +15,16 @@ import pytest
 
 from tests.command import bare
 from tests.conftest import MakeExperiment
-from trainkit.reports import comparing
-from trainkit.experiment import grid
 from trainkit.config import merging, yamlfile
-from trainkit.runs import run_directory, reader
-from trainkit.core.errors import BusyError, CheckpointError, DivergedError
-from trainkit.experiment.schema import parse
-from trainkit.runs.run import resume, train
-from trainkit.runs.reader import Run, Sweep
-from trainkit.sweeps.sweep import Plan
 from trainkit.config.yamlfile import Where
+from trainkit.core.errors import BusyError, CheckpointError, DivergedError
+from trainkit.experiment import grid
+from trainkit.experiment.schema import parse
+from trainkit.reports import comparing
+from trainkit.runs import reader, run_directory
+from trainkit.runs.reader import Run, Sweep
+from trainkit.runs.run import resume, train
+from trainkit.sweeps.sweep import Plan
 
 
 def tell(run: Path, **news: object) -> None:
@@ -56,7 +56,10 @@ def make_sweep(make: MakeExperiment, directory: Path, axes: dict[str, list[Any]]
 @contextmanager
 def owned(run: Path) -> Iterator[subprocess.Popen[str]]:
     """While another process is at work in a run directory."""
-    code = "import sys; from pathlib import Path; from trainkit.runs import run_directory; run = run_directory.reopen(Path(sys.argv[1]))"
+    code = (
+        "import sys; from pathlib import Path; from trainkit.runs import run_directory; "
+        "run = run_directory.reopen(Path(sys.argv[1]))"
+    )
     command = [sys.executable, "-c", f"{code}; print('mine', flush=True); input()", str(run)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

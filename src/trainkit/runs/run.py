@@ -12,26 +12,26 @@ from pathlib import Path
 
 import torch
 
-from trainkit.core import atomic, seeding
-from trainkit.runs import checkpoint, resuming, console_lines, run_directory, run_state
 from trainkit.config import shell, yamlfile
+from trainkit.core import atomic, seeding
 from trainkit.core import device as devices
-from trainkit.experiment.building import build, open_data, open_experiment, warnings
+from trainkit.core.errors import DataError, DivergedError, StoppedError
+from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, Sink, StartRecord, Tee
+from trainkit.core.signals import Stop, stop_on_signal
+from trainkit.core.text import format_duration
 from trainkit.data import DataSpec
 from trainkit.data.workers import worker_failures
-from trainkit.runs.divergence import judge
-from trainkit.core.errors import DataError, DivergedError, StoppedError
-from trainkit.experiment.schema import ExperimentConfig, seconds_of
-from trainkit.runs.context import RunContext
-from trainkit.training.loop import evaluate, fit, validate
-from trainkit.runs.checkpoint_schema import Payload
-from trainkit.training.progress import Progress
+from trainkit.experiment.building import build, open_data, open_experiment, warnings
 from trainkit.experiment.ranking import judged_by
-from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, Sink, StartRecord, Tee
-from trainkit.core.text import format_duration
-from trainkit.core.signals import Stop, stop_on_signal
+from trainkit.experiment.schema import ExperimentConfig, seconds_of
+from trainkit.runs import checkpoint, console_lines, resuming, run_directory, run_state
+from trainkit.runs.checkpoint_schema import Payload
+from trainkit.runs.context import RunContext
+from trainkit.runs.divergence import judge
 from trainkit.runs.sinks.console import ConsoleSink
 from trainkit.runs.sinks.jsonl import JsonlSink
+from trainkit.training.loop import evaluate, fit, validate
+from trainkit.training.progress import Progress
 
 OUT_OF_TIME = "train.max_minutes is over"
 
@@ -113,7 +113,9 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         )
         if directory.metadata.get("status") == "finished" and not out_of_time and not extends:
             result = Result(directory.path, directory.chosen, directory.metadata["metrics"])
-            ConsoleSink(quiet=quiet).write(console_lines.last_lines(stored, directory, result.metrics, "already complete"))
+            ConsoleSink(quiet=quiet).write(
+                console_lines.last_lines(stored, directory, result.metrics, "already complete")
+            )
             return result
         like = DataSpec.from_plain(payload["spec"])
         chosen = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
@@ -178,7 +180,11 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         facts = console_lines.facts(job)
         directory.tell(facts={key: text for key, text in facts.items() if key != "run"})
         sink.write(StartRecord(facts, yamlfile.dump(experiment.to_plain())))
-        for note in [*notes, *console_lines.fallback_notes(directory), *warnings(experiment, job.data, job.parts, plan)]:
+        for note in [
+            *notes,
+            *console_lines.fallback_notes(directory),
+            *warnings(experiment, job.data, job.parts, plan),
+        ]:
             sink.write(NoteRecord(note, "warning"))
         for record in job.data.notes:
             sink.write(record)

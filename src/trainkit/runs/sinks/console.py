@@ -15,8 +15,6 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from trainkit.core.text import printable
-from trainkit.training.progress import Progress
 from trainkit.core.records import (
     CheckpointRecord,
     EndRecord,
@@ -27,7 +25,8 @@ from trainkit.core.records import (
     StartRecord,
     TrainRecord,
 )
-from trainkit.core.text import format_duration, format_metric
+from trainkit.core.text import format_duration, format_metric, printable
+from trainkit.training.progress import Progress
 
 CALM_S = 30.0
 """Without a terminal, at most one line of training in so many seconds."""

@@ -17,15 +17,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from trainkit.runs import checkpoint
-from trainkit.training.predictions import Predictions, predictions_of
-from trainkit.data import Batch, Data
-from trainkit.plots.images import Tile, confusion_picture, pixels, sheet, spread
-from trainkit.core.text import printable
-from trainkit.experiment.schema import ExperimentConfig
-from trainkit.training.loop import Parts
-from trainkit.training.confusion import Tally, class_names
-from trainkit.training.progress import Progress
 from trainkit.core.records import (
     EndRecord,
     EpochRecord,
@@ -35,10 +26,19 @@ from trainkit.core.records import (
     Sink,
     StartRecord,
 )
-from trainkit.runs.run_directory import RunDir
 from trainkit.core.seeding import generators_restored
-from trainkit.runs.sinks.tensorboard import write_hparams
+from trainkit.core.text import printable
+from trainkit.data import Batch, Data
 from trainkit.experiment.first_batch import first_batch
+from trainkit.experiment.schema import ExperimentConfig
+from trainkit.plots.images import Tile, confusion_picture, pixels, sheet, spread
+from trainkit.runs import checkpoint
+from trainkit.runs.run_directory import RunDir
+from trainkit.runs.sinks.tensorboard import write_hparams
+from trainkit.training.confusion import Tally, class_names
+from trainkit.training.loop import Parts
+from trainkit.training.predictions import Predictions, predictions_of
+from trainkit.training.progress import Progress
 
 T = TypeVar("T")
 
@@ -160,8 +160,14 @@ class Visuals:
             raise ValueError("needs classes or labels")
         probabilities = answers.probabilities().T.cpu()
         for number, name in enumerate(class_names(answers.target)):
-            there = answers.targets == number if answers.target.kind == "classification" else answers.targets[:, number] > 0.5
-            self.writer.add_pr_curve(f"pr_val/{printable(name)}", there.cpu(), probabilities[number], self.progress.step)
+            there = (
+                answers.targets == number
+                if answers.target.kind == "classification"
+                else answers.targets[:, number] > 0.5
+            )
+            self.writer.add_pr_curve(
+                f"pr_val/{printable(name)}", there.cpu(), probabilities[number], self.progress.step
+            )
 
     def _histograms(self) -> None:
         for name, parameter in self.parts.model.named_parameters():
