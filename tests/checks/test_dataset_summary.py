@@ -77,7 +77,7 @@ def test_imbalance() -> None:
     data = tensors(inputs, targets)
     [imbalance] = summarize_dataset(opened(data=data)).findings
     assert imbalance.code == "imbalance"
-    assert imbalance == (
+    assert imbalance.text == (
         "data: 91 training samples of '0', 9 of '1'; try loader.sampler=balanced and 'metrics=[accuracy, f1]'"
     )
     assert summarize_dataset(opened(data=data, loader={"sampler": "balanced"})).findings == ()
@@ -89,7 +89,9 @@ def test_equal_pictures_with_other_labels() -> None:
     inputs = torch.randint(256, (100, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     inputs[1] = inputs[0]
     [contradictions] = summarize_dataset(opened(data=tensors(inputs, torch.arange(100) % 2, test=None))).findings
-    assert contradictions == ("data: 2 training samples are equal to one with another target; look at their labels")
+    assert contradictions.text == (
+        "data: 2 training samples are equal to one with another target; look at their labels"
+    )
 
 
 def test_what_can_be_right_by_hand() -> None:
@@ -99,7 +101,7 @@ def test_what_can_be_right_by_hand() -> None:
 
 def test_a_val_split_larger_than_the_rest() -> None:
     [large] = summarize_dataset(opened(data={"name": "digits", "normalize": "auto", "val": 0.8})).findings
-    assert large == "data.val: holds out 1,150 samples, more than the 287 to train on"
+    assert large.text == "data.val: holds out 1,150 samples, more than the 287 to train on"
 
 
 def test_numbers_to_predict() -> None:

@@ -175,7 +175,7 @@ def test_the_text() -> None:
 
 def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:
     """What guessing costs is then not known, and nothing ends for that."""
-    from trainkit.checks.doctor import examine
+    from trainkit.checks.doctor import examine, wrong
     from trainkit.training.baseline_loss import untrained
     from trainkit.training.losses import CrossEntropyConfig, LossFn, LossOutput
 
@@ -194,4 +194,4 @@ def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:
     found = overfit(one, samples=64, max_steps=300)
     assert (found.memorized, found.guess) == (True, None)
     assert untrained(Penalised().build(one.data.spec.target), one.data.train, 10) is None
-    assert examine(one).symptoms == []
+    assert wrong(examine(one)) == []

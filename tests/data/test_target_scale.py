@@ -278,7 +278,7 @@ def test_without_a_transform_it_is_as_it_was() -> None:
     largest = f"{float(data.train.targets.abs().max()):.4g}"
     [found] = warnings(one, data, parts, plan)
     assert found.code == "large-targets"
-    assert found == (
+    assert found.text == (
         f"data: targets reach {largest}, far from a network's first answers; try data.target_transform=auto"
     )
     outcome = parts.loss_fn(parts.model, parts.prepare(data.train.take(torch.arange(4)), None))

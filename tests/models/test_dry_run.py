@@ -26,7 +26,7 @@ def conv(inputs: int, outputs: int, groups: int = 1) -> nn.Conv2d:
 )
 def test_two_linear_layers_are_one(layers: list[nn.Module]) -> None:
     [found] = dry_run.diagnostics(nn.Sequential(*layers).eval(), INPUTS)
-    assert "nothing but linear steps from" in found
+    assert "nothing but linear steps from" in found.text
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_activations_without_modules_count() -> None:
 )
 def test_endings_that_losses_apply_themselves(last: nn.Module, name: str) -> None:
     [found] = dry_run.diagnostics(nn.Sequential(nn.Flatten(), nn.Linear(192, 10), last), INPUTS)
-    assert found == f"model: ends with {name}, but losses here take logits and apply it themselves; leave it out"
+    assert found.text == f"model: ends with {name}, but losses here take logits and apply it themselves; leave it out"
 
 
 def test_the_layer_that_does_not_fit_is_named() -> None:
@@ -127,7 +127,7 @@ class Hiding(nn.Module):
 
 
 def test_what_torch_does_not_see_in_a_module() -> None:
-    assert dry_run.diagnostics(Hiding(), INPUTS) == [
+    assert list(map(str, dry_run.diagnostics(Hiding(), INPUTS))) == [
         "model: the layers in blocks are in a plain list and are not trained; use nn.ModuleList",
         (
             "model: memory is a plain tensor, which does not move with the model and is in no checkpoint; "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainkit.config.shell import typed
-from trainkit.core.errors import Diagnostic
+from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.text import aligned
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource, sample_checks
 from trainkit.data.columns import ColumnFacts, column_lines

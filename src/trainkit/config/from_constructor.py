@@ -40,8 +40,11 @@ def arguments(owner: type, supplied: Container[str], reserved: Container[str]) -
     return found
 
 
-def config_class(owner: type, name: str, base: type[C], fields: Mapping[str, Any]) -> type[C]:
+def config_class(owner: type, name: str, base: type[C], fields: Mapping[str, Any], about: str | None = None) -> type[C]:
     """A config class under a name, with these fields besides those of its base.
+
+    Args:
+        about: its docstring; by default that of the class.
 
     Raises:
         ConfigError: a YAML file cannot express a field.
@@ -51,7 +54,7 @@ def config_class(owner: type, name: str, base: type[C], fields: Mapping[str, Any
         derived: type[C] = create_model(
             f"{owner.__name__}Config",
             __base__=base,
-            __doc__=inspect.getdoc(owner) or f"The user's {owner.__qualname__}.",
+            __doc__=about or inspect.getdoc(owner) or f"The user's {owner.__qualname__}.",
             __module__=owner.__module__,
             **{"name": tag, **fields},
         )

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from trainkit.core import device as devices
 from trainkit.core import seeding
 from trainkit.core.device import Precision
-from trainkit.core.errors import ConfigError, DataError, Diagnostic
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec, sample_checks

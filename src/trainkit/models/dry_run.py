@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from trainkit.core.errors import ConfigError, Diagnostic
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import ConfigError
 from trainkit.core.seeding import generators_restored
 from trainkit.core.text import and_more
 

@@ -46,6 +46,6 @@ def test_others_are_counted_by_ending() -> None:
         "2 .cr2, 1 without an ending, 1 .heic (pip install pillow-heif reads them), 1 .txt"
     )
     assert left_out(Path("in"), ["a.txt", "Thumbs.db"]) is None
-    assert left_out(Path("in"), ["a.txt", "b.cr2"]) == (
+    assert str(left_out(Path("in"), ["a.txt", "b.cr2"])) == (
         "data.path: 2 files are not taken for pictures in in: 1 .cr2, 1 .txt"
     )

@@ -78,7 +78,7 @@ def check(
         elif form == "github":
             say(*(finding.to_github(config) for finding in findings))
         else:
-            say(*column_lines(columns), *map(str, findings))
+            say(*column_lines(columns), *(f"{one.level}[{one.code}]: {one}" for one in findings))
             say(f"{config}: {'not ok' if bad else 'ok'} ({time.monotonic() - began:.1f} s)")
     if form == "json":
         say_json(plain)
@@ -238,17 +238,17 @@ def doctor(
     For every finding: what was seen, why it matters, what to change. Ends with exit code 1 where there is one.
     """
     experiment, node = load("doctor", config, overrides, device=device)
-    from trainkit.checks.doctor import examine, lines
+    from trainkit.checks.doctor import examine, lines, to_plain, wrong
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.schema import located
 
     with located(node):
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
-        found = examine(opened, look=lambda what: say(f"looking at: {what}", stream=sys.stderr))
+        found = examine(opened, announce=lambda what: say(f"looking at: {what}", stream=sys.stderr))
     if as_json:
-        say_json(found.to_plain())
+        say_json(to_plain(found))
     else:
         say(*lines(found))
-    if found.symptoms:
+    if wrong(found):
         raise typer.Exit(1)

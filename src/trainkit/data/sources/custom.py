@@ -17,7 +17,8 @@ from torch.utils.data import Dataset, IterableDataset
 
 from trainkit.config.from_constructor import arguments, config_class
 from trainkit.config.registry import register
-from trainkit.core.errors import ConfigError, DataError, Diagnostic
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.seeding import derive, generators_restored, seed_global
 from trainkit.data.base import (
     MAX_CLASSES,

@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 
 from trainkit.config.registry import register
 from trainkit.config.shell import typed
-from trainkit.core.errors import DataError, Diagnostic
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.suggestions import did_you_mean, did_you_mean_path
 from trainkit.data.base import Data
