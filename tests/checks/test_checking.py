@@ -31,7 +31,7 @@ def own_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def checked(text: str, *overrides: str) -> list[str]:
     Path("my.yaml").write_text(text)
-    return [str(found).replace("my.yaml:", "") for found in check(Path("my.yaml"), list(overrides))]
+    return [found.to_text().replace("my.yaml:", "") for found in check(Path("my.yaml"), list(overrides))]
 
 
 def own_net(init: str, forward: str) -> str:

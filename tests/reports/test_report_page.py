@@ -23,8 +23,8 @@ from tests.conftest import MakeExperiment
 from tests.runs.test_reader import make_sweep, tell
 from trainkit.core.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainkitError
 from trainkit.inference.evaluation import evaluate_checkpoint
-from trainkit.plots import svg
-from trainkit.plots.svg import COLOURS, Series, chart
+from trainkit.plots.charts import COLOURS, Series, wide
+from trainkit.plots.svg import chart
 from trainkit.reports import page_data, report_page
 from trainkit.runs import reader
 from trainkit.runs.run import resume, train
@@ -399,7 +399,7 @@ def test_a_chart_is_the_same_every_time_small_and_in_the_colours_of_the_page() -
     noise = torch.rand(200_000, generator=random).tolist()
     series = [
         Series("train", range(200_000), noise, "faint"),
-        *(Series(str(n), [0, 1], [n, 0]) for n in range(COLOURS)),
+        *(Series(str(n), [0, 1], [n, 0]) for n in range(len(COLOURS))),
     ]
     one, other = (chart(EVIL, series, xlabel="epoch $a^b$ font: 9px <b>", log=(False, False)) for _ in range(2))
     assert one == other
@@ -408,9 +408,9 @@ def test_a_chart_is_the_same_every_time_small_and_in_the_colours_of_the_page() -
     assert EVIL not in one.svg
     assert "epoch $a^b$ font: 9px &lt;b&gt;" in one.svg
     assert not re.search(r"xmlns|DejaVu|<style|metadata|#[0-9a-f]{6}\b", one.svg)
-    assert {f"var(--line{number})" for number in range(COLOURS)} <= set(re.findall(r"var\(--line\d\)", one.svg))
+    assert {f"var(--line{number})" for number in range(len(COLOURS))} <= set(re.findall(r"var\(--line\d\)", one.svg))
     assert "currentColor" in one.svg
-    assert [line.style for line in one.legend] == ["solid"] * COLOURS + ["dashed"]
-    assert svg.wide([1e-4, 1.0])
-    assert not svg.wide([0.0, 1.0])
-    assert not svg.wide([float("nan")])
+    assert [line.style for line in one.legend] == ["solid"] * len(COLOURS) + ["dashed"]
+    assert wide([1e-4, 1.0])
+    assert not wide([0.0, 1.0])
+    assert not wide([float("nan")])

@@ -71,7 +71,7 @@ WHY = {
     "missing-class": "the model can never learn it",
     "one-class": "a constant prediction is right",
     "constant-target": "a constant prediction is right",
-    "numbers-as-classes": "as classes, 12.3 and 12.4 are as different as 12.3 and 99; only those in the data are predicted",
+    "numbers-as-classes": "as classes, 12.3 and 12.4 are as different as 12.3 and 99, and no other number is predicted",
     "unused-files": "what is not taken cannot be learned from",
     "enlarged": "the model computes with pixels that show nothing new",
     "range": "most of what the pictures show is in a few grey levels",

@@ -35,6 +35,10 @@ class Diagnostic:
         found = re.match(r"(.+?):(\d+):(\d+): ", self.text)
         return (found[1], int(found[2]), int(found[3])) if found else None
 
+    def to_text(self) -> str:
+        """`error[data]: …`, a line of `trainkit check`."""
+        return f"{self.level}[{self.code}]: {self.text}"
+
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
         file, line, column = self.where or (None, None, None)

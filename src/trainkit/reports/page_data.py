@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -22,8 +22,10 @@ from trainkit.experiment.building import open_data
 from trainkit.experiment.schema import monitored
 from trainkit.inference.importance import importances
 from trainkit.inference.loading import Restored, restore
-from trainkit.plots.images import confusion_picture, pixels
-from trainkit.plots.svg import COLOURS, Chart, Series, chart
+from trainkit.plots.charts import COLOURS, Series
+from trainkit.plots.confusion_matrix import confusion_picture, strengths
+from trainkit.plots.images import pixels
+from trainkit.plots.svg import Chart, chart
 from trainkit.runs import run_directory, run_state
 from trainkit.runs.console_lines import mark
 from trainkit.runs.reader import Run
@@ -35,7 +37,7 @@ SIDE = 128
 """Larger pictures are made that small; what is smaller is shown pixel by pixel."""
 MOST_CLASSES = 20
 """Rows of the table of classes, and of the confusion matrix as text."""
-MOST_LINES = COLOURS
+MOST_LINES = len(COLOURS)
 """Classes in one chart."""
 MOST_POINTS = 2000
 
@@ -222,15 +224,9 @@ def _lines(name: str, there: NDArray[np.bool_], chance: NDArray[np.float64]) -> 
 
 
 def _cells(counts: Sequence[Sequence[int]]) -> list[list[Cell]]:
-    """With colours by shares of a row; of mistakes, beside the commonest one."""
-    table = np.array(counts, dtype=float)
-    shares = table / table.sum(1, keepdims=True).clip(min=1)
-    mistakes = shares * (1 - np.eye(len(table)))
-    strengths = np.where(np.eye(len(table)) > 0, shares, 0.8 * np.sqrt(mistakes / max(mistakes.max(), 1e-12)))
-    return [
-        [Cell(count, round(float(strength), 2)) for count, strength in zip(*row, strict=True)]
-        for row in zip(counts, strengths, strict=True)
-    ]
+    """With colours as in the picture."""
+    rows = zip(counts, strengths(counts).round(2).tolist(), strict=True)
+    return [[Cell(*cell) for cell in zip(*row, strict=True)] for row in rows]
 
 
 def _scatter(answers: Predictions) -> Chart:

@@ -24,7 +24,8 @@ from trainkit.core.text import format_duration, format_metric, printable
 from trainkit.experiment.grid import label, points_of
 from trainkit.experiment.ranking import leaves
 from trainkit.experiment.schema import ExperimentConfig, parse
-from trainkit.plots.svg import Chart, Series, chart, wide
+from trainkit.plots.charts import Series, against, wide
+from trainkit.plots.svg import Chart, chart
 from trainkit.reports import comparing
 from trainkit.reports.comparing import show
 from trainkit.reports.page_data import MOST_CLASSES, Findings, attempt, look
@@ -267,16 +268,9 @@ def _against(
         value = points[trial.path][key]
         return float(value) if numeric else float(values.index(show(value)))
 
-    by_place: dict[float, list[float]] = {}
-    for trial in sorted(ranked, key=place):
-        by_place.setdefault(place(trial), []).append(trial.metrics[sweep.monitor])
-    dots = [(x, y) for x, several in by_place.items() for y in several]
-    series = [Series("one trial", [x for x, _ in dots], [y for _, y in dots], "points")]
-    if numeric and len(by_place) > 1:
-        means = [statistics.fmean(several) for several in by_place.values()]
-        series.append(Series("mean", list(by_place), means, "dotted line"))
-    if lost := [place(trial) for trial in rest if trial.status in ("failed", "diverged", "killed")]:
-        series.append(Series("failed or diverged", lost, lost, "crosses"))
+    points_of_trials = [(place(trial), trial.metrics[sweep.monitor]) for trial in ranked]
+    lost = [place(trial) for trial in rest if trial.status in ("failed", "diverged", "killed")]
+    series = against(points_of_trials, lost, means=numeric)
     log = numeric and wide([float(point[key]) for point in points.values()])
     return chart(
         printable(f"{sweep.monitor} against {key}"), series, xlabel=printable(key), ylabel=printable(sweep.monitor),

@@ -20,7 +20,8 @@ from trainkit.config import registry
 from trainkit.training.predictions import Predictions
 from trainkit.experiment.building import build, open_data
 from trainkit.data import DataSpec, TargetSpec
-from trainkit.plots.images import Tile, confusion_picture, pixels, sheet, spread
+from trainkit.plots.confusion_matrix import confusion_picture
+from trainkit.plots.images import Tile, pixels, sheet, spread
 from trainkit.experiment.schema import LogConfig
 from trainkit.models import register_model
 from trainkit.runs.run import resume, train

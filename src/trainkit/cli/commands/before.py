@@ -78,7 +78,7 @@ def check(
         elif form == "github":
             say(*(finding.to_github(config) for finding in findings))
         else:
-            say(*column_lines(columns), *(f"{one.level}[{one.code}]: {one}" for one in findings))
+            say(*column_lines(columns), *(finding.to_text() for finding in findings))
             say(f"{config}: {'not ok' if bad else 'ok'} ({time.monotonic() - began:.1f} s)")
     if form == "json":
         say_json(plain)

@@ -20,7 +20,8 @@ from torch.utils.tensorboard import SummaryWriter
 from trainkit.runs import checkpoint
 from trainkit.training.predictions import Predictions, predictions_of
 from trainkit.data import Batch, Data
-from trainkit.plots.images import Tile, confusion_picture, pixels, sheet, spread
+from trainkit.plots.confusion_matrix import confusion_picture
+from trainkit.plots.images import Tile, pixels, sheet, spread
 from trainkit.core.text import printable
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.training.loop import Parts
