@@ -220,7 +220,7 @@ def test_many_classes(make: MakeExperiment) -> None:
     assert table == sorted(table)
     [matrix] = [attributes for attributes in found.of("img") if attributes.get("class") == "whole"]
     assert (matrix["src"] or "").startswith("data:image/png;base64,")
-    assert f"The {COLOURS} of 30 with the lowest average precision." in found.text
+    assert f"The {len(COLOURS)} of 30 with the lowest average precision." in found.text
 
 
 def test_mistakes_are_the_stronger_the_commoner_they_are() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -18,16 +19,24 @@ from trainkit.core.errors import ConfigError
 from trainkit.models.pretrained import heads_of
 
 Rate = Annotated[float, Field(gt=0)]
+Lr = Annotated[Rate, Field(description="Learning rate, before the scheduler scales it.")]
 Decay = Annotated[float, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+Momentum = Annotated[Beta, Field(description="Share of the last update that is carried over.")]
+Eps = Annotated[Rate, Field(description="Added to the denominator.")]
+Amsgrad = Annotated[bool, Field(description="Use the largest running mean of the square so far (Reddi et al., 2018).")]
+Decoupled = Annotated[
+    bool,
+    Field(description="Take `lr * weight_decay` of a weight away from it, as AdamW does, instead of the L2 penalty."),
+]
+DecoupledDecay = Annotated[Decay, Field(description="Each step takes `lr * weight_decay` of a weight away from it.")]
 
 
 class OptimizerConfig(Config):
     """Base of every optimizer."""
 
     name: str
-    lr: Rate = 1e-3
-    """Learning rate, before the scheduler scales it."""
+    lr: Lr = 1e-3
     head_lr: Rate | None = None
     """Learning rate of the model's last layer, or layers, where several give the outputs; by default the same as of all
     others."""
@@ -91,12 +100,10 @@ class TorchOptimizerConfig(OptimizerConfig):
     """Base of the optimizers that are one class of torch's, called with the fields of the config."""
 
     torch_class: ClassVar[type[Optimizer]]
-    has_kernel: ClassVar[bool] = False
-    """Whether torch has one kernel for the whole update."""
 
     def build(self, model: nn.Module, device: torch.device) -> Optimizer:
         options = self.model_dump(exclude={"name", "head_lr", "decay_bias_and_norm"})
-        if self.has_kernel:
+        if "fused" in inspect.signature(self.torch_class).parameters:
             options["fused"] = fused(device)
         return self.torch_class(self.groups(model), **options)
 
@@ -116,8 +123,7 @@ class SgdConfig(TorchOptimizerConfig):
     """Stochastic gradient descent, with momentum on request."""
 
     name: Literal["sgd"] = "sgd"
-    lr: Rate = 1e-2
-    """Learning rate, before the scheduler scales it."""
+    lr: Lr = 1e-2
     momentum: Beta = 0.0
     """Share of the last update that is carried over; 0.9 is usual."""
     nesterov: bool = False
@@ -125,7 +131,6 @@ class SgdConfig(TorchOptimizerConfig):
 
     usual_lr: ClassVar[tuple[float, float]] = (1e-5, 1.0)
     torch_class: ClassVar[type[Optimizer]] = torch.optim.SGD
-    has_kernel: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:
@@ -139,8 +144,7 @@ class AdamFamilyConfig(TorchOptimizerConfig):
 
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     """Decay of the running means of the gradient and of its size."""
-    eps: Rate = 1e-8
-    """Added to the denominator."""
+    eps: Eps = 1e-8
 
 
 @register("optimizer")
@@ -148,11 +152,9 @@ class AdamConfig(AdamFamilyConfig):
     """Adam (Kingma and Ba, 2015, arXiv:1412.6980): the learning rate per weight adapts; the usual first choice."""
 
     name: Literal["adam"] = "adam"
-    amsgrad: bool = False
-    """Use the largest running mean of the square so far (Reddi et al., 2018)."""
+    amsgrad: Amsgrad = False
 
     torch_class: ClassVar[type[Optimizer]] = torch.optim.Adam
-    has_kernel: ClassVar[bool] = True
 
 
 @register("optimizer")
@@ -160,13 +162,10 @@ class AdamwConfig(AdamFamilyConfig):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv:1711.05101)."""
 
     name: Literal["adamw"] = "adamw"
-    weight_decay: Decay = 0.01
-    """Each step takes `lr * weight_decay` of a weight away from it."""
-    amsgrad: bool = False
-    """Use the largest running mean of the square so far (Reddi et al., 2018)."""
+    weight_decay: DecoupledDecay = 0.01
+    amsgrad: Amsgrad = False
 
     torch_class: ClassVar[type[Optimizer]] = torch.optim.AdamW
-    has_kernel: ClassVar[bool] = True
 
 
 @register("optimizer")
@@ -174,12 +173,10 @@ class NadamConfig(AdamFamilyConfig):
     """Adam with Nesterov's momentum (Dozat, 2016)."""
 
     name: Literal["nadam"] = "nadam"
-    lr: Rate = 2e-3
-    """Learning rate, before the scheduler scales it."""
+    lr: Lr = 2e-3
     momentum_decay: Decay = 4e-3
     """How fast the momentum rises to its full size."""
-    decoupled_weight_decay: bool = False
-    """Take `lr * weight_decay` of a weight away from it, as AdamW does, instead of the L2 penalty."""
+    decoupled_weight_decay: Decoupled = False
 
     torch_class: ClassVar[type[Optimizer]] = torch.optim.NAdam
 
@@ -190,8 +187,7 @@ class RadamConfig(AdamFamilyConfig):
     arXiv:1908.03265)."""
 
     name: Literal["radam"] = "radam"
-    decoupled_weight_decay: bool = False
-    """Take `lr * weight_decay` of a weight away from it, as AdamW does, instead of the L2 penalty."""
+    decoupled_weight_decay: Decoupled = False
 
     torch_class: ClassVar[type[Optimizer]] = torch.optim.RAdam
 
@@ -201,8 +197,7 @@ class AdamaxConfig(AdamFamilyConfig):
     """Adam that divides by the largest recent gradient instead of their mean (Kingma and Ba, 2015, arXiv:1412.6980)."""
 
     name: Literal["adamax"] = "adamax"
-    lr: Rate = 2e-3
-    """Learning rate, before the scheduler scales it."""
+    lr: Lr = 2e-3
 
     torch_class: ClassVar[type[Optimizer]] = torch.optim.Adamax
 
@@ -212,14 +207,11 @@ class RmspropConfig(TorchOptimizerConfig):
     """Divides by a running mean of the gradient's size (Hinton, 2012, Coursera lecture 6)."""
 
     name: Literal["rmsprop"] = "rmsprop"
-    lr: Rate = 1e-2
-    """Learning rate, before the scheduler scales it."""
+    lr: Lr = 1e-2
     alpha: Beta = 0.99
     """Decay of the running mean of the squared gradient."""
-    eps: Rate = 1e-8
-    """Added to the denominator."""
-    momentum: Beta = 0.0
-    """Share of the last update that is carried over."""
+    eps: Eps = 1e-8
+    momentum: Momentum = 0.0
     centered: bool = False
     """Divide by the standard deviation instead."""
 
@@ -231,16 +223,13 @@ class AdagradConfig(TorchOptimizerConfig):
     """Divides by the sum of all squared gradients (Duchi et al., 2011): for sparse data; slows down for ever."""
 
     name: Literal["adagrad"] = "adagrad"
-    lr: Rate = 1e-2
-    """Learning rate, before the scheduler scales it."""
+    lr: Lr = 1e-2
     lr_decay: Decay = 0.0
     """The rate is divided by 1 + step * lr_decay."""
-    eps: Rate = 1e-10
-    """Added to the denominator."""
+    eps: Eps = 1e-10
 
     usual_lr: ClassVar[tuple[float, float]] = (1e-5, 1.0)
     torch_class: ClassVar[type[Optimizer]] = torch.optim.Adagrad
-    has_kernel: ClassVar[bool] = True
 
 
 @register("optimizer")
@@ -248,8 +237,7 @@ class AdadeltaConfig(TorchOptimizerConfig):
     """Steps in proportion to past steps (Zeiler, 2012, arXiv:1212.5701): hardly needs a learning rate."""
 
     name: Literal["adadelta"] = "adadelta"
-    lr: Rate = 1.0
-    """Learning rate, before the scheduler scales it."""
+    lr: Lr = 1.0
     rho: Beta = 0.9
     """Decay of the running means."""
     eps: Rate = 1e-6
@@ -292,8 +280,7 @@ class MuonConfig(OptimizerConfig):
     """
 
     name: Literal["muon"] = "muon"
-    weight_decay: Decay = 0.1
-    """Each step takes `lr * weight_decay` of a weight away from it."""
+    weight_decay: DecoupledDecay = 0.1
     momentum: Beta = 0.95
     """Share of Muon's last update that is carried over."""
     nesterov: bool = True
@@ -313,26 +300,19 @@ class MuonConfig(OptimizerConfig):
             )
         chosen = set(matrices)
         others = [parameter for parameter in parameters if parameter not in chosen]
-        members: list[Optimizer] = [
-            torch.optim.Muon(
-                self.groups(model, matrices),
-                lr=self.lr,
-                weight_decay=self.weight_decay,
-                momentum=self.momentum,
-                nesterov=self.nesterov,
-                ns_steps=self.ns_steps,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        ]
+        shared: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        muon = torch.optim.Muon(
+            self.groups(model, matrices),
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            ns_steps=self.ns_steps,
+            adjust_lr_fn="match_rms_adamw",
+            **shared,
+        )
+        members: list[Optimizer] = [muon]
         if others:
             members.append(
-                torch.optim.AdamW(
-                    self.groups(model, others),
-                    lr=self.lr,
-                    betas=self.betas,
-                    weight_decay=self.weight_decay,
-                    fused=fused(device),
-                )
+                torch.optim.AdamW(self.groups(model, others), betas=self.betas, fused=fused(device), **shared)
             )
         # The first group's rate is recorded: not that of the last layer, should it be the only linear one.
         members.sort(key=lambda member: member.param_groups[0]["lr"] != self.lr)

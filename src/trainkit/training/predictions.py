@@ -14,10 +14,10 @@ from trainkit.core.errors import ConfigError
 from trainkit.data import Batch, TargetSpec
 from trainkit.data.loader import Loader
 from trainkit.plots.images import Tile
-from trainkit.training.confusion import class_names
+from trainkit.training.confusion import class_names, decisions
 from trainkit.training.loop import EvalParts, evaluate
 from trainkit.training.losses import LossOutput
-from trainkit.training.metrics import decisions, squared_error
+from trainkit.training.metrics import squared_error
 
 
 def predictions_of(
