@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainkit.core.errors import ConfigError
-from trainkit.models import dry_run
+from trainkit.models import dry_run, lint
 
 INPUTS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -25,7 +25,7 @@ def conv(inputs: int, outputs: int, groups: int = 1) -> nn.Conv2d:
     ],
 )
 def test_two_linear_layers_are_one(layers: list[nn.Module]) -> None:
-    [found] = dry_run.diagnostics(nn.Sequential(*layers).eval(), INPUTS)
+    [found] = lint.diagnostics(nn.Sequential(*layers).eval(), INPUTS)
     assert "nothing but linear steps from" in found.text
 
 
@@ -39,7 +39,7 @@ def test_two_linear_layers_are_one(layers: list[nn.Module]) -> None:
     ],
 )
 def test_what_is_no_mistake(layers: list[nn.Module]) -> None:
-    assert dry_run.diagnostics(nn.Sequential(*layers).eval(), INPUTS) == []
+    assert lint.diagnostics(nn.Sequential(*layers).eval(), INPUTS) == []
 
 
 class Functional(nn.Module):
@@ -61,15 +61,15 @@ def test_activations_without_modules_count() -> None:
             return outputs
 
     with torch.no_grad():
-        assert dry_run.diagnostics(Functional(), INPUTS) == []
-        assert dry_run.diagnostics(InPlace(), INPUTS) == []
+        assert lint.diagnostics(Functional(), INPUTS) == []
+        assert lint.diagnostics(InPlace(), INPUTS) == []
 
 
 @pytest.mark.parametrize(
     ("last", "name"), [(nn.Softmax(1), "a softmax"), (nn.LogSoftmax(1), "a log-softmax"), (nn.Sigmoid(), "a sigmoid")]
 )
 def test_endings_that_losses_apply_themselves(last: nn.Module, name: str) -> None:
-    [found] = dry_run.diagnostics(nn.Sequential(nn.Flatten(), nn.Linear(192, 10), last), INPUTS)
+    [found] = lint.diagnostics(nn.Sequential(nn.Flatten(), nn.Linear(192, 10), last), INPUTS)
     assert found.text == f"model: ends with {name}, but losses here take logits and apply it themselves; leave it out"
 
 
@@ -127,7 +127,7 @@ class Hiding(nn.Module):
 
 
 def test_what_torch_does_not_see_in_a_module() -> None:
-    assert list(map(str, dry_run.diagnostics(Hiding(), INPUTS))) == [
+    assert list(map(str, lint.diagnostics(Hiding(), INPUTS))) == [
         "model: the layers in blocks are in a plain list and are not trained; use nn.ModuleList",
         (
             "model: memory is a plain tensor, which does not move with the model and is in no checkpoint; "
@@ -146,16 +146,16 @@ def test_parameters_that_outputs_do_not_depend_on() -> None:
         def forward(self, inputs: Tensor) -> Tensor:
             return super().forward(inputs).detach()
 
-    assert dry_run.unreached(Functional(), INPUTS) == []
-    assert dry_run.unreached(Unused(), INPUTS) == ["two.weight", "two.bias"]
+    assert lint.unreached(Functional(), INPUTS) == []
+    assert lint.unreached(Unused(), INPUTS) == ["two.weight", "two.bias"]
     with pytest.raises(ConfigError, match="model: the outputs do not depend on any parameter; is there a detach"):
-        dry_run.unreached(Detached(), INPUTS)
+        lint.unreached(Detached(), INPUTS)
 
 
 def test_what_a_norm_computes_is_no_hidden_tensor() -> None:
     model = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.spectral_norm(nn.Linear(192, 10)))
-    assert dry_run.diagnostics(model, INPUTS) == []
+    assert lint.diagnostics(model, INPUTS) == []
     old = nn.Linear(192, 10)
     old._parameters["weight_orig"] = old._parameters.pop("weight")
     vars(old)["weight"] = torch.zeros(10, 192)  # as torch.nn.utils.spectral_norm does it
-    assert dry_run.diagnostics(nn.Sequential(nn.Flatten(), old), INPUTS) == []
+    assert lint.diagnostics(nn.Sequential(nn.Flatten(), old), INPUTS) == []

@@ -11,8 +11,16 @@ from torch.nn import functional
 from tests.conftest import MakeExperiment
 from trainkit.data import Batch, DataSpec, Kind, TargetSpec
 from trainkit.data.columns import Column
-from trainkit.models.number_embeddings import PeriodicEmbedding
-from trainkit.models.table import Layout, Members, TableModelConfig, TableNet, dropped, layout, one_answer
+from trainkit.models.table import (
+    Layout,
+    Members,
+    PeriodicEmbedding,
+    TableModelConfig,
+    TableNet,
+    dropped,
+    layout,
+    one_answer,
+)
 from trainkit.runs.run import train
 from trainkit.training.losses import CrossEntropyConfig, MseConfig
 

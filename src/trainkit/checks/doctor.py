@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -283,7 +285,8 @@ def _trained(opened: Opened, data: Data) -> tuple[Parts, Tensor]:
     return parts, predictions.errors().cpu()
 
 
-LIMITS: tuple[tuple[type[nn.Module], str, Callable[[Tensor], Tensor]], ...] = (
+Limit = Callable[[Tensor], Tensor]
+LIMITS: tuple[tuple[type[nn.Module], str, Limit], ...] = (
     (nn.ReLU, "are 0 for every sample", lambda values: values == 0),
     (nn.Tanh, "are beyond 0.99 for every sample", lambda values: values.abs() > 0.99),
     (nn.Sigmoid, "are at 0 or 1 for every sample", lambda values: (values - 0.5).abs() > 0.49),
@@ -295,27 +298,21 @@ def _activations(parts: Parts, data: Data) -> Iterator[Diagnostic]:
     """Channels that are stuck, after a short training, for all of some hundred samples."""
     stuck: dict[str, tuple[float, str]] = {}
 
-    def record(name: str, state: str, is_stuck: Tensor) -> None:
+    def record(name: str, state: str, limit: Limit, module: nn.Module, _args: object, made: Tensor) -> None:
         # Of pictures and volumes the channels are the second axis, of all else the last one.
-        channels = is_stuck.movedim(1, -1) if is_stuck.ndim in (4, 5) else is_stuck
+        at_limit = limit(made)
+        channels = at_limit.movedim(1, -1) if at_limit.ndim in (4, 5) else at_limit
         channels = channels.reshape(-1, channels.shape[-1] if channels.ndim > 1 else 1).all(0)
-        stuck[name] = (float(channels.float().mean()), state)  # no doubles: mps has none
+        share = float(channels.float().mean())  # no doubles: mps has none
+        stuck[f"layer {name} ({type(module).__name__})"] = share, state
 
-    handles = [
-        module.register_forward_hook(
-            lambda module, args, made, name=f"layer {name} ({kind.__name__})", state=state, limit=limit: record(
-                name, state, limit(made)
-            )
-        )
-        for name, module in parts.model.named_modules()
-        for kind, state, limit in LIMITS
-        if isinstance(module, kind)
-    ]
     batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 256))), None)
-    with evaluating(parts.model), torch.no_grad():
+    with ExitStack() as hooks, evaluating(parts.model), torch.no_grad():
+        for name, module in parts.model.named_modules():
+            for kind, state, limit in LIMITS:
+                if isinstance(module, kind):
+                    hooks.enter_context(module.register_forward_hook(partial(record, name, state, limit)))
         parts.loss_fn(parts.model, batch)
-    for handle in handles:
-        handle.remove()
     bad = {name: one for name, one in stuck.items() if one[0] > DEAD}
     for name, (share, state) in bad.items():
         yield Diagnostic(

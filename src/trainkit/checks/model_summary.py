@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -163,18 +164,12 @@ def _watched(model: nn.Module, flops: FlopCounterMode, count: int) -> Iterator[l
             )
         )
 
-    handles = []
-    for name, module in model.named_modules():
-        if not any(module.children()) or any(True for _ in module.parameters(recurse=False)):
-            handles.append(module.register_forward_pre_hook(begin))
-            handles.append(
-                module.register_forward_hook(lambda module, given, made, name=name: end(name, module, given, made))
-            )
-    try:
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if not any(module.children()) or any(True for _ in module.parameters(recurse=False)):
+                hooks.enter_context(module.register_forward_pre_hook(begin))
+                hooks.enter_context(module.register_forward_hook(partial(end, name)))
         yield layers
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _first_tensor(value: object) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -146,87 +147,60 @@ class TorchLayerConfig(LayerConfig):
         return self.module_class(**options)
 
 
-def _register(module_classes: Mapping[str, type[nn.Module]], about: str, instead: Options | None = None) -> None:
-    """Make torch layers known under these names, with the defaults of their constructors.
+def _register(about: str, *module_classes: type[nn.Module], instead: Options | None = None) -> None:
+    """Make torch layers known under their names in snake case, with the defaults of their constructors.
 
     Args:
         instead: what some of the arguments are here.
     """
     known = {**ARGUMENTS, **(instead or {})}
-    for name, module_class in module_classes.items():
+    for module_class in module_classes:
+        title = module_class.__name__
+        name = re.sub("(?<=[a-z])(?=[A-Z])", "_", title.replace("LU", "lu")).lower()
         fields: dict[str, Any] = {}
         for key, parameter in inspect.signature(module_class).parameters.items():
             if key in known and parameter.kind is not parameter.KEYWORD_ONLY:  # such came with later versions of torch
                 hint, meaning = known[key]
                 default = DEFAULTS.get(key, ... if parameter.default is parameter.empty else parameter.default)
                 fields[key] = (hint, Field(default, description=meaning))
-        text = f"{about} `torch.nn.{module_class.__name__}`."
-        layer = config_class(module_class, name, TorchLayerConfig, fields, about=text)
+        layer = config_class(module_class, name, TorchLayerConfig, fields, about=f"{about} `torch.nn.{title}`.")
         layer.module_class = module_class
         # BatchNorm1d takes vectors as well as sequences, and says so itself.
         layer.axes = () if module_class is nn.BatchNorm1d else AXES.get(name[-2:], ())
         register("layer")(layer)
 
 
-_register({"linear": nn.Linear}, "Weighted sums of the last axis.")
+_register("Weighted sums of the last axis.", nn.Linear)
+_register("Learned filters that slide over the axes after the channels.", nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_register("The largest value of every window.", nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, instead=POOLING)
+_register("The mean of every window.", nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, instead=POOLING)
+_register("Means over so many windows.", nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+_register("Largest values of so many windows.", nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
 _register(
-    {"conv1d": nn.Conv1d, "conv2d": nn.Conv2d, "conv3d": nn.Conv3d},
-    "Learned filters that slide over the axes after the channels.",
-)
-_register(
-    {"max_pool1d": nn.MaxPool1d, "max_pool2d": nn.MaxPool2d, "max_pool3d": nn.MaxPool3d},
-    "The largest value of every window.",
-    POOLING,
-)
-_register(
-    {"avg_pool1d": nn.AvgPool1d, "avg_pool2d": nn.AvgPool2d, "avg_pool3d": nn.AvgPool3d},
-    "The mean of every window.",
-    POOLING,
-)
-_register(
-    {
-        "adaptive_avg_pool1d": nn.AdaptiveAvgPool1d,
-        "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
-        "adaptive_avg_pool3d": nn.AdaptiveAvgPool3d,
-    },
-    "Means over so many windows.",
-)
-_register(
-    {
-        "adaptive_max_pool1d": nn.AdaptiveMaxPool1d,
-        "adaptive_max_pool2d": nn.AdaptiveMaxPool2d,
-        "adaptive_max_pool3d": nn.AdaptiveMaxPool3d,
-    },
-    "Largest values of so many windows.",
-)
-_register(
-    {"batch_norm1d": nn.BatchNorm1d, "batch_norm2d": nn.BatchNorm2d, "batch_norm3d": nn.BatchNorm3d},
     "Normalise every channel over the batch (Ioffe and Szegedy, 2015, arXiv:1502.03167).",
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
 )
+_register("Normalise groups of channels, sample by sample (Wu and He, 2018, arXiv:1803.08494).", nn.GroupNorm)
 _register(
-    {"group_norm": nn.GroupNorm}, "Normalise groups of channels, sample by sample (Wu and He, 2018, arXiv:1803.08494)."
-)
-_register(
-    {"layer_norm": nn.LayerNorm},
     "Normalise the last axes, sample by sample (Ba et al., 2016, arXiv:1607.06450).",
-    {"bias": (bool, "Whether the shift is learned too.")},
+    nn.LayerNorm,
+    instead={"bias": (bool, "Whether the shift is learned too.")},
 )
-_register({"dropout": nn.Dropout}, "Set random values to zero in training (Srivastava et al., 2014).")
-_register({"dropout2d": nn.Dropout2d}, "Set whole channels to zero in training.")
-_register({"flatten": nn.Flatten}, "Join axes; by default all but the batch.")
-_register({"relu": nn.ReLU}, "The value, or zero where it is negative.")
-_register({"leaky_relu": nn.LeakyReLU}, "The value, or a small part of it where it is negative.")
+_register("Set random values to zero in training (Srivastava et al., 2014).", nn.Dropout)
+_register("Set whole channels to zero in training.", nn.Dropout2d)
+_register("Join axes; by default all but the batch.", nn.Flatten)
+_register("The value, or zero where it is negative.", nn.ReLU)
+_register("The value, or a small part of it where it is negative.", nn.LeakyReLU)
+_register("The value, or an exponential curve where it is negative (Clevert et al., 2016, arXiv:1511.07289).", nn.ELU)
 _register(
-    {"elu": nn.ELU}, "The value, or an exponential curve where it is negative (Clevert et al., 2016, arXiv:1511.07289)."
+    "The value, weighted by the normal distribution up to it (Hendrycks and Gimpel, 2016, arXiv:1606.08415).", nn.GELU
 )
-_register(
-    {"gelu": nn.GELU},
-    "The value, weighted by the normal distribution up to it (Hendrycks and Gimpel, 2016, arXiv:1606.08415).",
-)
-_register({"silu": nn.SiLU}, "The value, weighted by its sigmoid.")
-_register({"tanh": nn.Tanh}, "Hyperbolic tangent: -1 to 1.")
-_register({"sigmoid": nn.Sigmoid}, "The logistic curve: 0 to 1.")
-_register({"embedding": nn.Embedding}, "A learned vector for every whole number.")
+_register("The value, weighted by its sigmoid.", nn.SiLU)
+_register("Hyperbolic tangent: -1 to 1.", nn.Tanh)
+_register("The logistic curve: 0 to 1.", nn.Sigmoid)
+_register("A learned vector for every whole number.", nn.Embedding)
 
 
 @register("layer")

@@ -20,7 +20,8 @@ from trainkit.core.records import EvalRecord, NoteRecord, Sink
 from trainkit.data import Batch
 from trainkit.data.loader import Loader
 from trainkit.data.transforms.pipeline import Prepare
-from trainkit.models.dry_run import Attributes, evaluating
+from trainkit.models.dry_run import evaluating
+from trainkit.models.lint import Attributes
 from trainkit.training.ema import Ema
 from trainkit.training.losses import LossFn, LossOutput
 from trainkit.training.meter import Meter
