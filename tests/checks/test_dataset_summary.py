@@ -50,14 +50,14 @@ def test_repeated_and_contradicting_samples_by_hand() -> None:
         (
             {"mean": 0.9, "std": 0.3759},
             (
-                "data.normalize: the training pictures have mean 0.3055 and deviation 0.3759, but 0.9 and 0.3759 are "
+                "data.normalize: the training pictures have mean 0.3055 and standard deviation 0.3759, but 0.9 and 0.3759 are "
                 "used; try 'data.normalize={mean: 0.3055, std: 0.3759}' or data.normalize=auto"
             ),
         ),
         (
             {"mean": 0.3, "std": 0.1},
             (
-                "data.normalize: the training pictures have mean 0.3055 and deviation 0.3759, but 0.3 and 0.1 are "
+                "data.normalize: the training pictures have mean 0.3055 and standard deviation 0.3759, but 0.3 and 0.1 are "
                 "used; try 'data.normalize={mean: 0.3055, std: 0.3759}' or data.normalize=auto"
             ),
         ),

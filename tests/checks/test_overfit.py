@@ -30,7 +30,7 @@ def learned(samples: int = 64, max_steps: int = 300, **sections: Any) -> Learned
 
 def test_a_tenth_is_learned_by_heart() -> None:
     found = learned(129)
-    assert (found.samples, found.memorized, found.causes) == (128, True, ())
+    assert (found.samples, found.memorised, found.causes) == (128, True, ())
     assert found.score >= 0.99
     assert found.steps < 300
     assert found.losses[-1] < found.start
@@ -49,7 +49,7 @@ def test_a_tenth_is_learned_by_heart() -> None:
     ],
 )
 def test_what_makes_it_harder_is_left_out(sections: dict[str, Any]) -> None:
-    assert learned(max_steps=2000 if sections.get("loss") else 300, **sections).memorized
+    assert learned(max_steps=2000 if sections.get("loss") else 300, **sections).memorised
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_what_makes_it_harder_is_left_out(sections: dict[str, Any]) -> None:
         ),
         (
             {"model": {"name": "mlp", "hidden": [32], "dropout": 0.95}},
-            "model: dropout of 0.95 works against learning by heart; leave it out for this test",
+            "model: dropout of 0.95 works against memorising; set it to 0 for this test",
         ),
     ],
 )
 def test_the_likely_causes_are_named(sections: dict[str, Any], cause: str) -> None:
     found = learned(max_steps=100, **sections)
-    assert not found.memorized
+    assert not found.memorised
     assert cause in found.causes
 
 
@@ -86,7 +86,7 @@ def test_what_equal_inputs_with_other_labels_leave_to_be_learned() -> None:
     torch.save({"inputs": inputs.repeat(2, 1), "targets": targets}, "twice.pt")
     found = learned(80, 2000, data={"name": "tensors", "file": "twice.pt", "val": 0, "test": None})
     assert found.attainable == pytest.approx(0.95)
-    assert found.memorized
+    assert found.memorised
     assert found.causes == (
         "data: some of the samples are equal to others of another class; 95.0% is all that can be right",
     )
@@ -98,7 +98,7 @@ def test_always_saying_no_is_not_by_heart() -> None:
     torch.save({"inputs": inputs, "targets": (torch.arange(200) % 100 == 0).float()[:, None].repeat(1, 3)}, "rare.pt")
     data = {"name": "tensors", "file": "rare.pt", "val": 0, "test": None, "target": "multilabel"}
     found = learned(200, 10, data=data, loss="bce_with_logits")
-    assert not found.memorized
+    assert not found.memorised
 
 
 def test_a_model_that_still_learns_gets_more_steps() -> None:
@@ -140,7 +140,7 @@ def test_the_command() -> None:
     Path("my.yaml").write_text(CONFIG)
     ended = warm.run(["overfit", "my.yaml", "--batches", "1"])
     assert ended.code == 0
-    assert ended.stdout.startswith("learned by heart: 64 samples: ")
+    assert ended.stdout.startswith("memorised: 64 samples: ")
     assert ended.stderr.startswith("step ")
     ended = warm.run(["overfit", "my.yaml", "optimizer.lr=1e-9", "--batches", "1", "--steps", "20"])
     assert ended.code == 1
@@ -169,12 +169,12 @@ def test_wrong_words(words: list[str], problem: str) -> None:
 
 def test_the_text() -> None:
     found = Learned(64, 20, 2.3, (2.3, 2.2), 0.5, 1.0, 2.3, ("a cause",))
-    said = "not learned by heart: 64 samples: 50.00% right after 20 steps, loss 2.3 to 2.2 (guessing costs 2.3)"
+    said = "not memorised: 64 samples: 50.00% right after 20 steps, loss 2.3 to 2.2 (constant prediction: 2.3)"
     assert lines(found) == [said, "  a cause"]
 
 
 def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:
-    """What guessing costs is then not known, and nothing ends for that."""
+    """The baseline loss is then not known, and nothing ends for that."""
     from trainkit.checks.doctor import examine, wrong
     from trainkit.training.baseline_loss import untrained
     from trainkit.training.losses import CrossEntropyConfig, LossFn, LossOutput
@@ -192,6 +192,6 @@ def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:
     one = opened()
     one = replace(one, experiment=one.experiment.model_copy(update={"loss": Penalised()}))
     found = overfit(one, samples=64, max_steps=300)
-    assert (found.memorized, found.guess) == (True, None)
+    assert (found.memorised, found.baseline_loss) == (True, None)
     assert untrained(Penalised().build(one.data.spec.target), one.data.train, 10) is None
     assert wrong(examine(one)) == []

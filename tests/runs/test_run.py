@@ -940,7 +940,7 @@ def test_step_outputs_stay_on_the_device(make: MakeExperiment) -> None:
 
 
 def test_a_loss_that_asks_more_of_a_model_than_outputs_still_ends_well(make: MakeExperiment) -> None:
-    """What its curves say is then judged without knowing what guessing costs."""
+    """What its curves say is then judged without knowing the baseline loss."""
 
     class Penalised(CrossEntropyConfig):
         def build(self, target: TargetSpec) -> LossFn:

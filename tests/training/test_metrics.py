@@ -200,12 +200,12 @@ def test_a_million_samples_are_counted_exactly() -> None:
 @pytest.mark.parametrize(
     ("config", "target", "message"),
     [
-        (MaeConfig(), THREE, "metrics: 'mae' is for number targets, not class"),
-        (AccuracyConfig(), NUMBERS, "metrics: 'accuracy' is for class or multilabel targets, not number"),
-        (F1Config(), NUMBERS, "metrics: 'f1' is for class or multilabel targets, not number"),
-        (AurocConfig(), NUMBERS, "metrics: 'auroc' is for class or multilabel targets, not number"),
-        (R2Config(), THREE, "metrics: 'r2' is for number targets, not class"),
-        (MseConfig(), LABELS, "metrics: 'mse' is for number targets, not multilabel"),
+        (MaeConfig(), THREE, "metrics: 'mae' is for regression targets, not classification"),
+        (AccuracyConfig(), NUMBERS, "metrics: 'accuracy' is for classification or multilabel targets, not regression"),
+        (F1Config(), NUMBERS, "metrics: 'f1' is for classification or multilabel targets, not regression"),
+        (AurocConfig(), NUMBERS, "metrics: 'auroc' is for classification or multilabel targets, not regression"),
+        (R2Config(), THREE, "metrics: 'r2' is for regression targets, not classification"),
+        (MseConfig(), LABELS, "metrics: 'mse' is for regression targets, not multilabel"),
         (
             AccuracyConfig(top_k=3),
             THREE,
@@ -218,7 +218,7 @@ def test_a_million_samples_are_counted_exactly() -> None:
         ),
     ],
 )
-def test_misfits(config: MetricConfig, target: TargetSpec, message: str) -> None:
+def test_targets_that_do_not_suit(config: MetricConfig, target: TargetSpec, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.check(target)
     assert str(caught.value) == message

@@ -1,4 +1,4 @@
-"""Is this experiment sane? A few short experiments on it, each of which has one answer when all is well."""
+"""Is this experiment sane? A few short experiments on it, each of which has a known outcome when all is well."""
 
 from __future__ import annotations
 
@@ -236,8 +236,8 @@ def _learning_rate(opened: Opened) -> tuple[float, Diagnostic]:
 def _one_batch(opened: Opened) -> Diagnostic:
     samples = min(opened.experiment.loader.batch_size, len(opened.data.train))
     learned = overfit(opened, samples=samples, max_steps=MEMORISING_STEPS)
-    if learned.memorized or learned.still_learning:
-        what = "is memorised" if learned.memorized else f"is learned to {learned.score:.1%}, and better and better,"
+    if learned.memorised or learned.still_learning:
+        what = "is memorised" if learned.memorised else f"is learned to {learned.score:.1%}, and better and better,"
         return _fine(f"one batch of {learned.samples} {what} in {learned.steps} steps")
     return Diagnostic(
         "by-heart",

@@ -75,12 +75,12 @@ def lr_find(
     low: float,
     high: float,
     steps: int,
-    look: Callable[[float, float], None] = lambda lr, loss: None,
+    report: Callable[[float, float], None] = lambda lr, loss: None,
 ) -> LrCurve:
     """Try the learning rates from `low` to `high` for so many updates each. Nothing of it is left behind.
 
     Args:
-        look: told each rate and its loss.
+        report: told each rate and its loss.
     """
     loader, train = opened.experiment.loader, opened.experiment.train
     few = part(opened.data, steps * loader.batch_size * train.accumulate)
@@ -92,7 +92,7 @@ def lr_find(
             start = every[0] if every and math.isnan(start) else start
             late = every[-max(1, round(LATE * steps)) :]
             losses[rate] = sum(late) / len(late) if late else math.inf
-            look(rate, losses[rate])
+            report(rate, losses[rate])
     smooth = _smooth(list(losses.values()))
     tried = tuple(Tried(lr, loss, even) for (lr, loss), even in zip(losses.items(), smooth, strict=True))
     suggestion, reason = suggest(tried, start)

@@ -17,6 +17,7 @@ from trainkit.core.text import aligned
 from trainkit.data import Data
 from trainkit.experiment.building import build, placeholder_data
 from trainkit.experiment.schema import ExperimentConfig
+from trainkit.models.base import count_parameters
 from trainkit.training.loop import Parts
 
 SAMPLES = 2
@@ -117,8 +118,8 @@ def summary(parts: Parts, data: Data, batch_size: int) -> Summary:
     averaged = list(parts.ema.model.parameters()) if parts.ema else []
     return Summary(
         layers=tuple(layers),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        trained=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        parameters=count_parameters(model.parameters()),
+        trained=count_parameters(model.parameters(), trained=True),
         multiply_adds=forward // 2 // count,
         samples=len(data.train),
         batch_size=batch_size,
@@ -157,8 +158,8 @@ def _watched(model: nn.Module, flops: FlopCounterMode, count: int) -> Iterator[l
                 kind=type(module).__name__,
                 inputs=_shape(_first_tensor(given)),
                 outputs=_shape(output),
-                parameters=sum(parameter.numel() for parameter in own),
-                trained=sum(parameter.numel() for parameter in own if parameter.requires_grad),
+                parameters=count_parameters(own),
+                trained=count_parameters(own, trained=True),
                 multiply_adds=work // count,
                 output_bytes=0 if output is None else output.nbytes // count,
             )

@@ -7,6 +7,11 @@ from traceback import StackSummary
 from trainkit.core.text import printable
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, on one line; the name of its type where that is nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 class TrainkitError(Exception):
     """A failure that the user can act on: shown as one `error:` line per problem, without a traceback."""
 

@@ -67,7 +67,7 @@ EveryOrMinutes = Count | Annotated[str, AfterValidator(_in_words_or_minutes)]
 
 
 def steps_of(every: EveryOrMinutes, steps_per_epoch: int, max_steps: int) -> int:
-    """A rhythm in steps; for one in minutes more steps than any run has."""
+    """An interval in steps; for one in minutes more steps than any run has."""
     if isinstance(every, int):
         return every
     number, unit = every.split()
@@ -77,12 +77,12 @@ def steps_of(every: EveryOrMinutes, steps_per_epoch: int, max_steps: int) -> int
 
 
 def depends_on_length(every: EveryOrMinutes) -> bool:
-    """Whether a longer run has another rhythm."""
+    """Whether a longer run has another interval."""
     return isinstance(every, str) and "time" in every
 
 
 def seconds_of(every: EveryOrMinutes) -> float:
-    """A rhythm in minutes in seconds; infinite for one in steps or epochs."""
+    """An interval in minutes as seconds; infinite for one in steps or epochs."""
     number, _, unit = str(every).partition(" ")
     return 60.0 * int(number) if unit.startswith("minute") else math.inf
 
@@ -117,7 +117,7 @@ class TrainConfig(Config):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of a moving average of the weights, such as 0.999; it is what is evaluated and, in the end, used."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
-    """Largest L2 norm of the gradient; longer ones are scaled down to it."""
+    """Largest global gradient norm (L2); larger ones are scaled down to it."""
     precision: PrecisionName = "fp32"
     """Arithmetic of the forward pass: `fp32`, or autocast to `bf16` or `fp16` (with loss scaling). `auto` is bf16 where
     the hardware computes in it, else fp32; which it was stands in the run's config."""
@@ -336,13 +336,13 @@ def check_direction(experiment: ExperimentConfig, spec: DataSpec) -> None:
 
 
 def _check_target_transform(experiment: ExperimentConfig, spec: DataSpec) -> None:
-    wanted, kind = experiment.data.target_transform, spec.target.kind
+    wanted = experiment.data.target_transform
     if wanted in ("auto", "none"):
         return
-    if kind != "regression":
-        what = "classes" if kind == "classification" else "labels"
+    if spec.target.kind != "regression":
         raise ConfigError(
-            f"data.target_transform: {wanted} is for numbers, the targets of the data are {what}; use auto"
+            f"data.target_transform: {wanted} is for numbers, the targets of the data are {spec.target.plural}; "
+            "use auto"
         )
     if not experiment.loss.takes_transformed:
         name = experiment.loss.to_plain()["name"]

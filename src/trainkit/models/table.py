@@ -99,9 +99,9 @@ class PeriodicEmbedding(nn.Module):
 class Members(nn.Module):
     """A linear layer for each of several networks at once: y = x W / sqrt(n) + b, for n inputs.
 
-    Weights begin with deviation 1 and are divided by sqrt(n) in passing (the neural tangent parametrisation, Jacot et
-    al., 2018, arXiv:1806.07572), so that one learning rate suits layers of any width. Adam moves every parameter by
-    about as much, whatever its gradient's size: a factor on a parameter is a factor on its learning rate.
+    Weights begin with standard deviation 1 and are divided by sqrt(n) in passing (the neural tangent parametrisation,
+    Jacot et al., 2018, arXiv:1806.07572), so that one learning rate suits layers of any width. Adam moves every
+    parameter by about as much, whatever its gradient's size: a factor on a parameter is a factor on its learning rate.
     """
 
     def __init__(self, members: int, inputs: int, outputs: int, *, rate: float, bias: float) -> None:
@@ -130,10 +130,10 @@ def dropped(inputs: Tensor, share: float) -> Tensor:
 
 
 class TableNet(nn.Module):
-    """Several small networks side by side, which share what the columns become and answer together.
+    """Several small networks side by side, which share what the columns become and predict together.
 
-    In training each member answers for itself: (batch, members, num_outputs), and the loss is the mean of theirs. In
-    evaluation the answer is one: the mean of the members' numbers, or of their probabilities. Training the mean of the
+    In training each member predicts for itself: (batch, members, num_outputs), and the loss is the mean of theirs. In
+    evaluation there is one prediction: the mean of their numbers, or of their probabilities. Training the mean of the
     losses rather than the loss of the mean is what makes them differ, and their mean better than each (Gorishniy et
     al., 2024, arXiv:2410.24210, whose members share most weights; small ones are as fast with weights of their own).
     """
@@ -176,10 +176,10 @@ class TableNet(nn.Module):
             hidden = self.activation(layer(hidden, gain))
             if self.training and self.dropout:
                 hidden, gain = dropped(hidden, self.dropout), 1 / (1 - self.dropout)
-        answers: Tensor = self.head(hidden, gain)
+        outputs: Tensor = self.head(hidden, gain)
         if self.training:
-            return answers.transpose(0, 1)
-        return one_answer(answers, self.kind)
+            return outputs.transpose(0, 1)
+        return ensemble_mean(outputs, self.kind)
 
     def features(self, inputs: Tensor) -> Tensor:
         """What the columns become: (batch, inputs) to (batch, features)."""
@@ -189,22 +189,22 @@ class TableNet(nn.Module):
         return torch.cat(parts, 1)
 
 
-def one_answer(answers: Tensor, kind: Kind) -> Tensor:
-    """The answer of all members, shape (batch, outputs), from theirs, shape (members, batch, outputs).
+def ensemble_mean(outputs: Tensor, kind: Kind) -> Tensor:
+    """The prediction of all members, shape (batch, outputs), from theirs, shape (members, batch, outputs).
 
     Numbers are averaged; of classes and labels the probabilities are, and given as logits again. The logits of a single
     member, or of members that agree, come out as they are.
     """
     if kind == "regression":
-        return answers.mean(0)
-    if kind == "classification" and answers.shape[2] > 1:
-        return answers.log_softmax(2).logsumexp(0) - math.log(len(answers)) + answers.logsumexp(2, keepdim=True).mean(0)
-    return functional.logsigmoid(answers).logsumexp(0) - functional.logsigmoid(-answers).logsumexp(0)
+        return outputs.mean(0)
+    if kind == "classification" and outputs.shape[2] > 1:
+        return outputs.log_softmax(2).logsumexp(0) - math.log(len(outputs)) + outputs.logsumexp(2, keepdim=True).mean(0)
+    return functional.logsigmoid(outputs).logsumexp(0) - functional.logsigmoid(-outputs).logsumexp(0)
 
 
 @register("model")
 class TableModelConfig(ModelConfig):
-    """For tables: small networks side by side whose answers are averaged, with every column in a form that suits its
+    """For tables: small networks side by side whose predictions are averaged, every column in a form that suits its
     kind. Other sections have defaults of their own with it, so that nothing needs tuning. Most of what makes it learn
     fast is from RealMLP (Holzmüller et al., 2024, arXiv:2407.04491)."""
 
@@ -221,7 +221,7 @@ class TableModelConfig(ModelConfig):
     hidden: tuple[Width, ...] = (128, 128)
     """Widths of the hidden layers of each member."""
     members: Annotated[int, Field(ge=1, le=1000)] = 4
-    """Networks that are trained side by side and answer together."""
+    """Networks that are trained side by side and predict together."""
     activation: Activation = "silu"
     """After every hidden layer."""
     dropout: Dropout = 0.1

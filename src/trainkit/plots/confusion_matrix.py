@@ -6,7 +6,9 @@ import io
 import warnings
 from collections.abc import Sequence
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -31,9 +33,6 @@ def strengths(counts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
 
 def confusion_picture(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) -> Image.Image:
     """A confusion matrix, a row for every true class. Blue: the share that is right; red: the mistakes."""
-    import matplotlib as mpl  # half a second, only for those who want the picture
-    from matplotlib.figure import Figure
-
     size = len(counts)
     cell = next((side for most, side in CELLS if size <= most), 2)
     strength = strengths(counts)

@@ -33,12 +33,12 @@ class Tile:
 
     picture: Tensor
     """uint8, shape (1 or 3, height, width)."""
-    truth: str
+    label: str
     """What it is; stands under it."""
-    said: str = ""
-    """What the model says that it is."""
-    sure: str = ""
-    """How sure the model is."""
+    predicted: str = ""
+    """What the model takes it for."""
+    confidence: str = ""
+    """The probability that the model gives that."""
     wrong: bool | None = None
     """Frames it green or red, with a mark for those who cannot tell the two apart."""
 
@@ -69,11 +69,11 @@ def sheet(title: str, tiles: Sequence[Tile], columns: int = COLUMNS) -> Image.Im
     """Pictures of the same size side by side, row by row."""
     pictures = [_scaled(tile.picture) for tile in tiles]
     width, height = pictures[0].size
-    across, down = width + 2 * GAP, height + 2 * GAP + LINE * (2 if any(tile.said for tile in tiles) else 1)
+    across, down = width + 2 * GAP, height + 2 * GAP + LINE * (2 if any(tile.predicted for tile in tiles) else 1)
     canvas, draw = _titled(title, columns * across, math.ceil(len(tiles) / columns) * down)
     font = _font(12)
-    for place, (tile, picture) in enumerate(zip(tiles, pictures, strict=True)):
-        x, y = place % columns * across + GAP, place // columns * down + GAP + TITLE
+    for index, (tile, picture) in enumerate(zip(tiles, pictures, strict=True)):
+        x, y = index % columns * across + GAP, index // columns * down + GAP + TITLE
         color = INK
         if tile.wrong is not None:
             color = WRONG if tile.wrong else RIGHT
@@ -81,10 +81,10 @@ def sheet(title: str, tiles: Sequence[Tile], columns: int = COLUMNS) -> Image.Im
         canvas.paste(picture, (x, y))
         mark = "" if tile.wrong is None else "✗ " if tile.wrong else "✓ "
         y += height + 4
-        draw.text((x - 3, y), _fitted(tile.truth, width + 6, font), INK, font)
-        room = width + 6 - font.getlength(f" {tile.sure}")
-        draw.text((x - 3, y + LINE), _fitted(mark + tile.said, room, font), color, font)
-        draw.text((x + width + 3, y + LINE), tile.sure, color, font, "ra")
+        draw.text((x - 3, y), _fitted(tile.label, width + 6, font), INK, font)
+        room = width + 6 - font.getlength(f" {tile.confidence}")
+        draw.text((x - 3, y + LINE), _fitted(mark + tile.predicted, room, font), color, font)
+        draw.text((x + width + 3, y + LINE), tile.confidence, color, font, "ra")
     return canvas
 
 
@@ -96,9 +96,14 @@ def _titled(title: str, width: int, height: int) -> tuple[Image.Image, ImageDraw
     return canvas, draw
 
 
-def _scaled(picture: Tensor) -> Image.Image:
+def as_image(picture: Tensor) -> Image.Image:
+    """From uint8, shape (1 or 3, height, width)."""
     array = picture.movedim(0, -1).numpy()
-    image = Image.fromarray(array if array.shape[2] == 3 else array[:, :, 0])
+    return Image.fromarray(array if array.shape[2] == 3 else array[:, :, 0])
+
+
+def _scaled(picture: Tensor) -> Image.Image:
+    image = as_image(picture)
     longest = max(image.size)
     if longest > LARGEST_SIDE:
         image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))

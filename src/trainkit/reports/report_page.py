@@ -28,7 +28,7 @@ from trainkit.plots.charts import Series, against, wide
 from trainkit.plots.svg import Chart, chart
 from trainkit.reports import comparing
 from trainkit.reports.comparing import show
-from trainkit.reports.page_data import MOST_CLASSES, Findings, attempt, look
+from trainkit.reports.page_data import MOST_CLASSES, PageData, attempt, collect
 from trainkit.runs import history, reader, run_directory
 from trainkit.runs.console_lines import diagnosed
 from trainkit.runs.history import History
@@ -98,14 +98,14 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
     run = reader.only_run(path)
     told = attempt(lambda: history.read(run_directory.RunDir(path).metrics), "curves", missing) or History((), (), ())
     settings, experiment = _settings(path, missing)
-    found = look(run, device, overrides, missing)
+    found = collect(run, device, overrides, missing)
     metadata, fallback = run.metadata, _leaves(run.metadata, "fallback")
     verdicts = _list(metadata, "curves") if run.status == "finished" and "curves" in metadata else None
     silence = "Nothing that one of the rules would remark on." if told.steps else "There are none yet."
     if experiment and experiment.train.limit_batches:
         silence = "A quick try: train.limit_batches is set."
     elif experiment and verdicts is None:
-        verdicts = diagnosed(told, experiment, found.guess)
+        verdicts = diagnosed(told, experiment, found.baseline_loss)
     last = max([record.epoch for record in told.steps] + [record.epoch for record in told.of("val")], default=None)
     trained = "" if last is None else f"{last:.4g} epochs" + (f" of {experiment.train.epochs}" if experiment else "")
     facts = {
@@ -157,7 +157,7 @@ def _time_of(text: str) -> str:
     return text
 
 
-def _data(path: Path, metadata: Mapping[str, Any], found: Findings) -> list[tuple[str, int | None, str]]:
+def _data(path: Path, metadata: Mapping[str, Any], found: PageData) -> list[tuple[str, int | None, str]]:
     """Name, samples and fingerprint of every split."""
     counts = dict(found.counts)
     with suppress(OSError, ValueError, KeyError, TypeError):

@@ -140,7 +140,7 @@ def matrix(confusion: Sequence[Sequence[int]] | None, names: Sequence[str]) -> l
         heads = [str(number) for number in range(len(names))]
         labels = [f"{number} {name}" for number, name in enumerate(names)]
         rows = [["", *heads], *([label, *row] for label, row in zip(labels, cells, strict=True))]
-    return ["", *_columns(rows), "Rows: the true class. Columns: what the model says."]
+    return ["", *_columns(rows), "Rows: the true class. Columns: the predicted class."]
 
 
 def _columns(rows: list[list[str]]) -> list[str]:

@@ -104,7 +104,7 @@ class StepOutput:
     """Mean over the step's samples, before the update, in the user's unit, shape ()."""
     samples: int
     grad_norm: Tensor | None
-    """L2 norm before clipping, shape (); None when nothing is clipped."""
+    """Global gradient norm (L2) before clipping, shape (); None when nothing is clipped."""
     waited_s: float
     """How long the data loader let the step wait."""
     updated: bool
@@ -236,10 +236,10 @@ def fit(
 
 
 def _skipped(plan: Plan, progress: Progress, sink: Sink) -> None:
-    said = f"the loss or a gradient is not finite: step {progress.step} is left out, {progress.skipped} in all"
+    text = f"the loss or a gradient is not finite: step {progress.step} is left out, {progress.skipped} in all"
     if plan.max_skipped is not None and progress.skipped > plan.max_skipped:
-        raise DivergedError(f"{said}, more than train.max_skipped")
-    sink.write(NoteRecord(said, "warning"))
+        raise DivergedError(f"{text}, more than train.max_skipped")
+    sink.write(NoteRecord(text, "warning"))
 
 
 def _check_skipped(progress: Progress) -> None:

@@ -150,7 +150,7 @@ def overfit(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Learn a small part of the training samples by heart: a model that cannot do that has a mistake in it.
+    """Memorise a small part of the training samples: a model that cannot overfit one batch has a mistake in it.
 
     Random transforms and the scheduler are left out. Ends with exit code 1, and the likely causes, when less than 99 %
     are right in the end (of numbers: less than 99 % of their variance is explained).
@@ -164,19 +164,19 @@ def overfit(
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.schema import located
 
-    def look(step: int, loss: float, score: float) -> None:
+    def report(step: int, loss: float, score: float) -> None:
         say(f"step {step}  {format_metric('loss', loss)}  right {score:.2%}", stream=sys.stderr)
 
     with located(node):
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
         samples = samples_of(experiment, opened.data, share, so_many)
-        found = learn(opened, samples=samples, max_steps=max_steps, look=look)
+        found = learn(opened, samples=samples, max_steps=max_steps, report=report)
     if as_json:
         say_json(found.to_plain())
     else:
         say(*lines(found))
-    if not found.memorized:
+    if not found.memorised:
         raise typer.Exit(1)
 
 
@@ -209,14 +209,14 @@ def lr_find(
     from trainkit.experiment.schema import located
     from trainkit.runs import run_directory
 
-    def look(lr: float, loss: float) -> None:
+    def report(lr: float, loss: float) -> None:
         say(f"lr {lr:g}  loss {loss:.4g}", stream=sys.stderr)
 
     with located(node):
         run_directory.check_writable(experiment.name)
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
-        curve = find(opened, low=lowest, high=highest, steps=updates, look=look)
+        curve = find(opened, low=lowest, high=highest, steps=updates, report=report)
     with run_directory.create(experiment.name, kind="lr-find") as directory:
         files = write(curve, directory.path, experiment.optimizer.lr)
     if as_json:
