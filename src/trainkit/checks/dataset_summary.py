@@ -155,7 +155,7 @@ def _numbers(split: Split, spec: DataSpec) -> tuple[float, float, tuple[float, .
 
 
 def attainable(source: TensorSource, index: Tensor) -> float:
-    """The share of these samples that can be right, since equal inputs get one prediction: the commonest class of each."""
+    """The share of these samples that can be right, as equal inputs get one prediction: the commonest class of each."""
     keys, targets = hashes(source.inputs, index), source.targets[index]
     if targets.ndim > 1:
         return 1.0
