@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 from torch import nn
 
 from trainkit.config import registry
 from trainkit.config.base import Component, Config
-from trainkit.config.from_constructor import config_class
+from trainkit.config.from_constructor import Options, torch_config_class
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 from trainkit.models.base import Dropout, Width
@@ -44,9 +43,6 @@ AXES = {
     "3d": ("channels", "depth", "height", "width"),
 }
 
-
-Options = Mapping[str, tuple[Any, str]]
-"""Types and meanings of arguments."""
 
 ARGUMENTS: Options = {
     "in_features": (Width | None, "What comes in; by default whatever does."),
@@ -119,8 +115,6 @@ Layers = Annotated[tuple[Annotated[LayerConfig, any_layer], ...], AfterValidator
 class TorchLayerConfig(LayerConfig):
     """Base of the layers that torch has: every field is an argument of the constructor."""
 
-    model_config = ConfigDict(use_attribute_docstrings=False)  # fields have their texts; looking for more takes 20 ms
-
     module_class: ClassVar[type[nn.Module]]
     axes: ClassVar[tuple[str, ...]] = ()
     """What the axes of one input must be; empty: anything goes."""
@@ -157,13 +151,8 @@ def _register(about: str, *module_classes: type[nn.Module], instead: Options | N
     for module_class in module_classes:
         title = module_class.__name__
         name = re.sub("(?<=[a-z])(?=[A-Z])", "_", title.replace("LU", "lu")).lower()
-        fields: dict[str, Any] = {}
-        for key, parameter in inspect.signature(module_class).parameters.items():
-            if key in known and parameter.kind is not parameter.KEYWORD_ONLY:  # such came with later versions of torch
-                hint, meaning = known[key]
-                default = DEFAULTS.get(key, ... if parameter.default is parameter.empty else parameter.default)
-                fields[key] = (hint, Field(default, description=meaning))
-        layer = config_class(module_class, name, TorchLayerConfig, fields, about=f"{about} `torch.nn.{title}`.")
+        text = f"{about} `torch.nn.{title}`."
+        layer = torch_config_class(module_class, f"{title}Layer", name, TorchLayerConfig, text, known, DEFAULTS)
         layer.module_class = module_class
         # BatchNorm1d takes vectors as well as sequences, and says so itself.
         layer.axes = () if module_class is nn.BatchNorm1d else AXES.get(name[-2:], ())
