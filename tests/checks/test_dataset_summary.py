@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tests.command import warm
-from trainkit.checks.dataset_summary import attainable, duplicates, lines, summarize_dataset
+from trainkit.checks.dataset_summary import attainable, dataset_lines, duplicates, summarize_dataset
 from trainkit.data import TensorSource
 from trainkit.experiment.building import Opened, open_experiment
 from trainkit.experiment.schema import ExperimentConfig
@@ -34,7 +34,7 @@ def test_the_digits() -> None:
     assert found.mean == found.configured_mean
     assert [found.prepared_mean, found.prepared_std] == pytest.approx([0, 1], abs=1e-5)
     assert (found.repeated, found.contradicting, found.findings) == (0, 0, ())
-    assert "targets      10 classes" in lines(found)
+    assert "targets      10 classes" in dataset_lines(found)
 
 
 def test_repeated_and_contradicting_samples_by_hand() -> None:
@@ -107,9 +107,9 @@ def test_a_val_split_larger_than_the_rest() -> None:
 def test_numbers_to_predict() -> None:
     found = summarize_dataset(opened(data="diabetes", loss="mse"))
     assert found.counts == {}
-    assert lines(found)[-1] == "duplicates   0 within train; 0 of val are in train; 0 of test are in train"
+    assert dataset_lines(found)[-1] == "duplicates   0 within train; 0 of val are in train; 0 of test are in train"
     said = "targets      1 numbers, disease progression: standardised (mean 152.5, deviation 78.33)"
-    assert said in lines(found)
+    assert said in dataset_lines(found)
 
 
 def pictures(count: int) -> None:

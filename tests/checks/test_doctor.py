@@ -16,7 +16,7 @@ from tests.command import warm
 from tests.conftest import MakeExperiment
 from trainkit import register_model
 from trainkit.checks import doctor
-from trainkit.checks.doctor import examine, lines, wrong
+from trainkit.checks.doctor import doctor_lines, examine, wrong
 from trainkit.config import registry
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.experiment.building import build, open_data, open_experiment
@@ -246,7 +246,7 @@ def test_the_command() -> None:
 
 def test_the_text() -> None:
     found = examined(data="digits")
-    assert lines(found)[:5] == [
+    assert doctor_lines(found)[:5] == [
         "[normalize] data.normalize: the pictures are only scaled to 0 … 1",
         "    why     networks learn fastest from numbers around 0 of size 1",
         "    change  data.normalize=auto",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.command import warm
-from trainkit.checks.overfit import Learned, lines, overfit, samples_of
+from trainkit.checks.overfit import Learned, overfit, overfit_lines, samples_of
 from trainkit.core.errors import DataError
 from trainkit.data import Batch, TargetSpec
 from trainkit.experiment.building import Opened, open_experiment
@@ -170,7 +170,7 @@ def test_wrong_words(words: list[str], problem: str) -> None:
 def test_the_text() -> None:
     found = Learned(64, 20, 2.3, (2.3, 2.2), 0.5, 1.0, 2.3, ("a cause",))
     said = "not memorised: 64 samples: 50.00% right after 20 steps, loss 2.3 to 2.2 (constant prediction: 2.3)"
-    assert lines(found) == [said, "  a cause"]
+    assert overfit_lines(found) == [said, "  a cause"]
 
 
 def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:

@@ -249,7 +249,7 @@ def test_a_loss_whose_outputs_are_no_answers(make: MakeExperiment) -> None:
     register("metric")(Length)
     assert problem(make(loss={"name": "arc"})) == (
         "metrics: 'accuracy' wants an output for each of the 4 classes, but the loss 'arc' gives (batch, 6); let its "
-        "Outcome have such outputs, or name metrics of your own"
+        "LossOutput have such outputs, or name metrics of your own"
     )
     result = train(make(loss={"name": "arc"}, metrics=[{"name": "length"}], **SMALL), quiet=True)
     assert (
@@ -309,7 +309,7 @@ def test_own_losses_and_a_model_of_several_members(make: MakeExperiment) -> None
         "build it with trainkit.losses.supervised, or use another model"
     )
     assert problem(make(loss={"name": "own", "way": "tensor"})) == (
-        "loss: 'own' gives a Tensor, expected an Outcome(loss, outputs)"
+        "loss: 'own' gives a Tensor, expected a LossOutput(loss, outputs)"
     )
     train(make(loss={"name": "own", "way": "supervised"}, model=table, **SMALL), quiet=True)
     train(make(loss={"name": "own", "way": "plain"}, **SMALL), quiet=True)

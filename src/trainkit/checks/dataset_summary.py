@@ -233,7 +233,7 @@ def _rounded(values: Sequence[float]) -> str:
     return f"{few:g}" if isinstance(few, float) else f"[{', '.join(f'{value:g}' for value in few)}]"
 
 
-def lines(found: DatasetSummary) -> list[str]:
+def dataset_lines(found: DatasetSummary) -> list[str]:
     """What was found as text."""
     done = f", {described(found.target)}" if found.target.kind == "regression" else ""
     some = "" if found.looked_at == found.splits["train"] else f" (of {found.looked_at:,} training samples)"

@@ -370,7 +370,7 @@ def _samples_per_s(opened: Opened, workers: int) -> float:
     return samples / max(time.monotonic() - began, 1e-9)
 
 
-def lines(found: Sequence[Diagnostic]) -> list[str]:
+def doctor_lines(found: Sequence[Diagnostic]) -> list[str]:
     """What was found as text."""
     count = len(wrong(found))
     return [

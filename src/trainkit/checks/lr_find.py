@@ -194,7 +194,7 @@ def _to_tensorboard(curve: LrCurve, place: Path, picture: Path) -> None:
         writer.add_image("lr_find/curve", np.asarray(Image.open(picture).convert("RGB")), dataformats="HWC")
 
 
-def lines(curve: LrCurve, configured: float) -> list[str]:
+def lr_find_lines(curve: LrCurve, configured: float) -> list[str]:
     """The result as text."""
     if curve.suggestion is None:
         return [f"no suggestion: {curve.reason}"]

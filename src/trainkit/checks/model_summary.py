@@ -183,7 +183,7 @@ def _shape(tensor: Tensor | None) -> Shape | None:
     return None if tensor is None else tuple(tensor.shape[1:])
 
 
-def lines(found: Summary) -> list[str]:
+def summary_lines(found: Summary) -> list[str]:
     """The table and its totals as text."""
     head = ("layer", "kind", "input", "output", "parameters", "multiply-adds", "output/batch")
     rows = [head]

@@ -200,7 +200,7 @@ def samples_of(experiment: ExperimentConfig, data: Data, fraction: float, batche
     return min(count, total)
 
 
-def lines(found: Learned) -> list[str]:
+def overfit_lines(found: Learned) -> list[str]:
     """The result as text."""
     what = f"{found.samples:,} samples: {found.score:.2%} right after {found.steps:,} steps"
     baseline = "" if found.baseline_loss is None else f" (constant prediction: {found.baseline_loss:.4g})"

@@ -101,7 +101,7 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
                 return  # maybe only of two samples; what is wrong will show in the first step
             raise ConfigError(_of_members(name, given)) from error
     if not isinstance(outcome, LossOutput):
-        raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected an Outcome(loss, outputs)")
+        raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected a LossOutput(loss, outputs)")
     shape = tuple(outcome.outputs.shape)
     if has_members and shape == given:
         raise ConfigError(_of_members(name, given))
@@ -114,7 +114,7 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     if ours and not (len(shape) == 2 and target.answered_by(shape[1])):
         raise ConfigError(
             f"metrics: {ours[0]!r} wants an output for each of the {target.size} {target.plural}, but the loss "
-            f"{name!r} gives (batch, {', '.join(map(str, shape[1:]))}); let its Outcome have such outputs, or name "
+            f"{name!r} gives (batch, {', '.join(map(str, shape[1:]))}); let its LossOutput have such outputs, or name "
             "metrics of your own"
         )
 

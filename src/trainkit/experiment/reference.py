@@ -28,7 +28,7 @@ FAMILIES = {
 }
 
 
-def lines(families: Iterable[str], *, brief: bool) -> Iterator[str]:
+def listing(families: Iterable[str], *, brief: bool) -> Iterator[str]:
     """The listing, line by line; `brief` leaves out what the options mean."""
     for family in families:
         yield family

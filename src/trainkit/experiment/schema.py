@@ -125,9 +125,9 @@ class TrainConfig(Config):
     """`auto` (cuda, mps, cpu: the first that is there), `cpu`, `cuda`, `cuda:N` or `mps`."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """When the loss or a gradient is not finite: end the run, or leave the step out and go on (for which the host waits
-    for the device at every step). A run that has left out more than half of its steps has failed."""
+    for the device at every step). A run that has skipped more than half of its steps has failed."""
     max_skipped: Count = 10
-    """With `on_nonfinite: skip`: more left out steps than these in all end the run."""
+    """With `on_nonfinite: skip`: more skipped steps than these in all end the run."""
     compile: bool = False
     """Have torch.compile translate the model first: costs a minute or so, may make each step faster."""
     deterministic: bool = False

@@ -100,12 +100,12 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
     settings, experiment = _settings(path, missing)
     found = collect(run, device, overrides, missing)
     metadata, fallback = run.metadata, _leaves(run.metadata, "fallback")
-    verdicts = _list(metadata, "curves") if run.status == "finished" and "curves" in metadata else None
+    diagnoses = _list(metadata, "curves") if run.status == "finished" and "curves" in metadata else None
     silence = "Nothing that one of the rules would remark on." if told.steps else "There are none yet."
     if experiment and experiment.train.limit_batches:
         silence = "A quick try: train.limit_batches is set."
-    elif experiment and verdicts is None:
-        verdicts = diagnosed(told, experiment, found.baseline_loss)
+    elif experiment and diagnoses is None:
+        diagnoses = diagnosed(told, experiment, found.baseline_loss)
     last = max([record.epoch for record in told.steps] + [record.epoch for record in told.of("val")], default=None)
     trained = "" if last is None else f"{last:.4g} epochs" + (f" of {experiment.train.epochs}" if experiment else "")
     facts = {
@@ -121,7 +121,7 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
         "title": f"{metadata.get('name', path.name)} {path.resolve().name}",
         "run": run,
         "facts": {name: fact for name, fact in facts.items() if fact},
-        "verdicts": verdicts or [],
+        "diagnoses": diagnoses or [],
         "silence": silence,
         "charts": _curves(told),
         "found": found,

@@ -90,7 +90,7 @@ def check(
 def summary(config: Config = None, overrides: Overrides = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """Show the model layer by layer: shapes, parameters, multiply-adds, and the memory that training takes."""
     experiment, node = load("summary", config, overrides)
-    from trainkit.checks.model_summary import lines, summarize
+    from trainkit.checks.model_summary import summarize, summary_lines
     from trainkit.experiment.schema import located
 
     with located(node):
@@ -98,7 +98,7 @@ def summary(config: Config = None, overrides: Overrides = None, as_json: AsJson 
     if as_json:
         say_json(found.to_plain())
     else:
-        say(*lines(found))
+        say(*summary_lines(found))
 
 
 @app.command(epilog=examples("data configs/mnist_cnn.yaml", "data configs/image_list.yaml --picture batch.png"))
@@ -113,7 +113,7 @@ def data(
 ) -> None:
     """Say what the data really is, and draw the first training batch as the model will see it."""
     experiment, node = load("data", config, overrides)
-    from trainkit.checks.dataset_summary import lines
+    from trainkit.checks.dataset_summary import dataset_lines
     from trainkit.checks.dataset_summary import summarize_dataset as look_at
     from trainkit.core import atomic
     from trainkit.experiment.building import open_experiment
@@ -134,7 +134,7 @@ def data(
     if as_json:
         say_json({**found.to_plain(), "picture": str(written) if written else None})
     else:
-        say(*lines(found), *([f"\n{written}"] if written else []))
+        say(*dataset_lines(found), *([f"\n{written}"] if written else []))
 
 
 @app.command(
@@ -158,8 +158,8 @@ def overfit(
     max_steps, so_many = number("steps", steps), None if batches is None else number("batches", batches)
     share = real("fraction", fraction, above=0, at_most=1)
     experiment, node = load("overfit", config, overrides, device=device)
-    from trainkit.checks.overfit import lines, samples_of
     from trainkit.checks.overfit import overfit as learn
+    from trainkit.checks.overfit import overfit_lines, samples_of
     from trainkit.core.text import format_metric
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.schema import located
@@ -175,7 +175,7 @@ def overfit(
     if as_json:
         say_json(found.to_plain())
     else:
-        say(*lines(found))
+        say(*overfit_lines(found))
     if not found.memorised:
         raise typer.Exit(1)
 
@@ -203,8 +203,8 @@ def lr_find(
         raise ConfigError(f"command line: --low: must be < --high, got {low} and {high}")
     updates = number("steps", steps)
     experiment, node = load("lr-find", config, overrides, device=device)
-    from trainkit.checks.lr_find import lines, write
     from trainkit.checks.lr_find import lr_find as find
+    from trainkit.checks.lr_find import lr_find_lines, write
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.schema import located
     from trainkit.runs import run_directory
@@ -222,7 +222,7 @@ def lr_find(
     if as_json:
         say_json({**curve.to_plain(), "files": list(map(str, files))})
     else:
-        say(*lines(curve, experiment.optimizer.lr), *map(str, files))
+        say(*lr_find_lines(curve, experiment.optimizer.lr), *map(str, files))
 
 
 @app.command(epilog=examples("doctor configs/mnist_cnn.yaml", "doctor my.yaml optimizer.lr=1e-2"))
@@ -238,7 +238,7 @@ def doctor(
     For every finding: what was seen, why it matters, what to change. Ends with exit code 1 where there is one.
     """
     experiment, node = load("doctor", config, overrides, device=device)
-    from trainkit.checks.doctor import examine, lines, to_plain, wrong
+    from trainkit.checks.doctor import doctor_lines, examine, to_plain, wrong
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.schema import located
 
@@ -249,6 +249,6 @@ def doctor(
     if as_json:
         say_json(to_plain(found))
     else:
-        say(*lines(found))
+        say(*doctor_lines(found))
     if wrong(found):
         raise typer.Exit(1)
