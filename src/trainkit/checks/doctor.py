@@ -1,4 +1,7 @@
-"""Is this experiment sane? A few short experiments on it, each of which has a known outcome when all is well."""
+"""Is this experiment sane? A few short experiments on it, each of which has a known outcome when all is well.
+
+One file, since each experiment begins with what the one before has found; the reasons take a tenth of it.
+"""
 
 from __future__ import annotations
 

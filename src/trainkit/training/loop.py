@@ -1,4 +1,7 @@
-"""The loop: `train_steps` makes optimizer updates, `fit` drains it and does what is due, `evaluate` measures."""
+"""The loop: `train_steps` makes optimizer updates, `fit` drains it and does what is due, `evaluate` measures.
+
+One file, since this is what one reads to know in which order things happen.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Losses: what turns a model and a batch into the number that is minimised."""
+"""Losses: what turns a model and a batch into the number that is minimised.
+
+One file, since each loss is a few lines on what the first half says.
+"""
 
 from __future__ import annotations
 

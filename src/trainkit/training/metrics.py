@@ -1,4 +1,7 @@
-"""Metrics: named numbers about quality, accumulated on the device and read once per evaluation."""
+"""Metrics: named numbers about quality, accumulated on the device and read once per evaluation.
+
+One file, since each metric is a few lines on what the first hundred say.
+"""
 
 from __future__ import annotations
 

@@ -20,13 +20,11 @@ from trainkit.core.errors import ConfigError
 from trainkit.models.pretrained import heads_of
 
 Rate = Annotated[float, Field(gt=0)]
-Lr = Annotated[Rate, Field(description="Learning rate, before the scheduler scales it.")]
 Decay = Annotated[float, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
-DecoupledDecay = Annotated[Decay, Field(description="Each step takes `lr * weight_decay` of a weight away from it.")]
 
 ARGUMENTS: Options = {
-    "lr": (Lr, "Learning rate, before the scheduler scales it."),
+    "lr": (Rate, "Learning rate, before the scheduler scales it."),
     "weight_decay": (Decay, "L2 penalty, added to the gradient."),
     "betas": (tuple[Beta, Beta], "Decay of the running means of the gradient and of its size."),
     "eps": (Rate, "Added to the denominator."),
@@ -49,7 +47,8 @@ class OptimizerConfig(Config):
     """Base of every optimizer."""
 
     name: str
-    lr: Lr = 1e-3
+    lr: Rate = 1e-3
+    """Learning rate, before the scheduler scales it."""
     head_lr: Rate | None = None
     """Learning rate of the model's last layer, or layers, where several give the outputs; by default the same as of all
     others."""
@@ -136,7 +135,8 @@ class SgdConfig(TorchOptimizerConfig):
     """Stochastic gradient descent, with momentum on request."""
 
     name: Literal["sgd"] = "sgd"
-    lr: Lr = 1e-2
+    lr: Rate = 1e-2
+    """Learning rate, before the scheduler scales it."""
     momentum: Beta = 0.0
     """Share of the last update that is carried over; 0.9 is usual."""
     nesterov: bool = False
@@ -174,7 +174,7 @@ AdamConfig = _register(
 AdamwConfig = _register(
     "Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv:1711.05101).",
     torch.optim.AdamW,
-    {"weight_decay": (DecoupledDecay, "Each step takes `lr * weight_decay` of a weight away from it.")},
+    {"weight_decay": (Decay, "Each step takes `lr * weight_decay` of a weight away from it.")},
 )
 NadamConfig = _register("Adam with Nesterov's momentum (Dozat, 2016).", torch.optim.NAdam, weight_decay=0.0)
 RadamConfig = _register(
@@ -243,7 +243,8 @@ class MuonConfig(OptimizerConfig):
     """
 
     name: Literal["muon"] = "muon"
-    weight_decay: DecoupledDecay = 0.1
+    weight_decay: Decay = 0.1
+    """Each step takes `lr * weight_decay` of a weight away from it."""
     momentum: Beta = 0.95
     """Share of Muon's last update that is carried over."""
     nesterov: bool = True

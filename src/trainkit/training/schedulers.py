@@ -1,4 +1,7 @@
-"""Schedulers: how the learning rate moves during a run."""
+"""Schedulers: how the learning rate moves during a run.
+
+One file, since each is one formula on the base that gives all of them their warm-up.
+"""
 
 from __future__ import annotations
 
