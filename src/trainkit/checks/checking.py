@@ -1,4 +1,4 @@
-"""What is wrong with an experiment, found in seconds: everything is built and makes one update on made-up samples."""
+"""What is wrong with an experiment, found in seconds: everything is built and makes one update on placeholder data."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ def _noting(findings: list[Diagnostic], code: str, node: Node) -> Iterator[None]
     try:
         yield
     except (TrainkitError, OSError) as error:
-        told = error if isinstance(error, TrainkitError) else StorageError(str(error))
+        failure = error if isinstance(error, TrainkitError) else StorageError(str(error))
         findings[:0] = [
-            Diagnostic(_code(error, problem, code), place(problem, node), "error", told.exit_code)
-            for problem in told.problems
+            Diagnostic(_code(error, problem, code), place(problem, node), "error", failure.exit_code)
+            for problem in failure.problems
         ]
     except Exception as error:
         if code not in ("data", "model"):

@@ -96,17 +96,17 @@ def _finalized(value: object) -> object:
 
 def _run_page(path: Path, device: str, overrides: list[str], missing: list[str]) -> dict[str, Any]:
     run = reader.only_run(path)
-    told = attempt(lambda: history.read(run_directory.RunDir(path).metrics), "curves", missing) or History((), (), ())
+    past = attempt(lambda: history.read(run_directory.RunDir(path).metrics), "curves", missing) or History((), (), ())
     settings, experiment = _settings(path, missing)
     found = collect(run, device, overrides, missing)
     metadata, fallback = run.metadata, _leaves(run.metadata, "fallback")
     diagnoses = _list(metadata, "curves") if run.status == "finished" and "curves" in metadata else None
-    silence = "Nothing that one of the rules would remark on." if told.steps else "There are none yet."
+    silence = "Nothing that one of the rules would remark on." if past.steps else "There are none yet."
     if experiment and experiment.train.limit_batches:
         silence = "A quick try: train.limit_batches is set."
     elif experiment and diagnoses is None:
-        diagnoses = diagnosed(told, experiment, found.baseline_loss)
-    last = max([record.epoch for record in told.steps] + [record.epoch for record in told.of("val")], default=None)
+        diagnoses = diagnosed(past, experiment, found.baseline_loss)
+    last = max([record.epoch for record in past.steps] + [record.epoch for record in past.of("val")], default=None)
     trained = "" if last is None else f"{last:.4g} epochs" + (f" of {experiment.train.epochs}" if experiment else "")
     facts = {
         "began": _time(run.began),
@@ -123,7 +123,7 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
         "facts": {name: fact for name, fact in facts.items() if fact},
         "diagnoses": diagnoses or [],
         "silence": silence,
-        "charts": _curves(told),
+        "charts": _curves(past),
         "found": found,
         "settings": settings,
         "environment": _environment(metadata),
@@ -134,13 +134,12 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
 
 
 def _leaves(metadata: Mapping[str, Any], section: str) -> dict[str, Any]:
-    told = metadata.get(section)
-    return {key: show(value) for key, value in leaves(told).items()} if isinstance(told, dict) else {}
+    return {key: show(value) for key, value in comparing.leaves_of(metadata, section).items()}
 
 
 def _list(metadata: Mapping[str, Any], key: str) -> list[str]:
-    told = metadata.get(key)
-    return list(map(str, told)) if isinstance(told, list) else []
+    found = metadata.get(key)
+    return list(map(str, found)) if isinstance(found, list) else []
 
 
 def _environment(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,9 +164,9 @@ def _data(path: Path, metadata: Mapping[str, Any], found: PageData) -> list[tupl
     return [(name, counts.get(name), digest) for name, digest in _leaves(metadata, "data").items()]
 
 
-def _curves(told: History) -> list[Chart]:
+def _curves(past: History) -> list[Chart]:
     """Everything in `metrics.jsonl`, over the epochs."""
-    steps, vals = told.steps, told.of("val")
+    steps, vals = past.steps, past.of("val")
     x, val_x = [record.epoch for record in steps], [record.epoch for record in vals]
     names = list(dict.fromkeys(name for record in vals for name in record.metrics))
     metrics = {name: [record.metrics.get(name, math.nan) for record in vals] for name in names}
