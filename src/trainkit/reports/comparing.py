@@ -194,24 +194,24 @@ class Difference:
         ]
 
 
-def diff(one: Path, other: Path) -> Difference:
+def diff(a: Path, b: Path) -> Difference:
     """Compare two runs.
 
     Raises:
         CheckpointError: there is no run, or it is damaged.
         ConfigError: the config of one cannot be read.
     """
-    runs = only_run(one), only_run(other)
+    runs = only_run(a), only_run(b)
+    metadata = [run.metadata for run in runs]
     here, there = (
-        leaves_of(run.metadata, "environment") | {"device": leaves_of(run.metadata, "facts").get("device")}
-        for run in runs
+        leaves_of(one, "environment") | {"device": leaves_of(one, "facts").get("device")} for one in metadata
     )
     return Difference(
         runs,
         config=_differing(*(leaves(config_of(run.path)) for run in runs)),
         metrics=_pairs(*(run.metrics for run in runs)),
         environment={key: pair for key, pair in _differing(here, there).items() if key != "command"},
-        data=_differing(*(leaves_of(run.metadata, "data") for run in runs)),
+        data=_differing(*(leaves_of(one, "data") for one in metadata)),
     )
 
 

@@ -28,7 +28,7 @@ from trainkit.models.lint import Attributes
 from trainkit.training.ema import Ema
 from trainkit.training.losses import LossFn, LossOutput
 from trainkit.training.meter import Meter
-from trainkit.training.metrics import Metric
+from trainkit.training.metrics import Metric, sum_dtype
 from trainkit.training.progress import Progress
 from trainkit.training.schedulers import Scheduler
 
@@ -323,7 +323,7 @@ def evaluate(
     """
     for metric in parts.metrics.values():
         metric.reset()
-    total = torch.zeros((), device=parts.device, dtype=torch.float32 if parts.device.type == "mps" else torch.float64)
+    total = torch.zeros((), device=parts.device, dtype=sum_dtype(parts.device))
     samples = 0
     with seeding.generators_restored(parts.device), evaluating(parts.model), torch.no_grad():
         seeding.seed_global(0)

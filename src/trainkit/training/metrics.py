@@ -68,7 +68,8 @@ class MetricConfig(Config):
         """Build the object that counts."""
 
 
-def _sum_dtype(device: torch.device) -> torch.dtype:
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """Of sums over many samples."""
     return torch.float32 if device.type == "mps" else torch.float64  # mps has no doubles
 
 
@@ -81,7 +82,7 @@ class Mean:
 
     def __init__(self, score: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> None:
         self.score = score
-        self.total = torch.zeros((), device=device, dtype=_sum_dtype(device))
+        self.total = torch.zeros((), device=device, dtype=sum_dtype(device))
         self.count = 0
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
@@ -208,7 +209,7 @@ class AurocConfig(MetricConfig):
         from torchmetrics.classification import BinaryAUROC, MulticlassAUROC, MultilabelAUROC
 
         # One number is only ranked. Unlike sigmoid, softsign keeps large logits apart.
-        precise = _sum_dtype(device)
+        precise = sum_dtype(device)
 
         def rank(outputs: Tensor) -> Tensor:
             return (functional.softsign(outputs.to(precise)) + 1) / 2
@@ -318,7 +319,7 @@ class R2:
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
-        self.zero = torch.zeros(size, device=device, dtype=_sum_dtype(device))
+        self.zero = torch.zeros(size, device=device, dtype=sum_dtype(device))
         self.origin = self.residual = self.sum = self.squares = self.zero
         self.count = 0
 
