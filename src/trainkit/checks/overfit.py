@@ -73,7 +73,7 @@ class Learned:
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
         plain = asdict(self)
-        return {**plain, "guess": plain.pop("baseline_loss"), "by_heart": self.memorised}
+        return {"guess": plain.pop("baseline_loss"), **plain, "by_heart": self.memorised}
 
 
 def overfit(
