@@ -39,7 +39,7 @@ def predictions_of(
         return None
     predicted = torch.cat(outputs)
     if predicted.ndim != 2 or not target.answered_by(predicted.shape[1]):
-        raise ConfigError(f"the outputs {tuple(predicted.shape)} are not one for each {target.kind}")
+        raise ConfigError(f"the outputs {tuple(predicted.shape)} are not one for each of {target.size} {target.plural}")
     return Predictions(predicted, torch.cat(targets), target)
 
 
