@@ -131,7 +131,7 @@ def to_plain(found: Sequence[Diagnostic]) -> dict[str, Any]:
 
 
 def _fine(text: str) -> Diagnostic:
-    return Diagnostic("fine", text, "fine")
+    return Diagnostic(code="fine", text=text, level="fine")
 
 
 def _diagnostics(opened: Opened, small: Data) -> Iterator[Diagnostic]:
