@@ -133,7 +133,7 @@ def test_messages_are_compared_with_the_program(message: str) -> None:
 def test_every_code_of_a_warning_is_explained() -> None:
     """In the table of what `check` finds, or among what `data` and `doctor` look for."""
     source = "".join(path.read_text() for path in (ROOT / "src/trainkit").rglob("*.py"))
-    codes = set(re.findall(r'(?:Suspicion|warn)\(\s*"([a-z0-9-]+)"', source))
+    codes = set(re.findall(r'(?:Diagnostic|warn)\(\s*"([a-z0-9-]+)"', source))
     page = (ROOT / "docs/before_training.md").read_text()
     assert len(codes) > 15
     assert sorted(code for code in codes if f"`{code}`" not in page) == []

@@ -52,7 +52,7 @@ def built(experiment: ExperimentConfig) -> tuple[Data, Parts, Plan]:
 
 def warned(experiment: ExperimentConfig) -> list[str]:
     data, parts, plan = built(experiment)
-    return list(building.warnings(experiment, data, parts, plan))
+    return list(map(str, building.warnings(experiment, data, parts, plan)))
 
 
 def refused(experiment: ExperimentConfig, kind: type[TrainkitError] = ConfigError) -> str:

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from tests.command import ROOT, warm
-from trainkit.checks.checking import Finding, check
+from trainkit.checks.checking import check
 from trainkit.config import registry
 from trainkit.config.yamlfile import Where, from_plain
+from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.data.sources.torchvision import MnistConfig
 from trainkit.experiment.schema import parse
@@ -30,7 +31,7 @@ def own_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def checked(text: str, *overrides: str) -> list[str]:
     Path("my.yaml").write_text(text)
-    return [str(found).replace("my.yaml:", "") for found in check(Path("my.yaml"), list(overrides))]
+    return [found.to_text().replace("my.yaml:", "") for found in check(Path("my.yaml"), list(overrides))]
 
 
 def own_net(init: str, forward: str) -> str:
@@ -142,14 +143,14 @@ def test_a_sketch_has_the_splits_of_the_data() -> None:
 
 
 def test_findings_for_programs() -> None:
-    found = Finding("error", "model", "a.yaml:3:8: model: 50% too large")
+    found = Diagnostic("model", "a.yaml:3:8: model: 50% too large", "error")
     assert found.to_plain() == {
         "level": "error", "code": "model", "file": "a.yaml", "line": 3, "column": 8,
         "message": "a.yaml:3:8: model: 50% too large",
     }  # fmt: skip
     line = "::error file=a.yaml,line=3,col=8,title=trainkit model::a.yaml:3:8: model: 50%25 too large"
     assert found.to_github("a.yaml") == line
-    nowhere = Finding("error", "storage", "/runs: is a file")
+    nowhere = Diagnostic("storage", "/runs: is a file", "error")
     assert nowhere.to_plain()["file"] is None
     assert nowhere.to_github("a.yaml").startswith("::error file=a.yaml,line=1,col=1,")
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tests.command import warm
-from trainkit.checks.dataset_summary import attainable, duplicates, lines, summarize_dataset
+from trainkit.checks.dataset_summary import attainable, dataset_lines, duplicates, summarize_dataset
 from trainkit.data import TensorSource
 from trainkit.experiment.building import Opened, open_experiment
 from trainkit.experiment.schema import ExperimentConfig
@@ -34,7 +34,7 @@ def test_the_digits() -> None:
     assert found.mean == found.configured_mean
     assert [found.prepared_mean, found.prepared_std] == pytest.approx([0, 1], abs=1e-5)
     assert (found.repeated, found.contradicting, found.findings) == (0, 0, ())
-    assert "targets      10 classes" in lines(found)
+    assert "targets      10 classes" in dataset_lines(found)
 
 
 def test_repeated_and_contradicting_samples_by_hand() -> None:
@@ -50,14 +50,14 @@ def test_repeated_and_contradicting_samples_by_hand() -> None:
         (
             {"mean": 0.9, "std": 0.3759},
             (
-                "data.normalize: the training pictures have mean 0.3055 and deviation 0.3759, but 0.9 and 0.3759 are "
+                "data.normalize: the training pictures have mean 0.3055 and standard deviation 0.3759, but 0.9 and 0.3759 are "
                 "used; try 'data.normalize={mean: 0.3055, std: 0.3759}' or data.normalize=auto"
             ),
         ),
         (
             {"mean": 0.3, "std": 0.1},
             (
-                "data.normalize: the training pictures have mean 0.3055 and deviation 0.3759, but 0.3 and 0.1 are "
+                "data.normalize: the training pictures have mean 0.3055 and standard deviation 0.3759, but 0.3 and 0.1 are "
                 "used; try 'data.normalize={mean: 0.3055, std: 0.3759}' or data.normalize=auto"
             ),
         ),
@@ -77,7 +77,7 @@ def test_imbalance() -> None:
     data = tensors(inputs, targets)
     [imbalance] = summarize_dataset(opened(data=data)).findings
     assert imbalance.code == "imbalance"
-    assert imbalance == (
+    assert imbalance.text == (
         "data: 91 training samples of '0', 9 of '1'; try loader.sampler=balanced and 'metrics=[accuracy, f1]'"
     )
     assert summarize_dataset(opened(data=data, loader={"sampler": "balanced"})).findings == ()
@@ -89,7 +89,9 @@ def test_equal_pictures_with_other_labels() -> None:
     inputs = torch.randint(256, (100, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     inputs[1] = inputs[0]
     [contradictions] = summarize_dataset(opened(data=tensors(inputs, torch.arange(100) % 2, test=None))).findings
-    assert contradictions == ("data: 2 training samples are equal to one with another target; look at their labels")
+    assert contradictions.text == (
+        "data: 2 training samples are equal to one with another target; look at their labels"
+    )
 
 
 def test_what_can_be_right_by_hand() -> None:
@@ -99,15 +101,15 @@ def test_what_can_be_right_by_hand() -> None:
 
 def test_a_val_split_larger_than_the_rest() -> None:
     [large] = summarize_dataset(opened(data={"name": "digits", "normalize": "auto", "val": 0.8})).findings
-    assert large == "data.val: holds out 1,150 samples, more than the 287 to train on"
+    assert large.text == "data.val: holds out 1,150 samples, more than the 287 to train on"
 
 
 def test_numbers_to_predict() -> None:
     found = summarize_dataset(opened(data="diabetes", loss="mse"))
     assert found.counts == {}
-    assert lines(found)[-1] == "duplicates   0 within train; 0 of val are in train; 0 of test are in train"
+    assert dataset_lines(found)[-1] == "duplicates   0 within train; 0 of val are in train; 0 of test are in train"
     said = "targets      1 numbers, disease progression: standardised (mean 152.5, deviation 78.33)"
-    assert said in lines(found)
+    assert said in dataset_lines(found)
 
 
 def pictures(count: int) -> None:

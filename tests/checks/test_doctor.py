@@ -16,8 +16,9 @@ from tests.command import warm
 from tests.conftest import MakeExperiment
 from trainkit import register_model
 from trainkit.checks import doctor
-from trainkit.checks.doctor import Examination, examine, lines
+from trainkit.checks.doctor import doctor_lines, examine, wrong
 from trainkit.config import registry
+from trainkit.core.diagnostics import Diagnostic
 from trainkit.experiment.building import build, open_data, open_experiment
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.runs.run import train
@@ -76,19 +77,19 @@ class Sure(Net):
         return 100 * super().forward(inputs)
 
 
-def examined(**sections: Any) -> Examination:
+def examined(**sections: Any) -> list[Diagnostic]:
     plain = {"data": DIGITS, "model": "mlp", "optimizer": {"name": "adam", "lr": 1e-3}}
     return examine(open_experiment(ExperimentConfig.from_plain({**plain, **sections})))
 
 
-def codes(found: Examination) -> set[str]:
-    return {one.code for one in found.symptoms}
+def codes(found: list[Diagnostic]) -> set[str]:
+    return {one.code for one in wrong(found)}
 
 
 def test_nothing_is_wrong_with_the_digits() -> None:
     found = examined()
-    assert found.symptoms == []
-    assert len(found.sound) == 8
+    assert wrong(found) == []
+    assert len([one for one in found if one.level == "fine"]) == 8
 
 
 @pytest.mark.parametrize(
@@ -105,21 +106,21 @@ def test_nothing_is_wrong_with_the_digits() -> None:
 )
 def test_faults_of_a_model(module: type[nn.Module], code: str, seen: str) -> None:
     register_model("faulty")(module)
-    found = {one.code: one.seen for one in examined(model="faulty").symptoms}
+    found = {one.code: one.text for one in wrong(examined(model="faulty"))}
     assert found[code] == seen
 
 
 def test_a_start_that_is_too_sure() -> None:
     register_model("faulty")(Sure)
-    found = next(one for one in examined(model="faulty").symptoms if one.code == "start")
-    assert found.seen.startswith("model: the loss at the start is ")
-    assert found.seen.endswith(", where outputs of 0 would cost 2.3")
+    found = next(one for one in wrong(examined(model="faulty")) if one.code == "start")
+    assert found.text.startswith("model: the loss at the start is ")
+    assert found.text.endswith(", where outputs of 0 would cost 2.3")
 
 
 def test_a_wrong_normalisation() -> None:
     found = examined(data={"name": "digits", "normalize": {"mean": 0.1, "std": 0.01}})
     assert {"normalize", "start"} <= codes(found)
-    assert found.symptoms[0].change == "'data.normalize={mean: 0.3055, std: 0.3759}' or data.normalize=auto"
+    assert wrong(found)[0].change == "'data.normalize={mean: 0.3055, std: 0.3759}' or data.normalize=auto"
 
 
 @pytest.mark.parametrize(
@@ -133,8 +134,8 @@ def test_a_learning_rate_far_off(lr: float, seen: str) -> None:
     """And only that: what follows is tried with the rate that is suggested."""
     found = examined(optimizer={"name": "adam", "lr": lr})
     assert codes(found) == {"lr"}
-    [told] = [one for one in found.symptoms if one.code == "lr"]
-    assert told.seen.startswith(seen)
+    [told] = [one for one in wrong(found) if one.code == "lr"]
+    assert told.text.startswith(seen)
     assert 1e-4 <= float(told.change.removeprefix("optimizer.lr=")) <= 0.1
 
 
@@ -163,8 +164,8 @@ def test_a_split_that_leaks(tmp_path: Path) -> None:
     assert "shared-samples" not in codes(examined(**sections))
     for number, path in enumerate(sorted(Path("pets/train/0").iterdir())[:5]):
         shutil.copy(path, f"pets/test/0/copy{number}.png")
-    [leak] = [one for one in examined(**sections).symptoms if one.code == "shared-samples"]
-    assert leak.seen.endswith("test samples are also training samples")
+    [leak] = [one for one in wrong(examined(**sections)) if one.code == "shared-samples"]
+    assert leak.text.endswith("test samples are also training samples")
 
 
 def test_activations_that_died() -> None:
@@ -181,9 +182,9 @@ def test_activations_that_died() -> None:
             return outputs
 
     register_model("faulty")(Dead)
-    [dead] = [one for one in examined(model="faulty").symptoms if one.code == "dead-activations"]
+    [dead] = [one for one in wrong(examined(model="faulty")) if one.code == "dead-activations"]
     told = "model: after 200 steps 95% of the channels of layer relu (ReLU) are 0 for every sample"
-    assert dead.seen == told
+    assert dead.text == told
 
 
 @pytest.mark.parametrize("config", ["digits_cnn", "wine_mlp", "diabetes_mlp"])
@@ -192,7 +193,7 @@ def test_nothing_is_wrong_with_the_shipped_configs(config: str) -> None:
     from trainkit.experiment.schema import load
 
     found = examine(open_experiment(load(ROOT / f"configs/{config}.yaml")))
-    assert [one for one in found.symptoms if one.code != "normalize"] == []
+    assert [one for one in wrong(found) if one.code != "normalize"] == []
 
 
 def imbalanced(**loader: object) -> dict[str, Any]:
@@ -245,7 +246,7 @@ def test_the_command() -> None:
 
 def test_the_text() -> None:
     found = examined(data="digits")
-    assert lines(found)[:5] == [
+    assert doctor_lines(found)[:5] == [
         "[normalize] data.normalize: the pictures are only scaled to 0 … 1",
         "    why     networks learn fastest from numbers around 0 of size 1",
         "    change  data.normalize=auto",
@@ -278,6 +279,5 @@ def test_activations_of_any_shape(make: MakeExperiment, shape: tuple[int, ...], 
     register_model("shaped")(Shaped)
     experiment, data, _ = open_data(make(model={"name": "shaped"}))
     parts, _ = build(experiment, data, torch.device("cpu"))
-    found = Examination()
-    doctor._activations(parts, data, found)
-    assert found.sound == [f"at most {stuck:.0%} of the channels of an activation are stuck"]
+    found = doctor._activations(parts, data)
+    assert list(map(str, found)) == [f"at most {stuck:.0%} of the channels of an activation are stuck"]

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from tests.command import warm
-from trainkit.checks.lr_find import LrCurve, Tried, lines, losses_with, lr_find, rates, suggest, with_lr
+from trainkit.checks.lr_find import LrCurve, Tried, losses_with, lr_find, lr_find_lines, rates, suggest, with_lr
 from trainkit.experiment.building import Opened, open_experiment
 from trainkit.experiment.schema import ExperimentConfig
 
@@ -135,8 +135,10 @@ def test_wrong_words(words: list[str], problem: str) -> None:
 
 
 def test_the_text() -> None:
-    assert lines(LrCurve((), 5, 2.3, None, "because"), 1e-3) == ["no suggestion: because"]
-    assert lines(LrCurve((), 5, 2.3, 0.01, "because"), 1e-3) == ["optimizer.lr=0.01 (configured: 0.001): because"]
+    assert lr_find_lines(LrCurve((), 5, 2.3, None, "because"), 1e-3) == ["no suggestion: because"]
+    assert lr_find_lines(LrCurve((), 5, 2.3, 0.01, "because"), 1e-3) == [
+        "optimizer.lr=0.01 (configured: 0.001): because"
+    ]
 
 
 def test_where_no_rate_gives_a_number_that_is_said_and_drawn() -> None:

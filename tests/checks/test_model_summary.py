@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.command import ROOT, warm
 from tests.conftest import MakeExperiment
-from trainkit.checks.model_summary import Layer, lines, summarize
+from trainkit.checks.model_summary import Layer, summarize, summary_lines
 from trainkit.experiment.schema import load
 
 RNN = {"name": "lstm", "hidden_size": 8}
@@ -63,7 +63,7 @@ def test_frozen_parameters_are_marked(make: MakeExperiment, tmp_path: Path) -> N
     torch.save(model.state_dict(), tmp_path / "w.pt")
     frozen = summarize(make(model={"name": "mlp", "hidden": [8], "weights": "w.pt", "freeze": "backbone"}))
     assert (frozen.parameters, frozen.trained) == (found.parameters, 8 * 4 + 4)
-    text = "\n".join(lines(frozen))
+    text = "\n".join(summary_lines(frozen))
     assert "520 frozen" in text
     assert "556, 36 of them trained; 4.34 for each of 128 training samples" in text
     assert frozen.training_bytes < found.training_bytes

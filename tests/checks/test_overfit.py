@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.command import warm
-from trainkit.checks.overfit import Learned, lines, overfit, samples_of
+from trainkit.checks.overfit import Learned, overfit, overfit_lines, samples_of
 from trainkit.core.errors import DataError
 from trainkit.data import Batch, TargetSpec
 from trainkit.experiment.building import Opened, open_experiment
@@ -28,9 +28,9 @@ def learned(samples: int = 64, max_steps: int = 300, **sections: Any) -> Learned
     return overfit(opened(**sections), samples=samples, max_steps=max_steps)
 
 
-def test_a_tenth_is_learned_by_heart() -> None:
+def test_a_tenth_is_memorised() -> None:
     found = learned(129)
-    assert (found.samples, found.memorized, found.causes) == (128, True, ())
+    assert (found.samples, found.memorised, found.causes) == (128, True, ())
     assert found.score >= 0.99
     assert found.steps < 300
     assert found.losses[-1] < found.start
@@ -49,7 +49,7 @@ def test_a_tenth_is_learned_by_heart() -> None:
     ],
 )
 def test_what_makes_it_harder_is_left_out(sections: dict[str, Any]) -> None:
-    assert learned(max_steps=2000 if sections.get("loss") else 300, **sections).memorized
+    assert learned(max_steps=2000 if sections.get("loss") else 300, **sections).memorised
 
 
 @pytest.mark.parametrize(
@@ -65,17 +65,17 @@ def test_what_makes_it_harder_is_left_out(sections: dict[str, Any]) -> None:
         ),
         (
             {"optimizer": {"name": "sgd", "lr": 1e12}, "loss": {"name": "cross_entropy"}},
-            "optimizer.lr: the loss is no number any more; 1e+12 is too high: optimizer.lr=1e+11",
+            "optimizer.lr: the loss is no longer finite; 1e+12 is too high: optimizer.lr=1e+11",
         ),
         (
             {"model": {"name": "mlp", "hidden": [32], "dropout": 0.95}},
-            "model: dropout of 0.95 works against learning by heart; leave it out for this test",
+            "model: dropout of 0.95 works against memorising; set it to 0 for this test",
         ),
     ],
 )
 def test_the_likely_causes_are_named(sections: dict[str, Any], cause: str) -> None:
     found = learned(max_steps=100, **sections)
-    assert not found.memorized
+    assert not found.memorised
     assert cause in found.causes
 
 
@@ -86,19 +86,19 @@ def test_what_equal_inputs_with_other_labels_leave_to_be_learned() -> None:
     torch.save({"inputs": inputs.repeat(2, 1), "targets": targets}, "twice.pt")
     found = learned(80, 2000, data={"name": "tensors", "file": "twice.pt", "val": 0, "test": None})
     assert found.attainable == pytest.approx(0.95)
-    assert found.memorized
+    assert found.memorised
     assert found.causes == (
         "data: some of the samples are equal to others of another class; 95.0% is all that can be right",
     )
 
 
-def test_always_saying_no_is_not_by_heart() -> None:
+def test_always_saying_no_is_not_memorising() -> None:
     """Though it is right 99 times of 100."""
     inputs = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
     torch.save({"inputs": inputs, "targets": (torch.arange(200) % 100 == 0).float()[:, None].repeat(1, 3)}, "rare.pt")
     data = {"name": "tensors", "file": "rare.pt", "val": 0, "test": None, "target": "multilabel"}
     found = learned(200, 10, data=data, loss="bce_with_logits")
-    assert not found.memorized
+    assert not found.memorised
 
 
 def test_a_model_that_still_learns_gets_more_steps() -> None:
@@ -140,7 +140,7 @@ def test_the_command() -> None:
     Path("my.yaml").write_text(CONFIG)
     ended = warm.run(["overfit", "my.yaml", "--batches", "1"])
     assert ended.code == 0
-    assert ended.stdout.startswith("learned by heart: 64 samples: ")
+    assert ended.stdout.startswith("memorised: 64 samples: ")
     assert ended.stderr.startswith("step ")
     ended = warm.run(["overfit", "my.yaml", "optimizer.lr=1e-9", "--batches", "1", "--steps", "20"])
     assert ended.code == 1
@@ -169,13 +169,13 @@ def test_wrong_words(words: list[str], problem: str) -> None:
 
 def test_the_text() -> None:
     found = Learned(64, 20, 2.3, (2.3, 2.2), 0.5, 1.0, 2.3, ("a cause",))
-    said = "not learned by heart: 64 samples: 50.00% right after 20 steps, loss 2.3 to 2.2 (guessing costs 2.3)"
-    assert lines(found) == [said, "  a cause"]
+    said = "not memorised: 64 samples: 50.00% right after 20 steps, loss 2.3 to 2.2 (constant prediction: 2.3)"
+    assert overfit_lines(found) == [said, "  a cause"]
 
 
 def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:
-    """What guessing costs is then not known, and nothing ends for that."""
-    from trainkit.checks.doctor import examine
+    """The baseline loss is then not known, and nothing ends for that."""
+    from trainkit.checks.doctor import examine, wrong
     from trainkit.training.baseline_loss import untrained
     from trainkit.training.losses import CrossEntropyConfig, LossFn, LossOutput
 
@@ -192,6 +192,6 @@ def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:
     one = opened()
     one = replace(one, experiment=one.experiment.model_copy(update={"loss": Penalised()}))
     found = overfit(one, samples=64, max_steps=300)
-    assert (found.memorized, found.guess) == (True, None)
+    assert (found.memorised, found.baseline_loss) == (True, None)
     assert untrained(Penalised().build(one.data.spec.target), one.data.train, 10) is None
-    assert examine(one).symptoms == []
+    assert wrong(examine(one)) == []

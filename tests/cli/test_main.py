@@ -59,7 +59,7 @@ owl         1     0.00 %    0.00 %    0.00 %
 cat    1    .    .
 dog    .    1    1
 owl    .    1    .
-Rows: the true class. Columns: what the model says.
+Rows: the true class. Columns: the predicted class.
 """
 
 

@@ -28,7 +28,7 @@ from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import predict
 from trainkit.runs import checkpoint
 from trainkit.runs.checkpoint_schema import checked
-from trainkit.runs.console_lines import mark
+from trainkit.runs.console_lines import baseline_loss
 from trainkit.runs.run import train
 from trainkit.training.baseline_loss import constant_prediction, untrained
 from trainkit.training.loop import train_steps
@@ -236,7 +236,7 @@ def test_marks_are_those_of_the_reported_loss() -> None:
     one = experiment()
     _, data, _ = open_data(one)
     variance = data.spec.target.std[0] ** 2
-    assert mark(one, data, one.loss.build(data.spec.target)) == pytest.approx(variance, rel=1e-3)
+    assert baseline_loss(one, data, one.loss.build(data.spec.target)) == pytest.approx(variance, rel=1e-3)
     # An untrained network says the mean.
     assert untrained(one.loss.build(data.spec.target), data.train, 1) == pytest.approx(variance, rel=1e-3)
     l1 = L1Config()
@@ -278,7 +278,7 @@ def test_without_a_transform_it_is_as_it_was() -> None:
     largest = f"{float(data.train.targets.abs().max()):.4g}"
     [found] = warnings(one, data, parts, plan)
     assert found.code == "large-targets"
-    assert found == (
+    assert found.text == (
         f"data: targets reach {largest}, far from a network's first answers; try data.target_transform=auto"
     )
     outcome = parts.loss_fn(parts.model, parts.prepare(data.train.take(torch.arange(4)), None))
@@ -350,14 +350,14 @@ def saved(inputs: Tensor) -> str:
     return "new.npy"
 
 
-def test_one_batch_is_learned_by_heart_in_the_users_unit() -> None:
+def test_one_batch_is_memorised_in_the_users_unit() -> None:
     linear(100)
     opened = open_experiment(experiment(optimizer={"name": "adam", "lr": 0.01}))
     found = overfit(opened, samples=16, max_steps=1000)
-    assert found.memorized
+    assert found.memorised
     assert found.start > 1e8
-    assert found.guess is not None
-    assert found.guess > 1e8
+    assert found.baseline_loss is not None
+    assert found.baseline_loss > 1e8
 
 
 # Who takes it

@@ -191,7 +191,7 @@ def test_every_model_may_begin_with_weights_and_train_its_head_alone(plain: dict
 
     other, notes = config_class.from_plain({**plain, "weights": "w.pt"}).create(CIFAR, 3)
     theirs, ours = (tuple(one.get_parameter(trained[0]).shape) for one in (source, other))
-    assert notes == [f"model.weights: the last layer begins anew: {trained[0]} is {theirs} in w.pt, {ours} here"]
+    assert notes == [f"model.weights: the head is re-initialised: {trained[0]} is {theirs} in w.pt, {ours} here"]
     assert all(parameter.requires_grad for parameter in other.parameters())
 
     Path("w.pt").unlink()  # a checkpoint brings weights, and what was frozen stays so
@@ -228,7 +228,7 @@ def test_a_run_begins_with_the_checkpoint_of_another(make: MakeExperiment) -> No
     same = {key for key in state if torch.equal(state[key], payload["ema"][key])}
     assert {"0.weight", "0.bias", "4.weight", "4.bias"} == same
     said = (second.run_dir / "train.log").read_text()
-    assert f"warning: model.weights: the last layer begins anew: 7.weight is (4, 8) in {path}, (3, 8) here" in said
+    assert f"warning: model.weights: the head is re-initialised: 7.weight is (4, 8) in {path}, (3, 8) here" in said
 
     Path(path).unlink()
     metrics = evaluate_checkpoint(second.checkpoint).metrics

@@ -17,7 +17,7 @@ from trainkit.core.errors import ConfigError, DataError, TrainkitError
 from trainkit.data import DataSpec, TargetSpec
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.models.library import TimmModelConfig, TorchvisionModelConfig
-from trainkit.models.pretrained import fit
+from trainkit.models.pretrained import load_pretrained
 from trainkit.runs.run import resume, train
 from trainkit.training.optimizers import AdamConfig
 
@@ -95,7 +95,7 @@ def test_grey_pictures_are_three_equal_channels() -> None:
 
 def test_weights_of_another_head(trained: dict[str, Tensor]) -> None:
     model, notes = TorchvisionModelConfig(arch=SMALL, weights="w.pt").create(CIFAR, 10)
-    assert notes == ["model.weights: the last layer begins anew: fc.weight is (1000, 1024) in w.pt, (10, 1024) here"]
+    assert notes == ["model.weights: the head is re-initialised: fc.weight is (1000, 1024) in w.pt, (10, 1024) here"]
     state = model.state_dict()
     assert state.keys() == trained.keys()
     assert {key for key in state if not torch.equal(state[key], trained[key])} == {"fc.weight", "fc.bias"}
@@ -237,7 +237,7 @@ def test_timm_weights_and_a_frozen_backbone() -> None:
     state = timm(num_outputs=7).state_dict()
     torch.save(state, "w.pt")
     model, notes = TimmModelConfig(arch="test_resnet", weights="w.pt", freeze="backbone").create(CIFAR, 10)
-    assert notes == ["model.weights: the last layer begins anew: fc.weight is (7, 96) in w.pt, (10, 96) here"]
+    assert notes == ["model.weights: the head is re-initialised: fc.weight is (7, 96) in w.pt, (10, 96) here"]
     assert [name for name, parameter in model.named_parameters() if parameter.requires_grad] == ["fc.weight", "fc.bias"]
     model.train()(torch.rand(4, 3, 32, 32))
     loaded = model.state_dict()
@@ -263,7 +263,7 @@ def test_timm_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     loaded = timm(num_outputs=1000, weights="DEFAULT").state_dict()
     assert all(torch.equal(state[key], loaded[key]) for key in state)
     model, notes = TimmModelConfig(arch="test_resnet", weights="DEFAULT").create(MNIST, 10)
-    assert notes == ["model.weights: the last layer begins anew: fc.weight is (1000, 96) in DEFAULT, (10, 96) here"]
+    assert notes == ["model.weights: the head is re-initialised: fc.weight is (1000, 96) in DEFAULT, (10, 96) here"]
     differing = {key for key, value in model.state_dict().items() if not torch.equal(value, state[key])}
     assert differing == {"conv1.0.weight", "fc.weight", "fc.bias"}  # timm adds the filters of the three colours up
     place.write_text("PK")
@@ -351,7 +351,7 @@ def test_positions_are_resized_to_the_pictures() -> None:
     nn.init.normal_(stored.encoder.pos_embedding)
     state = stored.state_dict()
     adapted = TorchvisionModelConfig(arch="vit_b_16").adapted(state, model)
-    fit(model, adapted, "w.pt")
+    load_pretrained(model, adapted, "w.pt")
     small, large = stored.encoder.pos_embedding[0], model.encoder.pos_embedding[0]
     assert torch.equal(large[0], small[0])  # of the class token
     corners = [0, 3, 12, 15], [0, 7, 56, 63]

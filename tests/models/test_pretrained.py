@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.conftest import equal
 from trainkit.core.errors import ConfigError
-from trainkit.models.pretrained import compare_with, fit, freeze_backbone, heads_of, mismatched_keys, read
+from trainkit.models.pretrained import compare_with, freeze_backbone, heads_of, load_pretrained, mismatched_keys, read
 from trainkit.training.optimizers import AdamConfig
 
 
@@ -97,7 +97,7 @@ def test_what_does_not_fit_is_listed_with_its_shapes_and_nothing_is_loaded() -> 
     state = {**STATE, "extra": torch.zeros(1)}
     del state["1.bias"]
     with pytest.raises(ConfigError) as caught:
-        fit(model, state, "w.pt")
+        load_pretrained(model, state, "w.pt")
     assert str(caught.value) == (
         "model.weights: w.pt does not fit the model: missing: 1.bias; unexpected: extra; another shape: "
         "0.weight (stored (3, 4), model (5, 4)), 0.bias (stored (3,), model (5,)), "
@@ -116,32 +116,32 @@ def test_at_most_five_keys_of_a_kind_are_listed() -> None:
 
 def test_a_heads_of_the_same_size_is_loaded() -> None:
     model = network()
-    assert fit(model, STATE, "w.pt") == []
+    assert load_pretrained(model, STATE, "w.pt") == []
     assert equal(model.state_dict(), dict(STATE))
 
 
 def test_a_heads_of_another_size_begins_anew_as_a_whole() -> None:
     model = network(num_outputs=7)
     head = {key: value.clone() for key, value in model.state_dict().items() if key.startswith("3.")}
-    assert fit(model, STATE, "w.pt") == [
-        "model.weights: the last layer begins anew: 3.weight is (2, 3) in w.pt, (7, 3) here"
+    assert load_pretrained(model, STATE, "w.pt") == [
+        "model.weights: the head is re-initialised: 3.weight is (2, 3) in w.pt, (7, 3) here"
     ]
     assert equal(model.state_dict(), {**STATE, **head})
     single = nn.Linear(3, 2)
-    assert fit(single, nn.Linear(4, 2).state_dict(), "w.pt") == [
-        "model.weights: the last layer begins anew: weight is (2, 4) in w.pt, (2, 3) here"
+    assert load_pretrained(single, nn.Linear(4, 2).state_dict(), "w.pt") == [
+        "model.weights: the head is re-initialised: weight is (2, 4) in w.pt, (2, 3) here"
     ]
 
 
 def test_a_head_that_is_missing_is_missing() -> None:
     state = {key: value for key, value in STATE.items() if not key.startswith("3.")}
     with pytest.raises(ConfigError, match=r"w\.pt does not fit the model: missing: 3\.weight, 3\.bias$"):
-        fit(network(num_outputs=7), state, "w.pt")
+        load_pretrained(network(num_outputs=7), state, "w.pt")
 
 
 def test_a_model_without_a_head_takes_weights() -> None:
     model = nn.LayerNorm(3)
-    assert fit(model, {"weight": torch.full((3,), 2.0), "bias": torch.zeros(3)}, "w.pt") == []
+    assert load_pretrained(model, {"weight": torch.full((3,), 2.0), "bias": torch.zeros(3)}, "w.pt") == []
     assert model.weight.tolist() == [2, 2, 2]
 
 
@@ -192,9 +192,9 @@ def test_all_layers_that_give_outputs_are_heads() -> None:
     compare_with(model, lambda: Distilled(3))
     assert heads_of(model) == ("heads.own", "heads.teachers")
     state = Distilled(5).state_dict()
-    [note] = fit(model, state, "w.pt")
+    [note] = load_pretrained(model, state, "w.pt")
     assert note == (
-        "model.weights: the last layers begin anew: heads.own.weight is (5, 3) in w.pt, (2, 3) here; "
+        "model.weights: the heads are re-initialised: heads.own.weight is (5, 3) in w.pt, (2, 3) here; "
         "heads.teachers.weight is (5, 3) in w.pt, (2, 3) here"
     )
     assert torch.equal(model.backbone.weight, state["backbone.weight"])

@@ -11,8 +11,16 @@ from torch.nn import functional
 from tests.conftest import MakeExperiment
 from trainkit.data import Batch, DataSpec, Kind, TargetSpec
 from trainkit.data.columns import Column
-from trainkit.models.number_embeddings import PeriodicEmbedding
-from trainkit.models.table import Layout, Members, TableModelConfig, TableNet, dropped, layout, one_answer
+from trainkit.models.table import (
+    Layout,
+    Members,
+    PeriodicEmbedding,
+    TableModelConfig,
+    TableNet,
+    dropped,
+    ensemble_mean,
+    layout,
+)
 from trainkit.runs.run import train
 from trainkit.training.losses import CrossEntropyConfig, MseConfig
 
@@ -146,22 +154,22 @@ def test_dropped() -> None:
     assert torch.equal(dropped(inputs, 0.15), made)
 
 
-def test_one_answer_has_the_mean_of_the_probabilities() -> None:
+def test_ensemble_mean_has_the_mean_of_the_probabilities() -> None:
     answers = torch.randn(4, 5, 3)
-    torch.testing.assert_close(one_answer(answers, "classification").softmax(1), answers.softmax(2).mean(0))
-    torch.testing.assert_close(one_answer(answers, "multilabel").sigmoid(), answers.sigmoid().mean(0))
+    torch.testing.assert_close(ensemble_mean(answers, "classification").softmax(1), answers.softmax(2).mean(0))
+    torch.testing.assert_close(ensemble_mean(answers, "multilabel").sigmoid(), answers.sigmoid().mean(0))
     torch.testing.assert_close(
-        one_answer(answers[..., :1], "classification").sigmoid(), answers[..., :1].sigmoid().mean(0)
+        ensemble_mean(answers[..., :1], "classification").sigmoid(), answers[..., :1].sigmoid().mean(0)
     )
-    torch.testing.assert_close(one_answer(answers, "regression"), answers.mean(0))
+    torch.testing.assert_close(ensemble_mean(answers, "regression"), answers.mean(0))
 
 
 @pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
 def test_members_that_agree_are_left_alone(kind: Kind) -> None:
     answer = 20 * torch.randn(5, 3)
-    torch.testing.assert_close(one_answer(answer.expand(4, 5, 3), kind), answer, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(ensemble_mean(answer.expand(4, 5, 3), kind), answer, rtol=1e-4, atol=1e-3)
     far = torch.tensor([[[500.0, -500.0, 0.0]]])
-    assert one_answer(far, kind).isfinite().all()
+    assert ensemble_mean(far, kind).isfinite().all()
 
 
 def test_members_learn_by_themselves() -> None:

@@ -23,8 +23,9 @@ from tests.conftest import MakeExperiment
 from tests.runs.test_reader import make_sweep, tell
 from trainkit.core.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainkitError
 from trainkit.inference.evaluation import evaluate_checkpoint
-from trainkit.plots import svg
-from trainkit.plots.svg import COLOURS, Series, chart
+from trainkit.plots.charts import COLOURS, Series, wide
+from trainkit.plots.confusion_matrix import strengths
+from trainkit.plots.svg import chart
 from trainkit.reports import page_data, report_page
 from trainkit.runs import reader
 from trainkit.runs.run import resume, train
@@ -185,7 +186,7 @@ def test_larger_pictures_are_made_small(make: MakeExperiment) -> None:
     [
         (
             {"data": {"target": "regression", "size": 2}, "loss": "mse"},
-            ["val/mae", "What the model says against the truth"],
+            ["val/mae", "Predictions against targets"],
             0,
         ),
         (
@@ -220,36 +221,35 @@ def test_many_classes(make: MakeExperiment) -> None:
     assert table == sorted(table)
     [matrix] = [attributes for attributes in found.of("img") if attributes.get("class") == "whole"]
     assert (matrix["src"] or "").startswith("data:image/png;base64,")
-    assert f"The {COLOURS} of 30 with the lowest average precision." in found.text
+    assert f"The {len(COLOURS)} of 30 with the lowest average precision." in found.text
 
 
 def test_mistakes_are_the_stronger_the_commoner_they_are() -> None:
-    cells = page_data._cells([[8, 2, 0], [1, 9, 0], [0, 0, 0]])
-    assert [[cell.count for cell in row] for row in cells] == [[8, 2, 0], [1, 9, 0], [0, 0, 0]]
-    assert [[cell.strength for cell in row] for row in cells] == [[0.8, 0.8, 0], [0.57, 0.9, 0], [0, 0, 0]]
+    found = strengths([[8, 2, 0], [1, 9, 0], [0, 0, 0]])
+    assert found.round(2).tolist() == [[0.8, 0.8, 0], [0.57, 0.9, 0], [0, 0, 0]]
 
 
 def test_curves_worked_example() -> None:
     there, chance = np.array([False, False, True, True]), np.array([0.1, 0.4, 0.35, 0.8])
-    recall, roc = page_data._lines("cat", there, chance)
+    recall, roc = page_data._precision_and_roc("cat", there, chance)
     assert list(zip(recall.x, recall.y, strict=True)) == [(1, 0.5), (1, 2 / 3), (0.5, 0.5), (0.5, 1), (0, 1)]
     assert list(zip(roc.x, roc.y, strict=True)) == [(0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1)]
 
 
-ANSWERS = "what the model says of the val split"
+PREDICTIONS = "predictions of the val split"
 
 
 def test_what_cannot_be_shown_is_said(make: MakeExperiment) -> None:
     with pytest.raises(DivergedError):
         train(make(optimizer={"name": "sgd", "lr": 1e30}, data={"name": "digits"}), run_dir=Path("lost"), quiet=True)
     found, missing = page(Path("lost"))
-    assert missing == [f"{ANSWERS}: there is no checkpoint"]
+    assert missing == [f"{PREDICTIONS}: there is no checkpoint"]
     assert missing[0] in found.text
     assert "diverged" in found.text
     assert "the loss is not finite" in found.text
 
     train(make(data={"val": 0}), run_dir=Path("alone"), quiet=True)
-    assert page(Path("alone"))[1] == [f"{ANSWERS}: there is no val split"]
+    assert page(Path("alone"))[1] == [f"{PREDICTIONS}: there is no val split"]
 
     pictures(Path("pets"), "a", "b")
     data = {"name": "image_folder", "path": "pets", "size": 12, "val": 8}
@@ -257,7 +257,7 @@ def test_what_cannot_be_shown_is_said(make: MakeExperiment) -> None:
     shutil.move("pets", "elsewhere")
     found, missing = page(Path("gone"))
     [reason] = missing
-    assert reason.startswith(f"{ANSWERS}: ")
+    assert reason.startswith(f"{PREDICTIONS}: ")
     assert reason.endswith(f"{Path('pets').absolute()}: no such file or directory")
     assert "Class by class" not in found.text
     assert ["val", "8", reader.read_run(Path("gone")).metadata["data"]["val"]] in found.rows
@@ -265,11 +265,11 @@ def test_what_cannot_be_shown_is_said(make: MakeExperiment) -> None:
 
     (Path("elsewhere") / "a" / "0.png").unlink()
     assert page(Path("gone"), overrides=["data.path=elsewhere"])[1] == [
-        f"{ANSWERS}: these val samples are not the ones of the training run"
+        f"{PREDICTIONS}: these val samples are not the ones of the training run"
     ]
     pictures(Path("others"), "a", "b", "c")
     assert page(Path("gone"), overrides=["data.path=others"])[1] == [
-        f"{ANSWERS}: gone/checkpoints/best.pt: trained for 2 classes, this data has others"
+        f"{PREDICTIONS}: gone/checkpoints/best.pt: trained for 2 classes, this data has others"
     ]
 
 
@@ -280,7 +280,7 @@ def test_damaged_parts_are_left_out(make: MakeExperiment) -> None:
     (run / "checkpoints/best.pt").write_bytes(b"torn")
     tell(run, curves=3, notes="x", environment=[], fallback={"asked": 1}, resumed_at=7)
     found, missing = page(run)
-    assert [reason.partition(":")[0] for reason in missing] == ["curves", "config", ANSWERS]
+    assert [reason.partition(":")[0] for reason in missing] == ["curves", "config", PREDICTIONS]
     assert "Nothing was recorded yet." in found.text
     (run / "config.yaml").write_text("name: a\nmodel: {name: nothing}\n")
     found, missing = page(run)
@@ -368,7 +368,7 @@ def test_the_command(make: MakeExperiment) -> None:
     shutil.rmtree("one/checkpoints")
     ended = warm.run(["report", "one", "--output", "page.html"])
     assert (ended.code, ended.stdout) == (0, "page.html\n")
-    assert ended.stderr == f"warning: {ANSWERS}: there is no checkpoint\n"
+    assert ended.stderr == f"warning: {PREDICTIONS}: there is no checkpoint\n"
     assert Path("page.html").is_file()
     ended = bare.run(["report"])
     assert (ended.code, ended.stderr) == (2, "error: command line: RUN is missing; usage: trainkit report RUN\n")
@@ -399,7 +399,7 @@ def test_a_chart_is_the_same_every_time_small_and_in_the_colours_of_the_page() -
     noise = torch.rand(200_000, generator=random).tolist()
     series = [
         Series("train", range(200_000), noise, "faint"),
-        *(Series(str(n), [0, 1], [n, 0]) for n in range(COLOURS)),
+        *(Series(str(n), [0, 1], [n, 0]) for n in range(len(COLOURS))),
     ]
     one, other = (chart(EVIL, series, xlabel="epoch $a^b$ font: 9px <b>", log=(False, False)) for _ in range(2))
     assert one == other
@@ -408,9 +408,9 @@ def test_a_chart_is_the_same_every_time_small_and_in_the_colours_of_the_page() -
     assert EVIL not in one.svg
     assert "epoch $a^b$ font: 9px &lt;b&gt;" in one.svg
     assert not re.search(r"xmlns|DejaVu|<style|metadata|#[0-9a-f]{6}\b", one.svg)
-    assert {f"var(--line{number})" for number in range(COLOURS)} <= set(re.findall(r"var\(--line\d\)", one.svg))
+    assert {f"var(--line{number})" for number in range(len(COLOURS))} <= set(re.findall(r"var\(--line\d\)", one.svg))
     assert "currentColor" in one.svg
-    assert [line.style for line in one.legend] == ["solid"] * COLOURS + ["dashed"]
-    assert svg.wide([1e-4, 1.0])
-    assert not svg.wide([0.0, 1.0])
-    assert not svg.wide([float("nan")])
+    assert [line.style for line in one.legend] == ["solid"] * len(COLOURS) + ["dashed"]
+    assert wide([1e-4, 1.0])
+    assert not wide([0.0, 1.0])
+    assert not wide([float("nan")])

@@ -28,7 +28,7 @@ Change = Callable[[LossOutput], torch.Tensor] | None
 
 
 def job(make: MakeExperiment, first: float | None = 1.4, change: Change = None) -> RunContext:
-    """Four classes, so that an untrained model costs about ln 4 = 1.39, as guessing does."""
+    """Four classes, so that an untrained model costs about ln 4 = 1.39, as a constant prediction does."""
     opened = building.open_experiment(make())
     parts, plan = building.build(opened.experiment, opened.data, opened.device)
     loss_fn = parts.loss_fn
@@ -45,9 +45,11 @@ def never() -> bool:
     return False
 
 
-def test_ten_times_what_an_untrained_model_and_guessing_cost(make: MakeExperiment) -> None:
+def test_ten_times_what_an_untrained_model_and_a_constant_prediction_cost(make: MakeExperiment) -> None:
     judge(job(make), 13.0, never)
-    with pytest.raises(DivergedError, match=r"is still 14\.5 at step 0 .*: the untrained model had 1\.\d+, guessing"):
+    with pytest.raises(
+        DivergedError, match=r"is still 14\.5 at step 0 .*: the untrained model had 1\.\d+, a constant prediction"
+    ):
         judge(job(make), 14.5, never)
 
 

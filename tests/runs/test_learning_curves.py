@@ -45,7 +45,7 @@ def history(train: Sequence[float], val: Sequence[float]) -> History:
         (
             *LOW_RATE,
             [
-                "under-fitting: train/loss is 2.3 at the end, guessing costs 2.3; try optimizer.lr=0.01, or more epochs, or a larger model"
+                "under-fitting: train/loss is 2.3 at the end, the baseline loss 2.3 (constant prediction); try optimizer.lr=0.01, or more epochs, or a larger model"
             ],
         ),
         (
@@ -60,55 +60,53 @@ def history(train: Sequence[float], val: Sequence[float]) -> History:
     ],
 )
 def test_what_curves_say(train: list[float], val: list[float], said: list[str]) -> None:
-    verdicts = diagnose(
-        history(train, val), constant_prediction=2.3026, rates=RATES, longer=f"train.epochs={2 * len(train)}"
-    )
+    verdicts = diagnose(history(train, val), baseline_loss=2.3026, rates=RATES, longer=f"train.epochs={2 * len(train)}")
     assert list(map(str, verdicts)) == said
 
 
 def test_without_val_only_the_training_curve_is_judged() -> None:
-    assert diagnose(history([2.0, 1.0, 0.5], []), constant_prediction=2.3, rates=RATES, longer="…") == []
-    [found] = diagnose(history([2.0, 1.0, 1.9], []), constant_prediction=4.0, rates=RATES, longer="…")
+    assert diagnose(history([2.0, 1.0, 0.5], []), baseline_loss=2.3, rates=RATES, longer="…") == []
+    [found] = diagnose(history([2.0, 1.0, 1.9], []), baseline_loss=4.0, rates=RATES, longer="…")
     assert found.kind == "unstable"
 
 
-def test_where_guessing_is_unknown_the_first_loss_counts() -> None:
-    [found] = diagnose(history([50.0, 49.0], [48.0, 48.0]), constant_prediction=None, rates=RATES, longer="…")
+def test_where_the_baseline_loss_is_unknown_the_first_loss_counts() -> None:
+    [found] = diagnose(history([50.0, 49.0], [48.0, 48.0]), baseline_loss=None, rates=RATES, longer="…")
     assert str(found).startswith("under-fitting: train/loss is 49 at the end, at the start it was 50;")
 
 
 def test_a_loss_below_0_is_judged_by_its_size() -> None:
     falling = history([-2.11, -2.1101, -2.1099, -2.1102], [-2.0, -2.01, -2.011, -2.012])
-    assert [one.kind for one in diagnose(falling, constant_prediction=0.1, rates=RATES, longer="…")] == ["plateau"]
+    assert [one.kind for one in diagnose(falling, baseline_loss=0.1, rates=RATES, longer="…")] == ["plateau"]
     jumping = history([-1.0, -2.0, -1.4, -2.1], [-1.0, -2.0, -1.4, -2.5])
-    kinds = [one.kind for one in diagnose(jumping, constant_prediction=0.1, rates=RATES, longer="…")]
+    kinds = [one.kind for one in diagnose(jumping, baseline_loss=0.1, rates=RATES, longer="…")]
     assert kinds == ["unstable", "still improving"]
 
 
 def test_a_loss_of_0_does_not_improve() -> None:
-    [found] = diagnose(history([0.0] * 3, [0.0] * 3), constant_prediction=0.0, rates=RATES, longer="…")
+    [found] = diagnose(history([0.0] * 3, [0.0] * 3), baseline_loss=0.0, rates=RATES, longer="…")
     assert str(found) == "plateau since epoch 2: val/loss stays at 0; try scheduler=cosine, or fewer epochs"
 
 
 def test_a_rate_far_above_what_is_usual_is_no_reason_for_a_higher_rate() -> None:
     high = Rates(1.0, (1e-6, 1e-2), 1e-3)
     for train, val in ([5.0, 6.9], [7.0, 6.99]), ([2.4, 2.31], [2.31, 2.3]):
-        [found] = diagnose(history(train, val), constant_prediction=2.3, rates=high, longer="…")[-1:]
+        [found] = diagnose(history(train, val), baseline_loss=2.3, rates=high, longer="…")[-1:]
         assert (found.kind, found.advice) == ("under-fitting", "optimizer.lr=0.001")
 
 
 def test_numbers_far_from_0_that_come_nearer_are_no_reason_for_a_lower_rate() -> None:
-    [found] = diagnose(history([99.3, 97.8], [98.0, 97.0]), constant_prediction=9.4, rates=RATES, longer="…")
+    [found] = diagnose(history([99.3, 97.8], [98.0, 97.0]), baseline_loss=9.4, rates=RATES, longer="…")
     assert found.advice == "optimizer.lr=0.01, or more epochs, or a larger model"
 
 
 def test_a_first_epoch_whose_end_was_good_is_no_under_fitting() -> None:
-    assert diagnose(history([1.93], [1.143]), constant_prediction=2.3, rates=RATES, longer="…") == []
+    assert diagnose(history([1.93], [1.143]), baseline_loss=2.3, rates=RATES, longer="…") == []
 
 
 def test_one_bad_evaluation_is_no_over_fitting() -> None:
     train = [1.0, 0.8, 0.6, 0.5, 0.4]
-    assert diagnose(history(train, [0.9, 0.7, 0.6, 0.58, 0.7]), constant_prediction=2.3, rates=RATES, longer="…") == []
+    assert diagnose(history(train, [0.9, 0.7, 0.6, 0.58, 0.7]), baseline_loss=2.3, rates=RATES, longer="…") == []
 
 
 @pytest.mark.parametrize(
@@ -120,7 +118,7 @@ def test_advised_rates_stay_among_the_usual_ones(lr: float, factor: float, other
 
 
 def test_a_run_without_records_says_nothing() -> None:
-    assert diagnose(History((), (), ()), constant_prediction=None, rates=RATES, longer="…") == []
+    assert diagnose(History((), (), ()), baseline_loss=None, rates=RATES, longer="…") == []
 
 
 def test_a_loss_that_rises_with_the_rate_is_not_unstable() -> None:
@@ -128,6 +126,6 @@ def test_a_loss_that_rises_with_the_rate_is_not_unstable() -> None:
     losses = [1.0, 0.5, 0.9, 0.4]
     told = history(losses, [])
     again = replace(told, steps=tuple(TrainRecord(5, epoch, 1.0, lr, 1.0, 1.0) for epoch, lr in steps))
-    kinds = [verdict.kind for verdict in diagnose(again, constant_prediction=2.0, rates=RATES, longer="")]
+    kinds = [verdict.kind for verdict in diagnose(again, baseline_loss=2.0, rates=RATES, longer="")]
     assert kinds == []
-    assert [one.kind for one in diagnose(told, constant_prediction=2.0, rates=RATES, longer="")] == ["unstable"]
+    assert [one.kind for one in diagnose(told, baseline_loss=2.0, rates=RATES, longer="")] == ["unstable"]

@@ -563,15 +563,15 @@ def test_steps_that_are_not_finite_may_be_left_out(
         patch.setattr(Precision, "update", poisoned(3, 8))
         result = train(make(train={"epochs": 2, "on_nonfinite": "skip"}, checkpoint={"every": 1}))
     err = capsys.readouterr().err
-    assert "warning: the loss or a gradient is not finite: step 8 is left out, 2 in all" in err
+    assert "warning: the loss or a gradient is not finite: step 8 is skipped, 2 in all" in err
     stored = checkpoint.load(result.run_dir / "checkpoints/last.pt")
     assert (stored["progress"]["step"], stored["progress"]["skipped"]) == (16, 2)
     assert all(bool(value.isfinite().all()) for value in stored["model"].values())
-    # the optimizer has not seen the steps that were left out
+    # the optimizer has not seen the steps that were skipped
     assert {int(state["step"]) for state in stored["optimizer"]["state"].values()} == {14}
     with monkeypatch.context() as patch:
         patch.setattr(Precision, "update", poisoned(*range(2, 9)))
-        with pytest.raises(DivergedError, match=r"step 5 is left out, 4 in all, more than train\.max_skipped"):
+        with pytest.raises(DivergedError, match=r"step 5 is skipped, 4 in all, more than train\.max_skipped"):
             train(make(train={"epochs": 1, "on_nonfinite": "skip", "max_skipped": 3}))
 
 
@@ -581,9 +581,7 @@ def test_a_run_that_has_left_out_most_of_its_steps_is_no_success(
     skip = {"epochs": 2, "on_nonfinite": "skip", "max_skipped": 1000}
     with monkeypatch.context() as patch:
         patch.setattr(Precision, "update", poisoned(*range(2, 11)))
-        with pytest.raises(
-            DivergedError, match=r"not finite in 9 of 16 steps, which were left out; last good: step 16"
-        ):
+        with pytest.raises(DivergedError, match=r"not finite in 9 of 16 steps, which were skipped; last good: step 16"):
             train(make(train=skip), run_dir=Path("most"))
     assert json.loads(Path("most/run.json").read_text())["exit_code"] == 7
     with monkeypatch.context() as patch:
@@ -944,7 +942,7 @@ def test_step_outputs_stay_on_the_device(make: MakeExperiment) -> None:
 
 
 def test_a_loss_that_asks_more_of_a_model_than_outputs_still_ends_well(make: MakeExperiment) -> None:
-    """What its curves say is then judged without knowing what guessing costs."""
+    """What its curves say is then judged without knowing the baseline loss."""
 
     class Penalised(CrossEntropyConfig):
         def build(self, target: TargetSpec) -> LossFn:

@@ -130,7 +130,7 @@ def test_the_matrix() -> None:
         "     cat   dog",
         "cat    2     1",
         "dog    .  1000",
-        "Rows: the true class. Columns: what the model says.",
+        "Rows: the true class. Columns: the predicted class.",
     ]
     assert matrix(None, []) == []
     assert matrix([[1] * 13] * 13, [str(n) for n in range(13)]) == []

@@ -218,7 +218,7 @@ def test_a_million_samples_are_counted_exactly() -> None:
         ),
     ],
 )
-def test_misfits(config: MetricConfig, target: TargetSpec, message: str) -> None:
+def test_targets_that_do_not_suit(config: MetricConfig, target: TargetSpec, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.check(target)
     assert str(caught.value) == message

@@ -1,20 +1,19 @@
-"""What is wrong with an experiment, found in seconds: everything is built and makes one update on made-up samples."""
+"""What is wrong with an experiment, found in seconds: everything is built and makes one update on placeholder data."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 
 from trainkit.config import merging
 from trainkit.config.yamlfile import Node
 from trainkit.core import device as devices
-from trainkit.core.errors import ConfigError, DataError, Diagnostic, StorageError, TrainkitError
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import ConfigError, DataError, StorageError, TrainkitError
 from trainkit.core.text import and_more, printable
 from trainkit.data import Data
 from trainkit.experiment import grid
@@ -23,58 +22,22 @@ from trainkit.experiment.schema import ExperimentConfig, check_direction, parse,
 from trainkit.runs import run_directory, run_state
 from trainkit.training.loop import Parts
 
-Level = Literal["error", "warning"]
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong (`error`: training would not begin), or probably not meant (`warning`)."""
-
-    level: Level
-    code: str
-    """What kind it is: of errors the part that is at fault (config, data, model, device, storage)."""
-    text: str
-    """`file:line:column: key: what is wrong`; the place is missing where nothing in a file is to blame."""
-    exit_code: int = 2
-    """Of an error: what `trainkit train` would end with; 2 for what a user's own code raised."""
-
-    def __str__(self) -> str:
-        return f"{self.level}[{self.code}]: {self.text}"
-
-    @property
-    def where(self) -> tuple[str, int, int] | None:
-        """File, line and column, where the text has them."""
-        found = re.match(r"(.+?):(\d+):(\d+): ", self.text)
-        return (found[1], int(found[2]), int(found[3])) if found else None
-
-    def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
-        file, line, column = self.where or (None, None, None)
-        plain: dict[str, Any] = {"level": self.level, "code": self.code, "file": file, "line": line, "column": column}
-        return plain | {"message": self.text}
-
-    def to_github(self, config: str) -> str:
-        """A line that GitHub's runners show beside the code."""
-        file, line, column = self.where or (config, 1, 1)
-        text = self.text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-        return f"::{self.level} file={file},line={line},col={column},title=trainkit {self.code}::{text}"
-
-
-def check(path: Path, overrides: list[str], look: Callable[[Data], object] = lambda data: None) -> list[Finding]:
+def check(path: Path, overrides: list[str], on_data: Callable[[Data], object] = lambda data: None) -> list[Diagnostic]:
     """Look for everything that would end a training or spoil it, errors first.
 
     The data is not read where its config tells what it is; otherwise it is opened as training does.
 
     Args:
-        look: is shown the data, when it could be opened.
+        on_data: is shown the data, when it could be opened.
     """
     try:
         node, experiment, findings = read(path, overrides)
     except (ConfigError, DataError) as error:
-        return [Finding("error", "config", problem, error.exit_code) for problem in error.problems]
+        return [Diagnostic("config", problem, "error", error.exit_code) for problem in error.problems]
     except Exception as error:  # of a module that the config imports
         what = str(error).strip().partition("\n")[0]
-        return [Finding("error", "config", printable(f"{path}: imports: raised {type(error).__name__}: {what}"))]
+        return [Diagnostic("config", printable(f"{path}: imports: raised {type(error).__name__}: {what}"), "error")]
     with _noting(findings, "storage", node):
         run_directory.check_writable(experiment.name)
     device = torch.device("cpu")
@@ -82,15 +45,13 @@ def check(path: Path, overrides: list[str], look: Callable[[Data], object] = lam
         device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
     with _noting(findings, "data", node):
         experiment, data = placeholder_data(experiment)
-        look(data)
+        on_data(data)
         with _noting(findings, "model", node):
-            findings += [
-                Finding("warning", found.code, place(found, node)) for found in _diagnostics(experiment, data, device)
-            ]
+            findings += [replace(one, text=place(one.text, node)) for one in _diagnostics(experiment, data, device)]
     return findings
 
 
-def read(path: Path, overrides: list[str]) -> tuple[Node, ExperimentConfig, list[Finding]]:
+def read(path: Path, overrides: list[str]) -> tuple[Node, ExperimentConfig, list[Diagnostic]]:
     """Validate a file, with every combination that a sweep of it would try.
 
     Raises:
@@ -101,7 +62,7 @@ def read(path: Path, overrides: list[str]) -> tuple[Node, ExperimentConfig, list
     if node.child("sweep") is None:
         return node, experiment, []
     found = grid.read(path, overrides)
-    return node, experiment, [Finding("warning", "sweep", warning) for warning in found.warnings]
+    return node, experiment, [Diagnostic("sweep", warning) for warning in found.warnings]
 
 
 def _diagnostics(experiment: ExperimentConfig, data: Data, device: torch.device) -> list[Diagnostic]:
@@ -136,22 +97,22 @@ def first_update(parts: Parts, data: Data) -> list[Diagnostic]:
 
 
 @contextmanager
-def _noting(findings: list[Finding], code: str, node: Node) -> Iterator[None]:
+def _noting(findings: list[Diagnostic], code: str, node: Node) -> Iterator[None]:
     """Put what goes wrong inside at the front of the findings."""
     try:
         yield
     except (TrainkitError, OSError) as error:
-        told = error if isinstance(error, TrainkitError) else StorageError(str(error))
+        failure = error if isinstance(error, TrainkitError) else StorageError(str(error))
         findings[:0] = [
-            Finding("error", _code(error, problem, code), place(problem, node), told.exit_code)
-            for problem in told.problems
+            Diagnostic(_code(error, problem, code), place(problem, node), "error", failure.exit_code)
+            for problem in failure.problems
         ]
     except Exception as error:
         if code not in ("data", "model"):
             raise
         # A user's own code: what it is may be anything; where it happened is in the traceback of `trainkit train`.
         text = f"{code}: raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        findings.insert(0, Finding("error", code, place(printable(text), node)))
+        findings.insert(0, Diagnostic(code, place(printable(text), node), "error"))
 
 
 def _code(error: Exception, problem: str, code: str) -> str:

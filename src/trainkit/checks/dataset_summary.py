@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainkit.config.shell import typed
-from trainkit.core.errors import Diagnostic
+from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.text import aligned
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource, sample_checks
 from trainkit.data.columns import ColumnFacts, column_lines
@@ -30,7 +30,7 @@ LOOKED_AT = 1000
 MOST_CLASSES = 20
 """Of more, those with the fewest samples are shown."""
 OFF = 0.1
-"""A mean that is so far from the one configured, in units of 0 … 1, is worth a word; so is a deviation…"""
+"""A mean that is so far from the one configured, in units of 0 … 1, is worth a word; so is a standard deviation…"""
 STRETCHED = 1.5
 """…that is so many times as large or as small."""
 IMBALANCE = 10.0
@@ -123,7 +123,7 @@ def summarize_dataset(opened: Opened) -> DatasetSummary:
 
 
 class _Moments:
-    """Mean and deviation of all numbers that were added, in double precision."""
+    """Mean and standard deviation of all numbers that were added, in double precision."""
 
     def __init__(self) -> None:
         self.count, self.sum, self.squares = 0, 0.0, 0.0
@@ -146,7 +146,7 @@ class _Moments:
 
 
 def _numbers(split: Split, spec: DataSpec) -> tuple[float, float, tuple[float, ...], tuple[float, ...]]:
-    """The smallest and largest value, mean and deviation, of inputs as they are."""
+    """The smallest and largest value, mean and standard deviation, of inputs as they are."""
     moments = _Moments()
     for positions in torch.arange(len(split)).split(LOOKED_AT):
         moments.add(split.take(positions).inputs)
@@ -156,7 +156,7 @@ def _numbers(split: Split, spec: DataSpec) -> tuple[float, float, tuple[float, .
 
 
 def attainable(source: TensorSource, index: Tensor) -> float:
-    """The share of these samples that can be right when equal inputs get equal answers: the commonest class of each."""
+    """The share of these samples that can be right, as equal inputs get one prediction: the commonest class of each."""
     keys, targets = hashes(source.inputs, index), source.targets[index]
     if targets.ndim > 1:
         return 1.0
@@ -188,8 +188,8 @@ def findings(
     if pictures and spec.mean and experiment.model.weights == "none" and _is_off(spec, mean, std):
         line = typed("data.normalize", {"mean": _few(mean), "std": _few(std)})
         text = (
-            f"data.normalize: the training pictures have mean {_rounded(mean)} and deviation {_rounded(std)}, but "
-            f"{_rounded(spec.mean)} and {_rounded(spec.std)} are used; try {line} or data.normalize=auto"
+            f"data.normalize: the training pictures have mean {_rounded(mean)} and standard deviation {_rounded(std)}, "
+            f"but {_rounded(spec.mean)} and {_rounded(spec.std)} are used; try {line} or data.normalize=auto"
         )
         found.append(Diagnostic("normalize", text))
     if pictures and not spec.mean:
@@ -234,29 +234,28 @@ def _rounded(values: Sequence[float]) -> str:
     return f"{few:g}" if isinstance(few, float) else f"[{', '.join(f'{value:g}' for value in few)}]"
 
 
-def lines(found: DatasetSummary) -> list[str]:
+def dataset_lines(found: DatasetSummary) -> list[str]:
     """What was found as text."""
-    kind = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}[found.target.kind]
     done = f", {described(found.target)}" if found.target.kind == "regression" else ""
     some = "" if found.looked_at == found.splits["train"] else f" (of {found.looked_at:,} training samples)"
     shape = "x".join(map(str, found.shape))
-    said = [
+    text = [
         f"{'samples':<12} {', '.join(f'{count:,} {name}' for name, count in found.splits.items())}",
         f"{'inputs':<12} {shape} {found.dtype}, from {found.low:.4g} to {found.high:.4g}{some}",
-        f"{'measured':<12} mean {_rounded(found.mean)}, deviation {_rounded(found.std)}",
+        f"{'measured':<12} mean {_rounded(found.mean)}, standard deviation {_rounded(found.std)}",
     ]
     if found.configured_mean and len(found.configured_mean) <= 4:
-        used = f"mean {_rounded(found.configured_mean)}, deviation {_rounded(found.configured_std)}"
-        said.append(f"{'normalised':<12} with {used}")
-    said += [
-        f"{'the model':<12} sees mean {found.prepared_mean:.3g}, deviation {found.prepared_std:.3g}",
-        f"{'targets':<12} {found.target.size} {kind}{done}",
+        used = f"mean {_rounded(found.configured_mean)}, standard deviation {_rounded(found.configured_std)}"
+        text.append(f"{'normalised':<12} with {used}")
+    text += [
+        f"{'the model':<12} sees mean {found.prepared_mean:.3g}, standard deviation {found.prepared_std:.3g}",
+        f"{'targets':<12} {found.target.size} {found.target.plural}{done}",
         f"{'duplicates':<12} {_duplicates(found)}",
         *_table(found),
         *([""] if found.columns else []),
         *column_lines(found.columns),
     ]
-    return said
+    return text
 
 
 def _duplicates(found: DatasetSummary) -> str:

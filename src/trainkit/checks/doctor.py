@@ -1,11 +1,16 @@
-"""Is this experiment sane? A few short experiments on it, each of which has one answer when all is well."""
+"""Is this experiment sane? A few short experiments on it, each of which has a known outcome when all is well.
+
+One file, since each experiment begins with what the one before has found; the reasons take a tenth of it.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -15,7 +20,7 @@ from torch import Tensor, nn
 from trainkit.checks.dataset_summary import summarize_dataset
 from trainkit.checks.lr_find import FALL, lr_find, with_lr
 from trainkit.checks.overfit import bare, measure, overfit
-from trainkit.core.errors import Diagnostic
+from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.seeding import generators_restored, permutation
 from trainkit.core.text import and_more
 from trainkit.data import Data, Split, TensorSource, sample_checks
@@ -33,8 +38,8 @@ SAMPLES = 2000
 """Training samples that the short experiments are made with; half as many val samples."""
 STEPS = 200
 """Updates of each of them."""
-BY_HEART_STEPS = 1000
-"""Updates after which one batch should be known by heart."""
+MEMORISING_STEPS = 1000
+"""Updates after which one batch should be memorised."""
 LR_STEPS = 50
 """Updates for each learning rate that is tried."""
 START = 1.5
@@ -69,9 +74,9 @@ WHY = {
     "batch-size": "it is slow, noisy, or not what was asked for",
     "shared-samples": "what the model has seen in training it need not understand: the evaluation flatters it",
     "missing-class": "the model can never learn it",
-    "one-class": "always saying the same is right",
-    "constant-target": "always saying the same is right",
-    "numbers-as-classes": "as classes, 12.3 and 12.4 are as different as 12.3 and 99, and no other number is ever said",
+    "one-class": "a constant prediction is right",
+    "constant-target": "a constant prediction is right",
+    "numbers-as-classes": "as classes, 12.3 and 12.4 are as different as 12.3 and 99, and no other number is predicted",
     "unused-files": "what is not taken cannot be learned from",
     "enlarged": "the model computes with pixels that show nothing new",
     "range": "most of what the pictures show is in a few grey levels",
@@ -80,64 +85,56 @@ WHY = {
     "normalize": "networks learn fastest from numbers around 0 of size 1",
     "large-inputs": "the first layer's gradients are as large as its inputs",
     "large-targets": "the first epochs are spent on reaching the size of the targets",
-    "imbalance": "accuracy is high for a model that never says the rare class",
+    "imbalance": "accuracy is high for a model that never predicts the rare class",
     "contradictions": "no model can tell equal inputs apart",
 }
-"""Why a suspicion matters."""
+"""Why a diagnostic matters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Symptom:
-    """One thing that is wrong."""
-
-    code: str
-    seen: str
-    why: str
-    change: str
-    """A line of YAML or an override, where one mends it; otherwise what to look at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Examination:
-    """What was found."""
-
-    symptoms: list[Symptom] = field(default_factory=list)
-    sound: list[str] = field(default_factory=list)
-    """What was looked at and is as it should be."""
-
-    def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
-def examine(opened: Opened, look: Callable[[str], None] = lambda what: None) -> Examination:
-    """Examine an experiment in minutes.
+def examine(opened: Opened, announce: Callable[[str], None] = lambda what: None) -> list[Diagnostic]:
+    """Examine an experiment in minutes: what is wrong, with `why` and `change`, and what is `fine`.
 
     Args:
-        look: told what comes next.
+        announce: told what comes next.
     """
-    found = Examination()
     with generators_restored():
-        look("data")
+        announce("data")
         unit = opened.experiment.loader.batch_size * opened.experiment.train.accumulate
         small = subset_of_all(opened.data, max(1, SAMPLES // unit) * unit)
-        _diagnostics(opened, small, found)
+        found = list(_diagnostics(opened, small))
         few = replace(opened, data=small)
-        look("the loss at the start, and the gradients")
-        _start(few, found)
-        _gradients(few, found)
-        look("learning rate")
-        few = replace(few, experiment=with_lr(opened.experiment, _learning_rate(few, found)))
-        look("one batch by heart")
-        memorized = _one_batch(few, found)
-        look("activations, and shuffled labels as a control")
-        _control(few, memorized, found)
-        look("waiting for data")
-        _waiting(opened, found)
+        announce("the loss at the start, and the gradients")
+        found += [*_start(few), _gradients(few)]
+        announce("learning rate")
+        lr, learning = _learning_rate(few)
+        if learning.code == "lr":  # which says more
+            found = [one for one in found if one.code != "unusual-lr"]
+        few = replace(few, experiment=with_lr(opened.experiment, lr))
+        announce("memorising one batch")
+        found += [learning, memorised := _one_batch(few)]
+        announce("activations, and shuffled labels as a control")
+        found += _control(few, memorised.level == "fine")
+        announce("waiting for data")
+        found.append(_waiting(opened))
     return found
 
 
-def _diagnostics(opened: Opened, small: Data, found: Examination) -> None:
+def wrong(found: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """Those that are to be changed."""
+    return [one for one in found if one.level != "fine"]
+
+
+def to_plain(found: Sequence[Diagnostic]) -> dict[str, Any]:
+    """For JSON."""
+    symptoms = [{"code": one.code, "seen": one.text, "why": one.why, "change": one.change} for one in wrong(found)]
+    return {"symptoms": symptoms, "sound": [one.text for one in found if one.level == "fine"]}
+
+
+def _fine(text: str) -> Diagnostic:
+    return Diagnostic(code="fine", text=text, level="fine")
+
+
+def _diagnostics(opened: Opened, small: Data) -> Iterator[Diagnostic]:
     """What looking alone finds: `check`, `data`, and samples in two splits that had to be decoded to be compared."""
     parts, plan = build(opened.experiment, opened.data, opened.device)
     every = [
@@ -147,27 +144,28 @@ def _diagnostics(opened: Opened, small: Data, found: Examination) -> None:
     ]
     seen: set[tuple[str, str]] = set()
     for one in every:
-        split = next((name for name in (" val ", " test ") if name in one), "")
+        split = next((name for name in (" val ", " test ") if name in one.text), "")
         if (one.code, split) in seen:  # a part's numbers would only repeat those of the whole
             continue
         seen.add((one.code, split))
-        if one.code == "weights":  # a last layer that begins anew is what fine-tuning is
-            found.sound.append(one.removeprefix("model.weights: "))
+        if one.code == "weights":  # a re-initialised head is what fine-tuning is
+            yield _fine(one.text.removeprefix("model.weights: "))
         else:
-            found.symptoms.append(_of_suspicion(one, opened.experiment))
+            yield _explained(one, opened.experiment)
     if not any(code == "shared-samples" for code, _ in seen):
-        found.sound.append("no sample is in two splits, as far as was looked")
+        yield _fine("no sample is in two splits, as far as was looked")
 
 
-def _of_suspicion(one: Diagnostic, experiment: ExperimentConfig) -> Symptom:
-    seen, _, advice = one.partition("; ")
+def _explained(one: Diagnostic, experiment: ExperimentConfig) -> Diagnostic:
+    """With the reason, and the advice at the end of its text for itself."""
+    text, _, advice = one.text.partition("; ")
     default = type(experiment.optimizer).model_fields["lr"].default
     changes = {"unusual-lr": f"optimizer.lr={default:g}", "shared-samples": "remove them from one of the two"}
     change = changes.get(one.code) or advice.removeprefix("try ") or "the value that is named, unless it is meant"
-    return Symptom(one.code, seen, WHY.get(one.code, "it is probably not what was meant"), change)
+    return Diagnostic(one.code, text, why=WHY.get(one.code, "it is probably not what was meant"), change=change)
 
 
-def _start(opened: Opened, found: Examination) -> None:
+def _start(opened: Opened) -> Iterator[Diagnostic]:
     experiment, target = opened.experiment, opened.data.spec.target
     if target.kind == "regression" and target.transform == "none":  # in whatever unit: no loss is to be expected
         return
@@ -178,15 +176,13 @@ def _start(opened: Opened, found: Examination) -> None:
         return
     knows = experiment.model.weights != "none"  # what it begins with has learned something already
     if expected / START < loss < expected * START or (knows and loss < expected):
-        found.sound.append(f"the loss at the start is {loss:.3g}; outputs of 0 would cost {expected:.3g}")
+        yield _fine(f"the loss at the start is {loss:.3g}; outputs of 0 would cost {expected:.3g}")
         return
-    found.symptoms.append(
-        Symptom(
-            "start",
-            f"model: the loss at the start is {loss:.4g}, where outputs of 0 would cost {expected:.3g}",
-            "a fresh model should not be sure of anything; the first steps are spent on unlearning it",
-            "data.normalize=auto for pictures, or smaller weights in the last layer",
-        )
+    yield Diagnostic(
+        "start",
+        f"model: the loss at the start is {loss:.4g}, where outputs of 0 would cost {expected:.3g}",
+        why="a fresh model should not be confident of anything; the first steps are spent on unlearning it",
+        change="data.normalize=auto for pictures, or smaller weights in the last layer",
     )
 
 
@@ -195,7 +191,7 @@ def _bare(opened: Opened) -> tuple[Parts, Plan]:
     return build(experiment, opened.data, opened.device)
 
 
-def _gradients(opened: Opened, found: Examination) -> None:
+def _gradients(opened: Opened) -> Diagnostic:
     parts, plan = _bare(opened)
     sizes: dict[str, float] = {}
     for _ in islice(train_steps(parts, plan, Progress()), 3):
@@ -204,19 +200,16 @@ def _gradients(opened: Opened, found: Examination) -> None:
             sizes[name] = max(sizes.get(name, 0.0), here)
     learning = {name for name, parameter in parts.model.named_parameters() if parameter.requires_grad}
     if silent := [name for name in sizes if name in learning and sizes[name] == 0]:
-        found.symptoms.append(
-            Symptom(
-                "no-gradient",
-                f"model: in three steps the gradient of {and_more(silent)} was 0",
-                WHY["no-gradient"],
-                "look for detach(), argmax, round, and activations that are dead",
-            )
+        return Diagnostic(
+            "no-gradient",
+            f"model: in three steps the gradient of {and_more(silent)} was 0",
+            why=WHY["no-gradient"],
+            change="look for detach(), argmax, round, and activations that are dead",
         )
-    else:
-        found.sound.append(f"a gradient reaches all {len(learning)} parameters that are to learn")
+    return _fine(f"a gradient reaches all {len(learning)} parameters that are to learn")
 
 
-def _learning_rate(opened: Opened, found: Examination) -> float:
+def _learning_rate(opened: Opened) -> tuple[float, Diagnostic]:
     """Gives a rate with which something can be learned, so that a wrong one does not hide what else is wrong."""
     lr = opened.experiment.optimizer.lr
     parts, plan = _bare(opened)
@@ -228,55 +221,43 @@ def _learning_rate(opened: Opened, found: Examination) -> float:
     moved = f"the loss goes from {before:.4g} to {after:.4g} in {LR_STEPS} steps"
     knows = opened.experiment.model.weights != "none" and after <= before  # slow is how fine-tuning goes
     if after < (1 - FALL) * before or knows:
-        found.sound.append(f"learning rate {lr:g}: {moved}")
-        return lr
+        return lr, _fine(f"learning rate {lr:g}: {moved}")
     curve = lr_find(opened, low=1e-5, high=1.0, steps=LR_STEPS)
     best = curve.suggestion
     rises = not after <= 1.05 * before
     if best is None or best == lr or rises == (best > lr):
-        found.symptoms.append(
-            Symptom(
-                "no-learning",
-                f"train: with a learning rate of {lr:g} {moved}, and other rates do no better",
-                "so little learned in so many steps has another cause than the rate",
-                "look at the other findings, and at the data: trainkit data CONFIG",
-            )
+        return lr, Diagnostic(
+            "no-learning",
+            f"train: with a learning rate of {lr:g} {moved}, and other rates do no better",
+            why="so little learned in so many steps has another cause than the rate",
+            change="look at the other findings, and at the data: trainkit data CONFIG",
         )
-        return lr
     why = "each step overshoots what it aims at" if rises else "a long training would be over before it has begun"
-    found.symptoms[:] = [one for one in found.symptoms if one.code != "unusual-lr"]  # this one says more
-    found.symptoms.append(Symptom("lr", f"optimizer.lr: with {lr:g} {moved}", why, f"optimizer.lr={best:g}"))
-    return best
+    return best, Diagnostic("lr", f"optimizer.lr: with {lr:g} {moved}", why=why, change=f"optimizer.lr={best:g}")
 
 
-def _one_batch(opened: Opened, found: Examination) -> bool:
+def _one_batch(opened: Opened) -> Diagnostic:
     samples = min(opened.experiment.loader.batch_size, len(opened.data.train))
-    learned = overfit(opened, samples=samples, max_steps=BY_HEART_STEPS)
-    if learned.memorized or learned.still_learning:
-        what = (
-            "is learned by heart" if learned.memorized else f"is learned to {learned.score:.1%}, and better and better,"
-        )
-        found.sound.append(f"one batch of {learned.samples} {what} in {learned.steps} steps")
-        return True
-    found.symptoms.append(
-        Symptom(
-            "by-heart",
-            f"model: of one batch of {learned.samples}, {learned.score:.1%} is right after {learned.steps} steps",
-            "what cannot learn a single batch by heart will not learn the whole",
-            "; ".join(learned.causes),
-        )
+    learned = overfit(opened, samples=samples, max_steps=MEMORISING_STEPS)
+    if learned.memorised or learned.still_learning:
+        what = "is memorised" if learned.memorised else f"is learned to {learned.score:.1%}, and better and better,"
+        return _fine(f"one batch of {learned.samples} {what} in {learned.steps} steps")
+    return Diagnostic(
+        "by-heart",
+        f"model: of one batch of {learned.samples}, {learned.score:.1%} is right after {learned.steps} steps",
+        why="what cannot memorise a single batch will not learn the whole",
+        change="; ".join(learned.causes),
     )
-    return False
 
 
-def _control(opened: Opened, memorized: bool, found: Examination) -> None:
+def _control(opened: Opened, memorised: bool) -> Iterator[Diagnostic]:
     """Train on real and on shuffled labels: where the val samples cost the same after both, labels and inputs have
     nothing in common."""
     data = opened.data
     parts, real = _trained(opened, data)
-    _activations(parts, data, found)
+    yield from _activations(parts, data)
     source = data.train.source
-    if data.val is None or len(data.val) < FEWEST_VAL or not memorized or not isinstance(source, TensorSource):
+    if data.val is None or len(data.val) < FEWEST_VAL or not memorised or not isinstance(source, TensorSource):
         return
     targets = data.train.targets
     order = permutation(len(targets), 0, "control")
@@ -286,15 +267,13 @@ def _control(opened: Opened, memorized: bool, found: Examination) -> None:
     certain = float(gained.mean()) > CERTAIN * float(gained.std()) / math.sqrt(len(gained))
     compared = f"the val loss is {float(real.mean()):.3g}, after learning shuffled labels {float(control.mean()):.3g}"
     if certain:
-        found.sound.append(compared)
+        yield _fine(compared)
         return
-    found.symptoms.append(
-        Symptom(
-            "labels",
-            f"data: after {STEPS} steps {compared}",
-            "the labels say nothing about the inputs, as far as this model can tell; perhaps they got mixed up",
-            "compare pictures and labels: trainkit data CONFIG",
-        )
+    yield Diagnostic(
+        "labels",
+        f"data: after {STEPS} steps {compared}",
+        why="the labels say nothing about the inputs, as far as this model can tell; perhaps they got mixed up",
+        change="compare pictures and labels: trainkit data CONFIG",
     )
 
 
@@ -304,12 +283,13 @@ def _trained(opened: Opened, data: Data) -> tuple[Parts, Tensor]:
     for _ in islice(train_steps(parts, plan, Progress()), STEPS):
         pass
     loader = opened.experiment.loader.eval_loader(data.val or data.train, opened.device)
-    answers = predictions_of(parts, loader, data.spec.target)
-    assert answers is not None
-    return parts, answers.errors().cpu()
+    predictions = predictions_of(parts, loader, data.spec.target)
+    assert predictions is not None
+    return parts, predictions.errors().cpu()
 
 
-LIMITS: tuple[tuple[type[nn.Module], str, Callable[[Tensor], Tensor]], ...] = (
+Limit = Callable[[Tensor], Tensor]
+LIMITS: tuple[tuple[type[nn.Module], str, Limit], ...] = (
     (nn.ReLU, "are 0 for every sample", lambda values: values == 0),
     (nn.Tanh, "are beyond 0.99 for every sample", lambda values: values.abs() > 0.99),
     (nn.Sigmoid, "are at 0 or 1 for every sample", lambda values: (values - 0.5).abs() > 0.49),
@@ -317,51 +297,42 @@ LIMITS: tuple[tuple[type[nn.Module], str, Callable[[Tensor], Tensor]], ...] = (
 """Activations, and where they let no gradient through."""
 
 
-def _activations(parts: Parts, data: Data, found: Examination) -> None:
+def _activations(parts: Parts, data: Data) -> Iterator[Diagnostic]:
     """Channels that are stuck, after a short training, for all of some hundred samples."""
     stuck: dict[str, tuple[float, str]] = {}
 
-    def look(name: str, said: str, is_stuck: Tensor) -> None:
+    def record(name: str, state: str, limit: Limit, module: nn.Module, _args: object, made: Tensor) -> None:
         # Of pictures and volumes the channels are the second axis, of all else the last one.
-        channels = is_stuck.movedim(1, -1) if is_stuck.ndim in (4, 5) else is_stuck
+        at_limit = limit(made)
+        channels = at_limit.movedim(1, -1) if at_limit.ndim in (4, 5) else at_limit
         channels = channels.reshape(-1, channels.shape[-1] if channels.ndim > 1 else 1).all(0)
-        stuck[name] = (float(channels.float().mean()), said)  # no doubles: mps has none
+        share = float(channels.float().mean())  # no doubles: mps has none
+        stuck[f"layer {name} ({type(module).__name__})"] = share, state
 
-    handles = [
-        module.register_forward_hook(
-            lambda module, args, made, name=f"layer {name} ({kind.__name__})", said=said, limit=limit: look(
-                name, said, limit(made)
-            )
-        )
-        for name, module in parts.model.named_modules()
-        for kind, said, limit in LIMITS
-        if isinstance(module, kind)
-    ]
     batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 256))), None)
-    with evaluating(parts.model), torch.no_grad():
+    with ExitStack() as hooks, evaluating(parts.model), torch.no_grad():
+        for name, module in parts.model.named_modules():
+            for kind, state, limit in LIMITS:
+                if isinstance(module, kind):
+                    hooks.enter_context(module.register_forward_hook(partial(record, name, state, limit)))
         parts.loss_fn(parts.model, batch)
-    for handle in handles:
-        handle.remove()
     bad = {name: one for name, one in stuck.items() if one[0] > DEAD}
-    for name, (share, said) in bad.items():
-        found.symptoms.append(
-            Symptom(
-                "dead-activations",
-                f"model: after {STEPS} steps {share:.0%} of the channels of {name} {said}",
-                "no gradient passes through them: what lies before them no longer learns",
-                "smaller inputs or weights at the start, a lower learning rate, or leaky_relu in its place",
-            )
+    for name, (share, state) in bad.items():
+        yield Diagnostic(
+            "dead-activations",
+            f"model: after {STEPS} steps {share:.0%} of the channels of {name} {state}",
+            why="no gradient passes through them: what lies before them no longer learns",
+            change="smaller inputs or weights at the start, a lower learning rate, or leaky_relu in its place",
         )
     if stuck and not bad:
         worst = max(share for share, _ in stuck.values())
-        found.sound.append(f"at most {worst:.0%} of the channels of an activation are stuck")
+        yield _fine(f"at most {worst:.0%} of the channels of an activation are stuck")
 
 
-def _waiting(opened: Opened, found: Examination) -> None:
+def _waiting(opened: Opened) -> Diagnostic:
     """The share of an epoch that is spent waiting for data, and whether other numbers of workers are faster."""
     if isinstance(opened.data.train.source, TensorSource):
-        found.sound.append("the data lies in memory; no step waits for it")
-        return
+        return _fine("the data lies in memory; no step waits for it")
     parts, plan = build(opened.experiment, opened.data, opened.device)
     waited, began = 0.0, time.monotonic()
     for number, output in enumerate(islice(train_steps(parts, plan, Progress()), plan.steps_per_epoch)):
@@ -373,22 +344,18 @@ def _waiting(opened: Opened, found: Examination) -> None:
             break
     took = time.monotonic() - began
     if took < ENOUGH_S:
-        found.sound.append("an epoch is too short to tell how long it waits for data")
-        return
+        return _fine("an epoch is too short to tell how long it waits for data")
     if (share := waited / took) <= WAITING:
-        found.sound.append(f"{share:.0%} of the time is spent waiting for data")
-        return
+        return _fine(f"{share:.0%} of the time is spent waiting for data")
     rates = {workers: _samples_per_s(opened, workers) for workers in sorted({0, 1, cores()})}
     best = max(rates, key=rates.__getitem__)
     measured = ", ".join(f"{rate:,.0f} with {workers}" for workers, rate in rates.items())
     cache = ", and data.cache=true for later epochs" if hasattr(opened.experiment.data, "cache") else ""
-    found.symptoms.append(
-        Symptom(
-            "waiting",
-            f"loader.num_workers: {share:.0%} of the time is spent waiting for data (samples/s by workers: {measured})",
-            "the model could learn in less time than its data takes to decode",
-            f"loader.num_workers={best}{cache}",
-        )
+    return Diagnostic(
+        "waiting",
+        f"loader.num_workers: {share:.0%} of the time is spent waiting for data (samples/s by workers: {measured})",
+        why="the model could learn in less time than its data takes to decode",
+        change=f"loader.num_workers={best}{cache}",
     )
 
 
@@ -406,14 +373,15 @@ def _samples_per_s(opened: Opened, workers: int) -> float:
     return samples / max(time.monotonic() - began, 1e-9)
 
 
-def lines(found: Examination) -> list[str]:
+def doctor_lines(found: Sequence[Diagnostic]) -> list[str]:
     """What was found as text."""
-    said: list[str] = []
-    for one in found.symptoms:
-        said += [f"[{one.code}] {one.seen}", f"    why     {one.why}", f"    change  {one.change}", ""]
-    count = len(found.symptoms)
-    said += [
+    count = len(wrong(found))
+    return [
+        *(
+            line
+            for one in wrong(found)
+            for line in (f"[{one.code}] {one}", f"    why     {one.why}", f"    change  {one.change}", "")
+        ),
         f"{count} thing{'s' * (count != 1)} to change" if count else "nothing to change",
-        *(f"  fine: {one}" for one in found.sound),
+        *(f"  fine: {one}" for one in found if one.level == "fine"),
     ]
-    return said

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from trainkit.core import atomic
 from trainkit.core.seeding import generators_restored
 from trainkit.data.subset import train_subset
 from trainkit.experiment.building import Opened, build
@@ -76,12 +75,12 @@ def lr_find(
     low: float,
     high: float,
     steps: int,
-    look: Callable[[float, float], None] = lambda lr, loss: None,
+    report: Callable[[float, float], None] = lambda lr, loss: None,
 ) -> LrCurve:
     """Try the learning rates from `low` to `high` for so many updates each. Nothing of it is left behind.
 
     Args:
-        look: told each rate and its loss.
+        report: told each rate and its loss.
     """
     loader, train = opened.experiment.loader, opened.experiment.train
     few = train_subset(opened.data, steps * loader.batch_size * train.accumulate)
@@ -93,7 +92,7 @@ def lr_find(
             start = every[0] if every and math.isnan(start) else start
             late = every[-max(1, round(LATE * steps)) :]
             losses[rate] = sum(late) / len(late) if late else math.inf
-            look(rate, losses[rate])
+            report(rate, losses[rate])
     smooth = _smooth(list(losses.values()))
     tried = tuple(Tried(lr, loss, even) for (lr, loss), even in zip(losses.items(), smooth, strict=True))
     suggestion, reason = suggest(tried, start)
@@ -160,26 +159,25 @@ def write(curve: LrCurve, place: Path, configured: float) -> list[Path]:
 
 
 def _draw(curve: LrCurve, path: Path, configured: float) -> None:
-    from matplotlib.figure import Figure
+    from trainkit.plots.charts import Series, write_png  # matplotlib, only for those who need it
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot()
     finite = [one for one in curve.tried if math.isfinite(one.loss)]
-    axes.plot([one.lr for one in finite], [one.loss for one in finite], "o", color="#9aa0a6", ms=4, label="loss")
     smooth = [one for one in curve.tried if math.isfinite(one.smooth)]
-    axes.plot([one.lr for one in smooth], [one.smooth for one in smooth], color="#1967d2", label="smoothed")
-    axes.axhline(curve.start, color="#9aa0a6", lw=0.8, ls=":", label="at the start")
-    axes.axvline(configured, color="#5f6368", lw=1, ls="--", label=f"configured: {configured:g}")
+    series = [
+        Series("loss", [one.lr for one in finite], [one.loss for one in finite], "points"),
+        Series("smoothed", [one.lr for one in smooth], [one.smooth for one in smooth]),
+        Series("at the start", [curve.tried[0].lr, curve.tried[-1].lr], [curve.start] * 2, "faint"),
+        Series(f"configured: {configured:g}", [configured], [], "upright"),
+    ]
     if curve.suggestion:
-        axes.axvline(curve.suggestion, color="#188038", lw=1.5, label=f"suggested: {curve.suggestion:g}")
-    axes.set(xscale="log", xlabel="learning rate", ylabel=f"loss after {curve.steps} steps")
+        series.append(Series(f"suggested: {curve.suggestion:g}", [curve.suggestion], [], "upright"))
+    ylim = None
     if finite and math.isfinite(curve.start):  # what has diverged would take all the room
         lowest = min(one.loss for one in finite)
         room = abs(curve.start - lowest) + 1e-9
-        axes.set_ylim(min(lowest, curve.start) - 0.05 * room, curve.start + 0.5 * room)
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    atomic.replace(path, lambda file: figure.savefig(file, format="png", dpi=120))
+        ylim = min(lowest, curve.start) - 0.05 * room, curve.start + 0.5 * room
+    ylabel = f"loss after {curve.steps} steps"
+    write_png(path, "", series, xlabel="learning rate", ylabel=ylabel, log=True, ylim=ylim)
 
 
 def _to_tensorboard(curve: LrCurve, place: Path, picture: Path) -> None:
@@ -196,7 +194,7 @@ def _to_tensorboard(curve: LrCurve, place: Path, picture: Path) -> None:
         writer.add_image("lr_find/curve", np.asarray(Image.open(picture).convert("RGB")), dataformats="HWC")
 
 
-def lines(curve: LrCurve, configured: float) -> list[str]:
+def lr_find_lines(curve: LrCurve, configured: float) -> list[str]:
     """The result as text."""
     if curve.suggestion is None:
         return [f"no suggestion: {curve.reason}"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from trainkit.core.text import aligned
 from trainkit.data import Data
 from trainkit.experiment.building import build, placeholder_data
 from trainkit.experiment.schema import ExperimentConfig
+from trainkit.models.base import count_parameters
 from trainkit.training.loop import Parts
 
 SAMPLES = 2
@@ -116,8 +118,8 @@ def summary(parts: Parts, data: Data, batch_size: int) -> Summary:
     averaged = list(parts.ema.model.parameters()) if parts.ema else []
     return Summary(
         layers=tuple(layers),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        trained=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        parameters=count_parameters(model.parameters()),
+        trained=count_parameters(model.parameters(), trained=True),
         multiply_adds=forward // 2 // count,
         samples=len(data.train),
         batch_size=batch_size,
@@ -156,25 +158,19 @@ def _watched(model: nn.Module, flops: FlopCounterMode, count: int) -> Iterator[l
                 kind=type(module).__name__,
                 inputs=_shape(_first_tensor(given)),
                 outputs=_shape(output),
-                parameters=sum(parameter.numel() for parameter in own),
-                trained=sum(parameter.numel() for parameter in own if parameter.requires_grad),
+                parameters=count_parameters(own),
+                trained=count_parameters(own, trained=True),
                 multiply_adds=work // count,
                 output_bytes=0 if output is None else output.nbytes // count,
             )
         )
 
-    handles = []
-    for name, module in model.named_modules():
-        if not any(module.children()) or any(True for _ in module.parameters(recurse=False)):
-            handles.append(module.register_forward_pre_hook(begin))
-            handles.append(
-                module.register_forward_hook(lambda module, given, made, name=name: end(name, module, given, made))
-            )
-    try:
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if not any(module.children()) or any(True for _ in module.parameters(recurse=False)):
+                hooks.enter_context(module.register_forward_pre_hook(begin))
+                hooks.enter_context(module.register_forward_hook(partial(end, name)))
         yield layers
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _first_tensor(value: object) -> Tensor | None:
@@ -187,7 +183,7 @@ def _shape(tensor: Tensor | None) -> Shape | None:
     return None if tensor is None else tuple(tensor.shape[1:])
 
 
-def lines(found: Summary) -> list[str]:
+def summary_lines(found: Summary) -> list[str]:
     """The table and its totals as text."""
     head = ("layer", "kind", "input", "output", "parameters", "multiply-adds", "output/batch")
     rows = [head]

@@ -1,4 +1,4 @@
-"""Learning a small part of the data by heart: what cannot do that will not learn the whole either.
+"""Memorising a small part of the data: what cannot overfit one batch will not learn the whole either.
 
 The check that Karpathy's "A Recipe for Training Neural Networks" (2019) and most courses begin with.
 """
@@ -22,6 +22,7 @@ from trainkit.data.loader import Loader
 from trainkit.data.subset import train_subset
 from trainkit.experiment.building import Opened, build
 from trainkit.experiment.schema import CheckpointConfig, ExperimentConfig
+from trainkit.models.base import count_parameters
 from trainkit.training.baseline_loss import constant_prediction
 from trainkit.training.loop import Parts, evaluate, train_steps
 from trainkit.training.metrics import AccuracyConfig, R2Config
@@ -30,8 +31,8 @@ from trainkit.training.schedulers import ConstantConfig
 
 ENOUGH = 0.99
 """The share that has to be right: of classes or labels; of numbers, the share of their variance that is explained."""
-GUESSED = 0.9
-"""A loss above this share of what guessing costs shows that nothing was learned, however much is right."""
+NOTHING_LEARNED = 0.9
+"""A loss above this share of the baseline loss shows that nothing was learned, however much is right."""
 SPREAD = 1.3
 """The small part is evaluated after 1, 2, 3, … steps, each time after so many times as many."""
 
@@ -45,24 +46,24 @@ class Learned:
     start: float
     """The loss before the first update."""
     losses: tuple[float, ...]
-    """At every look."""
+    """At every evaluation."""
     score: float
     """The share that is right in the end."""
     attainable: float
     """The share that can be right: less than 1 where equal inputs have different targets."""
-    guess: float | None
-    """What guessing costs; None where the loss does not tell."""
+    baseline_loss: float | None
+    """That of the best constant prediction; None where the loss does not tell."""
     causes: tuple[str, ...]
     """What may be to blame; empty when it was learned."""
 
     @property
-    def memorized(self) -> bool:
+    def memorised(self) -> bool:
         if self.score < ENOUGH * self.attainable:
             return False
-        # With a single sample or class, guessing costs nothing; equal inputs may cost as much as guessing.
-        if self.guess is None or self.attainable < 1 or self.guess < 0.01 * self.start:
+        # With a single sample or class the baseline loss is 0; that of equal inputs may be as high as the baseline.
+        if self.baseline_loss is None or self.attainable < 1 or self.baseline_loss < 0.01 * self.start:
             return True
-        return self.losses[-1] < GUESSED * self.guess
+        return self.losses[-1] < NOTHING_LEARNED * self.baseline_loss
 
     @property
     def still_learning(self) -> bool:
@@ -71,7 +72,8 @@ class Learned:
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "by_heart": self.memorized}
+        plain = asdict(self)
+        return {"guess": plain.pop("baseline_loss"), **plain, "by_heart": self.memorised}
 
 
 def overfit(
@@ -79,14 +81,14 @@ def overfit(
     *,
     samples: int,
     max_steps: int,
-    look: Callable[[int, float, float], None] = lambda step, loss, score: None,
+    report: Callable[[int, float, float], None] = lambda step, loss, score: None,
 ) -> Learned:
-    """Train on the first samples of a random order until they are known by heart, or for `max_steps` updates.
+    """Train on the first samples of a random order until they are memorised, or for `max_steps` updates.
 
     Random transforms and the scheduler are left out: they are there to make this harder.
 
     Args:
-        look: told step, loss and score now and then.
+        report: told step, loss and score now and then.
     """
     experiment = opened.experiment
     if samples % experiment.loader.batch_size == 1 and samples > 1:
@@ -103,7 +105,7 @@ def overfit(
         losses=(),
         score=score,
         attainable=attainable(source, few.train.index) if isinstance(source, TensorSource) else 1.0,
-        guess=constant_prediction(parts.loss_fn, few.train, target, experiment.loss.num_outputs(target)),
+        baseline_loss=constant_prediction(parts.loss_fn, few.train, target, experiment.loss.num_outputs(target)),
         causes=(),
     )
     progress, due = Progress(), 1
@@ -114,8 +116,8 @@ def overfit(
         loss, score = measure(parts, loader)
         score = 1 - loss / start if math.isnan(score) else score  # of a single number, which has no variance
         found = replace(found, steps=progress.step, losses=(*found.losses, loss), score=score)
-        look(progress.step, loss, score)
-        if found.memorized or not math.isfinite(loss):
+        report(progress.step, loss, score)
+        if found.memorised or not math.isfinite(loss):
             break
     causes = tuple(_causes(experiment, parts, found))
     return replace(found, causes=causes)
@@ -156,10 +158,10 @@ def _causes(experiment: ExperimentConfig, parts: Parts, found: Learned) -> Itera
     if found.attainable < 1:
         share = f"{found.attainable:.1%} is all that can be right"
         yield f"data: some of the samples are equal to others of another class; {share}"
-    if found.memorized:
+    if found.memorised:
         return
     if not math.isfinite(last):
-        yield f"optimizer.lr: the loss is no number any more; {lr:g} is too high: optimizer.lr={lr / 10:g}"
+        yield f"optimizer.lr: the loss is no longer finite; {lr:g} is too high: optimizer.lr={lr / 10:g}"
         return
     if silent := [name for name, one in parts.model.named_parameters() if one.requires_grad and one.grad is None]:
         yield f"model: no gradient reaches {and_more(silent)}"
@@ -175,8 +177,8 @@ def _causes(experiment: ExperimentConfig, parts: Parts, found: Learned) -> Itera
         yield f"--steps: the loss still falls; give it more than {found.steps:,}"
     dropout = max((module.p for module in parts.model.modules() if isinstance(module, torch.nn.Dropout)), default=0.0)
     if dropout > 0:
-        yield f"model: dropout of {dropout:g} works against learning by heart; leave it out for this test"
-    parameters = sum(parameter.numel() for parameter in parts.model.parameters())
+        yield f"model: dropout of {dropout:g} works against memorising; set it to 0 for this test"
+    parameters = count_parameters(parts.model.parameters())
     if parameters < found.samples:
         yield f"model: {parameters:,} parameters are few for {found.samples:,} samples; use a larger one"
     if last <= 0.9 * found.start and not found.still_learning:
@@ -198,10 +200,10 @@ def samples_of(experiment: ExperimentConfig, data: Data, fraction: float, batche
     return min(count, total)
 
 
-def lines(found: Learned) -> list[str]:
+def overfit_lines(found: Learned) -> list[str]:
     """The result as text."""
     what = f"{found.samples:,} samples: {found.score:.2%} right after {found.steps:,} steps"
-    guess = "" if found.guess is None else f" (guessing costs {found.guess:.4g})"
-    last = f", loss {found.start:.4g} to {found.losses[-1]:.4g}{guess}"
-    verdict = "learned by heart" if found.memorized else "not learned by heart"
-    return [f"{verdict}: {what}{last}", *(f"  {cause}" for cause in found.causes)]
+    baseline = "" if found.baseline_loss is None else f" (constant prediction: {found.baseline_loss:.4g})"
+    last = f", loss {found.start:.4g} to {found.losses[-1]:.4g}{baseline}"
+    outcome = "memorised" if found.memorised else "not memorised"
+    return [f"{outcome}: {what}{last}", *(f"  {cause}" for cause in found.causes)]

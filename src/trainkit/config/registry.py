@@ -19,7 +19,17 @@ from trainkit.core.text import printable
 
 C = TypeVar("C", bound=type[BaseModel])
 
-FAMILIES = ("data", "model", "layer", "loss", "metric", "optimizer", "scheduler", "transform")
+FAMILIES = {
+    "data": "data",
+    "model": "models",
+    "layer": "layers",
+    "loss": "losses",
+    "metric": "metrics",
+    "optimizer": "optimizers",
+    "scheduler": "schedulers",
+    "transform": "transforms",
+}
+"""Of components, each with what several of them are called."""
 
 MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 

@@ -198,6 +198,6 @@ class Precision:
 
 
 def grad_norm(model: nn.Module) -> Tensor:
-    """The L2 norm over all gradients, shape (), float32."""
+    """The global gradient norm (L2 over all gradients), shape (), float32."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     return nn.utils.get_total_norm(gradients).float()

@@ -7,6 +7,11 @@ from traceback import StackSummary
 from trainkit.core.text import printable
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, on one line; the name of its type where that is nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 class TrainkitError(Exception):
     """A failure that the user can act on: shown as one `error:` line per problem, without a traceback."""
 
@@ -97,18 +102,3 @@ class StoppedError(TrainkitError):
     def __init__(self, signum: int, *problems: str) -> None:
         super().__init__(*problems)
         self.exit_code = 128 + signum
-
-
-class Diagnostic(str):
-    """What is allowed but probably not meant: a sentence, with a code by which programs know what kind it is."""
-
-    __slots__ = ("code",)
-    code: str
-
-    def __new__(cls, code: str, text: str) -> Diagnostic:
-        made = super().__new__(cls, text)
-        made.code = code
-        return made
-
-    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # str's has no code
-        return self.code, str(self)

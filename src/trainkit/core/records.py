@@ -30,7 +30,7 @@ class TrainRecord:
     lr: float
     """The rate that the last step used."""
     grad_norm: float
-    """L2 norm over all gradients of the last step, before clipping."""
+    """Global gradient norm (L2) of the last step, before clipping."""
     samples_per_s: float
 
 

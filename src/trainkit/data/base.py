@@ -21,7 +21,8 @@ from torch.utils.data import Dataset
 
 from trainkit.config.base import Config
 from trainkit.config.yamlfile import show
-from trainkit.core.errors import DataError, Diagnostic, OutOfMemoryError
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import DataError, OutOfMemoryError
 from trainkit.core.records import NoteRecord
 from trainkit.data.columns import ColumnFacts
 from trainkit.data.spec import DataSpec

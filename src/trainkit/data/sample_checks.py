@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from trainkit.core.errors import Diagnostic
+from trainkit.core.diagnostics import Diagnostic
 from trainkit.data.base import Data
 from trainkit.data.duplicates import shared_with
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from trainkit.core import device as devices
 from trainkit.core import seeding
 from trainkit.core.device import Precision
-from trainkit.core.errors import ConfigError, DataError, Diagnostic
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec, sample_checks
@@ -25,7 +26,7 @@ from trainkit.experiment.schema import (
     monitored,
     steps_of,
 )
-from trainkit.models import dry_run
+from trainkit.models import lint
 from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
 from trainkit.training.ema import Ema
@@ -138,7 +139,7 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
     with compatibility.least_size_told(experiment.model, spec, num_outputs):
         model, notes = experiment.model.create(spec, num_outputs)
         model = model.to(device)
-        attributes = dry_run.attributes(model)
+        attributes = lint.attributes(model)
         dtype = compatibility.check_outputs(model, spec, num_outputs, device)
     precision = Precision(experiment.train.precision, device)
     compatibility.check_precision(model, spec, precision, dtype)
@@ -222,11 +223,11 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
     two = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
     with evaluating(parts.model), torch.no_grad():
         if not isinstance(experiment.model, LibraryModelConfig):  # whose authors know what they do
-            diagnostics = dry_run.diagnostics(parts.model, *two, before=parts.attributes)
+            diagnostics = lint.diagnostics(parts.model, *two, before=parts.attributes)
             is_number = data.spec.target.kind == "regression"  # which may well lie between 0 and 1
             found += [one for one in diagnostics if not (is_number and one.code == "no-logits")]
-            found += dry_run.frozen(parts.model) if experiment.model.freeze == "none" else []
-        if unused := dry_run.unreached(parts.model, *two):
+            found += lint.frozen(parts.model) if experiment.model.freeze == "none" else []
+        if unused := lint.unreached(parts.model, *two):
             text = f"in evaluation the outputs do not depend on {and_more(unused)}, which may not be trained"
             warn("no-gradient", f"model: {text}")
     target, num_outputs = data.spec.target, experiment.loss.num_outputs(data.spec.target)

@@ -24,7 +24,7 @@ from trainkit.training.losses import LossOutput
 
 
 def check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: torch.device) -> torch.dtype:
-    """Run two made-up samples through the model; gives the type in which it takes its inputs.
+    """Run two placeholder samples through the model; gives the type in which it takes its inputs.
 
     Raises:
         ConfigError: what comes out is not one row of `num_outputs` numbers per sample.
@@ -58,7 +58,7 @@ def least_size_told(model: ModelConfig, spec: DataSpec, num_outputs: int) -> Ite
 
 
 def check_precision(model: nn.Module, spec: DataSpec, precision: Precision, dtype: torch.dtype) -> None:
-    """Run two made-up samples through the model in lower precision, for which not every layer is made everywhere.
+    """Run two placeholder samples through the model in lower precision, for which not every layer is made everywhere.
 
     Raises:
         ConfigError: one is not; names the layer.
@@ -80,7 +80,7 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     """Run two samples through the model and its loss as in training.
 
     Raises:
-        ConfigError: the model answers otherwise than in evaluation, or the loss and the metrics do not go with it.
+        ConfigError: the model gives other outputs than in evaluation, or the loss and the metrics do not go with it.
     """
     batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), 0)
     inputs = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
@@ -102,8 +102,8 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             raise ConfigError(_of_members(name, given)) from error
     if not isinstance(outcome, LossOutput):
         raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected a LossOutput(loss, outputs)")
-    said = tuple(outcome.outputs.shape)
-    if has_members and said == given:
+    shape = tuple(outcome.outputs.shape)
+    if has_members and shape == given:
         raise ConfigError(_of_members(name, given))
     if own := dry_run.parameters_beside(parts.model, outcome.loss):
         raise ConfigError(
@@ -111,10 +111,10 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             "which would not be trained; put them into the model, or requires_grad_(False) where they are to stay"
         )
     ours = [metric.label for metric in metrics_of(experiment, data.spec) if registry.is_ours(metric)]
-    if ours and not (len(said) == 2 and target.answered_by(said[1])):
+    if ours and not (len(shape) == 2 and target.answered_by(shape[1])):
         raise ConfigError(
             f"metrics: {ours[0]!r} wants an output for each of the {target.size} {target.plural}, but the loss "
-            f"{name!r} gives (batch, {', '.join(map(str, said[1:]))}); let its LossOutput have such outputs, or name "
+            f"{name!r} gives (batch, {', '.join(map(str, shape[1:]))}); let its LossOutput have such outputs, or name "
             "metrics of your own"
         )
 

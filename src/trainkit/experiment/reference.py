@@ -16,19 +16,8 @@ from trainkit.config.base import Config
 from trainkit.config.yamlfile import show
 from trainkit.experiment.schema import ExperimentConfig
 
-FAMILIES = {
-    "data": "data",
-    "models": "model",
-    "layers": "layer",
-    "losses": "loss",
-    "metrics": "metric",
-    "optimizers": "optimizer",
-    "schedulers": "scheduler",
-    "transforms": "transform",
-}
 
-
-def lines(families: Iterable[str], *, brief: bool) -> Iterator[str]:
+def listing(families: Iterable[str], *, brief: bool) -> Iterator[str]:
     """The listing, line by line; `brief` leaves out what the options mean."""
     for family in families:
         yield family
@@ -48,8 +37,9 @@ def schema() -> dict[str, Any]:
 
 
 def _members(family: str) -> dict[str, type[BaseModel]]:
-    if family in FAMILIES:
-        return {name: registry.find(FAMILIES[family], name) for name in registry.names(FAMILIES[family])}
+    for singular, plural in registry.FAMILIES.items():
+        if family == plural:
+            return {name: registry.find(singular, name) for name in registry.names(singular)}
     fields = ExperimentConfig.model_fields.items()
     return {
         key: type(field.default)

@@ -68,7 +68,7 @@ EveryOrMinutes = Count | Annotated[str, AfterValidator(_in_words_or_minutes)]
 
 
 def steps_of(every: EveryOrMinutes, steps_per_epoch: int, max_steps: int) -> int:
-    """A rhythm in steps; for one in minutes more steps than any run has."""
+    """An interval in steps; for one in minutes more steps than any run has."""
     if isinstance(every, int):
         return every
     number, unit = every.split()
@@ -78,12 +78,12 @@ def steps_of(every: EveryOrMinutes, steps_per_epoch: int, max_steps: int) -> int
 
 
 def depends_on_length(every: EveryOrMinutes) -> bool:
-    """Whether a longer run has another rhythm."""
+    """Whether a longer run has another interval."""
     return isinstance(every, str) and "time" in every
 
 
 def seconds_of(every: EveryOrMinutes) -> float:
-    """A rhythm in minutes in seconds; infinite for one in steps or epochs."""
+    """An interval in minutes as seconds; infinite for one in steps or epochs."""
     number, _, unit = str(every).partition(" ")
     return 60.0 * int(number) if unit.startswith("minute") else math.inf
 
@@ -118,7 +118,7 @@ class TrainConfig(Config):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of a moving average of the weights, such as 0.999; it is what is evaluated and, in the end, used."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
-    """Largest L2 norm of the gradient; longer ones are scaled down to it."""
+    """Largest global gradient norm (L2); larger ones are scaled down to it."""
     precision: PrecisionName = "fp32"
     """Arithmetic of the forward pass: `fp32`, or autocast to `bf16` or `fp16` (with loss scaling). `auto` is bf16 where
     the hardware computes in it, else fp32; which it was stands in the run's config."""
@@ -126,9 +126,9 @@ class TrainConfig(Config):
     """`auto` (cuda, mps, cpu: the first that is there), `cpu`, `cuda`, `cuda:N` or `mps`."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """When the loss or a gradient is not finite: end the run, or leave the step out and go on (for which the host waits
-    for the device at every step). A run that has left out more than half of its steps has failed."""
+    for the device at every step). A run that has skipped more than half of its steps has failed."""
     max_skipped: Count = 10
-    """With `on_nonfinite: skip`: more left out steps than these in all end the run."""
+    """With `on_nonfinite: skip`: more skipped steps than these in all end the run."""
     compile: bool = False
     """Have torch.compile translate the model first: costs a minute or so, may make each step faster."""
     deterministic: bool = False
@@ -337,13 +337,13 @@ def check_direction(experiment: ExperimentConfig, spec: DataSpec) -> None:
 
 
 def _check_target_transform(experiment: ExperimentConfig, spec: DataSpec) -> None:
-    wanted, kind = experiment.data.target_transform, spec.target.kind
+    wanted = experiment.data.target_transform
     if wanted in ("auto", "none"):
         return
-    if kind != "regression":
-        what = "classes" if kind == "classification" else "labels"
+    if spec.target.kind != "regression":
         raise ConfigError(
-            f"data.target_transform: {wanted} is for numbers, the targets of the data are {what}; use auto"
+            f"data.target_transform: {wanted} is for numbers, the targets of the data are {spec.target.plural}; "
+            "use auto"
         )
     if not experiment.loss.takes_transformed:
         name = experiment.loss.to_plain()["name"]

@@ -23,8 +23,7 @@ from trainkit.data.workers import cores
 from trainkit.inference.inputs import InferenceInputs, Refuse, Sample
 from trainkit.inference.loading import Restored, restore
 from trainkit.models.dry_run import evaluating
-from trainkit.training.confusion import class_names
-from trainkit.training.metrics import decisions
+from trainkit.training.confusion import class_names, decisions
 from trainkit.training.predictions import Predictions
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -19,7 +19,7 @@ from trainkit.core.seeding import generators_restored
 from trainkit.data import DataSpec
 from trainkit.data.paths import expanded
 from trainkit.models.dry_run import initialize_lazy
-from trainkit.models.pretrained import State, compare_with, fit, freeze_backbone, read
+from trainkit.models.pretrained import State, compare_with, freeze_backbone, load_pretrained, read
 
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -36,6 +36,12 @@ activations: dict[Activation, Callable[[], nn.Module]] = {
     "none": nn.Identity,
 }
 
+
+def count_parameters(parameters: Iterable[nn.Parameter], *, trained: bool = False) -> int:
+    """How many numbers they are; `trained`: those that take gradients."""
+    return sum(parameter.numel() for parameter in parameters if parameter.requires_grad or not trained)
+
+
 M = TypeVar("M", bound=type[nn.Module])
 
 
@@ -44,8 +50,8 @@ class ModelConfig(Config):
 
     name: str
     weights: str = "none"
-    """Where training begins: `none` (random), or a file with a state_dict, such as a checkpoint. A last layer of
-    another size begins anew."""
+    """Where training begins: `none` (random), or a file with a state_dict, such as a checkpoint. A head (last
+    layer) of another size is re-initialised."""
     freeze: Literal["none", "backbone"] = "none"
     """`backbone`: train the last layer alone, or all that give the outputs; statistics of BatchNorm stay as loaded."""
 
@@ -87,7 +93,9 @@ class ModelConfig(Config):
         model = self.build(spec, num_outputs)
         initialize_lazy(model, spec)
         compare_with(model, partial(self._wider, spec, num_outputs))
-        notes = fit(model, self.adapted(self.initial(spec), model), self.weights) if self.weights != "none" else []
+        notes: list[str] = []
+        if self.weights != "none":
+            notes = load_pretrained(model, self.adapted(self.initial(spec), model), self.weights)
         if self.freeze == "backbone":
             freeze_backbone(model, num_outputs)
         return model, notes

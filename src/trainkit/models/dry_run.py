@@ -1,4 +1,4 @@
-"""Running made-up samples through a model, and what is to be learned from it before an hour is lost."""
+"""Running placeholder samples through a model: whether they pass, where they do not, and what would fit."""
 
 from __future__ import annotations
 
@@ -6,30 +6,20 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from trainkit.core.errors import ConfigError, Diagnostic
+from trainkit.core.errors import ConfigError
 from trainkit.core.seeding import generators_restored
 from trainkit.core.text import and_more
 
 if TYPE_CHECKING:
     from trainkit.data import DataSpec
-
-AFFINE = (
-    nn.Flatten,
-    nn.Unflatten,
-    nn.Identity,
-    nn.modules.dropout._DropoutNd,
-    nn.modules.pooling._AvgPoolNd,
-    nn.modules.pooling._AdaptiveAvgPoolNd,
-    nn.modules.batchnorm._BatchNorm,
-)
-"""Layers after which a linear function of the input is still one."""
 
 SIZES: tuple[tuple[type[nn.Module], str, int, int | None], ...] = (
     (nn.Linear, "in_features", -1, None),
@@ -40,8 +30,6 @@ SIZES: tuple[tuple[type[nn.Module], str, int, int | None], ...] = (
     (nn.RNNBase, "input_size", -1, 3),
 )
 """Layers with the attribute that has to be the size of an axis of what they are given, and how many axes that has."""
-
-WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 @contextmanager
@@ -89,7 +77,7 @@ def input_type(model: nn.Module, spec: DataSpec, device: torch.device) -> torch.
 
 
 def initialize_lazy(model: nn.Module, spec: DataSpec) -> None:
-    """Give torch's lazy layers their sizes and weights: by two made-up samples, on the CPU as all other weights.
+    """Give torch's lazy layers their sizes and weights: by two placeholder samples, on the CPU as all other weights.
 
     Raises:
         ConfigError: the samples do not pass through, or do not reach such a layer.
@@ -136,7 +124,7 @@ def run(model: nn.Module, *inputs: Tensor) -> Tensor:
         except (RuntimeError, AssertionError) as error:  # torch's and timm's kinds for sizes that do not fit
             name, given = inside[-1] if inside else ("", None)
             layer = f" layer {name} ({type(model.get_submodule(name)).__name__})" if name else ""
-            advice = _misfit(model.get_submodule(name), given) if given is not None else None
+            advice = _what_fits(model.get_submodule(name), given) if given is not None else None
             raise ConfigError(
                 f"model: a trial batch of shape {tuple(inputs[0].shape)} does not pass through{layer}: "
                 f"{advice or str(error).splitlines()[0]}"
@@ -185,7 +173,7 @@ def parameters_beside(model: nn.Module, loss: Tensor) -> list[nn.Parameter]:
     return found
 
 
-def _misfit(layer: nn.Module, given: tuple[int, ...]) -> str | None:
+def _what_fits(layer: nn.Module, given: tuple[int, ...]) -> str | None:
     """What a layer takes, what it was given, and what would fit; None where its sizes are not to blame."""
     known = next((row for row in SIZES if isinstance(layer, row[0])), None)
     if known is None or len(given) < 2:
@@ -195,163 +183,28 @@ def _misfit(layer: nn.Module, given: tuple[int, ...]) -> str | None:
         return f"it takes {axes} axes, the batch among them, but got {given}; is a flatten too early?"
     if given[axis] == (size := getattr(layer, key)):
         return None
-    said = f"it takes {size} {key.partition('_')[2]} but got {given}"
+    text = f"it takes {size} {key.partition('_')[2]} but got {given}"
     flat = math.prod(given[1:])
     if isinstance(layer, nn.Linear) and len(given) > 2:
         fits = "" if flat == size else f" and {key}={flat}"
-        return f"{said}; a flatten(1) before it{fits} would fit"
-    return f"{said}; {key}={given[axis]} would fit"
-
-
-Attributes = Mapping[tuple[nn.Module, str], object]
-"""What the modules of a model are made of."""
-
-
-def attributes(model: nn.Module) -> Attributes:
-    """What there is before anything has run, to be told from what `forward` makes."""
-    return {(module, key): value for module in model.modules() for key, value in vars(module).items()}
-
-
-def diagnostics(model: nn.Module, *inputs: Tensor, before: Attributes | None = None) -> list[Diagnostic]:
-    """What a model does that is allowed, but usually a mistake.
-
-    Args:
-        before: its attributes before anything ran; by default those of now.
-
-    Two linear layers with nothing between them are one, unless the first is a bottleneck; and what ends with a softmax
-    or a sigmoid does not give the logits that losses want.
-    """
-    found: list[Diagnostic] = []
-    # By the tensor's id and version: an operation in place makes another one of it.
-    origins: dict[tuple[int, int], tuple[str, nn.Module] | None] = {}
-    squashed: set[int] = set()  # what sigmoids have made
-    kept: list[Tensor] = []  # alive, so that no other tensor gets the same id
-
-    def after(name: str, module: nn.Module, given: object, made: object) -> None:
-        if not isinstance(given, Tensor) or not isinstance(made, Tensor):
-            return
-        origin = origins.get((id(given), given._version))
-        if isinstance(module, WEIGHTED):
-            if origin and not _bottleneck(origin[1], module):
-                text = f"model: nothing but linear steps from {origin[0]} to {name}; is an activation missing?"
-                found.append(Diagnostic("no-activation", text))
-            origin = (name, module)
-        elif not isinstance(module, AFFINE):
-            origin = None
-        if isinstance(module, nn.Sigmoid):
-            squashed.add(id(made))
-        origins[id(made), made._version] = origin
-        kept.extend((given, made))
-
-    handles = [
-        module.register_forward_hook(
-            lambda module, args, made, name=name: after(name, module, args[0] if args else None, made)
-        )
-        for name, module in model.named_modules()
-        if not any(module.children())
-    ]
-    before = attributes(model) if before is None else before
-    try:
-        outputs = model(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    for name, module in model.named_modules():
-        # What forward has made, such as a map of attention to look at or a table that it keeps, is no state.
-        lasting = {key: value for key, value in vars(module).items() if before.get((module, key)) is value}
-        found += _hidden(name, module, lasting)
-    if ending := "a sigmoid" if id(outputs) in squashed else _ending(outputs):
-        text = f"model: ends with {ending}, but losses here take logits and apply it themselves; leave it out"
-        found.append(Diagnostic("no-logits", text))
-    return found
-
-
-def unreached(model: nn.Module, *inputs: Tensor) -> list[str]:
-    """The names of the parameters that take gradients, but on which the outputs do not depend.
-
-    Raises:
-        ConfigError: the outputs depend on none at all.
-    """
-    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN's RNNs need training mode for this
-        total = model(*inputs).float().sum()
-        if not total.requires_grad:
-            raise ConfigError(
-                "model: the outputs do not depend on any parameter; is there a detach(), .data or no_grad in forward?"
-            )
-        gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
-    return [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
+        return f"{text}; a flatten(1) before it{fits} would fit"
+    return f"{text}; {key}={given[axis]} would fit"
 
 
 def single_valued(model: nn.Module, names: Sequence[str], *two_samples: Tensor) -> str | None:
     """The first of these layers that sees a single value of each channel in one sample; None where there is none."""
     found: list[str] = []
 
-    def enter(name: str, given: object) -> None:
+    def enter(name: str, _module: nn.Module, args: tuple[object, ...]) -> None:
+        given = args[0] if args else None
         if isinstance(given, Tensor) and given.numel() == 2 * given.shape[1]:
             found.append(name)
 
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(
-            lambda module, args, name=name: enter(name, args[0] if args else None)
-        )
-        for name in names
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name in names:
+            hooks.enter_context(model.get_submodule(name).register_forward_pre_hook(partial(enter, name)))
         model(*two_samples)
-    finally:
-        for handle in handles:
-            handle.remove()
     return found[0] if found else None
-
-
-def frozen(model: nn.Module) -> list[Diagnostic]:
-    """Layers whose weights take no gradients."""
-    names = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, WEIGHTED) and not any(one.requires_grad for one in module.parameters(recurse=False))
-    ]
-    text = f"model: {and_more(names)} {'take' if names[1:] else 'takes'} no gradients; is that meant?" if names else ""
-    return [Diagnostic("frozen", text)] if names else []
-
-
-def _hidden(name: str, module: nn.Module, attributes: Mapping[str, object]) -> list[Diagnostic]:
-    """Layers and tensors that torch does not see in a module, because they are plain attributes."""
-    found: list[Diagnostic] = []
-    for key, value in attributes.items():
-        place = f"{name}.{key}" if name else key
-        items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-        if not key.startswith("_") and any(isinstance(item, nn.Module) for item in items):
-            text = f"model: the layers in {place} are in a plain list and are not trained; use nn.ModuleList"
-            found.append(Diagnostic("plain-list", text))
-        # What spectral_norm and weight_norm compute from parameters of that name is none of ours.
-        if isinstance(value, Tensor) and not any(parameter.startswith(f"{key}_") for parameter in module._parameters):
-            text = (
-                f"model: {place} is a plain tensor, which does not move with the model and is in no checkpoint; "
-                f"use self.register_buffer({key!r}, …)"
-            )
-            found.append(Diagnostic("plain-tensor", text))
-    return found
-
-
-def _bottleneck(first: nn.Module, second: nn.Module) -> bool:
-    """Whether the two say something that one layer of their kind could not: by low rank, or convolving by groups."""
-    if any(getattr(layer, "groups", 1) > 1 for layer in (first, second)):
-        return True
-    weights = [layer.get_parameter("weight") for layer in (first, second)]
-    return len(weights[0]) < min(weights[0][0].numel(), len(weights[1]))
-
-
-def _ending(outputs: Tensor) -> str | None:
-    """The name of what has made these numbers out of logits."""
-    if outputs.ndim == 2 and outputs.shape[1] > 1:
-        ones = torch.ones(len(outputs), device=outputs.device)
-        if bool((outputs >= 0).all()) and torch.allclose(outputs.float().sum(1), ones, atol=1e-4):
-            return "a softmax"
-        if torch.allclose(outputs.float().exp().sum(1), ones, atol=1e-4):
-            return "a log-softmax"
-    return None
 
 
 @contextmanager
@@ -359,17 +212,11 @@ def _entered(model: nn.Module) -> Iterator[list[tuple[str, tuple[int, ...] | Non
     """The names of the modules that have begun and not ended, with the shapes of their inputs, innermost last."""
     inside: list[tuple[str, tuple[int, ...] | None]] = []
 
-    def enter(name: str, given: object) -> None:
-        inside.append((name, tuple(given.shape) if isinstance(given, Tensor) else None))
+    def enter(name: str, _module: nn.Module, args: tuple[object, ...]) -> None:
+        inside.append((name, tuple(args[0].shape) if args and isinstance(args[0], Tensor) else None))
 
-    handles = []
-    for name, module in model.named_modules():
-        handles.append(
-            module.register_forward_pre_hook(lambda module, args, name=name: enter(name, args[0] if args else None))
-        )
-        handles.append(module.register_forward_hook(lambda module, args, made: inside.__delitem__(-1)))
-    try:
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            hooks.enter_context(module.register_forward_pre_hook(partial(enter, name)))
+            hooks.enter_context(module.register_forward_hook(lambda module, args, made: inside.__delitem__(-1)))
         yield inside
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -49,7 +49,7 @@ class LibraryModelConfig(ModelConfig):
     """Its name in the library."""
     weights: str = "none"
     """Where training begins: `none` (random), `DEFAULT` (the library's own, downloaded when missing), or a file with a
-    state_dict, such as a checkpoint. A last layer of another size begins anew."""
+    state_dict, such as a checkpoint. A head (last layer) of another size is re-initialised."""
 
     def initial(self, spec: DataSpec) -> State:
         return self.pretrained(spec) if self.weights == "DEFAULT" else super().initial(spec)
@@ -204,7 +204,7 @@ class TimmModelConfig(LibraryModelConfig):
         # Otherwise timm asks the hub whether there is a newer file: half a minute where there is no network.
         overlay = {"file": str(place), "custom_load": False} if place else None
         with _failures_explained(missing, place):
-            # With the head that they come with: `fit` leaves it out, and says so.
+            # With the head that they come with: `load_pretrained` leaves it out, and says so.
             model: nn.Module = timm.create_model(
                 self.arch, pretrained=True, pretrained_cfg_overlay=overlay, **self._sizes(spec)
             )

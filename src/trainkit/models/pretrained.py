@@ -1,4 +1,4 @@
-"""Weights from elsewhere: reading a file, fitting it to a model, and keeping all but the last layer as it is."""
+"""Weights from elsewhere: reading a file, loading it into a model, and keeping all but the last layer as it is."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def mismatched_keys(own: State, state: State) -> list[str]:
     ]
 
 
-def fit(model: nn.Module, state: State, origin: str) -> list[str]:
-    """Put weights into a model, all or none; last layers of another size keep the model's own.
+def load_pretrained(model: nn.Module, state: State, origin: str) -> list[str]:
+    """Put weights into a model, all or none; heads (last layers) of another size keep the model's own.
 
     Returns:
         What the user should know.
@@ -132,14 +132,14 @@ def fit(model: nn.Module, state: State, origin: str) -> list[str]:
     """
     own = model.state_dict()
     resized = [key for key in tensors_of(own) if key in state and state[key].shape != own[key].shape]
-    begun: list[str] = []
+    resized_heads: list[str] = []
     for name in heads_of(model) if resized else ():
         head = model.get_submodule(name).state_dict(prefix=f"{name}." if name else "")
         if key := next((key for key in resized if key in head), None):
-            begun.append(f"{key} is {tuple(state[key].shape)} in {origin}, {tuple(own[key].shape)} here")
+            resized_heads.append(f"{key} is {tuple(state[key].shape)} in {origin}, {tuple(own[key].shape)} here")
             state = {**state, **head}
-    which = "the last layers begin" if begun[1:] else "the last layer begins"
-    notes = [f"model.weights: {which} anew: {'; '.join(begun)}"] if begun else []
+    which = "heads are" if resized_heads[1:] else "head is"
+    notes = [f"model.weights: the {which} re-initialised: {'; '.join(resized_heads)}"] if resized_heads else []
     if problems := mismatched_keys(own, state):
         raise ConfigError(f"model.weights: {origin} does not fit the model: {'; '.join(problems)}")
     model.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Recurrent networks that read a sequence and answer at its end."""
+"""Recurrent networks that read a sequence and predict at its end."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec
 from trainkit.models.base import ModelConfig
-from trainkit.models.layers import EmbeddingLayer, Layers, LinearLayer
+from trainkit.models.layers import Layers
 
 
 @register("model")
@@ -25,9 +25,9 @@ class SequentialConfig(ModelConfig):
 
     def build(self, spec: DataSpec, num_outputs: int) -> nn.Sequential:
         layers = [item for number, one in enumerate(self.layers) for item in one.unrolled(f"model.layers[{number}]")]
-        last_linear = max((i for i, (_, layer) in enumerate(layers) if isinstance(layer, LinearLayer)), default=None)
+        last_linear = max((i for i, (_, layer) in enumerate(layers) if layer.module_class is nn.Linear), default=None)
         model = nn.Sequential()
-        embeds = spec.whole and isinstance(layers[0][1], EmbeddingLayer)
+        embeds = spec.whole and layers[0][1].module_class is nn.Embedding
         inputs = torch.zeros(2, *spec.shape, dtype=torch.int64 if embeds else torch.float32)
         for i, (place, layer) in enumerate(layers):
             shape = tuple(inputs.shape[1:])

@@ -17,7 +17,6 @@ from trainkit.config.registry import register
 from trainkit.data import DataSpec, Kind
 from trainkit.data.columns import Column
 from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activations
-from trainkit.models.number_embeddings import PeriodicEmbedding
 
 RATES: Mapping[Kind, float] = {"classification": 8.0, "multilabel": 8.0, "regression": 10.0}
 """How many times as fast as `optimizer.lr` says the weights of the layers learn, by the kind of target."""
@@ -25,6 +24,9 @@ SCALE_RATE = 6.0
 """The scales of the inputs learn so many times as fast as weights (RealMLP, arXiv:2407.04491, appendix A)."""
 SLOW_RATE = 0.1
 """Biases, frequencies and shifts of waves learn at this share of it (as there)."""
+INITIAL_FREQUENCY = 0.1
+"""Standard deviation of the frequencies at the beginning, in waves per unit of a scaled number: gently bent curves,
+which learning may make steeper (as in RealMLP, arXiv:2407.04491)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,46 @@ def layout(columns: Sequence[Column], inputs: int, max_one_hot: int) -> Layout:
     return Layout(tuple(numbers), tuple(plain), tuple(categories))
 
 
+class PeriodicEmbedding(nn.Module):
+    """Every number as a short vector of the number itself and mixes of waves of it: [x, W cos(2 pi f x + b) + c].
+
+    Frequencies f, shifts b, weights W and c are learned, and each column has its own. A layer after it can so bend each
+    column as it needs, which one after the bare numbers cannot (Gorishniy et al., 2022, arXiv:2203.05556, who have
+    sines and cosines without shifts; this form is PBLD of Holzmüller et al., 2024, arXiv:2407.04491, with 16 waves and
+    vectors of 4).
+
+    Args:
+        numbers: how many there are.
+        waves: of each number.
+        dim: length of the vectors, at least 2.
+        rate: factor on the learning rate.
+    """
+
+    def __init__(self, numbers: int, waves: int, dim: int, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+        def between(limit: float, *shape: int) -> nn.Parameter:
+            return nn.Parameter((2 * torch.rand(shape) - 1) * (limit / rate))
+
+        self.frequency = nn.Parameter(torch.randn(numbers, waves) * (2 * math.pi * INITIAL_FREQUENCY / rate))
+        self.shift = between(math.pi, numbers, waves)
+        self.weight = between(1 / math.sqrt(waves), numbers, waves, dim - 1)
+        self.bias = between(1 / math.sqrt(waves), numbers, dim - 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Turn (batch, numbers) into (batch, numbers * dim): the numbers first, then the mixes of each."""
+        angles = torch.addcmul(self.shift * self.rate, inputs.unsqueeze(2), self.frequency * self.rate)
+        mixes = torch.bmm(angles.cos().transpose(0, 1), self.weight * self.rate)  # (numbers, batch, dim - 1)
+        return torch.cat([inputs, (mixes.transpose(0, 1) + self.bias * self.rate).flatten(1)], 1)
+
+
 class Members(nn.Module):
     """A linear layer for each of several networks at once: y = x W / sqrt(n) + b, for n inputs.
 
-    Weights begin with deviation 1 and are divided by sqrt(n) in passing (the neural tangent parametrisation, Jacot et
-    al., 2018, arXiv:1806.07572), so that one learning rate suits layers of any width. Adam moves every parameter by
-    about as much, whatever its gradient's size: a factor on a parameter is a factor on its learning rate.
+    Weights begin with standard deviation 1 and are divided by sqrt(n) in passing (the neural tangent parametrisation,
+    Jacot et al., 2018, arXiv:1806.07572), so that one learning rate suits layers of any width. Adam moves every
+    parameter by about as much, whatever its gradient's size: a factor on a parameter is a factor on its learning rate.
     """
 
     def __init__(self, members: int, inputs: int, outputs: int, *, rate: float, bias: float) -> None:
@@ -94,10 +130,10 @@ def dropped(inputs: Tensor, share: float) -> Tensor:
 
 
 class TableNet(nn.Module):
-    """Several small networks side by side, which share what the columns become and answer together.
+    """Several small networks side by side, which share what the columns become and predict together.
 
-    In training each member answers for itself: (batch, members, num_outputs), and the loss is the mean of theirs. In
-    evaluation the answer is one: the mean of the members' numbers, or of their probabilities. Training the mean of the
+    In training each member predicts for itself: (batch, members, num_outputs), and the loss is the mean of theirs. In
+    evaluation there is one prediction: the mean of their numbers, or of their probabilities. Training the mean of the
     losses rather than the loss of the mean is what makes them differ, and their mean better than each (Gorishniy et
     al., 2024, arXiv:2410.24210, whose members share most weights; small ones are as fast with weights of their own).
     """
@@ -140,10 +176,10 @@ class TableNet(nn.Module):
             hidden = self.activation(layer(hidden, gain))
             if self.training and self.dropout:
                 hidden, gain = dropped(hidden, self.dropout), 1 / (1 - self.dropout)
-        answers: Tensor = self.head(hidden, gain)
+        outputs: Tensor = self.head(hidden, gain)
         if self.training:
-            return answers.transpose(0, 1)
-        return one_answer(answers, self.kind)
+            return outputs.transpose(0, 1)
+        return ensemble_mean(outputs, self.kind)
 
     def features(self, inputs: Tensor) -> Tensor:
         """What the columns become: (batch, inputs) to (batch, features)."""
@@ -153,22 +189,22 @@ class TableNet(nn.Module):
         return torch.cat(parts, 1)
 
 
-def one_answer(answers: Tensor, kind: Kind) -> Tensor:
-    """The answer of all members, shape (batch, outputs), from theirs, shape (members, batch, outputs).
+def ensemble_mean(outputs: Tensor, kind: Kind) -> Tensor:
+    """The prediction of all members, shape (batch, outputs), from theirs, shape (members, batch, outputs).
 
     Numbers are averaged; of classes and labels the probabilities are, and given as logits again. The logits of a single
     member, or of members that agree, come out as they are.
     """
     if kind == "regression":
-        return answers.mean(0)
-    if kind == "classification" and answers.shape[2] > 1:
-        return answers.log_softmax(2).logsumexp(0) - math.log(len(answers)) + answers.logsumexp(2, keepdim=True).mean(0)
-    return functional.logsigmoid(answers).logsumexp(0) - functional.logsigmoid(-answers).logsumexp(0)
+        return outputs.mean(0)
+    if kind == "classification" and outputs.shape[2] > 1:
+        return outputs.log_softmax(2).logsumexp(0) - math.log(len(outputs)) + outputs.logsumexp(2, keepdim=True).mean(0)
+    return functional.logsigmoid(outputs).logsumexp(0) - functional.logsigmoid(-outputs).logsumexp(0)
 
 
 @register("model")
 class TableModelConfig(ModelConfig):
-    """For tables: small networks side by side whose answers are averaged, with every column in a form that suits its
+    """For tables: small networks side by side whose predictions are averaged, every column in a form that suits its
     kind. Other sections have defaults of their own with it, so that nothing needs tuning. Most of what makes it learn
     fast is from RealMLP (Holzmüller et al., 2024, arXiv:2407.04491)."""
 
@@ -185,7 +221,7 @@ class TableModelConfig(ModelConfig):
     hidden: tuple[Width, ...] = (128, 128)
     """Widths of the hidden layers of each member."""
     members: Annotated[int, Field(ge=1, le=1000)] = 4
-    """Networks that are trained side by side and answer together."""
+    """Networks that are trained side by side and predict together."""
     activation: Activation = "silu"
     """After every hidden layer."""
     dropout: Dropout = 0.1

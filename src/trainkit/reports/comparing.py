@@ -110,8 +110,8 @@ def outcome(one: Run | Sweep) -> str:
     """`finished`, `failed (reason)`, …; of a sweep also how its trials have ended."""
     if isinstance(one, Sweep) and one.trials:
         counts = Counter(trial.status for trial in one.trials)
-        told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-        return "sweep, finished" if counts.keys() == {"finished"} else f"sweep, {one.status}: {told}"
+        trials = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+        return "sweep, finished" if counts.keys() == {"finished"} else f"sweep, {one.status}: {trials}"
     reason = one.reason.partition("\n")[0]
     reason = reason if len(reason) <= LONGEST else f"{reason[:LONGEST]}…"
     return f"{one.status} ({reason})" if reason and one.status in ("failed", "damaged") else one.status
@@ -194,27 +194,31 @@ class Difference:
         ]
 
 
-def diff(one: Path, other: Path) -> Difference:
+def diff(a: Path, b: Path) -> Difference:
     """Compare two runs.
 
     Raises:
         CheckpointError: there is no run, or it is damaged.
         ConfigError: the config of one cannot be read.
     """
-    runs = only_run(one), only_run(other)
-    here, there = (_told(run, "environment") | {"device": _told(run, "facts").get("device")} for run in runs)
+    runs = only_run(a), only_run(b)
+    metadata = [run.metadata for run in runs]
+    here, there = (
+        leaves_of(one, "environment") | {"device": leaves_of(one, "facts").get("device")} for one in metadata
+    )
     return Difference(
         runs,
         config=_differing(*(leaves(config_of(run.path)) for run in runs)),
         metrics=_pairs(*(run.metrics for run in runs)),
         environment={key: pair for key, pair in _differing(here, there).items() if key != "command"},
-        data=_differing(*(_told(run, "data") for run in runs)),
+        data=_differing(*(leaves_of(one, "data") for one in metadata)),
     )
 
 
-def _told(run: Run, section: str) -> Plain:
-    told = run.metadata.get(section)
-    return leaves(told) if isinstance(told, dict) else {}
+def leaves_of(metadata: Mapping[str, Any], section: str) -> Plain:
+    """One section of a run's metadata by dotted keys; empty where there is none."""
+    found = metadata.get(section)
+    return leaves(found) if isinstance(found, dict) else {}
 
 
 def _pairs(one: Mapping[str, Any], other: Mapping[str, Any]) -> Pairs:

@@ -24,10 +24,11 @@ from trainkit.core.text import format_duration, format_metric, printable
 from trainkit.experiment.grid import label, points_of
 from trainkit.experiment.ranking import leaves
 from trainkit.experiment.schema import ExperimentConfig, parse
-from trainkit.plots.svg import Chart, Series, chart, wide
+from trainkit.plots.charts import Series, against, wide
+from trainkit.plots.svg import Chart, chart
 from trainkit.reports import comparing
 from trainkit.reports.comparing import show
-from trainkit.reports.page_data import MOST_CLASSES, Findings, attempt, look
+from trainkit.reports.page_data import MOST_CLASSES, PageData, attempt, collect
 from trainkit.runs import history, reader, run_directory
 from trainkit.runs.console_lines import diagnosed
 from trainkit.runs.history import History
@@ -95,17 +96,17 @@ def _finalized(value: object) -> object:
 
 def _run_page(path: Path, device: str, overrides: list[str], missing: list[str]) -> dict[str, Any]:
     run = reader.only_run(path)
-    told = attempt(lambda: history.read(run_directory.RunDir(path).metrics), "curves", missing) or History((), (), ())
+    past = attempt(lambda: history.read(run_directory.RunDir(path).metrics), "curves", missing) or History((), (), ())
     settings, experiment = _settings(path, missing)
-    found = look(run, device, overrides, missing)
+    found = collect(run, device, overrides, missing)
     metadata, fallback = run.metadata, _leaves(run.metadata, "fallback")
-    verdicts = _list(metadata, "curves") if run.status == "finished" and "curves" in metadata else None
-    silence = "Nothing that one of the rules would remark on." if told.steps else "There are none yet."
+    diagnoses = _list(metadata, "curves") if run.status == "finished" and "curves" in metadata else None
+    silence = "Nothing that one of the rules would remark on." if past.steps else "There are none yet."
     if experiment and experiment.train.limit_batches:
         silence = "A quick try: train.limit_batches is set."
-    elif experiment and verdicts is None:
-        verdicts = diagnosed(told, experiment, found.guess)
-    last = max([record.epoch for record in told.steps] + [record.epoch for record in told.of("val")], default=None)
+    elif experiment and diagnoses is None:
+        diagnoses = diagnosed(past, experiment, found.baseline_loss)
+    last = max([record.epoch for record in past.steps] + [record.epoch for record in past.of("val")], default=None)
     trained = "" if last is None else f"{last:.4g} epochs" + (f" of {experiment.train.epochs}" if experiment else "")
     facts = {
         "began": _time(run.began),
@@ -120,9 +121,9 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
         "title": f"{metadata.get('name', path.name)} {path.resolve().name}",
         "run": run,
         "facts": {name: fact for name, fact in facts.items() if fact},
-        "verdicts": verdicts or [],
+        "diagnoses": diagnoses or [],
         "silence": silence,
-        "charts": _curves(told),
+        "charts": _curves(past),
         "found": found,
         "settings": settings,
         "environment": _environment(metadata),
@@ -133,13 +134,12 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
 
 
 def _leaves(metadata: Mapping[str, Any], section: str) -> dict[str, Any]:
-    told = metadata.get(section)
-    return {key: show(value) for key, value in leaves(told).items()} if isinstance(told, dict) else {}
+    return {key: show(value) for key, value in comparing.leaves_of(metadata, section).items()}
 
 
 def _list(metadata: Mapping[str, Any], key: str) -> list[str]:
-    told = metadata.get(key)
-    return list(map(str, told)) if isinstance(told, list) else []
+    found = metadata.get(key)
+    return list(map(str, found)) if isinstance(found, list) else []
 
 
 def _environment(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _time_of(text: str) -> str:
     return text
 
 
-def _data(path: Path, metadata: Mapping[str, Any], found: Findings) -> list[tuple[str, int | None, str]]:
+def _data(path: Path, metadata: Mapping[str, Any], found: PageData) -> list[tuple[str, int | None, str]]:
     """Name, samples and fingerprint of every split."""
     counts = dict(found.counts)
     with suppress(OSError, ValueError, KeyError, TypeError):
@@ -164,9 +164,9 @@ def _data(path: Path, metadata: Mapping[str, Any], found: Findings) -> list[tupl
     return [(name, counts.get(name), digest) for name, digest in _leaves(metadata, "data").items()]
 
 
-def _curves(told: History) -> list[Chart]:
+def _curves(past: History) -> list[Chart]:
     """Everything in `metrics.jsonl`, over the epochs."""
-    steps, vals = told.steps, told.of("val")
+    steps, vals = past.steps, past.of("val")
     x, val_x = [record.epoch for record in steps], [record.epoch for record in vals]
     names = list(dict.fromkeys(name for record in vals for name in record.metrics))
     metrics = {name: [record.metrics.get(name, math.nan) for record in vals] for name in names}
@@ -267,16 +267,9 @@ def _against(
         value = points[trial.path][key]
         return float(value) if numeric else float(values.index(show(value)))
 
-    by_place: dict[float, list[float]] = {}
-    for trial in sorted(ranked, key=place):
-        by_place.setdefault(place(trial), []).append(trial.metrics[sweep.monitor])
-    dots = [(x, y) for x, several in by_place.items() for y in several]
-    series = [Series("one trial", [x for x, _ in dots], [y for _, y in dots], "points")]
-    if numeric and len(by_place) > 1:
-        means = [statistics.fmean(several) for several in by_place.values()]
-        series.append(Series("mean", list(by_place), means, "dotted line"))
-    if lost := [place(trial) for trial in rest if trial.status in ("failed", "diverged", "killed")]:
-        series.append(Series("failed or diverged", lost, lost, "crosses"))
+    points_of_trials = [(place(trial), trial.metrics[sweep.monitor]) for trial in ranked]
+    lost = [place(trial) for trial in rest if trial.status in ("failed", "diverged", "killed")]
+    series = against(points_of_trials, lost, means=numeric)
     log = numeric and wide([float(point[key]) for point in points.values()])
     return chart(
         printable(f"{sweep.monitor} against {key}"), series, xlabel=printable(key), ylabel=printable(sweep.monitor),

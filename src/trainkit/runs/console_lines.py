@@ -29,6 +29,7 @@ from trainkit.core.text import format_metric
 from trainkit.data import Data
 from trainkit.data.target_scale import described
 from trainkit.experiment.schema import ExperimentConfig
+from trainkit.models.base import count_parameters
 from trainkit.runs import checkpoint, history, resuming, run_directory
 from trainkit.runs.context import RunContext
 from trainkit.runs.history import History
@@ -141,9 +142,8 @@ def facts(job: RunContext) -> dict[str, str]:
     shape = "x".join(map(str, data.spec.shape))
     if columns := data.spec.columns:
         shape = f"{len(columns)} column{'s' * (len(columns) != 1)} that make {shape} inputs"
-    targets = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}[data.spec.target.kind]
-    parameters = sum(parameter.numel() for parameter in parts.model.parameters())
-    trained = sum(parameter.numel() for parameter in parts.model.parameters() if parameter.requires_grad)
+    parameters = count_parameters(parts.model.parameters())
+    trained = count_parameters(parts.model.parameters(), trained=True)
     frozen = f", {trained:,} of them trained" if trained < parameters else ""
     length = f"{experiment.train.epochs} epochs of {plan.steps_per_epoch:,} steps"
     if plan.max_steps < experiment.train.epochs * plan.steps_per_epoch:
@@ -156,7 +156,7 @@ def facts(job: RunContext) -> dict[str, str]:
     return {
         "run": str(job.directory.path),
         "device": f"{devices.describe(parts.device)}, {parts.precision.name}",
-        "data": f"{plain['data']['name']}: {counts}; {shape}, {data.spec.target.size} {targets}",
+        "data": f"{plain['data']['name']}: {counts}; {shape}, {data.spec.target.size} {data.spec.target.plural}",
         **({"target": described(data.spec.target)} if data.spec.target.kind == "regression" else {}),
         "model": f"{plain['model']['name']}, {parameters:,} parameters{frozen}",
         "training": f"{length}, batch size {experiment.loader.batch_size} (last {last}), {lr}, seed {experiment.seed}",
@@ -198,21 +198,21 @@ def verdicts(job: RunContext) -> list[str]:
         return []
     told, parts = history.read(job.directory.metrics), job.parts
     longer = resuming.longer(job.experiment, job.plan, job.progress)
-    return diagnosed(told, job.experiment, mark(job.experiment, job.data, parts.loss_fn), longer)
+    return diagnosed(told, job.experiment, baseline_loss(job.experiment, job.data, parts.loss_fn), longer)
 
 
-def mark(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> float | None:
-    """What guessing costs, with the samples as they are drawn."""
+def baseline_loss(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> float | None:
+    """That of the best constant prediction, with the samples as they are drawn."""
     target, balanced = data.spec.target, experiment.loader.sampler == "balanced"
     return constant_prediction(loss_fn, data.train, target, experiment.loss.num_outputs(target), balanced=balanced)
 
 
 def diagnosed(
-    told: History, experiment: ExperimentConfig, guess: float | None, longer: Sequence[str] | None = None
+    told: History, experiment: ExperimentConfig, baseline: float | None, longer: Sequence[str] | None = None
 ) -> list[str]:
     """What a history says of an experiment, in words."""
     how = " ".join(longer or []) or "a longer run"
-    return list(map(str, diagnose(told, constant_prediction=guess, rates=_rates(experiment), longer=how)))
+    return list(map(str, diagnose(told, baseline_loss=baseline, rates=_rates(experiment), longer=how)))
 
 
 def _rates(experiment: ExperimentConfig) -> Rates:

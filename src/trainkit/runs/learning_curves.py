@@ -20,7 +20,7 @@ JUMP = 0.2
 WORTH = 0.02
 """…provided that it is this share of the loss at the start."""
 UNLEARNED = 0.7
-"""A final training loss above this share of what guessing costs says that little was learned."""
+"""A final training loss above this share of the baseline loss says that little was learned."""
 OVERSHOT = 1.5
 """One so many times as high comes from a learning rate that is too high."""
 CHANGE = 0.01
@@ -61,21 +61,21 @@ class Rates:
         return other if (other - self.lr) * (factor - 1) > 0 else None
 
 
-def diagnose(history: History, *, constant_prediction: float | None, rates: Rates, longer: str) -> list[CurveDiagnosis]:
+def diagnose(history: History, *, baseline_loss: float | None, rates: Rates, longer: str) -> list[CurveDiagnosis]:
     """Judge a run by its history.
 
     - *unstable*: the mean training loss of an epoch is 20 % above the lowest before it, and by 2 % of the first, though
       the schedule has not raised the learning rate in between.
     - *over-fitting since epoch N*: after its lowest value at epoch N the validation loss has risen by 10 % or more, in
       the last two evaluations, and the training loss has fallen in that time.
-    - *under-fitting*: the last training loss is above 70 % of what guessing costs, and so is the last validation loss.
+    - *under-fitting*: the last training loss is above 70 % of the baseline loss, and so is the last validation loss.
     - *still improving*: the last validation loss is the lowest, 1 % or more below that of a third of the run before.
     - *plateau*: over the last third of the evaluations, of three or more, validation loss has moved by less than 1 %.
 
     At most one of the last four holds; the first of them counts.
 
     Args:
-        guessing: the loss of always giving the same best answer; None where it is not known: the first loss counts.
+        baseline_loss: of the best constant prediction; None where it is not known: the first loss counts.
         rates, longer: of the run, for what to try.
     """
     verdicts = [] if (jump := _jump(history)) is None else [CurveDiagnosis("unstable", jump, _slower(rates))]
@@ -83,7 +83,7 @@ def diagnose(history: History, *, constant_prediction: float | None, rates: Rate
     losses = [(epoch, loss) for epoch, loss in losses if math.isfinite(loss)]
     return verdicts + (
         _over_fitting(history, losses)
-        or _under_fitting(history, losses, constant_prediction, rates)
+        or _under_fitting(history, losses, baseline_loss, rates)
         or _still_improving(losses, longer)
         or _plateau(losses)
     )
@@ -128,19 +128,21 @@ def _over_fitting(history: History, losses: Sequence[tuple[float, float]]) -> li
 
 
 def _under_fitting(
-    history: History, losses: Sequence[tuple[float, float]], constant_prediction: float | None, rates: Rates
+    history: History, losses: Sequence[tuple[float, float]], baseline_loss: float | None, rates: Rates
 ) -> list[CurveDiagnosis]:
     if not history.steps:
         return []
     first = history.steps[0].loss
-    reference = first if constant_prediction is None else constant_prediction
+    reference = first if baseline_loss is None else baseline_loss
     last = history.epochs[-1].loss if history.epochs else history.steps[-1].loss
     # The mean over a first epoch is high even when much has been learned by its end.
     if not last > UNLEARNED * reference or (losses and losses[-1][1] <= UNLEARNED * reference):
         return []
-    what = "at the start it was" if constant_prediction is None else "guessing costs"
-    seen = f": train/loss is {last:.3g} at the end, {what} {reference:.3g}"
-    # Numbers far from 0 begin far above what guessing costs; there only a loss that has risen tells of too high a rate.
+    what = f"at the start it was {first:.3g}" if baseline_loss is None else ""
+    seen = (
+        f": train/loss is {last:.3g} at the end, {what or f'the baseline loss {reference:.3g} (constant prediction)'}"
+    )
+    # Numbers far from 0 begin far above it; there only a loss that has risen tells of too high a rate.
     overshot = (last > OVERSHOT * reference and last > first) or rates.lr > rates.usual[1]
     other = rates.times(0.1 if overshot else 10)
     advice = [f"optimizer.lr={other:g}"] if other else []

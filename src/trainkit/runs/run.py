@@ -180,11 +180,8 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         facts = console_lines.facts(job)
         directory.tell(facts={key: text for key, text in facts.items() if key != "run"})
         sink.write(StartRecord(facts, yamlfile.dump(experiment.to_plain())))
-        for note in [
-            *notes,
-            *console_lines.fallback_notes(directory),
-            *warnings(experiment, job.data, job.parts, plan),
-        ]:
+        found = warnings(experiment, job.data, job.parts, plan)
+        for note in [*notes, *console_lines.fallback_notes(directory), *map(str, found)]:
             sink.write(NoteRecord(note, "warning"))
         for record in job.data.notes:
             sink.write(record)

@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -137,34 +136,15 @@ def write_pictures(
     """One picture for every axis of numbers: the monitored metric against its values."""
     axes = list(trials[0].values) if ranked else []
     numeric = [key for key in axes if all(type(trial.values[key]) in (int, float) for trial in trials)]
+    if numeric:
+        from trainkit.plots.charts import against, wide, write_png  # matplotlib, only for those who need it
     for key in numeric:
-        _picture(sweep / f"{key}.png", f"{name}: {monitor} against {key}", key, trials, ranked, monitor)
+        points = [(float(trial.values[key]), trial.metrics[monitor]) for trial in ranked]
+        series = against(points, [float(trial.values[key]) for trial in _others(trials, ranked)])
+        log = wide([float(trial.values[key]) for trial in trials])
+        title = f"{name}: {monitor} against {key}"
+        write_png(sweep / f"{key}.png", title, series, xlabel=key, ylabel=monitor, log=log)
     return [sweep / f"{key}.png" for key in numeric]
-
-
-def _picture(path: Path, title: str, key: str, trials: Sequence[Trial], ranked: Sequence[Trial], monitor: str) -> None:
-    from matplotlib.figure import Figure
-
-    groups: dict[float, list[float]] = defaultdict(list)
-    for trial in sorted(ranked, key=lambda trial: float(trial.values[key])):
-        groups[trial.values[key]].append(trial.metrics[monitor])
-    lost = [trial.values[key] for trial in _others(trials, ranked)]
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")  # no pyplot: it keeps figures and windows
-    axes = figure.add_subplot()
-    points = [(value, metric) for value, metrics in groups.items() for metric in metrics]
-    axes.scatter(*zip(*points, strict=True), label="one trial", zorder=3)
-    if max(map(len, groups.values())) > 1:
-        axes.plot(list(groups), [sum(metrics) / len(metrics) for metrics in groups.values()], label="mean")
-    if lost:
-        axes.plot(lost, [0.02] * len(lost), "rx", transform=axes.get_xaxis_transform(), label="failed or diverged")
-    values = [float(trial.values[key]) for trial in trials]
-    if min(values) > 0 and max(values) >= 10 * min(values):
-        axes.set_xscale("log")
-    axes.set(xlabel=key, ylabel=monitor, title=title)
-    axes.grid(alpha=0.3)
-    if len(axes.get_legend_handles_labels()[0]) > 1:
-        axes.legend()
-    atomic.replace(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
 def write_hparams(directory: Path, trials: Sequence[Trial]) -> None:

@@ -1,4 +1,4 @@
-"""What answers cost that look at no input: the marks against which a loss is held."""
+"""Baseline losses: of predictions that look at no input, against which a loss is held."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from trainkit.training.losses import LossFn, LossOutput
 
 MOST_TARGETS = 10_000
 MOST_NUMBERS = 10_000_000
-"""Answers to that many targets; there may be very many classes."""
+"""In so many predictions; there may be very many classes."""
 
 
 class Constant(nn.Module):
-    """The same answer to everything.
+    """The same prediction for every input.
 
     Args:
-        answer: shape (num_outputs,).
+        outputs: shape (num_outputs,).
     """
 
-    def __init__(self, answer: Tensor) -> None:
+    def __init__(self, outputs: Tensor) -> None:
         super().__init__()
-        self.answer = answer
+        self.outputs = outputs
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.answer.expand(len(inputs), -1)
+        return self.outputs.expand(len(inputs), -1)
 
 
 def constant_prediction(
     loss_fn: LossFn, split: Split, target: TargetSpec, num_outputs: int, *, balanced: bool = False
 ) -> float | None:
-    """The loss of the best constant answer, whatever the loss: found by L-BFGS, for a few numbers.
+    """The loss of the best constant prediction, whatever the loss: found by L-BFGS, for a few numbers.
 
     Gives None for a loss that asks more of a model than outputs.
 
@@ -47,26 +47,26 @@ def constant_prediction(
         targets = targets[weights.multinomial(len(targets), replacement=True, generator=generator(0, "baseline"))]
     unscaled = target.kind == "regression" and target.transform == "none"  # otherwise 0 is the mean
     middle = targets.float().mean(0) if unscaled else torch.zeros(num_outputs)
-    answer = nn.Parameter(middle)
-    search = torch.optim.LBFGS([answer], max_iter=50, line_search_fn="strong_wolfe")
+    constant = nn.Parameter(middle)
+    search = torch.optim.LBFGS([constant], max_iter=50, line_search_fn="strong_wolfe")
 
     def cost() -> Tensor:
         search.zero_grad()
-        loss = _outcome(loss_fn, answer, targets).loss
+        loss = _loss_output(loss_fn, constant, targets).loss
         loss.backward()
         return loss
 
     with suppress(Exception), torch.enable_grad():  # a user's loss may ask anything of a model, which is none here
         search.step(cost)
-        return float(_outcome(loss_fn, answer.detach(), targets).reported)
+        return float(_loss_output(loss_fn, constant.detach(), targets).reported)
     return None
 
 
 def untrained(loss_fn: LossFn, split: Split, num_outputs: int) -> float | None:
-    """The loss of outputs that are all 0, as those of a fresh network nearly are: ln C for C classes, that of always
-    saying the mean where targets are standardised; None as above."""
+    """The loss of outputs that are all 0, as those of a fresh network nearly are: ln C for C classes, that of the
+    mean as a constant prediction where targets are standardised; None as above."""
     with suppress(Exception):
-        return float(_outcome(loss_fn, torch.zeros(num_outputs), _some_targets(split, num_outputs)).reported)
+        return float(_loss_output(loss_fn, torch.zeros(num_outputs), _some_targets(split, num_outputs)).reported)
     return None
 
 
@@ -76,6 +76,6 @@ def _some_targets(split: Split, num_outputs: int) -> Tensor:
     return targets[permutation(len(targets), 0, "baseline")[:count]]
 
 
-def _outcome(loss_fn: LossFn, answer: Tensor, targets: Tensor) -> LossOutput:
+def _loss_output(loss_fn: LossFn, constant: Tensor, targets: Tensor) -> LossOutput:
     nothing = torch.zeros(len(targets), 1)
-    return loss_fn(Constant(answer), Batch(nothing, targets, torch.arange(len(targets))))
+    return loss_fn(Constant(constant), Batch(nothing, targets, torch.arange(len(targets))))

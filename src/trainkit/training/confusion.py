@@ -1,4 +1,4 @@
-"""What a model says of each class or label against what is true: counts, precision, recall and F1."""
+"""Predicted against true classes or labels: the confusion matrix, precision, recall and F1 of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from trainkit.core.text import aligned, format_metric
 from trainkit.data import TargetSpec
-from trainkit.training.metrics import decisions
 
 WIDTH = 80
 MOST_ROWS = 20
@@ -19,11 +18,21 @@ MOST_COLUMNS = 12
 SHORTEST_NAME = 12
 
 
-class Tally:
-    """Counts what is said of what, on the device.
+def decisions(outputs: Tensor, target: TargetSpec) -> Tensor:
+    """What a model decides for: the index of a class, shape (batch,), or 0 and 1 for every label, shape (batch, size).
 
-    Of classes `counts` is (classes, classes): a row for every true class, a column for what the model says. Of labels
-    it is (labels, 2, 2): a row for whether the label is there, a column for whether the model says so.
+    A single output for two classes is the logit of class 1.
+    """
+    if target.kind == "multilabel":
+        return (outputs > 0).long()
+    return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
+
+
+class Tally:
+    """Counts what is predicted for what, on the device.
+
+    Of classes `counts` is (classes, classes): a row for every true class, a column for the predicted one. Of labels
+    it is (labels, 2, 2): a row for whether the label is there, a column for whether it is predicted.
     """
 
     def __init__(self, target: TargetSpec, device: torch.device) -> None:
@@ -33,40 +42,45 @@ class Tally:
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """Count one batch in, as a metric does. Does not wait for the device."""
-        said = decisions(outputs, self.target)
+        predicted = decisions(outputs, self.target)
         if self.target.kind == "classification":
-            place = targets * self.target.size + said
+            cell = targets * self.target.size + predicted
         else:
-            label = torch.arange(self.target.size, device=said.device)
-            place = (label * 4 + (targets > 0.5) * 2 + said).flatten()
-        self.counts.view(-1).scatter_add_(0, place, torch.ones_like(place))
+            label = torch.arange(self.target.size, device=predicted.device)
+            cell = (label * 4 + (targets > 0.5) * 2 + predicted).flatten()
+        self.counts.view(-1).scatter_add_(0, cell, torch.ones_like(cell))
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self.counts.zero_()
 
     def confusion(self) -> list[list[int]] | None:
-        """Samples by true class (rows) and by what the model says (columns); None for labels."""
+        """Samples by true class (rows) and predicted class (columns); None for labels."""
         return self.counts.tolist() if self.target.kind == "classification" else None
+
+    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples that are of each class or have each label, those predicted to, and those rightly; shape (size,)."""
+        if self.target.kind == "classification":
+            return self.counts.sum(1), self.counts.sum(0), self.counts.diagonal()
+        return self.counts[:, 1].sum(1), self.counts[:, :, 1].sum(1), self.counts[:, 1, 1]
 
     def scores(self) -> tuple[ClassScore, ...]:
         """One for every class or label, in their order. Waits for the device."""
-        counts = self.counts.cpu()
-        if self.target.kind == "classification":
-            samples, said, right = counts.sum(1), counts.sum(0), counts.diagonal()
-        else:
-            samples, said, right = counts[:, 1].sum(1), counts[:, :, 1].sum(1), counts[:, 1, 1]
-        numbers = zip(class_names(self.target), samples.tolist(), said.tolist(), right.tolist(), strict=True)
-        return tuple(ClassScore(*each) for each in numbers)
+        numbers = (total.tolist() for total in self.totals())
+        return tuple(ClassScore(*each) for each in zip(class_names(self.target), *numbers, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """How well one class or label is found. What would be 0 / 0 is 0."""
+    """How well one class or label is found. A share of nothing is 0."""
 
     name: str
     support: int
     """Samples that are of the class or have the label."""
     predicted: int
-    """Samples of which the model says so."""
+    """Samples that are predicted to."""
     true_positives: int
-    """Samples of which it rightly does."""
+    """Samples that are rightly predicted to."""
 
     @property
     def precision(self) -> float:
@@ -82,14 +96,8 @@ class ClassScore:
 
     def to_plain(self) -> dict[str, str | int | float]:
         """For JSON."""
-        shares = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
-        return {
-            "name": self.name,
-            "support": self.support,
-            "predicted": self.predicted,
-            "true_positives": self.true_positives,
-            **shares,
-        }
+        keys = ("name", "support", "predicted", "true_positives", "precision", "recall", "f1")
+        return {key: getattr(self, key) for key in keys}
 
 
 def class_names(target: TargetSpec) -> tuple[str, ...]:
@@ -132,7 +140,7 @@ def matrix(confusion: Sequence[Sequence[int]] | None, names: Sequence[str]) -> l
         heads = [str(number) for number in range(len(names))]
         labels = [f"{number} {name}" for number, name in enumerate(names)]
         rows = [["", *heads], *([label, *row] for label, row in zip(labels, cells, strict=True))]
-    return ["", *_columns(rows), "Rows: the true class. Columns: what the model says."]
+    return ["", *_columns(rows), "Rows: the true class. Columns: the predicted class."]
 
 
 def _columns(rows: list[list[str]]) -> list[str]:

@@ -1,4 +1,7 @@
-"""The loop: `train_steps` makes optimizer updates, `fit` drains it and does what is due, `evaluate` measures."""
+"""The loop: `train_steps` makes optimizer updates, `fit` drains it and does what is due, `evaluate` measures.
+
+One file, since this is what one reads to know in which order things happen.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,17 @@ from trainkit.core.records import EvalRecord, NoteRecord, Sink
 from trainkit.data import Batch
 from trainkit.data.loader import Loader
 from trainkit.data.transforms.pipeline import Prepare
-from trainkit.models.dry_run import Attributes, evaluating
+from trainkit.models.dry_run import evaluating
+from trainkit.models.lint import Attributes
 from trainkit.training.ema import Ema
 from trainkit.training.losses import LossFn, LossOutput
 from trainkit.training.meter import Meter
-from trainkit.training.metrics import Metric
+from trainkit.training.metrics import Metric, sum_dtype
 from trainkit.training.progress import Progress
 from trainkit.training.schedulers import Scheduler
 
 MOST_SKIPPED = 0.5
-"""A run that has left out a larger share of its steps has not trained."""
+"""A run that has skipped a larger share of its steps has not trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +84,7 @@ class Plan:
     min_delta: float
     """What counts as an improvement for the patience."""
     max_skipped: int | None = None
-    """So many steps may be left out because something is not finite; None: the first such step ends the run."""
+    """So many steps may be skipped because something is not finite; None: the first such step ends the run."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -103,11 +107,11 @@ class StepOutput:
     """Mean over the step's samples, before the update, in the user's unit, shape ()."""
     samples: int
     grad_norm: Tensor | None
-    """L2 norm before clipping, shape (); None when nothing is clipped."""
+    """Global gradient norm (L2) before clipping, shape (); None when nothing is clipped."""
     waited_s: float
     """How long the data loader let the step wait."""
     updated: bool
-    """False for a step that was left out because the loss or a gradient was not finite."""
+    """False for a step that was skipped because the loss or a gradient was not finite."""
 
 
 def due(step: int, *, every: int, last: bool) -> bool:
@@ -130,7 +134,7 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             # Dropout and its like draw from a stream of the step, so that a resumed run draws the same.
             seeding.reseed(parts.device, parts.seed, "step", progress.step)
             parts.optimizer.zero_grad(set_to_none=True)
-            # A step that may be left out must not leave its mark on BatchNorm's statistics either.
+            # A step that may be skipped must not leave its mark on BatchNorm's statistics either.
             buffers = None if plan.max_skipped is None else [buffer.clone() for buffer in parts.model.buffers()]
             losses: list[Tensor] = []
             waited, asked = 0.0, time.perf_counter()
@@ -186,7 +190,7 @@ def fit(
         judge: told the mean training loss after every epoch and at the end; raises DivergedError.
 
     Raises:
-        DivergedError: the loss, the gradient or val/loss is not finite, or most steps were left out. No state in which
+        DivergedError: the loss, the gradient or val/loss is not finite, or most steps were skipped. No state in which
             a loss is not finite is ever saved.
     """
     meter = Meter(progress, plan.batches_per_epoch)
@@ -235,16 +239,16 @@ def fit(
 
 
 def _skipped(plan: Plan, progress: Progress, sink: Sink) -> None:
-    said = f"the loss or a gradient is not finite: step {progress.step} is left out, {progress.skipped} in all"
+    text = f"the loss or a gradient is not finite: step {progress.step} is skipped, {progress.skipped} in all"
     if plan.max_skipped is not None and progress.skipped > plan.max_skipped:
-        raise DivergedError(f"{said}, more than train.max_skipped")
-    sink.write(NoteRecord(said, "warning"))
+        raise DivergedError(f"{text}, more than train.max_skipped")
+    sink.write(NoteRecord(text, "warning"))
 
 
 def _check_skipped(progress: Progress) -> None:
     if progress.skipped > MOST_SKIPPED * progress.step:
         raise DivergedError(
-            f"the loss or a gradient was not finite in {progress.skipped} of {progress.step} steps, which were left out"
+            f"the loss or a gradient was not finite in {progress.skipped} of {progress.step} steps, which were skipped"
         )
 
 
@@ -319,7 +323,7 @@ def evaluate(
     """
     for metric in parts.metrics.values():
         metric.reset()
-    total = torch.zeros((), device=parts.device, dtype=torch.float32 if parts.device.type == "mps" else torch.float64)
+    total = torch.zeros((), device=parts.device, dtype=sum_dtype(parts.device))
     samples = 0
     with seeding.generators_restored(parts.device), evaluating(parts.model), torch.no_grad():
         seeding.seed_global(0)

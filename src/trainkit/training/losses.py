@@ -1,4 +1,7 @@
-"""Losses: what turns a model and a batch into the number that is minimised."""
+"""Losses: what turns a model and a batch into the number that is minimised.
+
+One file, since each loss is a few lines on what the first half says.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class LossOutput(NamedTuple):
     loss: Tensor
     """What is minimised: the mean over the batch, shape ()."""
     outputs: Tensor
-    """What the model said, in the user's unit, shape (batch, num_outputs)."""
+    """The model's predictions, in the user's unit, shape (batch, num_outputs)."""
 
     @property
     def reported(self) -> Tensor:
@@ -90,13 +93,11 @@ class LossConfig(Config):
     def build(self, target: TargetSpec) -> LossFn:
         """The function that the loop calls on every batch."""
 
-    def _misfit(self, target: TargetSpec, needs: str, instead: str) -> ConfigError:
-        kind = {"classification": "classes", "multilabel": "labels, any of them true", "regression": "numbers"}[
-            target.kind
-        ]
+    def _unsuitable(self, target: TargetSpec, needs: str) -> ConfigError:
+        kind = target.plural + ", any of them true" * (target.kind == "multilabel")
         return ConfigError(
             f"loss: {self.name!r} needs {needs}, the targets of the data are {kind} ({target.size}); "
-            f"use loss={instead}, or change data"
+            f"use loss={DEFAULT[target.kind].name}, or change data"
         )
 
     def _check_length(self, key: str, weights: Weights | None, size: int, what: str) -> None:
@@ -109,14 +110,14 @@ def supervised(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
     """The ordinary case: a function of the model's outputs and the targets."""
 
     def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
-        outputs, targets, said = _asked(model, batch)
-        return LossOutput(criterion(outputs, targets), said)
+        outputs, targets, predicted = _forward(model, batch)
+        return LossOutput(criterion(outputs, targets), predicted)
 
     return loss_fn
 
 
-def _asked(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """What a model says of a batch, the targets that go with it, and what it says in all.
+def _forward(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """A model's outputs for a batch, the targets that go with them, and its prediction of each sample.
 
     In training, a model of several members gives (batch, members, num_outputs): each is to be right by itself.
     """
@@ -151,7 +152,7 @@ def standardised(
 
     Args:
         criterion: makes one that gives the mean, or a loss for every number, shape (batch, size).
-        degree: by which power of the deviation that loss grows when it is computed in the user's unit.
+        degree: by which power of the standard deviation that loss grows when it is computed in the user's unit.
 
     Raises:
         DataError: as `elementwise`.
@@ -159,17 +160,17 @@ def standardised(
     mean, each = criterion("mean"), criterion("none")
 
     def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
-        outputs, wanted, said = _asked(model, batch)
+        outputs, wanted, predicted = _forward(model, batch)
         _check_shapes(outputs, wanted)
-        targets, said = scale.transform(wanted), scale.undo(said.detach())
+        targets, predicted = scale.transform(wanted), scale.undo(predicted.detach())
         if scale.log:
-            return LossOutput(mean(outputs.float(), targets), said)
+            return LossOutput(mean(outputs.float(), targets), predicted)
         unit = scale.unit(outputs.device, degree)
         if len(unit) == 1:
             loss = mean(outputs.float(), targets)
-            return LossOutputInUnit.of(loss, said, loss.detach() * unit[0])
+            return LossOutputInUnit.of(loss, predicted, loss.detach() * unit[0])
         columns = each(outputs.float(), targets).mean(0)
-        return LossOutputInUnit.of(columns.mean(), said, (columns.detach() * unit).mean())
+        return LossOutputInUnit.of(columns.mean(), predicted, (columns.detach() * unit).mean())
 
     return loss_fn
 
@@ -182,8 +183,8 @@ def _check_shapes(outputs: Tensor, targets: Tensor) -> None:
         )
 
 
-def following(criterion: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """A criterion with weights inside, which go along to wherever the outputs are: a config knows no device."""
+def on_device_of_outputs(criterion: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """A criterion with weights inside, moved to where the outputs are: a config knows no device."""
     return lambda outputs, targets: criterion.to(outputs.device)(outputs, targets)
 
 
@@ -215,8 +216,7 @@ class CrossEntropyConfig(LossConfig):
 
     def num_outputs(self, target: TargetSpec) -> int:
         if target.kind != "classification":
-            instead = "bce_with_logits" if target.kind == "multilabel" else "mse"
-            raise self._misfit(target, "classes", instead)
+            raise self._unsuitable(target, "classes")
         self._check_length("weight", self.weight, target.size, "class")
         return target.size
 
@@ -227,7 +227,7 @@ class CrossEntropyConfig(LossConfig):
             weight = target.samples / (target.size * torch.tensor(_samples_of_each(target)))
         else:
             weight = torch.tensor(self.weight)
-        each = following(nn.CrossEntropyLoss(weight, label_smoothing=self.label_smoothing, reduction="none"))
+        each = on_device_of_outputs(nn.CrossEntropyLoss(weight, label_smoothing=self.label_smoothing, reduction="none"))
         return supervised(lambda outputs, targets: each(outputs, targets).mean())
 
 
@@ -246,15 +246,14 @@ class BceWithLogitsConfig(LossConfig):
         elif target.kind == "classification" and target.size == 2:
             num_outputs, what = 1, "output"
         else:
-            instead = "cross_entropy" if target.kind == "classification" else "mse"
-            raise self._misfit(target, "labels or two classes", instead)
+            raise self._unsuitable(target, "labels or two classes")
         self._check_length("pos_weight", self.pos_weight, num_outputs, what)
         return num_outputs
 
     def build(self, target: TargetSpec) -> LossFn:
         criterion: Callable[[Tensor, Tensor], Tensor] = nn.BCEWithLogitsLoss()
         if self.pos_weight is not None:
-            criterion = following(nn.BCEWithLogitsLoss(pos_weight=self._pos_weight(self.pos_weight, target)))
+            criterion = on_device_of_outputs(nn.BCEWithLogitsLoss(pos_weight=self._pos_weight(self.pos_weight, target)))
         if target.kind == "classification":
             # Mixed samples have a row of shares, of which the second is that of class 1.
             return supervised(
@@ -272,19 +271,20 @@ class BceWithLogitsConfig(LossConfig):
         return (target.samples - true) / true
 
 
-class RegressionLossConfig(LossConfig):
-    """Base of the losses for numbers."""
+Threshold = Annotated[
+    float,
+    Field(
+        gt=0,
+        description="Where the two parts meet: in standard deviations of the target; in the targets' unit with "
+        "`data.target_transform=none`.",
+    ),
+]
 
-    def num_outputs(self, target: TargetSpec) -> int:
-        if target.kind != "regression":
-            instead = "cross_entropy" if target.kind == "classification" else "bce_with_logits"
-            raise self._misfit(target, "numbers", instead)
-        return target.size
 
+class ElementwiseLossConfig(LossConfig):
+    """Base of the losses that compare number by number, and are one class of torch's with the fields of the config."""
 
-class ElementwiseLossConfig(RegressionLossConfig):
-    """Base of the losses that compare number by number."""
-
+    torch_class: ClassVar[type[Criterion]]
     degree: ClassVar[Literal[1, 2]]
     """The power of a unit that the loss is in: 2 for a squared error."""
 
@@ -292,9 +292,13 @@ class ElementwiseLossConfig(RegressionLossConfig):
     def takes_transformed(self) -> bool:
         return type(self).build is ElementwiseLossConfig.build  # what a user has built otherwise may want the unit
 
-    @abstractmethod
+    def num_outputs(self, target: TargetSpec) -> int:
+        if target.kind != "regression":
+            raise self._unsuitable(target, "numbers")
+        return target.size
+
     def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
-        """Torch's own."""
+        return self.torch_class(reduction=reduction, **self.model_dump(exclude={"name"}))
 
     def build(self, target: TargetSpec) -> LossFn:
         if target.transform == "none":
@@ -307,10 +311,8 @@ class MseConfig(ElementwiseLossConfig):
     """Mean squared error."""
 
     name: Literal["mse"] = "mse"
+    torch_class: ClassVar[type[Criterion]] = nn.MSELoss
     degree: ClassVar[Literal[1, 2]] = 2
-
-    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
-        return nn.MSELoss(reduction=reduction)
 
 
 @register("loss")
@@ -318,10 +320,8 @@ class L1Config(ElementwiseLossConfig):
     """Mean absolute error: less moved by outliers."""
 
     name: Literal["l1"] = "l1"
+    torch_class: ClassVar[type[Criterion]] = nn.L1Loss
     degree: ClassVar[Literal[1, 2]] = 1
-
-    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
-        return nn.L1Loss(reduction=reduction)
 
 
 @register("loss")
@@ -329,13 +329,9 @@ class SmoothL1Config(ElementwiseLossConfig):
     """Squared error near zero, absolute error beyond `beta` (Girshick, 2015, arXiv:1504.08083)."""
 
     name: Literal["smooth_l1"] = "smooth_l1"
-    beta: float = Field(1.0, gt=0)
-    """Where the two parts meet: in standard deviations of the target; in the targets' unit with
-    `data.target_transform=none`."""
+    beta: Threshold = 1.0
+    torch_class: ClassVar[type[Criterion]] = nn.SmoothL1Loss
     degree: ClassVar[Literal[1, 2]] = 1
-
-    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
-        return nn.SmoothL1Loss(beta=self.beta, reduction=reduction)
 
 
 @register("loss")
@@ -343,13 +339,9 @@ class HuberConfig(ElementwiseLossConfig):
     """Half the squared error up to `delta`, growing in a straight line beyond it (Huber, 1964): `delta` x smooth_l1."""
 
     name: Literal["huber"] = "huber"
-    delta: float = Field(1.0, gt=0)
-    """Where the two parts meet: in standard deviations of the target; in the targets' unit with
-    `data.target_transform=none`."""
+    delta: Threshold = 1.0
+    torch_class: ClassVar[type[Criterion]] = nn.HuberLoss
     degree: ClassVar[Literal[1, 2]] = 2
-
-    def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
-        return nn.HuberLoss(delta=self.delta, reduction=reduction)
 
 
 DEFAULT: dict[Kind, LossConfig] = {

@@ -48,7 +48,7 @@ class Meter:
         """Fetch every unread loss and the gradient norm of the last step: the one host sync of an interval.
 
         Args:
-            may_overflow: gradients may be infinite, because such steps are left out.
+            may_overflow: gradients may be infinite, because such steps are skipped.
 
         Raises:
             DivergedError: one of them is not finite; names the first such step.
@@ -124,5 +124,5 @@ class Meter:
 
 
 def _mean(total: float, samples: int) -> float:
-    """NaN where every step was left out."""
+    """NaN where every step was skipped."""
     return total / samples if samples else math.nan

@@ -1,4 +1,7 @@
-"""Metrics: named numbers about quality, accumulated on the device and read once per evaluation."""
+"""Metrics: named numbers about quality, accumulated on the device and read once per evaluation.
+
+One file, since each metric is a few lines on what the first hundred say.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 from trainkit.data import Kind, TargetSpec
 from trainkit.data.spec import current_kind
+from trainkit.training.confusion import Tally, decisions
+
+Ratio = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Metric(Protocol):
@@ -62,7 +68,8 @@ class MetricConfig(Config):
         """Build the object that counts."""
 
 
-def _sum_dtype(device: torch.device) -> torch.dtype:
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """Of sums over many samples."""
     return torch.float32 if device.type == "mps" else torch.float64  # mps has no doubles
 
 
@@ -75,7 +82,7 @@ class Mean:
 
     def __init__(self, score: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> None:
         self.score = score
-        self.total = torch.zeros((), device=device, dtype=_sum_dtype(device))
+        self.total = torch.zeros((), device=device, dtype=sum_dtype(device))
         self.count = 0
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
@@ -90,16 +97,6 @@ class Mean:
         self.count = 0
 
 
-def decisions(outputs: Tensor, target: TargetSpec) -> Tensor:
-    """What a model decides for: the number of a class, shape (batch,), or 0 and 1 for every label, shape (batch, size).
-
-    A single output for two classes is the logit of class 1.
-    """
-    if target.kind == "multilabel":
-        return (outputs > 0).long()
-    return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
-
-
 @register("metric")
 class AccuracyConfig(MetricConfig):
     """Share of samples whose class is right (among the `top_k` most likely); of labels, for multi-label data."""
@@ -107,7 +104,7 @@ class AccuracyConfig(MetricConfig):
     # Our own sum: torchmetrics takes 4 s to import, as long as an epoch of MNIST.
     name: Literal["accuracy"] = "accuracy"
     top_k: int = Field(1, ge=1)
-    """How many guesses count."""
+    """How many of the most likely classes count."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel")
 
@@ -118,10 +115,8 @@ class AccuracyConfig(MetricConfig):
     def check(self, target: TargetSpec) -> None:
         super().check(target)
         if self.top_k > 1 and (target.kind != "classification" or self.top_k >= target.size):
-            there = f"{target.size} {'classes' if target.kind == 'classification' else 'labels'}"
-            raise ConfigError(
-                f"metrics: top_k {self.top_k} needs more than {self.top_k} classes, the targets of the data are {there}"
-            )
+            there = f"the targets of the data are {target.size} {target.plural}"
+            raise ConfigError(f"metrics: top_k {self.top_k} needs more than {self.top_k} classes, {there}")
 
     def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
         if target.kind == "multilabel":
@@ -131,64 +126,70 @@ class AccuracyConfig(MetricConfig):
         return Mean(lambda outputs, targets: (outputs.topk(self.top_k).indices == targets[:, None]).any(1), device)
 
 
-class _Reading:
-    """Lets a torchmetrics object read what our models say.
+class ClassMean(Tally):
+    """Precision, recall or F1 of the classes or labels, averaged as torchmetrics does, which takes 4 s to import.
 
-    Given floats it guesses from every batch anew whether they are logits or probabilities, so it is never asked to.
+    Args:
+        ratio: numerator and denominator of it, from samples that are of a class, are said to be, and rightly are.
     """
 
-    def __init__(self, metric: Metric, read: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
-        self.metric, self.read = metric, read
-        self.compute, self.reset = metric.compute, metric.reset
+    def __init__(self, target: TargetSpec, device: torch.device, average: str, ratio: Ratio) -> None:
+        super().__init__(target, device)
+        self.average, self.ratio = average, ratio
 
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
-        self.metric.update(*self.read(outputs, targets))
+    def compute(self) -> Tensor:
+        support, predicted, right = self.totals()
+        if self.average == "micro":
+            return _divided(*self.ratio(support.sum(), predicted.sum(), right.sum()))
+        # Of classes those count that occur at all, of labels all.
+        weights = support if self.average == "weighted" else (support + predicted > 0).float()
+        if self.average == "macro" and self.target.kind == "multilabel":
+            weights = torch.ones_like(weights)
+        scores = _divided(*self.ratio(support, predicted, right))
+        return _divided(weights * scores, weights.sum()).sum()
 
 
-class TorchmetricsClassConfig(MetricConfig):
-    """Base of the metrics that torchmetrics computes from the classes or labels that a model decides for."""
+def _divided(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """In float32, 0 where the denominator is."""
+    return torch.where(denominator != 0, numerator.float() / denominator.float(), 0.0)
+
+
+class ClassMeanConfig(MetricConfig):
+    """Base of the metrics of the classes or labels that a model decides for."""
 
     average: Literal["macro", "micro", "weighted"] = "macro"
     """`macro`: mean over the classes or labels; `micro`: over all decisions; `weighted`: over the classes or labels by
     their number of samples."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel")
-    function: ClassVar[str]
+    ratio: ClassVar[Ratio]
 
     def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
-        import torchmetrics.classification as found
-
-        if target.kind == "multilabel":
-            labels = getattr(found, f"Multilabel{self.function}")
-            metric = labels(num_labels=target.size, average=self.average, validate_args=False).to(device)
-            return _Reading(metric, lambda outputs, targets: (decisions(outputs, target), (targets > 0.5).long()))
-        classes = getattr(found, f"Multiclass{self.function}")
-        metric = classes(num_classes=target.size, average=self.average, validate_args=False).to(device)
-        return _Reading(metric, lambda outputs, targets: (decisions(outputs, target), targets))
+        return ClassMean(target, device, self.average, type(self).ratio)
 
 
 @register("metric")
-class PrecisionConfig(TorchmetricsClassConfig):
+class PrecisionConfig(ClassMeanConfig):
     """Of the samples said to be of a class or to have a label, the share that is right."""
 
     name: Literal["precision"] = "precision"
-    function: ClassVar[str] = "Precision"
+    ratio: ClassVar[Ratio] = staticmethod(lambda support, predicted, right: (right, predicted))
 
 
 @register("metric")
-class RecallConfig(TorchmetricsClassConfig):
+class RecallConfig(ClassMeanConfig):
     """Of the samples that are of a class or have a label, the share that is found."""
 
     name: Literal["recall"] = "recall"
-    function: ClassVar[str] = "Recall"
+    ratio: ClassVar[Ratio] = staticmethod(lambda support, predicted, right: (right, support))
 
 
 @register("metric")
-class F1Config(TorchmetricsClassConfig):
+class F1Config(ClassMeanConfig):
     """Harmonic mean of precision and recall."""
 
     name: Literal["f1"] = "f1"
-    function: ClassVar[str] = "F1Score"
+    ratio: ClassVar[Ratio] = staticmethod(lambda support, predicted, right: (2 * right, support + predicted))
 
 
 @register("metric")
@@ -208,7 +209,7 @@ class AurocConfig(MetricConfig):
         from torchmetrics.classification import BinaryAUROC, MulticlassAUROC, MultilabelAUROC
 
         # One number is only ranked. Unlike sigmoid, softsign keeps large logits apart.
-        precise = _sum_dtype(device)
+        precise = sum_dtype(device)
 
         def rank(outputs: Tensor) -> Tensor:
             return (functional.softsign(outputs.to(precise)) + 1) / 2
@@ -229,18 +230,17 @@ class AurocConfig(MetricConfig):
         )
 
 
-class _Auroc(_Reading):
-    """The mean over the classes or labels that samples with and without are there of.
+class _Auroc:
+    """The mean over the classes or labels that samples with and without are there of, NaN where there is no such one.
 
-    torchmetrics counts the others as 0, which is no statement about the model. NaN where there is no such class.
+    torchmetrics counts the others as 0, which is no statement about the model. It would also guess from every batch
+    anew whether floats are logits or probabilities: `read` gives it what leaves no doubt.
     """
 
     def __init__(
         self, metric: Metric, read: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], weighted: bool, classes: int = 0
     ) -> None:
-        super().__init__(metric, read)
-        self.weighted, self.classes = weighted, classes
-        self.compute, self.reset = self._mean, self._forget
+        self.metric, self.read, self.weighted, self.classes = metric, read, weighted, classes
         self.positives, self.count = torch.zeros(()), 0
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
@@ -250,7 +250,7 @@ class _Auroc(_Reading):
         self.positives = self.positives + (targets.bincount(minlength=self.classes) if self.classes else rows.sum(0))
         self.count += len(targets)
 
-    def _mean(self) -> Tensor:
+    def compute(self) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the classes that are left out below
             values = self.metric.compute().view(-1)
@@ -258,7 +258,7 @@ class _Auroc(_Reading):
         shares = self.positives[mixed] if self.weighted else mixed[mixed]
         return (values[mixed] * shares).sum() / shares.sum()
 
-    def _forget(self) -> None:
+    def reset(self) -> None:
         self.metric.reset()
         self.positives, self.count = torch.zeros(()), 0
 
@@ -319,7 +319,7 @@ class R2:
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
-        self.zero = torch.zeros(size, device=device, dtype=_sum_dtype(device))
+        self.zero = torch.zeros(size, device=device, dtype=sum_dtype(device))
         self.origin = self.residual = self.sum = self.squares = self.zero
         self.count = 0
 

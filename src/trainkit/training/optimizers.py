@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -13,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from trainkit.config.base import Config
+from trainkit.config.from_constructor import Options, torch_config_class
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 from trainkit.models.pretrained import heads_of
@@ -20,6 +22,25 @@ from trainkit.models.pretrained import heads_of
 Rate = Annotated[float, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+
+ARGUMENTS: Options = {
+    "lr": (Rate, "Learning rate, before the scheduler scales it."),
+    "weight_decay": (Decay, "L2 penalty, added to the gradient."),
+    "betas": (tuple[Beta, Beta], "Decay of the running means of the gradient and of its size."),
+    "eps": (Rate, "Added to the denominator."),
+    "amsgrad": (bool, "Use the largest running mean of the square so far (Reddi et al., 2018)."),
+    "momentum_decay": (Decay, "How fast the momentum rises to its full size."),
+    "decoupled_weight_decay": (
+        bool,
+        "Take `lr * weight_decay` of a weight away from it, as AdamW does, instead of the L2 penalty.",
+    ),
+    "alpha": (Beta, "Decay of the running mean of the squared gradient."),
+    "momentum": (Beta, "Share of the last update that is carried over."),
+    "centered": (bool, "Divide by the standard deviation instead."),
+    "lr_decay": (Decay, "The rate is divided by 1 + step * lr_decay."),
+    "rho": (Beta, "Decay of the running means."),
+}
+"""What a config may give of torch's constructors."""
 
 
 class OptimizerConfig(Config):
@@ -91,12 +112,10 @@ class TorchOptimizerConfig(OptimizerConfig):
     """Base of the optimizers that are one class of torch's, called with the fields of the config."""
 
     torch_class: ClassVar[type[Optimizer]]
-    has_kernel: ClassVar[bool] = False
-    """Whether torch has one kernel for the whole update."""
 
     def build(self, model: nn.Module, device: torch.device) -> Optimizer:
         options = self.model_dump(exclude={"name", "head_lr", "decay_bias_and_norm"})
-        if self.has_kernel:
+        if "fused" in inspect.signature(self.torch_class).parameters:
             options["fused"] = fused(device)
         return self.torch_class(self.groups(model), **options)
 
@@ -125,7 +144,6 @@ class SgdConfig(TorchOptimizerConfig):
 
     usual_lr: ClassVar[tuple[float, float]] = (1e-5, 1.0)
     torch_class: ClassVar[type[Optimizer]] = torch.optim.SGD
-    has_kernel: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:
@@ -134,129 +152,62 @@ class SgdConfig(TorchOptimizerConfig):
         return self
 
 
-class AdamFamilyConfig(TorchOptimizerConfig):
-    """What Adam and its relatives share."""
+def _register(about: str, torch_class: type[Optimizer], instead: Options | None = None, **defaults: float) -> Any:
+    """Make an optimizer of torch known under its name in small letters, with the defaults of its constructor.
 
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-    """Decay of the running means of the gradient and of its size."""
-    eps: Rate = 1e-8
-    """Added to the denominator."""
-
-
-@register("optimizer")
-class AdamConfig(AdamFamilyConfig):
-    """Adam (Kingma and Ba, 2015, arXiv:1412.6980): the learning rate per weight adapts; the usual first choice."""
-
-    name: Literal["adam"] = "adam"
-    amsgrad: bool = False
-    """Use the largest running mean of the square so far (Reddi et al., 2018)."""
-
-    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adam
-    has_kernel: ClassVar[bool] = True
+    Args:
+        instead: what some of the arguments are here.
+        defaults: those of torch that are whole numbers or not ours.
+    """
+    name = torch_class.__name__.lower()
+    known, title = {**ARGUMENTS, **(instead or {})}, f"{name.title()}Config"
+    made = torch_config_class(torch_class, title, name, TorchOptimizerConfig, about, known, defaults)
+    made.torch_class = torch_class
+    return register("optimizer")(made)
 
 
-@register("optimizer")
-class AdamwConfig(AdamFamilyConfig):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv:1711.05101)."""
-
-    name: Literal["adamw"] = "adamw"
-    weight_decay: Decay = 0.01
-    """Each step takes `lr * weight_decay` of a weight away from it."""
-    amsgrad: bool = False
-    """Use the largest running mean of the square so far (Reddi et al., 2018)."""
-
-    torch_class: ClassVar[type[Optimizer]] = torch.optim.AdamW
-    has_kernel: ClassVar[bool] = True
-
-
-@register("optimizer")
-class NadamConfig(AdamFamilyConfig):
-    """Adam with Nesterov's momentum (Dozat, 2016)."""
-
-    name: Literal["nadam"] = "nadam"
-    lr: Rate = 2e-3
-    """Learning rate, before the scheduler scales it."""
-    momentum_decay: Decay = 4e-3
-    """How fast the momentum rises to its full size."""
-    decoupled_weight_decay: bool = False
-    """Take `lr * weight_decay` of a weight away from it, as AdamW does, instead of the L2 penalty."""
-
-    torch_class: ClassVar[type[Optimizer]] = torch.optim.NAdam
-
-
-@register("optimizer")
-class RadamConfig(AdamFamilyConfig):
-    """Adam that holds back while it has seen few gradients, so that it needs no warm-up (Liu et al., 2020,
-    arXiv:1908.03265)."""
-
-    name: Literal["radam"] = "radam"
-    decoupled_weight_decay: bool = False
-    """Take `lr * weight_decay` of a weight away from it, as AdamW does, instead of the L2 penalty."""
-
-    torch_class: ClassVar[type[Optimizer]] = torch.optim.RAdam
-
-
-@register("optimizer")
-class AdamaxConfig(AdamFamilyConfig):
-    """Adam that divides by the largest recent gradient instead of their mean (Kingma and Ba, 2015, arXiv:1412.6980)."""
-
-    name: Literal["adamax"] = "adamax"
-    lr: Rate = 2e-3
-    """Learning rate, before the scheduler scales it."""
-
-    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adamax
-
-
-@register("optimizer")
-class RmspropConfig(TorchOptimizerConfig):
-    """Divides by a running mean of the gradient's size (Hinton, 2012, Coursera lecture 6)."""
-
-    name: Literal["rmsprop"] = "rmsprop"
-    lr: Rate = 1e-2
-    """Learning rate, before the scheduler scales it."""
-    alpha: Beta = 0.99
-    """Decay of the running mean of the squared gradient."""
-    eps: Rate = 1e-8
-    """Added to the denominator."""
-    momentum: Beta = 0.0
-    """Share of the last update that is carried over."""
-    centered: bool = False
-    """Divide by the standard deviation instead."""
-
-    torch_class: ClassVar[type[Optimizer]] = torch.optim.RMSprop
-
-
-@register("optimizer")
-class AdagradConfig(TorchOptimizerConfig):
-    """Divides by the sum of all squared gradients (Duchi et al., 2011): for sparse data; slows down for ever."""
-
-    name: Literal["adagrad"] = "adagrad"
-    lr: Rate = 1e-2
-    """Learning rate, before the scheduler scales it."""
-    lr_decay: Decay = 0.0
-    """The rate is divided by 1 + step * lr_decay."""
-    eps: Rate = 1e-10
-    """Added to the denominator."""
-
-    usual_lr: ClassVar[tuple[float, float]] = (1e-5, 1.0)
-    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adagrad
-    has_kernel: ClassVar[bool] = True
-
-
-@register("optimizer")
-class AdadeltaConfig(TorchOptimizerConfig):
-    """Steps in proportion to past steps (Zeiler, 2012, arXiv:1212.5701): hardly needs a learning rate."""
-
-    name: Literal["adadelta"] = "adadelta"
-    lr: Rate = 1.0
-    """Learning rate, before the scheduler scales it."""
-    rho: Beta = 0.9
-    """Decay of the running means."""
-    eps: Rate = 1e-6
-    """Added to numerator and denominator."""
-
-    usual_lr: ClassVar[tuple[float, float]] = (1e-3, 10.0)
-    torch_class: ClassVar[type[Optimizer]] = torch.optim.Adadelta
+AdamConfig = _register(
+    "Adam (Kingma and Ba, 2015, arXiv:1412.6980): the learning rate per weight adapts; the usual first choice.",
+    torch.optim.Adam,
+    weight_decay=0.0,
+)
+AdamwConfig = _register(
+    "Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv:1711.05101).",
+    torch.optim.AdamW,
+    {"weight_decay": (Decay, "Each step takes `lr * weight_decay` of a weight away from it.")},
+)
+NadamConfig = _register("Adam with Nesterov's momentum (Dozat, 2016).", torch.optim.NAdam, weight_decay=0.0)
+RadamConfig = _register(
+    "Adam that holds back while it has seen few gradients, so that it needs no warm-up (Liu et al., 2020, "
+    "arXiv:1908.03265).",
+    torch.optim.RAdam,
+    weight_decay=0.0,
+)
+AdamaxConfig = _register(
+    "Adam that divides by the largest recent gradient instead of their mean (Kingma and Ba, 2015, arXiv:1412.6980).",
+    torch.optim.Adamax,
+    weight_decay=0.0,
+)
+RmspropConfig = _register(
+    "Divides by a running mean of the gradient's size (Hinton, 2012, Coursera lecture 6).",
+    torch.optim.RMSprop,
+    weight_decay=0.0,
+    momentum=0.0,
+)
+AdagradConfig = _register(
+    "Divides by the sum of all squared gradients (Duchi et al., 2011): for sparse data; slows down for ever.",
+    torch.optim.Adagrad,
+    lr_decay=0.0,
+    weight_decay=0.0,
+)
+AdadeltaConfig = _register(
+    "Steps in proportion to past steps (Zeiler, 2012, arXiv:1212.5701): hardly needs a learning rate.",
+    torch.optim.Adadelta,
+    {"eps": (Rate, "Added to numerator and denominator.")},
+    weight_decay=0.0,
+)
+AdagradConfig.usual_lr = (1e-5, 1.0)
+AdadeltaConfig.usual_lr = (1e-3, 10.0)
 
 
 class MuonWithAdamw(Optimizer):
@@ -313,26 +264,19 @@ class MuonConfig(OptimizerConfig):
             )
         chosen = set(matrices)
         others = [parameter for parameter in parameters if parameter not in chosen]
-        members: list[Optimizer] = [
-            torch.optim.Muon(
-                self.groups(model, matrices),
-                lr=self.lr,
-                weight_decay=self.weight_decay,
-                momentum=self.momentum,
-                nesterov=self.nesterov,
-                ns_steps=self.ns_steps,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        ]
+        shared: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        muon = torch.optim.Muon(
+            self.groups(model, matrices),
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            ns_steps=self.ns_steps,
+            adjust_lr_fn="match_rms_adamw",
+            **shared,
+        )
+        members: list[Optimizer] = [muon]
         if others:
             members.append(
-                torch.optim.AdamW(
-                    self.groups(model, others),
-                    lr=self.lr,
-                    betas=self.betas,
-                    weight_decay=self.weight_decay,
-                    fused=fused(device),
-                )
+                torch.optim.AdamW(self.groups(model, others), betas=self.betas, fused=fused(device), **shared)
             )
         # The first group's rate is recorded: not that of the last layer, should it be the only linear one.
         members.sort(key=lambda member: member.param_groups[0]["lr"] != self.lr)

@@ -1,4 +1,4 @@
-"""What a model says of some samples: how sure it is, what it gets wrong, and by how much."""
+"""A model's predictions for some samples: how confident they are, which are wrong, and by how much."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from trainkit.core.errors import ConfigError
 from trainkit.data import Batch, TargetSpec
 from trainkit.data.loader import Loader
 from trainkit.plots.images import Tile
-from trainkit.training.confusion import class_names
+from trainkit.training.confusion import class_names, decisions
 from trainkit.training.loop import EvalParts, evaluate
 from trainkit.training.losses import LossOutput
-from trainkit.training.metrics import decisions, squared_error
+from trainkit.training.metrics import squared_error
 
 
 def predictions_of(
     parts: EvalParts, loader: Loader, target: TargetSpec, stop: Callable[[], bool] = lambda: False
 ) -> Predictions | None:
-    """What the model says of all samples of a loader, in their order: one pass. None when `stop` asks in between.
+    """The predictions for all samples of a loader, in their order: one pass. None when `stop` asks in between.
 
     Raises:
-        ConfigError: what the loss calls outputs are no answers.
+        ConfigError: what the loss calls outputs are no predictions.
     """
     outputs: list[Tensor] = []
     targets: list[Tensor] = []
@@ -37,15 +37,15 @@ def predictions_of(
 
     if evaluate(parts, loader, stop, watch) is None:
         return None
-    said = torch.cat(outputs)
-    if said.ndim != 2 or not target.answered_by(said.shape[1]):
-        raise ConfigError(f"the outputs {tuple(said.shape)} are not one for each of the {target.plural}")
-    return Predictions(said, torch.cat(targets), target)
+    predicted = torch.cat(outputs)
+    if predicted.ndim != 2 or not target.answered_by(predicted.shape[1]):
+        raise ConfigError(f"the outputs {tuple(predicted.shape)} are not one for each of {target.size} {target.plural}")
+    return Predictions(predicted, torch.cat(targets), target)
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What a model says of some samples."""
+    """A model's outputs for some samples, with their targets."""
 
     outputs: Tensor
     """Shape (n, num_outputs)."""
@@ -53,9 +53,13 @@ class Predictions:
     """Shape (n,) or (n, size)."""
     target: TargetSpec
 
-    def at(self, places: Tensor) -> Predictions:
+    def has(self, number: int) -> Tensor:
+        """Which samples are of this class or have this label, shape (n,), bool."""
+        return self.targets == number if self.target.kind == "classification" else self.targets[:, number] > 0.5
+
+    def at(self, indices: Tensor | slice) -> Predictions:
         """Of these samples alone, on the CPU."""
-        return Predictions(self.outputs[places].cpu(), self.targets[places].cpu(), self.target)
+        return Predictions(self.outputs[indices].cpu(), self.targets[indices].cpu(), self.target)
 
     def probabilities(self) -> Tensor:
         """Of every class or label, shape (n, size)."""
@@ -74,7 +78,7 @@ class Predictions:
         return differs if differs.ndim == 1 else differs.any(1)
 
     def errors(self) -> Tensor:
-        """How wrong each answer is, shape (n,): minus the logarithm of the truth's probability; of numbers, squared."""
+        """One for each sample, shape (n,): minus the log-probability of the true class; of numbers, the square."""
         if self.target.kind == "regression":
             return squared_error(self.outputs, self.targets)
         if self.target.kind == "classification" and self.outputs.shape[1] > 1:
@@ -83,23 +87,23 @@ class Predictions:
         return functional.binary_cross_entropy_with_logits(self.outputs, targets, reduction="none").mean(1)
 
     def worst(self, count: int) -> Tensor:
-        """The places of the wrong answers with the largest errors, the worst first."""
+        """The indices of the wrong predictions with the largest errors, the worst first."""
         errors = torch.where(self.wrong(), self.errors(), -math.inf)
-        values, places = errors.topk(min(count, len(errors)))
-        return places[values > -math.inf].cpu()
+        values, indices = errors.topk(min(count, len(errors)))
+        return indices[values > -math.inf].cpu()
 
     def tiles(self, pictures: Tensor) -> list[Tile]:
-        """Pictures with what they are and what the model says that they are."""
-        truths = [words(target, self.target) for target in self.targets]
+        """Pictures with their labels and predictions."""
+        labels = [words(target, self.target) for target in self.targets]
         if self.target.kind == "regression":
-            said = [words(outputs, self.target) for outputs in self.outputs]
-            return [Tile(*each) for each in zip(pictures, truths, said, strict=True)]
+            predicted = [words(outputs, self.target) for outputs in self.outputs]
+            return [Tile(*each) for each in zip(pictures, labels, predicted, strict=True)]
         decided = decisions(self.outputs, self.target)
-        said = [words(decision, self.target) for decision in decided]
-        sure = [""] * len(said)
+        predicted = [words(decision, self.target) for decision in decided]
+        wrong, confidence = self.wrong().tolist(), [""] * len(predicted)
         if self.target.kind == "classification":
-            sure = [f"{chance:.0%}" for chance in self.probabilities().gather(1, decided[:, None])[:, 0].tolist()]
-        return [Tile(*each) for each in zip(pictures, truths, said, sure, self.wrong().tolist(), strict=True)]
+            confidence = [f"{share:.0%}" for share in self.probabilities().gather(1, decided[:, None])[:, 0].tolist()]
+        return [Tile(*each) for each in zip(pictures, labels, predicted, confidence, wrong, strict=True)]
 
 
 def words(value: Tensor, target: TargetSpec) -> str:

@@ -34,7 +34,7 @@ class Progress:
     kept: list[Count] = field(default_factory=list)
     """The steps of the checkpoints in the history, the oldest first."""
     skipped: Count = 0
-    """Steps left out because the loss or a gradient was not finite."""
+    """Steps skipped because the loss or a gradient was not finite."""
     first_loss: float | None = None
     """The loss of the first step, before anything was learned."""
     undefined: list[str] = field(default_factory=list)

@@ -1,4 +1,7 @@
-"""Schedulers: how the learning rate moves during a run."""
+"""Schedulers: how the learning rate moves during a run.
+
+One file, since each is one formula on the base that gives all of them their warm-up.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from trainkit.config.base import Config
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 
+Gamma = Annotated[float, Field(gt=0, le=1, description="Factor at each drop.")]
+EndFactor = Annotated[float, Field(ge=0, lt=1, description="What is left of the learning rate at the end, as a share.")]
 Curve = Callable[[int], float]
 """The factor on the learning rate for the update that follows so many steps."""
 
@@ -112,8 +117,7 @@ class ConstantConfig(SchedulerConfig):
 class StepDecayConfig(SchedulerConfig):
     """Base of the schedulers that multiply the learning rate by `gamma` every now and then."""
 
-    gamma: float = Field(0.1, gt=0, le=1)
-    """Factor at each drop."""
+    gamma: Gamma = 0.1
     unit: Literal["epoch", "step"] = "epoch"
     """What is counted, from the end of the warm-up; in between the rate stays the same."""
 
@@ -163,8 +167,7 @@ class ExponentialConfig(StepDecayConfig):
     """Multiply the learning rate by `gamma` after every epoch (torch's ExponentialLR)."""
 
     name: Literal["exponential"] = "exponential"
-    gamma: float = Field(0.95, gt=0, le=1)
-    """Factor at each drop."""
+    gamma: Gamma = 0.95
 
     def drops(self, elapsed: int) -> int:
         return elapsed
@@ -201,8 +204,7 @@ class CosineConfig(WholeRunConfig):
     """Half a cosine from the learning rate down to `min_factor` of it at the last step (torch's CosineAnnealingLR)."""
 
     name: Literal["cosine"] = "cosine"
-    min_factor: float = Field(0.0, ge=0, lt=1)
-    """What is left of the learning rate at the end, as a share."""
+    min_factor: EndFactor = 0.0
 
     def factor(self, share: float) -> float:
         return half_cosine(share, 1.0, self.min_factor)
@@ -227,8 +229,7 @@ class LinearConfig(WholeRunConfig):
     """A straight line from the learning rate down to `end_factor` of it at the last step (torch's LinearLR)."""
 
     name: Literal["linear"] = "linear"
-    end_factor: float = Field(0.0, ge=0, lt=1)
-    """What is left of the learning rate at the end, as a share."""
+    end_factor: EndFactor = 0.0
 
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
         **WholeRunConfig.unknown_key_hints,

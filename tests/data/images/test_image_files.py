@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainkit.core.errors import Diagnostic
+from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.records import NoteRecord
 from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures, unused_files
 
@@ -51,5 +51,4 @@ def test_others_are_counted_by_ending() -> None:
     [usual] = unused_files(Path("in"), ["a.txt", "Thumbs.db"])
     assert usual == NoteRecord("in: not taken for pictures: 1 .db, 1 .txt")
     [odd] = unused_files(Path("in"), ["a.txt", "b.cr2"])
-    assert odd == "data.path: 2 files are not taken for pictures in in: 1 .cr2, 1 .txt"
-    assert isinstance(odd, Diagnostic)
+    assert odd == Diagnostic("unused-files", "data.path: 2 files are not taken for pictures in in: 1 .cr2, 1 .txt")

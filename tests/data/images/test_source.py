@@ -332,7 +332,7 @@ def test_single_pixels_that_decide_over_the_range_are_told() -> None:
     for number in range(10):
         Image.fromarray(pixels).save(f"pets/dogs/{number}.png")
     [found] = read().found
-    assert (found.code, found) == (
+    assert (found.code, found.text) == (
         "range",
         (
             "data.range: of each training picture, all but 0.2% of the pixels lie in 300 to 800, for which 2 of 256 "
@@ -364,7 +364,7 @@ def test_eight_and_sixteen_bits_side_by_side() -> None:
 def test_small_pictures_are_not_enlarged_without_a_word() -> None:
     folder()
     [found] = ImageFolderConfig(path="pets").build(0).found
-    assert (found.code, found) == (
+    assert (found.code, found.text) == (
         "enlarged",
         (
             "data.size: the pictures are 12x20, and are enlarged to the default of 224x224, which is 209 times the "
@@ -374,7 +374,7 @@ def test_small_pictures_are_not_enlarged_without_a_word() -> None:
     assert ImageFolderConfig(path="pets", size=224).build(0).found == ()
     draw(Path("pets/cats/large.png"), (0, 0, 0), size=(40, 40))
     [found] = ImageFolderConfig(path="pets").build(0).found
-    assert "the pictures are about 12x12, and are enlarged" in found
+    assert "the pictures are about 12x12, and are enlarged" in found.text
     folder("large", 3)
     for path in Path("large").rglob("*.png"):
         draw(path, (0, 0, 0), size=(130, 120))

@@ -196,7 +196,7 @@ def test_classes_that_differ_in_case_alone_are_told() -> None:
     for name in ("Cats", "cats", "dogs"):
         draw(Path(f"pets/{name}/1.png"), COLOURS["cats"])
     assert "data: 'Cats' and 'cats' are two classes, though only upper and lower case differ" in (
-        sample_checks.diagnostics(ImageFolderConfig(path="pets", size=8, val=0, test=None).open(0))
+        map(str, sample_checks.diagnostics(ImageFolderConfig(path="pets", size=8, val=0, test=None).open(0)))
     )
 
 
@@ -226,7 +226,7 @@ def test_the_message_about_a_large_val_split_says_which_it_is() -> None:
     folder("pets/train", 3)
     folder("pets/valid", 10)
     data = ImageFolderConfig(path="pets", size=8, test=None).open(0)
-    large = [found for found in sample_checks.diagnostics(data) if found.code == "large-val"]
+    large = [str(found) for found in sample_checks.diagnostics(data) if found.code == "large-val"]
     assert large == ["data: the val split has 20 samples, more than the 6 to train on"]
 
 
@@ -242,7 +242,7 @@ def test_what_lies_beside_the_splits_and_the_classes_is_told() -> None:
     assert data.spec.target.names == ("cats", "dogs")
     assert sizes(data) == (10, 4, 3)
     known = "train is called train; val is called val or valid or validation or dev; test is called test"
-    assert list(data.found) == [
+    assert list(map(str, data.found)) == [
         f"data.path: the folder pets/dev (4 pictures) is not used; {known}",
         f"data.path: the folder pets/extra (8 pictures) is not used; {known}",
         (

@@ -217,7 +217,7 @@ def test_pictures_that_are_not_in_the_list_are_counted() -> None:
     ]
     Path("pets/new.heic").touch()
     [found] = text(lines).found
-    assert found.startswith("data.path: 2 files are not taken for pictures in pets: 1 .heic (pip install")
+    assert found.text.startswith("data.path: 2 files are not taken for pictures in pets: 1 .heic (pip install")
 
 
 def test_labels_of_thousands_of_digits_are_names() -> None:

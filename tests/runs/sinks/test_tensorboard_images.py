@@ -20,7 +20,8 @@ from trainkit.experiment.building import build, open_data
 from trainkit.experiment.schema import LogConfig
 from trainkit.models import register_model
 from trainkit.plots import images
-from trainkit.plots.images import Tile, confusion_picture, pixels, sheet, spread
+from trainkit.plots.confusion_matrix import confusion_picture
+from trainkit.plots.images import Tile, pixels, sheet, spread
 from trainkit.runs.run import resume, train
 from trainkit.training import loop, predictions
 from trainkit.training.predictions import Predictions
@@ -327,7 +328,7 @@ def test_worst_answers_worked_example() -> None:
     several = Predictions(torch.tensor([[1.0, 1], [1, -1], [-1, -1]]), torch.tensor([[1.0, 1], [0, 0], [0, 1]]), labels)
     assert several.wrong().tolist() == [False, True, True]
     tiles = several.tiles(torch.zeros(3, 1, 2, 2, dtype=torch.uint8))
-    assert [(tile.truth, tile.said, tile.wrong) for tile in tiles] == [
+    assert [(tile.label, tile.predicted, tile.wrong) for tile in tiles] == [
         ("big, red", "big, red", False), ("none", "big", True), ("red", "none", True),
     ]  # fmt: skip
     numbers = Predictions(
@@ -335,7 +336,7 @@ def test_worst_answers_worked_example() -> None:
     )
     assert numbers.worst(1).tolist() == [1]
     tile = numbers.tiles(torch.zeros(2, 1, 2, 2, dtype=torch.uint8))[1]
-    assert (tile.truth, tile.said, tile.sure, tile.wrong) == ("3, 4.5", "3, 9", "", None)
+    assert (tile.label, tile.predicted, tile.confidence, tile.wrong) == ("3, 4.5", "3, 9", "", None)
 
 
 def test_sheets_of_any_size() -> None:

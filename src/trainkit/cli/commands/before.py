@@ -78,7 +78,7 @@ def check(
         elif form == "github":
             say(*(finding.to_github(config) for finding in findings))
         else:
-            say(*column_lines(columns), *map(str, findings))
+            say(*column_lines(columns), *(finding.to_text() for finding in findings))
             say(f"{config}: {'not ok' if bad else 'ok'} ({time.monotonic() - began:.1f} s)")
     if form == "json":
         say_json(plain)
@@ -90,7 +90,7 @@ def check(
 def summary(config: Config = None, overrides: Overrides = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """Show the model layer by layer: shapes, parameters, multiply-adds, and the memory that training takes."""
     experiment, node = load("summary", config, overrides)
-    from trainkit.checks.model_summary import lines, summarize
+    from trainkit.checks.model_summary import summarize, summary_lines
     from trainkit.experiment.schema import located
 
     with located(node):
@@ -98,7 +98,7 @@ def summary(config: Config = None, overrides: Overrides = None, as_json: AsJson 
     if as_json:
         say_json(found.to_plain())
     else:
-        say(*lines(found))
+        say(*summary_lines(found))
 
 
 @app.command(epilog=examples("data configs/mnist_cnn.yaml", "data configs/image_list.yaml --picture batch.png"))
@@ -113,7 +113,7 @@ def data(
 ) -> None:
     """Say what the data really is, and draw the first training batch as the model will see it."""
     experiment, node = load("data", config, overrides)
-    from trainkit.checks.dataset_summary import lines
+    from trainkit.checks.dataset_summary import dataset_lines
     from trainkit.checks.dataset_summary import summarize_dataset as look_at
     from trainkit.core import atomic
     from trainkit.experiment.building import open_experiment
@@ -134,7 +134,7 @@ def data(
     if as_json:
         say_json({**found.to_plain(), "picture": str(written) if written else None})
     else:
-        say(*lines(found), *([f"\n{written}"] if written else []))
+        say(*dataset_lines(found), *([f"\n{written}"] if written else []))
 
 
 @app.command(
@@ -150,7 +150,7 @@ def overfit(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Learn a small part of the training samples by heart: a model that cannot do that has a mistake in it.
+    """Memorise a small part of the training samples: a model that cannot overfit one batch has a mistake in it.
 
     Random transforms and the scheduler are left out. Ends with exit code 1, and the likely causes, when less than 99 %
     are right in the end (of numbers: less than 99 % of their variance is explained).
@@ -158,25 +158,25 @@ def overfit(
     max_steps, so_many = number("steps", steps), None if batches is None else number("batches", batches)
     share = real("fraction", fraction, above=0, at_most=1)
     experiment, node = load("overfit", config, overrides, device=device)
-    from trainkit.checks.overfit import lines, samples_of
     from trainkit.checks.overfit import overfit as learn
+    from trainkit.checks.overfit import overfit_lines, samples_of
     from trainkit.core.text import format_metric
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.schema import located
 
-    def look(step: int, loss: float, score: float) -> None:
+    def report(step: int, loss: float, score: float) -> None:
         say(f"step {step}  {format_metric('loss', loss)}  right {score:.2%}", stream=sys.stderr)
 
     with located(node):
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
         samples = samples_of(experiment, opened.data, share, so_many)
-        found = learn(opened, samples=samples, max_steps=max_steps, look=look)
+        found = learn(opened, samples=samples, max_steps=max_steps, report=report)
     if as_json:
         say_json(found.to_plain())
     else:
-        say(*lines(found))
-    if not found.memorized:
+        say(*overfit_lines(found))
+    if not found.memorised:
         raise typer.Exit(1)
 
 
@@ -203,26 +203,26 @@ def lr_find(
         raise ConfigError(f"command line: --low: must be < --high, got {low} and {high}")
     updates = number("steps", steps)
     experiment, node = load("lr-find", config, overrides, device=device)
-    from trainkit.checks.lr_find import lines, write
     from trainkit.checks.lr_find import lr_find as find
+    from trainkit.checks.lr_find import lr_find_lines, write
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.schema import located
     from trainkit.runs import run_directory
 
-    def look(lr: float, loss: float) -> None:
+    def report(lr: float, loss: float) -> None:
         say(f"lr {lr:g}  loss {loss:.4g}", stream=sys.stderr)
 
     with located(node):
         run_directory.check_writable(experiment.name)
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
-        curve = find(opened, low=lowest, high=highest, steps=updates, look=look)
+        curve = find(opened, low=lowest, high=highest, steps=updates, report=report)
     with run_directory.create(experiment.name, kind="lr-find") as directory:
         files = write(curve, directory.path, experiment.optimizer.lr)
     if as_json:
         say_json({**curve.to_plain(), "files": list(map(str, files))})
     else:
-        say(*lines(curve, experiment.optimizer.lr), *map(str, files))
+        say(*lr_find_lines(curve, experiment.optimizer.lr), *map(str, files))
 
 
 @app.command(epilog=examples("doctor configs/mnist_cnn.yaml", "doctor my.yaml optimizer.lr=1e-2"))
@@ -238,17 +238,17 @@ def doctor(
     For every finding: what was seen, why it matters, what to change. Ends with exit code 1 where there is one.
     """
     experiment, node = load("doctor", config, overrides, device=device)
-    from trainkit.checks.doctor import examine, lines
+    from trainkit.checks.doctor import doctor_lines, examine, to_plain, wrong
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.schema import located
 
     with located(node):
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
-        found = examine(opened, look=lambda what: say(f"looking at: {what}", stream=sys.stderr))
+        found = examine(opened, announce=lambda what: say(f"looking at: {what}", stream=sys.stderr))
     if as_json:
-        say_json(found.to_plain())
+        say_json(to_plain(found))
     else:
-        say(*lines(found))
-    if found.symptoms:
+        say(*doctor_lines(found))
+    if wrong(found):
         raise typer.Exit(1)

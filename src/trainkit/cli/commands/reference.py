@@ -29,7 +29,7 @@ def list_components(
         check_choice("family", family, FAMILIES)
     from trainkit.experiment import reference
 
-    say(*reference.lines([family] if family else FAMILIES, brief=family is None))
+    say(*reference.listing([family] if family else FAMILIES, brief=family is None))
 
 
 @app.command(epilog=examples("schema > configs/trainkit.schema.json"))

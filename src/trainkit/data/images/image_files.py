@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from trainkit.core.errors import DataError, Diagnostic
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.data.paths import reason_of
 

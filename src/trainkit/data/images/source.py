@@ -12,7 +12,8 @@ import torch
 from pydantic import Field, model_validator
 
 from trainkit.config.shell import typed
-from trainkit.core.errors import DataError, Diagnostic
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import permutation
 from trainkit.data.base import Data, Source, Split

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from trainkit.core.errors import DataError, Diagnostic
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import DataError
 from trainkit.core.seeding import derive, generators_restored, seed_global
 from trainkit.data.base import Batch, fingerprint, unless_pictures
 from trainkit.data.images.decoding import UnreadableError, flattened

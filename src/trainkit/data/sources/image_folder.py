@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trainkit.config.registry import register
-from trainkit.core.errors import DataError, Diagnostic
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import counted
 from trainkit.data.base import Data

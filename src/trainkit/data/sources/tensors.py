@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from trainkit.config.registry import register
-from trainkit.core.errors import DataError, Diagnostic
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import DataError
 from trainkit.data.base import Data, DataConfig, Source, Split, TensorSource
 from trainkit.data.paths import file_at, unreadable
 from trainkit.data.sample_checks import EXACTLY, lost_in_float32

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainkit.config.shell import typed
-from trainkit.core.errors import Diagnostic
+from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.text import counted, printable
 from trainkit.data.columns import MOST_COUNTED, Column, ColumnFacts
 from trainkit.data.spec import TargetSpec

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainkit.core.errors import Diagnostic
+from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import counted
 from trainkit.data.columns import Column

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from trainkit.core.errors import first_line
 from trainkit.core.records import (
     EndRecord,
     EpochRecord,
@@ -31,7 +32,7 @@ from trainkit.core.text import printable
 from trainkit.data import Batch, Data
 from trainkit.experiment.first_batch import first_batch
 from trainkit.experiment.schema import ExperimentConfig
-from trainkit.plots.images import Tile, confusion_picture, pixels, sheet, spread
+from trainkit.plots.images import Tile, pixels, sheet, spread
 from trainkit.runs import checkpoint
 from trainkit.runs.run_directory import RunDir
 from trainkit.runs.sinks.tensorboard import write_hparams
@@ -94,9 +95,8 @@ class Visuals:
                 return draw()
         except Exception as error:
             self.failed.update(switches)
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
             what = ", ".join(f"log.{switch}" for switch in switches)
-            self.sink.write(NoteRecord(f"{what}: {reason}; the run goes on without", "warning"))
+            self.sink.write(NoteRecord(f"{what}: {first_line(error)}; the run goes on without", "warning"))
             return None
 
     def _watch_model(self) -> None:
@@ -115,7 +115,7 @@ class Visuals:
         self._draw("hparams", self._hparams)
 
     def _answers(self) -> Predictions:
-        """What the model says of the whole val split, in order: one pass for all that need it."""
+        """Predictions for the whole val split, in order: one pass for all that need it."""
         if self.parts.val is None:
             raise ValueError("there is no val split")
         self.parts.model.load_state_dict(checkpoint.final_weights(checkpoint.load(self.directory.chosen)))
@@ -133,8 +133,8 @@ class Visuals:
         # From everywhere in the split: files often stand in the order of their classes.
         anywhere = torch.linspace(0, count - 1, min(SHOWN, count)).long()
         titles = {
-            "val": f"{len(anywhere)} of {count:,} val samples: the truth, and what the model says",
-            "worst": f"The worst mistakes in {count:,} val samples: the truth, and what the model says",
+            "val": f"{len(anywhere)} of {count:,} val samples: label and prediction",
+            "worst": f"The worst mistakes in {count:,} val samples: label and prediction",
         }
         for name, places in ("val", anywhere), ("worst", answers.worst(SHOWN)):
             if len(places):
@@ -146,12 +146,14 @@ class Visuals:
         self.writer.add_image(tag, np.asarray(image), self.progress.step, dataformats="HWC")
 
     def _confusion_matrix(self, answers: Predictions) -> None:
+        from trainkit.plots.confusion_matrix import confusion_picture  # matplotlib, only for those who want it
+
         target = answers.target
         if target.kind != "classification":
             raise ValueError("needs classes")
         tally = Tally(target, answers.targets.device)
         tally.update(answers.outputs, answers.targets)
-        title = f"Val split, {len(answers.targets):,} samples. Rows: the true class. Columns: what the model says"
+        title = f"Val split, {len(answers.targets):,} samples. Rows: the true class. Columns: the predicted class"
         picture = confusion_picture(title, tally.counts.tolist(), class_names(target))
         self._image("confusion_matrix/val", picture)
 
@@ -160,11 +162,7 @@ class Visuals:
             raise ValueError("needs classes or labels")
         probabilities = answers.probabilities().T.cpu()
         for number, name in enumerate(class_names(answers.target)):
-            there = (
-                answers.targets == number
-                if answers.target.kind == "classification"
-                else answers.targets[:, number] > 0.5
-            )
+            there = answers.has(number)
             self.writer.add_pr_curve(
                 f"pr_val/{printable(name)}", there.cpu(), probabilities[number], self.progress.step
             )
