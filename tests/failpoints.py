@@ -233,7 +233,7 @@ def _wrap_all() -> None:
     from trainkit.core.device import Precision
     from trainkit.experiment import building
     from trainkit.runs import checkpoint, run, run_state
-    from trainkit.runs.sinks.jsonl import JsonlSink
+    from trainkit.sinks.jsonl import JsonlSink
     from trainkit.training import loop
     from trainkit.training.meter import Meter
 

@@ -73,7 +73,7 @@ def trainkit(root: str, cache: str) -> list[float]:
     """Seconds of each epoch; decoding for the cache counts into the first."""
     from trainkit.cli.main import main
     from trainkit.runs import run
-    from trainkit.runs.sinks.jsonl import JsonlSink
+    from trainkit.sinks.jsonl import JsonlSink
 
     ends: list[float] = []
     write, open_data = JsonlSink.write, run.open_data

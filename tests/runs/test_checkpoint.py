@@ -20,8 +20,8 @@ import pytest
 import torch
 
 from tests.conftest import payload
-from trainkit.runs import checkpoint
 from trainkit.core.errors import CheckpointError, StorageError
+from trainkit.runs import checkpoint
 
 PAYLOAD = payload()
 PROGRESS = PAYLOAD["progress"]

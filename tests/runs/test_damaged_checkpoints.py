@@ -18,11 +18,11 @@ from torch import Tensor
 
 from tests.command import ROOT
 from tests.conftest import payload
-from trainkit.experiment import building
-from trainkit.runs import checkpoint, run, run_state
 from trainkit.core.errors import CheckpointError, TrainkitError
-from trainkit.inference.evaluation import evaluate_checkpoint
+from trainkit.experiment import building
 from trainkit.experiment.schema import ExperimentConfig
+from trainkit.inference.evaluation import evaluate_checkpoint
+from trainkit.runs import checkpoint, run, run_state
 from trainkit.training.loop import train_steps
 
 FIXTURE = ROOT / "tests/fixtures/checkpoint-schema-1.pt"

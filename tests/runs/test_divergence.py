@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from tests.conftest import MakeExperiment, records
+from trainkit.core.errors import DivergedError
+from trainkit.data import Batch
 from trainkit.experiment import building
 from trainkit.runs import checkpoint
-from trainkit.training import loop
-from trainkit.data import Batch
-from trainkit.runs.divergence import judge
-from trainkit.core.errors import DivergedError
 from trainkit.runs.context import RunContext
-from trainkit.training.losses import LossOutput
-from trainkit.training.progress import Progress
+from trainkit.runs.divergence import judge
 from trainkit.runs.run import train
 from trainkit.runs.run_directory import RunDir
+from trainkit.training import loop
+from trainkit.training.losses import LossOutput
+from trainkit.training.progress import Progress
 
 Change = Callable[[LossOutput], torch.Tensor] | None
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from trainkit.runs.learning_curves import Rates, diagnose
-from trainkit.runs.history import History
 from trainkit.core.records import EpochRecord, EvalRecord, TrainRecord
+from trainkit.runs.history import History
+from trainkit.runs.learning_curves import Rates, diagnose
 
 # Loss of every epoch, in training and on val: MNIST with the tutorials' network, and runs of digits with one thing changed.
 MNIST = ([0.1747, 0.0481, 0.0329], [0.0605, 0.0461, 0.0397])
@@ -60,7 +60,9 @@ def history(train: Sequence[float], val: Sequence[float]) -> History:
     ],
 )
 def test_what_curves_say(train: list[float], val: list[float], said: list[str]) -> None:
-    verdicts = diagnose(history(train, val), constant_prediction=2.3026, rates=RATES, longer=f"train.epochs={2 * len(train)}")
+    verdicts = diagnose(
+        history(train, val), constant_prediction=2.3026, rates=RATES, longer=f"train.epochs={2 * len(train)}"
+    )
     assert list(map(str, verdicts)) == said
 
 

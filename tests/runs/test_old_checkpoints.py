@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.command import ROOT
-from trainkit.runs import checkpoint
 from trainkit.data.sources.image_folder import ImageFolderConfig
-from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.experiment.schema import load
-from trainkit.runs.checkpoint_schema import with_old_pictures
+from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import predict
+from trainkit.runs import checkpoint
+from trainkit.runs.checkpoint_schema import with_old_pictures
 from trainkit.runs.run import Result, resume
 
 FIXTURES = ROOT / "tests/fixtures"

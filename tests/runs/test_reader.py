@@ -15,16 +15,16 @@ import pytest
 
 from tests.command import bare
 from tests.conftest import MakeExperiment
-from trainkit.reports import comparing
-from trainkit.experiment import grid
 from trainkit.config import merging, yamlfile
-from trainkit.runs import run_directory, reader
-from trainkit.core.errors import BusyError, CheckpointError, DivergedError
-from trainkit.experiment.schema import parse
-from trainkit.runs.run import resume, train
-from trainkit.runs.reader import Run, Sweep
-from trainkit.sweeps.sweep import Plan
 from trainkit.config.yamlfile import Where
+from trainkit.core.errors import BusyError, CheckpointError, DivergedError
+from trainkit.experiment import grid
+from trainkit.experiment.schema import parse
+from trainkit.reports import comparing
+from trainkit.runs import reader, run_directory
+from trainkit.runs.reader import Run, Sweep
+from trainkit.runs.run import resume, train
+from trainkit.sweeps.sweep import Plan
 
 
 def tell(run: Path, **news: object) -> None:

@@ -19,14 +19,8 @@ import torch
 from torch import nn
 
 from tests.conftest import MakeExperiment, equal, records, weights
-from trainkit.experiment import building
-from trainkit.runs import checkpoint
-from trainkit.training import loop
 from trainkit import register_model
 from trainkit.config import registry
-from trainkit.experiment import schema as experiments
-from trainkit.data import Batch, TargetSpec
-from trainkit.data.workers import worker_failures
 from trainkit.core.device import Precision
 from trainkit.core.errors import (
     BusyError,
@@ -37,10 +31,16 @@ from trainkit.core.errors import (
     StorageError,
     TrainkitError,
 )
+from trainkit.data import Batch, TargetSpec
+from trainkit.data.workers import worker_failures
+from trainkit.experiment import building
+from trainkit.experiment import schema as experiments
 from trainkit.inference.evaluation import evaluate_checkpoint
+from trainkit.runs import checkpoint
+from trainkit.runs.run import resume, train
+from trainkit.training import loop
 from trainkit.training.loop import StepOutput
 from trainkit.training.losses import CrossEntropyConfig, LossFn, LossOutput
-from trainkit.runs.run import resume, train
 
 FULL: dict[str, Any] = {
     "train": {"epochs": 3, "accumulate": 3, "clip_norm": 1.0, "ema": 0.9, "early_stopping": {"patience": 50}},
@@ -654,7 +654,11 @@ def test_a_run_ends_in_time_and_goes_on(make: MakeExperiment, capsys: pytest.Cap
     whole = train(make(scheduler="cosine"), run_dir=Path("whole"))
     train(experiment, run_dir=Path("parts"))
     metadata = json.loads(Path("parts/run.json").read_text())
-    assert (metadata["status"], metadata["reason"], metadata["exit_code"]) == ("finished", "train.max_minutes is over", 0)
+    assert (metadata["status"], metadata["reason"], metadata["exit_code"]) == (
+        "finished",
+        "train.max_minutes is over",
+        0,
+    )
     assert "go on      trainkit train --resume parts" in capsys.readouterr().out.splitlines()
     resume(Path("parts"), ["train.max_minutes=100"])
     assert json.loads(Path("parts/run.json").read_text())["reason"] is None

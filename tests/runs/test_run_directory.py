@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trainkit.runs import run_directory
 from trainkit.core.errors import StorageError
+from trainkit.runs import run_directory
 
 
 def test_runs_that_begin_together_do_not_collide() -> None:

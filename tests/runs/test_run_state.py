@@ -19,17 +19,17 @@ from torch import nn
 from tests.command import ROOT
 from tests.conftest import MakeExperiment, equal, records, weights
 from tests.runs.test_run import stopped
-from trainkit.experiment import building
-from trainkit.runs import checkpoint, run_state
 from trainkit import register_model
 from trainkit.config import registry
-from trainkit.data import Data
 from trainkit.core.errors import CheckpointError, ConfigError, DataError
-from trainkit.inference.evaluation import evaluate_checkpoint
+from trainkit.data import Data
+from trainkit.experiment import building
 from trainkit.experiment.schema import ExperimentConfig
-from trainkit.training.loop import Parts, Plan
-from trainkit.runs.run import resume, train
+from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.models.pretrained import read
+from trainkit.runs import checkpoint, run_state
+from trainkit.runs.run import resume, train
+from trainkit.training.loop import Parts, Plan
 
 PATH = ROOT / "tests/fixtures/checkpoint-schema-1.pt"
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from trainkit.core.text import printable
 
 C = TypeVar("C", bound=type[BaseModel])
 
-FAMILIES = ("data", "model", "layer", "loss", "metric", "optimizer", "scheduler", "transform")
+FAMILIES = ("data", "model", "layer", "loss", "metric", "optimizer", "scheduler", "sink", "transform")
 
 MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 

@@ -7,6 +7,16 @@ from traceback import StackSummary
 from trainkit.core.text import printable
 
 
+def os_error_text(error: OSError | ValueError) -> str:
+    """What the system says, such as `permission denied`."""
+    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; of one that says nothing, its type."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 class TrainkitError(Exception):
     """A failure that the user can act on: shown as one `error:` line per problem, without a traceback."""
 

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from trainkit.core.text import leaves
+
 if TYPE_CHECKING:
     from trainkit.experiment.schema import ExperimentConfig
 
@@ -97,12 +99,3 @@ def not_ranked(monitor: str, differ: Sequence[str]) -> str:
 
 def _values(told: Sequence[Mapping[str, Any]], key: str) -> set[str]:
     return {json.dumps(one.get(key)) for one in told}
-
-
-def leaves(plain: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """What is no mapping, by dotted keys."""
-    found: dict[str, Any] = {}
-    for name, value in plain.items():
-        key = f"{above}{name}"
-        found |= leaves(value, f"{key}.") if isinstance(value, dict) and value else {key: value}
-    return found

@@ -24,6 +24,7 @@ FAMILIES = {
     "metrics": "metric",
     "optimizers": "optimizer",
     "schedulers": "scheduler",
+    "sinks": "sink",
     "transforms": "transform",
 }
 

@@ -20,9 +20,8 @@ from trainkit.config import merging, yamlfile
 from trainkit.config.base import Config
 from trainkit.core import atomic
 from trainkit.core.errors import CheckpointError, ConfigError, StorageError
-from trainkit.core.text import format_duration, format_metric, printable
+from trainkit.core.text import format_duration, format_metric, leaves, printable
 from trainkit.experiment.grid import label, points_of
-from trainkit.experiment.ranking import leaves
 from trainkit.experiment.schema import ExperimentConfig, parse
 from trainkit.plots.svg import Chart, Series, chart, wide
 from trainkit.reports import comparing

@@ -17,11 +17,11 @@ from typing import Any, BinaryIO, cast
 import torch
 from torch import Tensor
 
+from trainkit.config.shell import typed
 from trainkit.core import atomic
 from trainkit.core.errors import CheckpointError, OutOfMemoryError, StorageError
-from trainkit.runs.checkpoint_schema import Payload, checked, is_ordinary, upgrade, with_old_pictures
-from trainkit.config.shell import typed
 from trainkit.models.pretrained import State, mismatched_keys, tensors_of
+from trainkit.runs.checkpoint_schema import Payload, checked, is_ordinary, upgrade, with_old_pictures
 
 FORMAT = "trainkit-checkpoint"
 SCHEMA = 2

@@ -13,11 +13,11 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from torch import Tensor
 
 from trainkit.config.base import Config
+from trainkit.core.errors import CheckpointError
 from trainkit.data import DataSpec
 from trainkit.data.images.bit_depth import SIXTEEN_BITS
-from trainkit.core.errors import CheckpointError
-from trainkit.training.progress import Progress
 from trainkit.models.pretrained import tensors_of
+from trainkit.training.progress import Progress
 
 DTYPES = {
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex128, torch.complex64,

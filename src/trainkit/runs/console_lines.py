@@ -12,12 +12,8 @@ from types import MappingProxyType
 
 import torch
 
-from trainkit.runs import checkpoint, history, resuming, run_directory
 from trainkit.config import shell
 from trainkit.core import device as devices
-from trainkit.training.baseline_loss import constant_prediction
-from trainkit.data import Data
-from trainkit.runs.learning_curves import DIVERGED, Rates, diagnose
 from trainkit.core.errors import (
     ConfigError,
     DivergedError,
@@ -27,16 +23,20 @@ from trainkit.core.errors import (
     TrainkitError,
     WorkerError,
 )
+from trainkit.core.records import EndRecord
+from trainkit.core.signals import GRACE_S, OutOfGrace
+from trainkit.core.text import format_metric
+from trainkit.data import Data
+from trainkit.data.target_scale import described
 from trainkit.experiment.schema import ExperimentConfig
-from trainkit.runs.history import History
+from trainkit.runs import checkpoint, history, resuming, run_directory
 from trainkit.runs.context import RunContext
+from trainkit.runs.history import History
+from trainkit.runs.learning_curves import DIVERGED, Rates, diagnose
+from trainkit.runs.run_directory import RunDir
+from trainkit.training.baseline_loss import constant_prediction
 from trainkit.training.loop import evaluate
 from trainkit.training.losses import LossFn
-from trainkit.core.records import EndRecord
-from trainkit.core.text import format_metric
-from trainkit.runs.run_directory import RunDir
-from trainkit.core.signals import GRACE_S, OutOfGrace
-from trainkit.data.target_scale import described
 
 
 @contextmanager

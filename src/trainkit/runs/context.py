@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from trainkit.data import Data
 from trainkit.experiment.schema import ExperimentConfig
+from trainkit.runs.run_directory import RunDir
 from trainkit.training.loop import Parts, Plan
 from trainkit.training.progress import Progress
-from trainkit.runs.run_directory import RunDir
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import torch
 
-from trainkit.experiment.building import build_eval
-from trainkit.runs.learning_curves import DIVERGED
 from trainkit.core.errors import DivergedError
-from trainkit.runs.context import RunContext
-from trainkit.training.loop import evaluate
-from trainkit.runs.console_lines import mark
 from trainkit.core.seeding import generators_restored
+from trainkit.experiment.building import build_eval
+from trainkit.runs.console_lines import mark
+from trainkit.runs.context import RunContext
+from trainkit.runs.learning_curves import DIVERGED
+from trainkit.training.loop import evaluate
 
 
 def judge(job: RunContext, loss: float, stop: Callable[[], bool]) -> None:

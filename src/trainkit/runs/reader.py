@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from trainkit.runs import history, run_directory
-from trainkit.experiment import ranking
 from trainkit.config import yamlfile
 from trainkit.core.errors import CheckpointError, ConfigError, TrainkitError
 from trainkit.core.suggestions import did_you_mean_path
-from trainkit.experiment.ranking import leaves
+from trainkit.core.text import leaves
+from trainkit.experiment import ranking
+from trainkit.runs import history, run_directory
 from trainkit.runs.run_directory import RunDir
 
 Plain = dict[str, Any]

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trainkit.runs import checkpoint
 from trainkit.config import merging, shell, yamlfile
 from trainkit.core.errors import CheckpointError, ConfigError
 from trainkit.experiment.schema import ExperimentConfig, depends_on_length, parse
-from trainkit.training.loop import Plan
+from trainkit.runs import checkpoint
 from trainkit.runs.checkpoint_schema import Payload
-from trainkit.training.progress import Progress
 from trainkit.runs.run_directory import RunDir
+from trainkit.training.loop import Plan
+from trainkit.training.progress import Progress
 from trainkit.training.schedulers import PlateauConfig
 
 FREE = (

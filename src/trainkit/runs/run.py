@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from trainkit.core import atomic, seeding
-from trainkit.runs import checkpoint, resuming, console_lines, run_directory, run_state
 from trainkit.config import shell, yamlfile
+from trainkit.core import atomic, seeding
 from trainkit.core import device as devices
-from trainkit.experiment.building import build, open_data, open_experiment, warnings
+from trainkit.core.errors import DataError, DivergedError, StoppedError
+from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, ProgressRecord, Sink, StartRecord, Tee
+from trainkit.core.signals import Stop, stop_on_signal
+from trainkit.core.terminal import print_line
+from trainkit.core.text import format_duration
 from trainkit.data import DataSpec
 from trainkit.data.workers import worker_failures
-from trainkit.runs.divergence import judge
-from trainkit.core.errors import DataError, DivergedError, StoppedError
-from trainkit.experiment.schema import ExperimentConfig, seconds_of
-from trainkit.runs.context import RunContext
-from trainkit.training.loop import evaluate, fit, validate
-from trainkit.runs.checkpoint_schema import Payload
-from trainkit.training.progress import Progress
+from trainkit.experiment.building import build, open_data, open_experiment, warnings
 from trainkit.experiment.ranking import judged_by
-from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, Sink, StartRecord, Tee
-from trainkit.core.text import format_duration
-from trainkit.core.signals import Stop, stop_on_signal
-from trainkit.runs.sinks.console import ConsoleSink
-from trainkit.runs.sinks.jsonl import JsonlSink
+from trainkit.experiment.schema import ExperimentConfig, seconds_of
+from trainkit.runs import checkpoint, console_lines, history, resuming, run_directory, run_state
+from trainkit.runs.checkpoint_schema import Payload
+from trainkit.runs.context import RunContext
+from trainkit.runs.divergence import judge
+from trainkit.runs.visuals import Visuals
+from trainkit.sinks.base import Guarded, OpenSink, SinkContext
+from trainkit.sinks.console import ConsoleConfig, ConsoleSink
+from trainkit.sinks.jsonl import JsonlConfig, JsonlSink
+from trainkit.training.loop import evaluate, fit, validate
+from trainkit.training.progress import Progress
+
+OpenSinkT = TypeVar("OpenSinkT", bound=OpenSink)
 
 OUT_OF_TIME = "train.max_minutes is over"
 
@@ -113,7 +120,9 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         )
         if directory.metadata.get("status") == "finished" and not out_of_time and not extends:
             result = Result(directory.path, directory.chosen, directory.metadata["metrics"])
-            ConsoleSink(quiet=quiet).write(console_lines.last_lines(stored, directory, result.metrics, "already complete"))
+            ConsoleSink(quiet=quiet).write(
+                console_lines.last_lines(stored, directory, result.metrics, "already complete")
+            )
             return result
         like = DataSpec.from_plain(payload["spec"])
         chosen = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
@@ -148,37 +157,15 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
     # From here on nothing ends the run without a word in its story, the slow imports below included.
     with stop_on_signal() as stop, console_lines.early_end_told(job), ExitStack() as stack:
         stack.enter_context(seeding.generators_restored(job.parts.device))
-        console = ConsoleSink(quiet=job.quiet, log=directory.log)
-        stack.callback(console.close)
-        jsonl = JsonlSink(directory.metrics, keep=resumed_from["log"]["bytes"] if resumed_from else None)
-        stack.callback(jsonl.close)
-        sinks: list[Sink] = [console, jsonl]
-        if experiment.log.tensorboard:
-            from trainkit.runs.sinks.tensorboard import TensorBoardSink
-            from trainkit.runs.sinks.tensorboard_images import Visuals
-
-            board = TensorBoardSink(
-                directory.tensorboard,
-                purge_step=progress.step + 1 if resumed_from else None,
-                warn=lambda text: console.write(NoteRecord(text, "warning")),
-            )
-            stack.callback(board.close)
-            visuals = Visuals(
-                writer=board.writer,
-                experiment=experiment,
-                data=job.data,
-                parts=job.parts,
-                progress=progress,
-                directory=directory,
-                stop=stop,
-                sink=console,
-            )
-            sinks += [board, visuals]
-        sink = Tee(tuple(sinks))
+        jsonl, sink = _open_sinks(job, resumed_from, stack, stop)
         facts = console_lines.facts(job)
         directory.tell(facts={key: text for key, text in facts.items() if key != "run"})
         sink.write(StartRecord(facts, yamlfile.dump(experiment.to_plain())))
-        for note in [*notes, *console_lines.fallback_notes(directory), *warnings(experiment, job.data, job.parts, plan)]:
+        for note in [
+            *notes,
+            *console_lines.fallback_notes(directory),
+            *warnings(experiment, job.data, job.parts, plan),
+        ]:
             sink.write(NoteRecord(note, "warning"))
         for record in job.data.notes:
             sink.write(record)
@@ -211,7 +198,7 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             saved_at, stop.save_asked = time.monotonic(), False
             sink.write(CheckpointRecord(progress.step, directory.last, best))
 
-        console.show_progress(progress, max_steps=plan.max_steps, steps_per_epoch=plan.steps_per_epoch)
+        sink.write(ProgressRecord(progress, plan.max_steps, plan.steps_per_epoch))
         if experiment.train.compile:
             job.parts.model.compile()  # in place: the names in its state_dict stay as they are
             sink.write(NoteRecord("train.compile: the first step and the first evaluation take a minute or so longer"))
@@ -251,6 +238,35 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         how += f"; {format_duration(time.monotonic() - started)}"
         sink.write(console_lines.last_lines(experiment, directory, metrics, how, _ways_on(job)))
     return result
+
+
+def _open_sinks(job: RunContext, resumed_from: Payload | None, stack: ExitStack, stop: Stop) -> tuple[JsonlSink, Sink]:
+    """Open every sink of the run; gives metrics.jsonl, which the run goes on from, and all of them as one."""
+    directory, log = job.directory, job.experiment.log
+    sinks: list[Sink] = []
+    tee = Tee(sinks)
+    context = SinkContext(
+        directory=directory.path,
+        resumed_at=job.progress.step if resumed_from else None,
+        earlier=lambda: history.records(directory.metrics),
+        log_bytes=resumed_from["log"]["bytes"] if resumed_from else None,
+        quiet=job.quiet,
+        warn=lambda text: tee.write(NoteRecord(text, "warning")),
+    )
+
+    def enter(sink: OpenSinkT) -> OpenSinkT:
+        stack.callback(sink.close)
+        sinks.append(sink)
+        return sink
+
+    # Whoever cannot tell on the console that it has failed tells stderr.
+    enter(Guarded(ConsoleConfig(), replace(context, warn=lambda text: print_line(f"warning: {text}", sys.stderr))))
+    jsonl = enter(JsonlConfig().open(context))  # not guarded: a disk that does not take it ends the run
+    for config in log.optional_sinks():
+        enter(Guarded(config, context))
+    if any(config.takes_figures for config in log.optional_sinks()):
+        sinks.append(Visuals(job=job, stop=stop, sink=tee))
+    return jsonl, tee
 
 
 def _ways_on(job: RunContext) -> dict[str, list[object]]:

@@ -17,8 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from trainkit.core import atomic
 from trainkit.config import shell
+from trainkit.core import atomic
 from trainkit.core.errors import BusyError, CheckpointError, StorageError
 from trainkit.core.text import plain_json
 
@@ -41,10 +41,6 @@ class RunDir:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "train.log"
 
     @property
     def tensorboard(self) -> Path:

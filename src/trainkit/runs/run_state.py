@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 
 import trainkit
-from trainkit.runs import checkpoint
-from trainkit.core import seeding
 from trainkit.config import yamlfile
-from trainkit.data import DataSpec
+from trainkit.config.validation import validate
+from trainkit.config.yamlfile import Node, Where
+from trainkit.core import seeding
 from trainkit.core.errors import CheckpointError, ConfigError, DataError
 from trainkit.core.text import and_more
+from trainkit.data import DataSpec
 from trainkit.experiment.schema import ExperimentConfig, parse
-from trainkit.training.loop import Parts, Plan
-from trainkit.runs.checkpoint_schema import Payload
-from trainkit.training.progress import Progress
-from trainkit.config.validation import validate
 from trainkit.models.pretrained import tensors_of
-from trainkit.config.yamlfile import Node, Where
+from trainkit.runs import checkpoint
+from trainkit.runs.checkpoint_schema import Payload
+from trainkit.training.loop import Parts, Plan
+from trainkit.training.progress import Progress
 
 COUNTERS = ("step", "mu_product")
 """What torch's optimizers keep as one number for each parameter; all else has the parameter's shape."""

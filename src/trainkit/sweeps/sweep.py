@@ -24,12 +24,12 @@ from trainkit.config.yamlfile import Scalar
 from trainkit.core import atomic
 from trainkit.core.errors import CheckpointError, ConfigError, StoppedError, StorageError, SweepError
 from trainkit.core.signals import stop_on_signal
+from trainkit.core.terminal import print_line
 from trainkit.core.text import format_metric
 from trainkit.experiment import grid
 from trainkit.experiment.ranking import comparable, not_ranked, ranked, unlike
 from trainkit.runs import run_directory
 from trainkit.runs.run_directory import RunDir
-from trainkit.runs.sinks.console import print_line
 from trainkit.sweeps import display
 from trainkit.sweeps.display import View
 from trainkit.sweeps.trial import Trial, back_up

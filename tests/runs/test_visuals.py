@@ -14,16 +14,16 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from torch import Tensor, nn
 
 from tests.conftest import MakeExperiment, equal, records, weights
-from trainkit.training import predictions, loop
-from trainkit.plots import images
 from trainkit.config import registry
-from trainkit.training.predictions import Predictions
-from trainkit.experiment.building import build, open_data
 from trainkit.data import DataSpec, TargetSpec
-from trainkit.plots.images import Tile, confusion_picture, pixels, sheet, spread
+from trainkit.experiment.building import build, open_data
 from trainkit.experiment.schema import LogConfig
 from trainkit.models import register_model
+from trainkit.plots import images
+from trainkit.plots.images import Tile, confusion_picture, pixels, sheet, spread
 from trainkit.runs.run import resume, train
+from trainkit.training import loop, predictions
+from trainkit.training.predictions import Predictions
 
 CPU = torch.device("cpu")
 SWITCHES = [
@@ -318,7 +318,9 @@ def test_worst_answers_worked_example() -> None:
     predictions = Predictions(outputs, torch.tensor([1, 0, 1, 2]), TargetSpec(kind="classification", size=3))
     assert predictions.worst(10).tolist() == [0, 3, 2]
     assert predictions.worst(2).tolist() == [0, 3]
-    binary = Predictions(torch.tensor([[3.0], [-1], [-2]]), torch.tensor([0, 0, 1]), TargetSpec(kind="classification", size=2))
+    binary = Predictions(
+        torch.tensor([[3.0], [-1], [-2]]), torch.tensor([0, 0, 1]), TargetSpec(kind="classification", size=2)
+    )
     assert binary.worst(10).tolist() == [0, 2]
     torch.testing.assert_close(binary.probabilities().sum(1), torch.ones(3))
     labels = TargetSpec(kind="multilabel", size=2, names=("big", "red"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
+from trainkit.config.registry import register
 from trainkit.core.records import EpochRecord, EvalRecord, Record, TrainRecord
 from trainkit.core.text import plain_json
-from trainkit.runs.sinks.append_file import Appended
+from trainkit.sinks.append_file import Appended
+from trainkit.sinks.base import SinkConfig, SinkContext
 
 
 class JsonlSink:
@@ -68,3 +70,14 @@ class JsonlSink:
 
     def close(self) -> None:
         self._file.close()
+
+
+@register("sink")
+class JsonlConfig(SinkConfig):
+    """Every number, one JSON object a line: `metrics.jsonl`. Every run has it, and goes on from it when resumed."""
+
+    name: Literal["jsonl"] = "jsonl"
+    takes_figures: ClassVar[bool] = False
+
+    def open(self, context: SinkContext) -> JsonlSink:
+        return JsonlSink(context.directory / "metrics.jsonl", keep=context.log_bytes)
