@@ -28,8 +28,8 @@ from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import predict
 from trainkit.runs import checkpoint
 from trainkit.runs.checkpoint_schema import checked
-from trainkit.runs.console_lines import mark
 from trainkit.runs.run import train
+from trainkit.runs.summary_lines import baseline_loss
 from trainkit.training.baseline_loss import constant_prediction, untrained
 from trainkit.training.loop import train_steps
 from trainkit.training.losses import (
@@ -236,7 +236,7 @@ def test_marks_are_those_of_the_reported_loss() -> None:
     one = experiment()
     _, data, _ = open_data(one)
     variance = data.spec.target.std[0] ** 2
-    assert mark(one, data, one.loss.build(data.spec.target)) == pytest.approx(variance, rel=1e-3)
+    assert baseline_loss(one, data, one.loss.build(data.spec.target)) == pytest.approx(variance, rel=1e-3)
     # An untrained network says the mean.
     assert untrained(one.loss.build(data.spec.target), data.train, 1) == pytest.approx(variance, rel=1e-3)
     l1 = L1Config()

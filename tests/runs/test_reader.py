@@ -24,7 +24,7 @@ from trainkit.reports import comparing
 from trainkit.runs import reader, run_directory
 from trainkit.runs.reader import Run, Sweep
 from trainkit.runs.run import resume, train
-from trainkit.sweeps.sweep import Plan
+from trainkit.sweeps.study import Plan
 
 
 def tell(run: Path, **news: object) -> None:

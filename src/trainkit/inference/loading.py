@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainkit.config import merging
 from trainkit.core import device as devices
-from trainkit.core.errors import DataError
+from trainkit.core.errors import ConfigError, DataError
 from trainkit.data import Data, DataSpec
 from trainkit.experiment.building import build_eval
 from trainkit.experiment.schema import ExperimentConfig, parse
@@ -19,8 +19,8 @@ from trainkit.training.loop import EvalParts
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What a checkpoint holds."""
+class Restored:
+    """What a checkpoint holds, ready to be used."""
 
     path: Path
     payload: Payload
@@ -28,10 +28,18 @@ class Stored:
     """As it was trained, with overrides."""
     spec: DataSpec
     """What the training data was; new samples are treated like it."""
+    parts: EvalParts
+    """The model with the weights that the run ended with: averaged ones, where it has any."""
+    overrides: tuple[str, ...]
 
-    def check_fits(self, data: Data) -> None:
-        """Raise DataError when the model was not made for such data."""
+    def open_data(self) -> Data:
+        """Data of the kind that the model was trained on; a place for it that the config alone names is not fetched to.
+
+        Raises:
+            DataError: it is not there, or the model was not made for it.
+        """
         spec, path = self.spec, self.path
+        data = run_state.open_data(self.experiment, spec, self.overrides)
         if data.spec.target.uncounted() != spec.target.uncounted():
             raise DataError(f"{path}: trained for {spec.target.size} {spec.target.kind} targets, this data has others")
         if data.spec.shape[spec.padded :] != spec.shape[spec.padded :]:  # sequences may be longer or shorter
@@ -40,48 +48,35 @@ class Stored:
             raise DataError(
                 f"{path}: trained on inputs of another kind: pictures, numbers, or padded sequences of them"
             )
-
-    def build(self, device: str = "auto") -> EvalParts:
-        """The model with the weights that the run ended with: averaged ones, where it has any.
-
-        Raises:
-            CheckpointError: the weights do not fit.
-            StorageError: there is no such device.
-        """
-        parts = build_eval(self.experiment.restored(), self.spec, devices.select(device))
-        checkpoint.load_weights(self.path, parts.model, checkpoint.final_weights(self.payload))
-        return parts
-
-
-def open_checkpoint(path: Path, overrides: Iterable[str] = ()) -> Stored:
-    """Read a checkpoint.
-
-    Args:
-        path: a checkpoint, or a run directory for the one to use in it.
-
-    Raises:
-        CheckpointError: it is damaged, or not for this trainkit.
-        ConfigError: an override is wrong.
-    """
-    path = RunDir(path).chosen if path.is_dir() else path
-    payload = checkpoint.load(path)
-    run_state.experiment_of(path, payload)  # an error in it is the file's, not that of the overrides
-    experiment = parse(merging.override(run_state.config_node(path, payload), overrides), beside=None)
-    return Stored(path, payload, experiment, DataSpec.from_plain(payload["spec"]))
-
-
-@dataclass(frozen=True, slots=True)
-class Restored(Stored):
-    """The same, ready to be used."""
-
-    parts: EvalParts
+        return data
 
 
 def restore(path: Path, *, device: str = "auto", overrides: Iterable[str] = ()) -> Restored:
     """Read a checkpoint and build its model.
 
+    Args:
+        path: a checkpoint, or a run directory for the one to use in it.
+
     Raises:
-        CheckpointError, ConfigError, StorageError: as `open_checkpoint` and `Stored.build`.
+        CheckpointError: it is damaged, or not for this trainkit, or its weights do not fit.
+        ConfigError: an override is wrong.
+        StorageError: there is no such device.
     """
-    stored = open_checkpoint(path, overrides)
-    return Restored(stored.path, stored.payload, stored.experiment, stored.spec, stored.build(device))
+    path = RunDir(path).chosen if path.is_dir() else path
+    payload = checkpoint.load(path)
+    run_state.experiment_of(path, payload)  # an error in it is the file's, not that of the overrides
+    experiment = parse(merging.override(run_state.config_node(path, payload), overrides), beside=None)
+    spec = DataSpec.from_plain(payload["spec"])
+    parts = build_eval(experiment.restored(), spec, devices.select(device))
+    checkpoint.load_weights(path, parts.model, checkpoint.final_weights(payload))
+    return Restored(path, payload, experiment, spec, parts, tuple(overrides))
+
+
+def check_overrides(overrides: Iterable[str], where: str) -> None:
+    """Raise ConfigError for those that would change what was trained.
+
+    Args:
+        where: the overrides are for, such as `an evaluation`.
+    """
+    if wrong := [item for item in overrides if item.partition("=")[0].partition(".")[0] not in ("data", "loader")]:
+        raise ConfigError(*(f"command line: {item}: only data and loader can change in {where}" for item in wrong))

@@ -15,18 +15,16 @@ from PIL import Image
 from sklearn import metrics
 from torch import Tensor
 
-from trainkit.core.errors import DataError
 from trainkit.data import Data
 from trainkit.data.columns import ColumnFacts
-from trainkit.experiment.building import open_data
 from trainkit.experiment.schema import monitored
 from trainkit.inference.importance import importances
 from trainkit.inference.loading import Restored, restore
 from trainkit.plots.images import confusion_picture, pixels
 from trainkit.plots.svg import COLOURS, Chart, Series, chart
-from trainkit.runs import run_directory, run_state
-from trainkit.runs.console_lines import mark
+from trainkit.runs import run_directory
 from trainkit.runs.reader import Run
+from trainkit.runs.summary_lines import baseline_loss
 from trainkit.training.confusion import ClassScore, Tally, class_names
 from trainkit.training.predictions import Predictions, predictions_of
 
@@ -116,13 +114,13 @@ def _fill(found: Findings, run: Run, device: str, overrides: list[str], missing:
     found.checkpoint = f"{chosen.name} of step {restored.payload['progress']['step']}"
     found.parameters = sum(parameter.numel() for parameter in restored.parts.model.parameters())
     found.counts["train"] = restored.spec.target.samples
-    data = attempt(lambda: _opened(restored, overrides), what, missing)
+    data = attempt(restored.open_data, what, missing)
     if data is None:
         return
     splits = {"train": data.train, "val": data.val, "test": data.test}
     found.counts = {name: len(split) for name, split in splits.items() if split is not None}
     target = restored.spec.target
-    found.guess = mark(restored.experiment, data, restored.parts.loss_fn)
+    found.guess = baseline_loss(restored.experiment, data, restored.parts.loss_fn)
     if data.val is None:
         missing.append(f"{what}: there is no val split")
         return
@@ -140,20 +138,6 @@ def _fill(found: Findings, run: Run, device: str, overrides: list[str], missing:
         attempt(lambda: _columns(restored, data, found), "columns", missing)
     if data.spec.image:
         found.mistakes = attempt(lambda: _mistakes(answers, restored, data), "mistakes", missing) or []
-
-
-def _opened(restored: Restored, overrides: list[str]) -> Data:
-    """The data of a checkpoint.
-
-    Raises:
-        DataError: it is not there, or no longer what the model was trained on.
-    """
-    experiment = restored.experiment
-    _, data, absent = open_data(experiment if run_state.may_fetch(overrides) else experiment.restored(), restored.spec)
-    if absent:
-        raise DataError(absent)
-    restored.check_fits(data)
-    return data
 
 
 def _columns(restored: Restored, data: Data, found: Findings) -> None:

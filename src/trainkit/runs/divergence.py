@@ -11,9 +11,9 @@ import torch
 from trainkit.core.errors import DivergedError
 from trainkit.core.seeding import generators_restored
 from trainkit.experiment.building import build_eval
-from trainkit.runs.console_lines import mark
 from trainkit.runs.context import RunContext
 from trainkit.runs.learning_curves import DIVERGED
+from trainkit.runs.summary_lines import baseline_loss
 from trainkit.training.loop import evaluate
 
 
@@ -32,11 +32,13 @@ def judge(job: RunContext, loss: float, stop: Callable[[], bool]) -> None:
         return
     with generators_restored(), suppress(torch.OutOfMemoryError, MemoryError):  # a second model
         untrained = _untrained(job, stop)
-        guess = mark(job.experiment, job.data, job.parts.loss_fn)
-        if untrained is None or min(untrained, guess or untrained) <= 0:
+        baseline = baseline_loss(job.experiment, job.data, job.parts.loss_fn)
+        if untrained is None or min(untrained, baseline or untrained) <= 0:
             return
-        if loss > DIVERGED * max(untrained, guess or untrained):
-            costs = f"the untrained model had {untrained:.3g}" + (f", guessing costs {guess:.3g}" if guess else "")
+        if loss > DIVERGED * max(untrained, baseline or untrained):
+            costs = f"the untrained model had {untrained:.3g}" + (
+                f", guessing costs {baseline:.3g}" if baseline else ""
+            )
             step, lr = job.progress.step, job.parts.optimizer.param_groups[0]["lr"]
             raise DivergedError(f"train/loss is still {loss:.3g} at step {step} (learning rate {lr:g}): {costs}")
 

@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
 from trainkit.config import shell, yamlfile
 from trainkit.core import atomic, seeding
 from trainkit.core import device as devices
-from trainkit.core.errors import DataError, DivergedError, StoppedError
-from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, ProgressRecord, Sink, StartRecord, Tee
+from trainkit.core.errors import DivergedError, StoppedError
+from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, ProgressRecord, Sink, StartRecord
 from trainkit.core.signals import Stop, stop_on_signal
-from trainkit.core.terminal import print_line
 from trainkit.core.text import format_duration
 from trainkit.data import DataSpec
 from trainkit.data.workers import worker_failures
-from trainkit.experiment.building import build, open_data, open_experiment, warnings
+from trainkit.experiment.building import build, open_experiment, warnings
 from trainkit.experiment.ranking import judged_by
 from trainkit.experiment.schema import ExperimentConfig, seconds_of
-from trainkit.runs import checkpoint, console_lines, history, resuming, run_directory, run_state
+from trainkit.runs import checkpoint, failures, resuming, run_directory, run_state, summary_lines
 from trainkit.runs.checkpoint_schema import Payload
 from trainkit.runs.context import RunContext
 from trainkit.runs.divergence import judge
-from trainkit.runs.visuals import Visuals
-from trainkit.sinks.base import Guarded, OpenSink, SinkContext
-from trainkit.sinks.console import ConsoleConfig, ConsoleSink
-from trainkit.sinks.jsonl import JsonlConfig, JsonlSink
+from trainkit.runs.sinks import open_sinks
+from trainkit.sinks.console import ConsoleSink
 from trainkit.training.loop import evaluate, fit, validate
 from trainkit.training.progress import Progress
-
-OpenSinkT = TypeVar("OpenSinkT", bound=OpenSink)
 
 OUT_OF_TIME = "train.max_minutes is over"
 
@@ -77,7 +70,7 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
     digests = data.digests()
     run_state.check_readable(experiment, data.spec, digests, parts)
     with run_directory.create(experiment.name, run_dir) as directory:
-        directory.tell(
+        directory.update_metadata(
             status="running",
             name=experiment.name,
             started_at=run_directory.now(),
@@ -121,14 +114,12 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         if directory.metadata.get("status") == "finished" and not out_of_time and not extends:
             result = Result(directory.path, directory.chosen, directory.metadata["metrics"])
             ConsoleSink(quiet=quiet).write(
-                console_lines.last_lines(stored, directory, result.metrics, "already complete")
+                summary_lines.last_lines(stored, directory, result.metrics, "already complete")
             )
             return result
         like = DataSpec.from_plain(payload["spec"])
         chosen = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
-        _, data, missing = open_data(experiment if run_state.may_fetch(overrides) else experiment.restored(), like)
-        if missing:
-            raise DataError(missing)
+        data = run_state.open_data(experiment, like, overrides)
         parts, plan = build(experiment.restored(), data, chosen)
         digests = data.digests()
         notes = run_state.restore(checkpoint_path, payload, digests, parts)
@@ -140,7 +131,7 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         directory.saved = progress.step, checkpoint_path
         if plan.max_steps < progress.step or (extends and not out_of_time):
             resuming.check_extension(experiment, plan, progress)
-        directory.tell(
+        directory.update_metadata(
             status="running",
             reason=None,
             exit_code=None,
@@ -152,18 +143,18 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
 
 
 def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Result:
-    """Train from where the job's progress stands, and tell the run's story while it lasts."""
+    """Train from where the job's progress stands, and tell the sinks and `run.json` of it while it lasts."""
     experiment, directory, progress, plan = job.experiment, job.directory, job.progress, job.plan
-    # From here on nothing ends the run without a word in its story, the slow imports below included.
-    with stop_on_signal() as stop, console_lines.early_end_told(job), ExitStack() as stack:
+    # From here on nothing ends the run without a word in `run.json`, the slow imports of sinks included.
+    with stop_on_signal() as stop, failures.early_end_recorded(job), ExitStack() as stack:
         stack.enter_context(seeding.generators_restored(job.parts.device))
-        jsonl, sink = _open_sinks(job, resumed_from, stack, stop)
-        facts = console_lines.facts(job)
-        directory.tell(facts={key: text for key, text in facts.items() if key != "run"})
+        jsonl, sink = open_sinks(job, resumed_from, stack, stop)
+        facts = summary_lines.facts(job)
+        directory.update_metadata(facts={key: text for key, text in facts.items() if key != "run"})
         sink.write(StartRecord(facts, yamlfile.dump(experiment.to_plain())))
         for note in [
             *notes,
-            *console_lines.fallback_notes(directory),
+            *summary_lines.fallback_notes(directory),
             *warnings(experiment, job.data, job.parts, plan),
         ]:
             sink.write(NoteRecord(note, "warning"))
@@ -227,8 +218,8 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         progress.stopped_early &= reason is None  # as little as of the patience that it may have ended
         metrics = _final_metrics(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
-        curves = console_lines.verdicts(job)
-        directory.tell(
+        curves = summary_lines.curve_lines(job)
+        directory.update_metadata(
             status="finished", reason=reason, exit_code=0, ended_at=run_directory.now(), metrics=metrics, curves=curves
         )
         how = f"{directory.chosen.name} of step {_chosen_step(job)}"
@@ -236,37 +227,8 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         how += f", stopped early at step {progress.step}" if progress.stopped_early else ""
         how += f", {reason} at step {progress.step} of {plan.max_steps}" if reason else ""
         how += f"; {format_duration(time.monotonic() - started)}"
-        sink.write(console_lines.last_lines(experiment, directory, metrics, how, _ways_on(job)))
+        sink.write(summary_lines.last_lines(experiment, directory, metrics, how, _ways_on(job)))
     return result
-
-
-def _open_sinks(job: RunContext, resumed_from: Payload | None, stack: ExitStack, stop: Stop) -> tuple[JsonlSink, Sink]:
-    """Open every sink of the run; gives metrics.jsonl, which the run goes on from, and all of them as one."""
-    directory, log = job.directory, job.experiment.log
-    sinks: list[Sink] = []
-    tee = Tee(sinks)
-    context = SinkContext(
-        directory=directory.path,
-        resumed_at=job.progress.step if resumed_from else None,
-        earlier=lambda: history.records(directory.metrics),
-        log_bytes=resumed_from["log"]["bytes"] if resumed_from else None,
-        quiet=job.quiet,
-        warn=lambda text: tee.write(NoteRecord(text, "warning")),
-    )
-
-    def enter(sink: OpenSinkT) -> OpenSinkT:
-        stack.callback(sink.close)
-        sinks.append(sink)
-        return sink
-
-    # Whoever cannot tell on the console that it has failed tells stderr.
-    enter(Guarded(ConsoleConfig(), replace(context, warn=lambda text: print_line(f"warning: {text}", sys.stderr))))
-    jsonl = enter(JsonlConfig().open(context))  # not guarded: a disk that does not take it ends the run
-    for config in log.optional_sinks():
-        enter(Guarded(config, context))
-    if any(config.takes_figures for config in log.optional_sinks()):
-        sinks.append(Visuals(job=job, stop=stop, sink=tee))
-    return jsonl, tee
 
 
 def _ways_on(job: RunContext) -> dict[str, list[object]]:

@@ -1,4 +1,4 @@
-"""The run directory: its name, the names inside it, its owner, and the story in `run.json`."""
+"""The run directory: its name, the names inside it, its owner, and what `run.json` says of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any, Literal, TextIO
 
 from trainkit.config import shell
 from trainkit.core import atomic
-from trainkit.core.errors import BusyError, CheckpointError, StorageError
+from trainkit.core.errors import BusyError, CheckpointError, StorageError, os_error_text
 from trainkit.core.text import plain_json
 
 
@@ -86,7 +86,7 @@ class RunDir:
         again = shell.command("trainkit", "train", self.config, modules_in=modules_in)
         atomic.write_text(self.config, f"# {again}\n{text}")
 
-    def tell(self, **news: Any) -> None:
+    def update_metadata(self, **news: Any) -> None:
         """Add to `run.json`, atomically."""
         self.metadata.update(news)
         text = json.dumps(plain_json(self.metadata), indent=2, default=str)
@@ -123,7 +123,7 @@ def create(name: str, at: Path | None = None, *, kind: Literal["run", "sweep", "
             return create(name, kind=kind)
         raise StorageError(f"{error.filename}: is there already, and a run needs a directory of its own") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = os_error_text(error)
         raise StorageError(f"{path}: cannot be made: {error.filename}: {reason}") from None
     return _own(RunDir(path))
 
@@ -195,7 +195,7 @@ def _own(run_dir: RunDir) -> RunDir:
     try:
         lock = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")  # noqa: SIM115  # closed by RunDir.close
     except OSError as error:
-        raise StorageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise StorageError(f"{path}: {os_error_text(error)}") from None
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -101,66 +101,63 @@ class Visuals:
         """What is known only now, of the checkpoint that the run ends with. The results are out already."""
         drawings = {"confusion_matrix": self._confusion_matrix, "pr_curves": self._pr_curves}
         if self.job.data.spec.image and self.job.data.val:
-            drawings["pictures"] = self._predictions
+            drawings["pictures"] = self._prediction_sheets
         wanted = [switch for switch in drawings if getattr(self.job.experiment.log, switch)]
-        if wanted and (answers := self._attempt(self._answers, *wanted)):
+        if wanted and (predictions := self._attempt(self._predict, *wanted)):
             for switch in wanted:
-                self._draw(switch, partial(drawings[switch], answers))
+                self._draw(switch, partial(drawings[switch], predictions))
         self._draw("hparams", self._hparams)
 
-    def _answers(self) -> Predictions:
+    def _predict(self) -> Predictions:
         """What the model says of the whole val split, in order: one pass for all that need it."""
         if self.job.parts.val is None:
             raise ValueError("there is no val split")
         self.job.parts.model.load_state_dict(checkpoint.final_weights(checkpoint.load(self.job.directory.chosen)))
-        answers = predictions_of(self.job.parts, self.job.parts.val, self.job.data.spec.target, self.stop)
-        if answers is None:
+        predictions = predictions_of(self.job.parts, self.job.parts.val, self.job.data.spec.target, self.stop)
+        if predictions is None:
             raise InterruptedError("stopped")
-        return answers
+        return predictions
 
     def _first_batch(self) -> None:
         self._image("pictures/train", first_batch(self.job.experiment, self.job.data, self.job.parts.device))
 
-    def _predictions(self, answers: Predictions) -> None:
+    def _prediction_sheets(self, predictions: Predictions) -> None:
         assert self.job.data.val is not None
-        count = len(answers.targets)
+        count = len(predictions.targets)
         # From everywhere in the split: files often stand in the order of their classes.
         anywhere = torch.linspace(0, count - 1, min(SHOWN, count)).long()
         titles = {
             "val": f"{len(anywhere)} of {count:,} val samples: the truth, and what the model says",
             "worst": f"The worst mistakes in {count:,} val samples: the truth, and what the model says",
         }
-        for name, places in ("val", anywhere), ("worst", answers.worst(SHOWN)):
-            if len(places):
-                batch = self.job.parts.prepare(self.job.data.val.take(places), None)
-                tiles = answers.at(places).tiles(pixels(batch.inputs, self.job.data.spec))
+        for name, indices in ("val", anywhere), ("worst", predictions.worst(SHOWN)):
+            if len(indices):
+                batch = self.job.parts.prepare(self.job.data.val.take(indices), None)
+                tiles = predictions.at(indices).tiles(pixels(batch.inputs, self.job.data.spec))
                 self._image(f"pictures/{name}", sheet(titles[name], tiles))
 
     def _image(self, tag: str, image: Image.Image) -> None:
         self.sink.write(ImageRecord(self.job.progress.step, tag, np.asarray(image)))
 
-    def _confusion_matrix(self, answers: Predictions) -> None:
-        target = answers.target
+    def _confusion_matrix(self, predictions: Predictions) -> None:
+        target = predictions.target
         if target.kind != "classification":
             raise ValueError("needs classes")
-        tally = Tally(target, answers.targets.device)
-        tally.update(answers.outputs, answers.targets)
-        title = f"Val split, {len(answers.targets):,} samples. Rows: the true class. Columns: what the model says"
+        tally = Tally(target, predictions.targets.device)
+        tally.update(predictions.outputs, predictions.targets)
+        title = f"Val split, {len(predictions.targets):,} samples. Rows: the true class. Columns: what the model says"
         picture = confusion_picture(title, tally.counts.tolist(), class_names(target))
         self._image("confusion_matrix/val", picture)
 
-    def _pr_curves(self, answers: Predictions) -> None:
-        if answers.target.kind == "regression":
+    def _pr_curves(self, predictions: Predictions) -> None:
+        if predictions.target.kind == "regression":
             raise ValueError("needs classes or labels")
-        probabilities = answers.probabilities().T.cpu()
-        for number, name in enumerate(class_names(answers.target)):
-            there = (
-                answers.targets == number
-                if answers.target.kind == "classification"
-                else answers.targets[:, number] > 0.5
-            )
+        probabilities = predictions.probabilities().T.cpu()
+        for index, name in enumerate(class_names(predictions.target)):
+            is_class = predictions.target.kind == "classification"
+            positive = predictions.targets == index if is_class else predictions.targets[:, index] > 0.5
             tag = f"pr_val/{printable(name)}"
-            self.sink.write(PrCurveRecord(self.job.progress.step, tag, there.cpu(), probabilities[number]))
+            self.sink.write(PrCurveRecord(self.job.progress.step, tag, positive.cpu(), probabilities[index]))
 
     def _histograms(self) -> None:
         for name, parameter in self.job.parts.model.named_parameters():

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from trainkit.config.registry import register
 from trainkit.core.records import EpochRecord, EvalRecord, Record, TrainRecord
 from trainkit.core.text import plain_json
 from trainkit.sinks.append_file import Appended
 from trainkit.sinks.base import SinkConfig, SinkContext
+
+KINDS: dict[type, str] = {TrainRecord: "train", EpochRecord: "epoch", EvalRecord: "eval"}
+WALL = {"samples_per_s": 1, "elapsed_s": 3, "waiting": 3}
+"""What depends on the clock, with the decimals that are kept."""
 
 
 class JsonlSink:
@@ -24,45 +29,15 @@ class JsonlSink:
         self._file = Appended(path, keep)
 
     def write(self, record: Record) -> None:
-        line: dict[str, Any]
-        match record:
-            case TrainRecord():
-                line = {
-                    "kind": "train",
-                    "step": record.step,
-                    "epoch": record.epoch,
-                    "loss": record.loss,
-                    "lr": record.lr,
-                    "grad_norm": record.grad_norm,
-                    "wall": {"samples_per_s": round(record.samples_per_s, 1)},
-                }
-            case EpochRecord():
-                wall = {
-                    "samples_per_s": round(record.samples_per_s, 1),
-                    "elapsed_s": round(record.elapsed_s, 3),
-                    "waiting": round(record.waiting, 3),
-                }
-                line = {
-                    "kind": "epoch",
-                    "step": record.step,
-                    "epoch": record.epoch,
-                    "loss": record.loss,
-                    "wall": wall,
-                }
-            case EvalRecord():
-                line = {
-                    "kind": "eval",
-                    "split": record.split,
-                    "step": record.step,
-                    "epoch": record.epoch,
-                    **record.metrics,
-                    "best": record.best,
-                    "wall": {"elapsed_s": round(record.elapsed_s, 3)},
-                }
-            case _:
-                return
+        if (kind := KINDS.get(type(record))) is None:
+            return
+        line = asdict(record)
+        wall = {name: round(line.pop(name), digits) for name, digits in WALL.items() if name in line}
+        if isinstance(record, EvalRecord):
+            place = {"split": record.split, "step": record.step, "epoch": record.epoch}
+            line = {**place, **record.metrics, "best": record.best}
         # A full disk may have room again by the next save, which insists.
-        self._file.write(json.dumps(plain_json(line)).encode() + b"\n")
+        self._file.write(json.dumps(plain_json({"kind": kind, **line, "wall": wall})).encode() + b"\n")
 
     def sync(self) -> int:
         """Make everything written so far survive a power failure; gives the file's length in bytes."""

@@ -20,7 +20,7 @@ import PIL
 import torch
 
 from trainkit.core import atomic
-from trainkit.core.errors import DataError, StorageError
+from trainkit.core.errors import DataError, StorageError, os_error_text
 from trainkit.core.text import format_duration
 from trainkit.data.base import TensorSource
 from trainkit.data.images.decoding import PictureSource, Unreadable, decode_all
@@ -171,7 +171,7 @@ def _make_room(path: Path, size: int) -> None:
                 old.unlink(missing_ok=True)
         free = shutil.disk_usage(place).free
     except OSError as error:
-        problem = (error.strerror or str(error)).lower()
+        problem = os_error_text(error)
         raise StorageError(f"{place}: {problem}; use data.cache=false, or another TRAINKIT_CACHE_DIR") from None
     if size > 0.9 * free:
         raise StorageError(

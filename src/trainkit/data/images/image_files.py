@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from trainkit.core.errors import DataError, Diagnostic
-from trainkit.data.paths import told
+from trainkit.core.errors import DataError, Diagnostic, os_error_text
 
 FIRST_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """Those that `rules=1` takes."""
@@ -62,7 +61,7 @@ def find(root: Path, below: str = "", *, rules: int = 2) -> Found:
             inside = Path(place).relative_to(root)
             found += [(inside / file).as_posix() for file in files if not is_hidden(file)]
     except OSError as error:
-        raise DataError(f"{error.filename}: {told(error)}") from None
+        raise DataError(f"{error.filename}: {os_error_text(error)}") from None
     endings = taken(rules)
     sorted_out = Found([], [])
     for name in sorted(found):

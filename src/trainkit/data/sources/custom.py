@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from trainkit.config.from_constructor import arguments, config_class
 from trainkit.config.registry import register
-from trainkit.core.errors import ConfigError, DataError, Diagnostic
+from trainkit.core.errors import ConfigError, DataError, Diagnostic, os_error_text
 from trainkit.core.seeding import derive, generators_restored, seed_global
 from trainkit.data.base import (
     MAX_CLASSES,
@@ -32,7 +32,6 @@ from trainkit.data.base import (
     unless_pictures,
 )
 from trainkit.data.images.decoding import UnreadableError, flattened
-from trainkit.data.paths import told
 from trainkit.data.sample_checks import EXACTLY, lost_in_float32
 from trainkit.data.sources.tensor_files import is_dense
 from trainkit.data.transforms.pipeline import ImageDataConfig, statistics
@@ -135,7 +134,7 @@ class DatasetSource:
             item = self.dataset[number]
         except OSError as error:  # of a file, as a rule
             file = f"{error.filename}: " if error.filename else ""
-            raise DataError(f"{where}: {file}{told(error)}") from error
+            raise DataError(f"{where}: {file}{os_error_text(error)}") from error
         except StopIteration:  # would end the epoch without a word
             raise DataError(f"{where}: __getitem__ raised StopIteration") from None
         if not isinstance(item, tuple | list) or len(item) != 2:
