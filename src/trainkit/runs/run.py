@@ -152,11 +152,8 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         facts = summary_lines.facts(job)
         directory.update_metadata(facts={key: text for key, text in facts.items() if key != "run"})
         sink.write(StartRecord(facts, yamlfile.dump(experiment.to_plain())))
-        for note in [
-            *notes,
-            *summary_lines.fallback_notes(directory),
-            *warnings(experiment, job.data, job.parts, plan),
-        ]:
+        notes += summary_lines.fallback_notes(directory)
+        for note in [*notes, *warnings(experiment, job.data, job.parts, plan)]:
             sink.write(NoteRecord(note, "warning"))
         for record in job.data.notes:
             sink.write(record)
@@ -165,10 +162,8 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             state = f"weights, optimizer, scheduler, best value, data order, {torch.get_num_threads()} threads"
             sink.write(NoteRecord(f"resumed at {where}: {state}"))
 
-        saved_at, save_every_s = (
-            time.monotonic(),
-            seconds_of(experiment.checkpoint.every or experiment.train.eval_every),
-        )
+        saved_at = time.monotonic()
+        save_every_s = seconds_of(experiment.checkpoint.every or experiment.train.eval_every)
 
         def save(best: bool) -> None:
             nonlocal saved_at

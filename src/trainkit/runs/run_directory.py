@@ -23,6 +23,16 @@ from trainkit.core.errors import BusyError, CheckpointError, StorageError, os_er
 from trainkit.core.text import plain_json
 
 
+class _Inside:
+    """A path inside a run directory, wherever that is."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __get__(self, run_dir: RunDir, owner: type[RunDir]) -> Path:
+        return run_dir.path.joinpath(*self.names)
+
+
 @dataclass(slots=True)
 class RunDir:
     """A directory that this process owns until it is closed. Everything in it is relative: it can be moved."""
@@ -34,34 +44,14 @@ class RunDir:
     """The step of the checkpoint from which the run can go on, and where that is."""
     _lock: TextIO | None = None
 
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.path / "tb"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def last(self) -> Path:
-        return self.checkpoints / "last.pt"
-
-    @property
-    def best(self) -> Path:
-        return self.checkpoints / "best.pt"
-
-    @property
-    def earlier_best(self) -> Path:
-        """Where `best.pt` waits while the last checkpoint of a run that is out of time stands in its place."""
-        return self.checkpoints / "earlier-best.pt"
+    config = _Inside("config.yaml")
+    metrics = _Inside("metrics.jsonl")
+    tensorboard = _Inside("tb")
+    checkpoints = _Inside("checkpoints")
+    last = _Inside("checkpoints", "last.pt")
+    best = _Inside("checkpoints", "best.pt")
+    earlier_best = _Inside("checkpoints", "earlier-best.pt")
+    """Where `best.pt` waits while the last checkpoint of a run that is out of time stands in its place."""
 
     @property
     def chosen(self) -> Path:
