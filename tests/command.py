@@ -74,7 +74,7 @@ bare = Command("trainkit.cli.main", "trainkit.config.merging", "trainkit.sinks.c
 warm = Command(
     "trainkit.cli.main", "trainkit.checks.checking", "trainkit.checks.doctor", "trainkit.checks.model_summary",
     "trainkit.inference.evaluation", "trainkit.inference.output",
-    "trainkit.runs.run", "trainkit.sweeps.sweep", "trainkit.sinks.tensorboard",
+    "trainkit.runs.run", "trainkit.sweeps.sweep", "torch.utils.tensorboard", "tensorboard.summary.writer.record_writer",
     "torch._dynamo", "sklearn.datasets", "sklearn.model_selection",
     "alembic.command", "optuna.storages._rdb.models", "sqlalchemy.dialects.sqlite", "matplotlib.backends.backend_agg",
 )  # fmt: skip

@@ -33,10 +33,10 @@ class Restored:
     overrides: tuple[str, ...]
 
     def open_data(self) -> Data:
-        """Data of the kind that the model was trained on; a place for it that the config alone names is not fetched to.
+        """The data of the checkpoint, or what the overrides of `restore` put in its place.
 
         Raises:
-            DataError: it is not there, or the model was not made for it.
+            DataError: it is not there, or the model was not made for such data.
         """
         spec, path = self.spec, self.path
         data = run_state.open_data(self.experiment, spec, self.overrides)
