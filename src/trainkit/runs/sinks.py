@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -40,11 +40,15 @@ def open_sinks(job: RunContext, resumed_from: Payload | None, stack: ExitStack, 
         sinks.append(sink)
         return sink
 
-    # Whoever cannot tell on the console that it has failed tells stderr.
-    enter(Guarded(ConsoleConfig(), replace(context, warn=lambda text: print_line(f"warning: {text}", sys.stderr))))
+    enter(Guarded(ConsoleConfig(), replace(context, warn=_warn_on_stderr)))  # it cannot tell of its own failure
     jsonl = enter(JsonlConfig().open(context))  # not guarded: a disk that does not take it ends the run
     for config in log.optional_sinks():
         enter(Guarded(config, context))
     if any(config.takes_figures for config in log.optional_sinks()):
         sinks.append(Visuals(job=job, stop=stop, sink=tee))
     return jsonl, tee
+
+
+def _warn_on_stderr(text: str) -> None:
+    with suppress(OSError):  # which may be what has failed
+        print_line(f"warning: {text}", sys.stderr)
