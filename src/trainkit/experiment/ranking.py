@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from trainkit.core.text import leaves
@@ -89,6 +89,14 @@ def comparable(runs: Sequence[J], monitor: str) -> list[J]:
     """Those that have ended with a number."""
     finished = [run for run in runs if run.status == "finished"]
     return [run for run in finished if math.isfinite(run.metrics.get(monitor, math.nan))]
+
+
+def by_value(ranked: Iterable[J], monitor: str, value: Callable[[J], float]) -> dict[float, list[float]]:
+    """The numbers of ranked runs by the value that each has on an axis, in the order of the values."""
+    found: dict[float, list[float]] = {}
+    for run in sorted(ranked, key=value):
+        found.setdefault(value(run), []).append(run.metrics[monitor])
+    return found
 
 
 def not_ranked(monitor: str, differ: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from trainkit.core import atomic
 from trainkit.core.errors import CheckpointError, StorageError
 from trainkit.core.text import format_duration, format_metric, leaves, printable
 from trainkit.experiment.grid import label, points_of
+from trainkit.experiment.ranking import by_value
 from trainkit.experiment.schema import ExperimentConfig, parse
 from trainkit.inference.loading import check_overrides
 from trainkit.plots.svg import Chart, Series, chart, wide
@@ -266,9 +267,7 @@ def _against(
         value = points[trial.path][key]
         return float(value) if numeric else float(values.index(show(value)))
 
-    by_place: dict[float, list[float]] = {}
-    for trial in sorted(ranked, key=place):
-        by_place.setdefault(place(trial), []).append(trial.metrics[sweep.monitor])
+    by_place = by_value(ranked, sweep.monitor, place)
     dots = [(x, y) for x, several in by_place.items() for y in several]
     series = [Series("one trial", [x for x, _ in dots], [y for _, y in dots], "points")]
     if numeric and len(by_place) > 1:

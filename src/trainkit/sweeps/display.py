@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from trainkit.core import atomic
 from trainkit.core.terminal import print_line
 from trainkit.core.text import aligned, format_duration, format_metric
 from trainkit.experiment.grid import label, show
+from trainkit.experiment.ranking import by_value
 from trainkit.sweeps.trial import Trial
 
 REDRAW_S = 0.5
@@ -145,9 +145,7 @@ def write_pictures(
 def _picture(path: Path, title: str, key: str, trials: Sequence[Trial], ranked: Sequence[Trial], monitor: str) -> None:
     from matplotlib.figure import Figure
 
-    groups: dict[float, list[float]] = defaultdict(list)
-    for trial in sorted(ranked, key=lambda trial: float(trial.values[key])):
-        groups[trial.values[key]].append(trial.metrics[monitor])
+    groups = by_value(ranked, monitor, lambda trial: float(trial.values[key]))
     lost = [trial.values[key] for trial in _others(trials, ranked)]
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")  # no pyplot: it keeps figures and windows
     axes = figure.add_subplot()
