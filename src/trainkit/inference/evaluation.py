@@ -11,7 +11,7 @@ from trainkit.core import device as devices
 from trainkit.core import seeding
 from trainkit.data import Batch
 from trainkit.data.workers import worker_failures
-from trainkit.inference.loading import check_overrides, restore
+from trainkit.inference.loading import check_overrides, open_checkpoint
 from trainkit.runs import checkpoint
 from trainkit.training.confusion import ClassScore, Tally
 from trainkit.training.loop import evaluate
@@ -57,7 +57,7 @@ def evaluate_checkpoint(
     """
     overrides = list(overrides)
     check_overrides(overrides, "an evaluation")
-    restored = restore(path, device=device, overrides=overrides)
+    restored = open_checkpoint(path, device=device, overrides=overrides)
     payload, spec, data = restored.payload, restored.spec, restored.open_data()
     other = data.digests().get(split) != payload["data"].get(split)
     notes = [note.text for note in data.notes if note.level == "warning"]

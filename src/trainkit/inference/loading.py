@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from trainkit.config import merging
@@ -18,9 +19,9 @@ from trainkit.runs.run_directory import RunDir
 from trainkit.training.loop import EvalParts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Restored:
-    """What a checkpoint holds, ready to be used."""
+    """What a checkpoint holds, and the model that is built of it when it is first asked for."""
 
     path: Path
     payload: Payload
@@ -28,9 +29,20 @@ class Restored:
     """As it was trained, with overrides."""
     spec: DataSpec
     """What the training data was; new samples are treated like it."""
-    parts: EvalParts
-    """The model with the weights that the run ended with: averaged ones, where it has any."""
+    device: str
     overrides: tuple[str, ...]
+
+    @cached_property
+    def parts(self) -> EvalParts:
+        """The model with the weights that the run ended with: averaged ones, where it has any.
+
+        Raises:
+            CheckpointError: the weights do not fit.
+            StorageError: there is no such device.
+        """
+        parts = build_eval(self.experiment.restored(), self.spec, devices.select(self.device))
+        checkpoint.load_weights(self.path, parts.model, checkpoint.final_weights(self.payload))
+        return parts
 
     def open_data(self) -> Data:
         """The data of the checkpoint, or what the overrides of `restore` put in its place.
@@ -51,25 +63,28 @@ class Restored:
         return data
 
 
-def restore(path: Path, *, device: str = "auto", overrides: Iterable[str] = ()) -> Restored:
-    """Read a checkpoint and build its model.
+def open_checkpoint(path: Path, *, device: str = "auto", overrides: Iterable[str] = ()) -> Restored:
+    """Read a checkpoint.
 
     Args:
         path: a checkpoint, or a run directory for the one to use in it.
 
     Raises:
-        CheckpointError: it is damaged, or not for this trainkit, or its weights do not fit.
+        CheckpointError: it is damaged, or not for this trainkit.
         ConfigError: an override is wrong.
-        StorageError: there is no such device.
     """
     path = RunDir(path).chosen if path.is_dir() else path
     payload = checkpoint.load(path)
     run_state.experiment_of(path, payload)  # an error in it is the file's, not that of the overrides
     experiment = parse(merging.override(run_state.config_node(path, payload), overrides), beside=None)
-    spec = DataSpec.from_plain(payload["spec"])
-    parts = build_eval(experiment.restored(), spec, devices.select(device))
-    checkpoint.load_weights(path, parts.model, checkpoint.final_weights(payload))
-    return Restored(path, payload, experiment, spec, parts, tuple(overrides))
+    return Restored(path, payload, experiment, DataSpec.from_plain(payload["spec"]), device, tuple(overrides))
+
+
+def restore(path: Path, *, device: str = "auto", overrides: Iterable[str] = ()) -> Restored:
+    """Read a checkpoint and build its model at once. Raises as `open_checkpoint` and `Restored.parts`."""
+    restored = open_checkpoint(path, device=device, overrides=overrides)
+    _ = restored.parts
+    return restored
 
 
 def check_overrides(overrides: Iterable[str], where: str) -> None:
