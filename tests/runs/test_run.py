@@ -436,8 +436,8 @@ def test_one_owner(make: MakeExperiment) -> None:
     import sys
 
     holder = (
-        "import sys, time; from pathlib import Path; from trainkit import rundir\n"
-        "owned = rundir.reopen(Path(sys.argv[1])); print('mine', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from trainkit.runs import run_directory\n"
+        "owned = run_directory.reopen(Path(sys.argv[1])); print('mine', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", holder, directory], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None

@@ -284,12 +284,12 @@ def test_directories_made_at_the_same_time() -> None:
     """By processes that wait for each other, with so few names that many of them meet."""
     make = """
 import random, secrets, sys
-from trainkit import rundir
+from trainkit.runs import run_directory
 secrets.token_hex = lambda count: random.choice("0123456789")
 print("ready", flush=True)
 input()
 for kind in ("run", "sweep"):
-    print(rundir.create("job", kind=kind).path)
+    print(run_directory.create("job", kind=kind).path)
 """
     pipe = subprocess.PIPE
     makers = [subprocess.Popen([sys.executable, "-c", make], stdin=pipe, stdout=pipe, text=True) for _ in range(8)]
