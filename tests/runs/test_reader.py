@@ -57,12 +57,8 @@ def make_sweep(make: MakeExperiment, directory: Path, axes: dict[str, list[Any]]
 def owned(run: Path) -> Iterator[subprocess.Popen[str]]:
     """While another process is at work in a run directory."""
     code = "import sys; from pathlib import Path; from trainkit.runs import run_directory"
-    command = [
-        sys.executable,
-        "-c",
-        f"{code}; run = run_directory.reopen(Path(sys.argv[1])); print('mine', flush=True); input()",
-        str(run),
-    ]
+    code += "; run = run_directory.reopen(Path(sys.argv[1])); print('mine', flush=True); input()"
+    command = [sys.executable, "-c", code, str(run)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "mine\n"
