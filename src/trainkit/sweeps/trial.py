@@ -83,7 +83,8 @@ class Trial:
         self.reason = run.reason.partition("\n")[0] if run.status == "failed" else ""
         if self.status == "finished":
             self.judged_by = run.judged_by
-            self.metrics = {name: value for name, value in run.metrics.items() if not math.isnan(value)}
+            found = run.metadata["metrics"].items()
+            self.metrics = {name: float(value) for name, value in found if value is not None}
 
     def begin(self, environment: Mapping[str, str]) -> None:
         """Start its process: go on where it was interrupted, or begin anew.
