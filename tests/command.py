@@ -69,12 +69,12 @@ class Command:
             return Ended(code, stdout, stderr, Path(place, "torch").exists())
 
 
-bare = Command("trainkit.cli.main", "trainkit.config.merging", "trainkit.runs.sinks.console", "pydantic.type_adapter")
+bare = Command("trainkit.cli.main", "trainkit.config.merging", "trainkit.sinks.console", "pydantic.type_adapter")
 """Without torch: for what is judged before torch is needed."""
 warm = Command(
     "trainkit.cli.main", "trainkit.checks.checking", "trainkit.checks.doctor", "trainkit.checks.model_summary",
     "trainkit.inference.evaluation", "trainkit.inference.output",
-    "trainkit.runs.run", "trainkit.sweeps.sweep", "trainkit.runs.sinks.tensorboard",
+    "trainkit.runs.run", "trainkit.sweeps.sweep", "torch.utils.tensorboard", "tensorboard.summary.writer.record_writer",
     "torch._dynamo", "sklearn.datasets", "sklearn.model_selection",
     "alembic.command", "optuna.storages._rdb.models", "sqlalchemy.dialects.sqlite", "matplotlib.backends.backend_agg",
 )  # fmt: skip

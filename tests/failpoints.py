@@ -171,9 +171,9 @@ def _act(point: str, actions: str) -> None:
 
 def _shorten_grace(seconds: float) -> None:
     from trainkit.core import signals
-    from trainkit.runs import console_lines
+    from trainkit.runs import failures
 
-    vars(console_lines)["GRACE_S"] = seconds
+    vars(failures)["GRACE_S"] = seconds
     signals.stop_on_signal.__wrapped__.__defaults__ = (seconds,)  # type: ignore[attr-defined]
 
 
@@ -233,12 +233,11 @@ def _wrap_all() -> None:
     from trainkit.core.device import Precision
     from trainkit.experiment import building
     from trainkit.runs import checkpoint, run, run_state
-    from trainkit.runs.sinks.jsonl import JsonlSink
+    from trainkit.sinks.jsonl import JsonlSink
     from trainkit.training import loop
     from trainkit.training.meter import Meter
 
-    _around(building, "open_data", before="build.data")  # of a new run
-    _around(run, "open_data", before="build.data")  # of one that goes on
+    _around(building, "open_data", before="build.data")
     _around(run, "build", before="build.model")
     _around(run_state, "restore", after="resume.before_first_step")
     _around(Precision, "backward", before="step.before_backward", after="step.after_backward")
@@ -250,11 +249,12 @@ def _wrap_all() -> None:
         module.evaluate = partial(_watched, module.evaluate)  # type: ignore[attr-defined]
     checkpoint.save = _saving(checkpoint.save)
     if any(point.startswith("sweep.") for point in _armed):
-        from trainkit.sweeps import sweep
+        from trainkit.sweeps import study, sweep
         from trainkit.sweeps.trial import Trial
 
         _around(Trial, "begin", after="sweep.after_start")
-        _around(sweep, "_tell", before="sweep.before_result")
+        for owner in (study, sweep):
+            _around(owner, "tell_result", before="sweep.before_result")
 
 
 def _watched(evaluate: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:

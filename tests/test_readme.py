@@ -51,7 +51,9 @@ def titled(language: str) -> dict[str, str]:
     return {found[1]: block for block in blocks(language) if (found := re.match(r"# ([\w./]+)", block))}
 
 
-@pytest.mark.parametrize(("module", "config"), [("my_models", "my.yaml"), ("my_data", "spirals.yaml")])
+@pytest.mark.parametrize(
+    ("module", "config"), [("my_models", "my.yaml"), ("my_data", "spirals.yaml"), ("my_sinks", "sinks.yaml")]
+)
 def test_the_modules_of_the_readme_train(module: str, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(f"{module}.py").write_text(titled("python")[f"{module}.py"])
     Path(config).write_text(titled("yaml")[config])
@@ -63,6 +65,9 @@ def test_the_modules_of_the_readme_train(module: str, config: str, monkeypatch: 
     assert command(f"trainkit train {config} train.epochs=1 loader.num_workers=0", monkeypatch) == 0
     [run] = Path("runs/experiment").iterdir()
     assert command(f"trainkit eval --ckpt {run} loader.num_workers=0", monkeypatch) == 0
+    if module == "my_sinks":
+        assert (run / "metrics.csv").read_text().startswith("step,epoch,split,loss,accuracy\n")
+        assert (run / "best-so-far.txt").read_text().startswith("step ")
     del sys.modules[module]
 
 

@@ -72,22 +72,22 @@ def tutorial(root: str, num_workers: int) -> list[float]:
 def trainkit(root: str, cache: str) -> list[float]:
     """Seconds of each epoch; decoding for the cache counts into the first."""
     from trainkit.cli.main import main
-    from trainkit.runs import run
-    from trainkit.runs.sinks.jsonl import JsonlSink
+    from trainkit.experiment import building
+    from trainkit.sinks.jsonl import JsonlSink
 
     ends: list[float] = []
-    write, open_data = JsonlSink.write, run.open_data
+    write, open_data = JsonlSink.write, building.open_data
 
     def timed_write(self, record):
         write(self, record)
         if type(record).__name__ == "EpochRecord":
             ends.append(time.perf_counter())
 
-    def timed_open(experiment):
+    def timed_open(*arguments):
         ends.append(time.perf_counter())
-        return open_data(experiment)
+        return open_data(*arguments)
 
-    JsonlSink.write, run.open_data = timed_write, timed_open
+    JsonlSink.write, building.open_data = timed_write, timed_open
     with tempfile.TemporaryDirectory() as place:
         config = Path(place, "bench.yaml")
         config.write_text(

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from trainkit.models import register_model as register_model
     from trainkit.runs.run import resume as resume
     from trainkit.runs.run import train as train
+    from trainkit.sinks.base import SinkConfig as SinkConfig
+    from trainkit.sinks.base import SinkContext as SinkContext
     from trainkit.training.loop import Parts as Parts
     from trainkit.training.loop import Plan as Plan
     from trainkit.training.loop import StepOutput as StepOutput
@@ -65,6 +67,8 @@ _homes = {
     "Prediction": "inference.prediction",
     "Progress": "training.progress",
     "SchedulerConfig": "training.schedulers",
+    "SinkConfig": "sinks.base",
+    "SinkContext": "sinks.base",
     "Split": "data",
     "StepOutput": "training.loop",
     "TargetSpec": "data",

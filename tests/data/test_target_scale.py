@@ -28,8 +28,8 @@ from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import predict
 from trainkit.runs import checkpoint
 from trainkit.runs.checkpoint_schema import checked
-from trainkit.runs.console_lines import baseline_loss
 from trainkit.runs.run import train
+from trainkit.runs.summary_lines import baseline_loss
 from trainkit.training.baseline_loss import constant_prediction, untrained
 from trainkit.training.loop import train_steps
 from trainkit.training.losses import (

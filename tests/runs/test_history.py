@@ -8,7 +8,7 @@ import pytest
 from trainkit.core.errors import StorageError
 from trainkit.core.records import EpochRecord, EvalRecord, TrainRecord
 from trainkit.runs import history
-from trainkit.runs.sinks.jsonl import JsonlSink
+from trainkit.sinks.jsonl import JsonlSink
 
 RECORDS = (
     TrainRecord(3, 0.5, math.nan, 0.1, 2.0, 100.0),

@@ -24,7 +24,7 @@ from trainkit.reports import comparing
 from trainkit.runs import reader, run_directory
 from trainkit.runs.reader import Run, Sweep
 from trainkit.runs.run import resume, train
-from trainkit.sweeps.sweep import Plan
+from trainkit.sweeps.study import Plan
 
 
 def tell(run: Path, **news: object) -> None:
@@ -56,11 +56,9 @@ def make_sweep(make: MakeExperiment, directory: Path, axes: dict[str, list[Any]]
 @contextmanager
 def owned(run: Path) -> Iterator[subprocess.Popen[str]]:
     """While another process is at work in a run directory."""
-    code = (
-        "import sys; from pathlib import Path; from trainkit.runs import run_directory; "
-        "run = run_directory.reopen(Path(sys.argv[1]))"
-    )
-    command = [sys.executable, "-c", f"{code}; print('mine', flush=True); input()", str(run)]
+    code = "import sys; from pathlib import Path; from trainkit.runs import run_directory"
+    code += "; run = run_directory.reopen(Path(sys.argv[1])); print('mine', flush=True); input()"
+    command = [sys.executable, "-c", code, str(run)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "mine\n"

@@ -35,10 +35,10 @@ def test_the_check_makes_nothing() -> None:
 
 def test_the_story_is_kept_over_a_resume() -> None:
     with run_directory.create("a", Path("run")) as directory:
-        directory.tell(status="running")
+        directory.update_metadata(status="running")
         Path("run/.tmp-last.pt-1-0123abcd").write_bytes(b"torn")
     with run_directory.reopen(Path("run")) as again:
-        again.tell(more=1)
+        again.update_metadata(more=1)
     assert json.loads(Path("run/run.json").read_text()) == {"status": "running", "more": 1}
     assert not Path("run/.tmp-last.pt-1-0123abcd").exists()
 

@@ -26,7 +26,8 @@ from trainkit.core.errors import BusyError, CheckpointError, ConfigError, Stoppe
 from trainkit.experiment import grid, schema
 from trainkit.sweeps import display, trial
 from trainkit.sweeps import sweep as sweeps
-from trainkit.sweeps.sweep import Plan, resume, sweep
+from trainkit.sweeps.study import Plan
+from trainkit.sweeps.sweep import resume, sweep
 from trainkit.sweeps.trial import Trial
 
 CONFIG = """

@@ -27,6 +27,7 @@ FAMILIES = {
     "metric": "metrics",
     "optimizer": "optimizers",
     "scheduler": "schedulers",
+    "sink": "sinks",
     "transform": "transforms",
 }
 """Of components, each with what several of them are called."""

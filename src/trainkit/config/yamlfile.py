@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from trainkit.core.errors import ConfigError
+from trainkit.core.errors import ConfigError, os_error_text
 from trainkit.core.suggestions import nearest
 
 MAX_BYTES = 256 * 1024
@@ -108,7 +108,7 @@ def read_file(path: Path) -> Node:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start} (0x{error.object[error.start]:02x})") from None
     except OSError as error:
-        raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise ConfigError(f"{path}: {os_error_text(error)}") from None
     except ValueError as error:  # a path that no system call takes
         raise ConfigError(f"{str(path)!r}: {error}") from None
     node = parse(text, Where(str(path), 1, 1))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from trainkit.core.errors import StorageError
+from trainkit.core.errors import StorageError, os_error_text
 
 PREFIX = ".tmp-"
 
@@ -43,7 +43,7 @@ def replace(
             # Never sync the same file again: the kernel may have dropped its pages. A new one, once.
             _replace(path, write, links, whole)
     except OSError as error:
-        raise StorageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise StorageError(f"{path}: {os_error_text(error)}") from error
 
 
 def _replace(

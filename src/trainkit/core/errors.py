@@ -7,6 +7,11 @@ from traceback import StackSummary
 from trainkit.core.text import printable
 
 
+def os_error_text(error: OSError | ValueError) -> str:
+    """What the system says, such as `permission denied`."""
+    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
+
+
 def first_line(error: BaseException) -> str:
     """What an exception says, on one line; the name of its type where that is nothing."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

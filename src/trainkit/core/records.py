@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,26 @@ class StartRecord:
     """Device, data, model, training, run directory: what the header shows, in its order."""
     config: str
     """The resolved config as YAML."""
+
+
+class Position(Protocol):
+    """How far a run has come."""
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def epoch(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressRecord:
+    """Said once, right before the first step."""
+
+    position: Position
+    """Moves on with the run; may be read at any time."""
+    max_steps: int
+    steps_per_epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +120,71 @@ class EndRecord:
     """What a user would type next, by purpose."""
 
 
-Record = StartRecord | TrainRecord | EpochRecord | EvalRecord | CheckpointRecord | NoteRecord | EndRecord
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageRecord:
+    """Pictures of samples, or a figure such as a confusion matrix."""
+
+    step: int
+    name: str
+    """Such as `pictures/val`."""
+    pixels: NDArray[np.uint8]
+    """Shape (height, width, 3)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HistogramRecord:
+    """The distribution of a weight or of its gradient."""
+
+    step: int
+    name: str
+    values: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PrCurveRecord:
+    """How well a class or label is told from the others, for a curve of precision against recall."""
+
+    step: int
+    name: str
+    targets: Tensor
+    """Whether each sample is of the class, shape (samples,)."""
+    probabilities: Tensor
+    """That it is, as the model says, shape (samples,)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GraphRecord:
+    """A copy of the model, for a drawing of its operations."""
+
+    model: nn.Module
+    inputs: tuple[Tensor, ...]
+    """With which it can be called."""
+
+
+@dataclass(frozen=True, slots=True)
+class HparamsRecord:
+    """Said last, after the end of a run: what it was and what came of it."""
+
+    step: int
+    values: Mapping[str, Any]
+    """The sections of the config that make one run differ from another, as plain data."""
+    metrics: Mapping[str, float]
+    """The final ones, by names with their split."""
+
+
+Figure = ImageRecord | HistogramRecord | PrCurveRecord | GraphRecord | HparamsRecord
+"""What is drawn only where a sink takes it."""
+Record = (
+    StartRecord
+    | ProgressRecord
+    | TrainRecord
+    | EpochRecord
+    | EvalRecord
+    | CheckpointRecord
+    | NoteRecord
+    | EndRecord
+    | Figure
+)
 
 
 class Sink(Protocol):
@@ -108,7 +197,7 @@ class Sink(Protocol):
 class Tee:
     """Passes every record on to several sinks, in order."""
 
-    sinks: tuple[Sink, ...]
+    sinks: Sequence[Sink]
 
     def write(self, record: Record) -> None:
         for sink in self.sinks:

@@ -61,3 +61,12 @@ def format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def leaves(plain: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """What is no mapping, or an empty one, by dotted keys."""
+    found: dict[str, Any] = {}
+    for name, value in plain.items():
+        key = f"{above}{name}"
+        found |= leaves(value, f"{key}.") if isinstance(value, dict) and value else {key: value}
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from trainkit.core.errors import DataError
+from trainkit.core.errors import DataError, os_error_text
 from trainkit.core.suggestions import did_you_mean_path
 
 
@@ -58,9 +58,4 @@ def unreadable(key: str, path: Path, error: OSError | ValueError) -> DataError:
     hint = did_you_mean_path(path) if isinstance(error, FileNotFoundError) else ""
     if "$" in str(path) and isinstance(error, FileNotFoundError):
         hint = "; variables are not expanded"
-    return DataError(f"data.{key}: {path.absolute()}: {reason_of(error)}{hint}")
-
-
-def reason_of(error: OSError | ValueError) -> str:
-    """What the system says, such as `permission denied`."""
-    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
+    return DataError(f"data.{key}: {path.absolute()}: {os_error_text(error)}{hint}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from trainkit.core.text import leaves
 
 if TYPE_CHECKING:
     from trainkit.experiment.schema import ExperimentConfig
@@ -89,6 +91,14 @@ def comparable(runs: Sequence[J], monitor: str) -> list[J]:
     return [run for run in finished if math.isfinite(run.metrics.get(monitor, math.nan))]
 
 
+def by_value(ranked: Iterable[J], monitor: str, value: Callable[[J], float]) -> dict[float, list[float]]:
+    """The numbers of ranked runs by the value that each has on an axis, in the order of the values."""
+    found: dict[float, list[float]] = {}
+    for run in sorted(ranked, key=value):
+        found.setdefault(value(run), []).append(run.metrics[monitor])
+    return found
+
+
 def not_ranked(monitor: str, differ: Sequence[str]) -> str:
     """Why, and what to do."""
     other = "; checkpoint.monitor may name a metric" if monitor == "val/loss" else ""
@@ -97,12 +107,3 @@ def not_ranked(monitor: str, differ: Sequence[str]) -> str:
 
 def _values(told: Sequence[Mapping[str, Any]], key: str) -> set[str]:
     return {json.dumps(one.get(key)) for one in told}
-
-
-def leaves(plain: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """What is no mapping, by dotted keys."""
-    found: dict[str, Any] = {}
-    for name, value in plain.items():
-        key = f"{above}{name}"
-        found |= leaves(value, f"{key}.") if isinstance(value, dict) and value else {key: value}
-    return found

@@ -26,6 +26,8 @@ from trainkit.data.loader import LoaderConfig
 from trainkit.data.transforms.pipeline import check_augment
 from trainkit.experiment.defaults import filled
 from trainkit.models import ModelConfig
+from trainkit.sinks import SinkConfig
+from trainkit.sinks.tensorboard import TensorBoardConfig
 from trainkit.training import losses
 from trainkit.training.losses import CrossEntropyConfig, LossConfig
 from trainkit.training.metrics import DEFAULT, MetricConfig
@@ -137,11 +139,20 @@ class TrainConfig(Config):
     """Off by default."""
 
 
+def _once(sinks: tuple[SinkConfig, ...]) -> tuple[SinkConfig, ...]:
+    names = [sink.name for sink in sinks]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{twice!r} is there twice")
+    return sinks
+
+
 class LogConfig(Config):
-    """What is recorded, and how often."""
+    """What is recorded, how often, and where."""
 
     every: Count = 100
     """Steps between records of the training loss; also at the end of each epoch."""
+    sinks: Annotated[tuple[Annotated[SinkConfig, Component("sink")], ...], AfterValidator(_once)] = ()
+    """Who else is told what a run says, besides `console`, `jsonl` and `tensorboard`: `csv`, or one of your own."""
     tensorboard: bool = True
     """Write event files for TensorBoard. The switches below say what they hold besides the curves."""
     pictures: bool = True
@@ -159,6 +170,12 @@ class LogConfig(Config):
     """At every evaluation: what the first convolution makes of one val sample, channel by channel."""
     graph: bool = False
     """The model as a graph of operations."""
+
+    def optional_sinks(self) -> tuple[SinkConfig, ...]:
+        """Those that a run has besides console and jsonl, without which there is none."""
+        usual: tuple[SinkConfig, ...] = (TensorBoardConfig(),) if self.tensorboard else ()
+        named = {sink.name: sink for sink in (*usual, *self.sinks)}
+        return tuple(sink for name, sink in named.items() if name not in ("console", "jsonl"))
 
 
 class CheckpointConfig(Config):

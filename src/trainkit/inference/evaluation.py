@@ -9,12 +9,10 @@ from typing import Any
 
 from trainkit.core import device as devices
 from trainkit.core import seeding
-from trainkit.core.errors import ConfigError, DataError
 from trainkit.data import Batch
 from trainkit.data.workers import worker_failures
-from trainkit.experiment.building import open_data
-from trainkit.inference.loading import open_checkpoint
-from trainkit.runs import checkpoint, run_state
+from trainkit.inference.loading import check_overrides, open_checkpoint
+from trainkit.runs import checkpoint
 from trainkit.training.confusion import ClassScore, Tally
 from trainkit.training.loop import evaluate
 from trainkit.training.losses import LossOutput
@@ -58,16 +56,9 @@ def evaluate_checkpoint(
         TrainkitError: the checkpoint or its data cannot be used.
     """
     overrides = list(overrides)
-    if wrong := [item for item in overrides if item.partition("=")[0].partition(".")[0] not in ("data", "loader")]:
-        raise ConfigError(
-            *(f"command line: {item}: only data and loader can change in an evaluation" for item in wrong)
-        )
-    stored = open_checkpoint(path, overrides)
-    path, payload, experiment, spec = stored.path, stored.payload, stored.experiment, stored.spec
-    _, data, missing = open_data(experiment if run_state.may_fetch(overrides) else experiment.restored(), spec)
-    if missing:
-        raise DataError(missing)
-    stored.check_fits(data)
+    check_overrides(overrides, "an evaluation")
+    restored = open_checkpoint(path, device=device, overrides=overrides)
+    payload, spec, data = restored.payload, restored.spec, restored.open_data()
     other = data.digests().get(split) != payload["data"].get(split)
     notes = [note.text for note in data.notes if note.level == "warning"]
     if bad := checkpoint.not_finite(payload):
@@ -76,8 +67,8 @@ def evaluate_checkpoint(
     if data.spec.image and (data.spec.mean, data.spec.std) != (spec.mean, spec.std):
         notes.append("the normalisation of the training run is used, not the one given")
     samples = data.split(split)
-    parts = stored.build(device)
-    loader = experiment.loader.eval_loader(samples, parts.device)
+    parts = restored.parts
+    loader = restored.experiment.loader.eval_loader(samples, parts.device)
     if spec.target.kind == "regression":
         metrics = evaluate(parts, loader)
         assert metrics is not None

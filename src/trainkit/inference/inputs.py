@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from PIL import ExifTags
 from torch import Tensor
 
-from trainkit.core.errors import CheckpointError, DataError
+from trainkit.core.errors import CheckpointError, DataError, os_error_text
 from trainkit.data import DataConfig, DataSpec
 from trainkit.data.columns import rescaled
 from trainkit.data.images.bit_depth import is_deep
 from trainkit.data.images.decoding import PictureSource, UnreadableError, opened
 from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures
 from trainkit.data.images.source import PicturesConfig
-from trainkit.data.paths import no_file, reason_of
+from trainkit.data.paths import no_file
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.transforms.pipeline import fitted
 
@@ -215,7 +215,7 @@ def _file(name: str) -> str:
     try:
         why = no_file(Path(name))
     except (OSError, ValueError) as error:
-        why = reason_of(error)
+        why = os_error_text(error)
     if why:
         raise DataError(f"{name}: {why}")
     return name

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from trainkit.config import merging
 from trainkit.core import device as devices
-from trainkit.core.errors import DataError
+from trainkit.core.errors import ConfigError, DataError
 from trainkit.data import Data, DataSpec
 from trainkit.experiment.building import build_eval
 from trainkit.experiment.schema import ExperimentConfig, parse
@@ -18,9 +19,9 @@ from trainkit.runs.run_directory import RunDir
 from trainkit.training.loop import EvalParts
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What a checkpoint holds."""
+@dataclass(frozen=True)
+class Restored:
+    """What a checkpoint holds, and the model that is built of it when it is first asked for."""
 
     path: Path
     payload: Payload
@@ -28,10 +29,29 @@ class Stored:
     """As it was trained, with overrides."""
     spec: DataSpec
     """What the training data was; new samples are treated like it."""
+    device: str
+    overrides: tuple[str, ...]
 
-    def check_fits(self, data: Data) -> None:
-        """Raise DataError when the model was not made for such data."""
+    @cached_property
+    def parts(self) -> EvalParts:
+        """The model with the weights that the run ended with: averaged ones, where it has any.
+
+        Raises:
+            CheckpointError: the weights do not fit.
+            StorageError: there is no such device.
+        """
+        parts = build_eval(self.experiment.restored(), self.spec, devices.select(self.device))
+        checkpoint.load_weights(self.path, parts.model, checkpoint.final_weights(self.payload))
+        return parts
+
+    def open_data(self) -> Data:
+        """The data of the checkpoint, or what the overrides of `restore` put in its place.
+
+        Raises:
+            DataError: it is not there, or the model was not made for such data.
+        """
         spec, path = self.spec, self.path
+        data = run_state.open_data(self.experiment, spec, self.overrides)
         if data.spec.target.uncounted() != spec.target.uncounted():
             raise DataError(f"{path}: trained for {spec.target.size} {spec.target.plural}, this data has others")
         if data.spec.shape[spec.padded :] != spec.shape[spec.padded :]:  # sequences may be longer or shorter
@@ -40,20 +60,10 @@ class Stored:
             raise DataError(
                 f"{path}: trained on inputs of another kind: pictures, numbers, or padded sequences of them"
             )
-
-    def build(self, device: str = "auto") -> EvalParts:
-        """The model with the weights that the run ended with: averaged ones, where it has any.
-
-        Raises:
-            CheckpointError: the weights do not fit.
-            StorageError: there is no such device.
-        """
-        parts = build_eval(self.experiment.restored(), self.spec, devices.select(device))
-        checkpoint.load_weights(self.path, parts.model, checkpoint.final_weights(self.payload))
-        return parts
+        return data
 
 
-def open_checkpoint(path: Path, overrides: Iterable[str] = ()) -> Stored:
+def open_checkpoint(path: Path, *, device: str = "auto", overrides: Iterable[str] = ()) -> Restored:
     """Read a checkpoint.
 
     Args:
@@ -67,21 +77,21 @@ def open_checkpoint(path: Path, overrides: Iterable[str] = ()) -> Stored:
     payload = checkpoint.load(path)
     run_state.experiment_of(path, payload)  # an error in it is the file's, not that of the overrides
     experiment = parse(merging.override(run_state.config_node(path, payload), overrides), beside=None)
-    return Stored(path, payload, experiment, DataSpec.from_plain(payload["spec"]))
-
-
-@dataclass(frozen=True, slots=True)
-class Restored(Stored):
-    """The same, ready to be used."""
-
-    parts: EvalParts
+    return Restored(path, payload, experiment, DataSpec.from_plain(payload["spec"]), device, tuple(overrides))
 
 
 def restore(path: Path, *, device: str = "auto", overrides: Iterable[str] = ()) -> Restored:
-    """Read a checkpoint and build its model.
+    """Read a checkpoint and build its model at once. Raises as `open_checkpoint` and `Restored.parts`."""
+    restored = open_checkpoint(path, device=device, overrides=overrides)
+    _ = restored.parts
+    return restored
 
-    Raises:
-        CheckpointError, ConfigError, StorageError: as `open_checkpoint` and `Stored.build`.
+
+def check_overrides(overrides: Iterable[str], where: str) -> None:
+    """Raise ConfigError for those that would change what was trained.
+
+    Args:
+        where: the overrides are for, such as `an evaluation`.
     """
-    stored = open_checkpoint(path, overrides)
-    return Restored(stored.path, stored.payload, stored.experiment, stored.spec, stored.build(device))
+    if wrong := [item for item in overrides if item.partition("=")[0].partition(".")[0] not in ("data", "loader")]:
+        raise ConfigError(*(f"command line: {item}: only data and loader can change in {where}" for item in wrong))

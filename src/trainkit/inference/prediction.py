@@ -51,8 +51,9 @@ class Prediction:
         probabilities = dict(self.top(top)) if top else self.values
         if self.kind == "multilabel":
             return {"input": self.input, "labels": self.answer, "probabilities": probabilities}
-        [said] = self.answer
-        return {"input": self.input, "class": said, "probability": self.values[said], "probabilities": probabilities}
+        [predicted] = self.answer
+        probability = self.values[predicted]
+        return {"input": self.input, "class": predicted, "probability": probability, "probabilities": probabilities}
 
 
 def _raise(error: DataError) -> NoReturn:
@@ -139,15 +140,15 @@ def _ask(restored: Restored, tensors: list[Tensor]) -> Predictions:
     return Predictions(in_the_users_unit(outputs.float(), spec.target), batch.targets, spec.target)
 
 
-def _predictions(names: Sequence[str], answers: Predictions) -> list[Prediction]:
-    target = answers.target
+def _predictions(names: Sequence[str], predictions: Predictions) -> list[Prediction]:
+    target = predictions.target
     known = class_names(target)
-    values = (answers.outputs if target.kind == "regression" else answers.probabilities()).tolist()
+    values = (predictions.outputs if target.kind == "regression" else predictions.probabilities()).tolist()
     found: list[tuple[str, ...]] = [()] * len(names)
     if target.kind == "classification":
-        found = [(known[number],) for number in decisions(answers.outputs, target).tolist()]
+        found = [(known[number],) for number in decisions(predictions.outputs, target).tolist()]
     elif target.kind == "multilabel":
-        rows = decisions(answers.outputs, target).tolist()
+        rows = decisions(predictions.outputs, target).tolist()
         found = [tuple(label for label, there in zip(known, row, strict=True) if there) for row in rows]
     return [
         Prediction(name, target.kind, answer, dict(zip(known, row, strict=True)))

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.core.errors import ConfigError
-from trainkit.core.text import aligned, format_duration, format_metric, printable
-from trainkit.experiment.ranking import leaves, unlike
+from trainkit.core.text import aligned, format_duration, format_metric, leaves, printable
+from trainkit.experiment.ranking import unlike
 from trainkit.runs.reader import Plain, Run, Sweep, config_of, only_run
 
 NOT_COMPARED = ("name", "log", "sweep")

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn import metrics
 
-from trainkit.core.errors import DataError, first_line
+from trainkit.core.errors import first_line
 from trainkit.data import Data
 from trainkit.data.columns import ColumnFacts
-from trainkit.experiment.building import open_data
 from trainkit.experiment.schema import monitored
 from trainkit.inference.importance import importances
 from trainkit.inference.loading import Restored, restore
@@ -26,9 +25,9 @@ from trainkit.plots.charts import COLOURS, Series
 from trainkit.plots.confusion_matrix import confusion_picture, strengths
 from trainkit.plots.images import Tile, as_image, pixels
 from trainkit.plots.svg import Chart, chart
-from trainkit.runs import run_directory, run_state
-from trainkit.runs.console_lines import baseline_loss
+from trainkit.runs import run_directory
 from trainkit.runs.reader import Run
+from trainkit.runs.summary_lines import baseline_loss
 from trainkit.training.confusion import ClassScore, Tally, class_names
 from trainkit.training.predictions import Predictions, predictions_of
 
@@ -97,7 +96,7 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
     found.parameters = count_parameters(restored.parts.model.parameters())
     target = restored.spec.target
     found.counts["train"] = target.samples
-    data = attempt(lambda: _opened(restored, overrides), what, missing)
+    data = attempt(restored.open_data, what, missing)
     if data is None:
         return found
     splits = {"train": data.train, "val": data.val, "test": data.test}
@@ -121,20 +120,6 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
     if data.spec.image:
         found.mistakes = attempt(lambda: _mistakes(predictions, restored, data), "mistakes", missing) or []
     return found
-
-
-def _opened(restored: Restored, overrides: list[str]) -> Data:
-    """The data of a checkpoint.
-
-    Raises:
-        DataError: it is not there, or no longer what the model was trained on.
-    """
-    experiment = restored.experiment
-    _, data, absent = open_data(experiment if run_state.may_fetch(overrides) else experiment.restored(), restored.spec)
-    if absent:
-        raise DataError(absent)
-    restored.check_fits(data)
-    return data
 
 
 def _columns(restored: Restored, data: Data, found: PageData) -> None:

@@ -19,20 +19,20 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 from trainkit.config import merging, yamlfile
 from trainkit.config.base import Config
 from trainkit.core import atomic
-from trainkit.core.errors import CheckpointError, ConfigError, StorageError
-from trainkit.core.text import format_duration, format_metric, printable
+from trainkit.core.errors import CheckpointError, StorageError
+from trainkit.core.text import format_duration, format_metric, leaves, printable
 from trainkit.experiment.grid import label, points_of
-from trainkit.experiment.ranking import leaves
 from trainkit.experiment.schema import ExperimentConfig, parse
+from trainkit.inference.loading import check_overrides
 from trainkit.plots.charts import Series, against, wide
 from trainkit.plots.svg import Chart, chart
 from trainkit.reports import comparing
 from trainkit.reports.comparing import show
 from trainkit.reports.page_data import MOST_CLASSES, PageData, attempt, collect
 from trainkit.runs import history, reader, run_directory
-from trainkit.runs.console_lines import diagnosed
 from trainkit.runs.history import History
 from trainkit.runs.reader import Run, Sweep
+from trainkit.runs.summary_lines import diagnosed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,7 @@ def write(path: Path, output: Path | None = None, *, device: str = "auto", overr
         TrainkitError: there is no run or sweep, or the page cannot be written.
     """
     overrides = list(overrides)
-    if wrong := [item for item in overrides if item.partition("=")[0].partition(".")[0] not in ("data", "loader")]:
-        raise ConfigError(*(f"command line: {item}: only data and loader can change in a report" for item in wrong))
+    check_overrides(overrides, "a report")
     missing: list[str] = []
     page = _sweep_page(path) if reader.is_sweep(path) else _run_page(path, device, overrides, missing)
     output = output or path / "report.html"

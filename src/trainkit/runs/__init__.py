@@ -1,1 +1,1 @@
-"""A run from beginning to end: directory, checkpoints, resuming, history, sinks."""
+"""A run: its directory, its checkpoints, what it says while it lasts, and what it has left."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainkit.config.shell import typed
 from trainkit.core import atomic
-from trainkit.core.errors import CheckpointError, OutOfMemoryError, StorageError
+from trainkit.core.errors import CheckpointError, OutOfMemoryError, StorageError, os_error_text
 from trainkit.models.pretrained import State, mismatched_keys, tensors_of
 from trainkit.runs.checkpoint_schema import Payload, checked, is_ordinary, upgrade, with_old_pictures
 
@@ -107,7 +107,7 @@ def load(path: Path) -> Payload:
         # Non-blocking, so that a FIFO does not hang the command.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
-        raise CheckpointError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise CheckpointError(f"{path}: {os_error_text(error)}") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise CheckpointError(f"{path}: is not a regular file")

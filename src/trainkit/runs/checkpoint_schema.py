@@ -1,4 +1,4 @@
-"""What a checkpoint may hold: exact plain types and ordinary tensors, under each key what `snapshot.take` puts there.
+"""What a checkpoint may hold: exact plain types and ordinary tensors, under each key what `run_state.take` puts there.
 
 `torch.load(weights_only=True)` executes nothing, but lets more through than that.
 """

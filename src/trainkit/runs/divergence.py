@@ -11,9 +11,9 @@ import torch
 from trainkit.core.errors import DivergedError
 from trainkit.core.seeding import generators_restored
 from trainkit.experiment.building import build_eval
-from trainkit.runs.console_lines import baseline_loss
 from trainkit.runs.context import RunContext
 from trainkit.runs.learning_curves import DIVERGED
+from trainkit.runs.summary_lines import baseline_loss
 from trainkit.training.loop import evaluate
 
 
@@ -21,8 +21,8 @@ def judge(job: RunContext, loss: float, stop: Callable[[], bool]) -> None:
     """Compare a mean training loss with what it costs to have learned nothing.
 
     Only above ten times the loss of the first step are others computed, which takes a pass over the training samples:
-    that of the untrained model, by the loss as it is now, and that of the best constant prediction, where there is one. Of
-    a loss that may be negative nothing is said: it has no scale.
+    that of the untrained model, by the loss as it is now, and that of the best constant prediction, where there is one.
+    Of a loss that may be negative nothing is said: it has no scale.
 
     Raises:
         DivergedError: it is above ten times each of them.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainkit.core.errors import StorageError
+from trainkit.core.errors import StorageError, os_error_text
 from trainkit.core.records import NOT_METRICS, EpochRecord, EvalRecord, TrainRecord
 
 
@@ -33,19 +33,25 @@ def read(path: Path) -> History:
     Raises:
         StorageError: it cannot be read.
     """
+    found = records(path)
+    return History(
+        steps=tuple(record for record in found if isinstance(record, TrainRecord)),
+        epochs=tuple(record for record in found if isinstance(record, EpochRecord)),
+        evals=tuple(record for record in found if isinstance(record, EvalRecord)),
+    )
+
+
+def records(path: Path) -> list[TrainRecord | EpochRecord | EvalRecord]:
+    """The same as one list, in the order of the file. Raises as `read`."""
     try:
         lines = path.read_text("utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise StorageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    records = []
+        raise StorageError(f"{path}: {os_error_text(error)}") from None
+    found = []
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):
-            records.append(_record(json.loads(line)))
-    return History(
-        steps=tuple(record for record in records if isinstance(record, TrainRecord)),
-        epochs=tuple(record for record in records if isinstance(record, EpochRecord)),
-        evals=tuple(record for record in records if isinstance(record, EvalRecord)),
-    )
+            found.append(_record(json.loads(line)))
+    return found
 
 
 def _record(line: Mapping[str, Any]) -> TrainRecord | EpochRecord | EvalRecord:

@@ -78,10 +78,10 @@ def diagnose(history: History, *, baseline_loss: float | None, rates: Rates, lon
         baseline_loss: of the best constant prediction; None where it is not known: the first loss counts.
         rates, longer: of the run, for what to try.
     """
-    verdicts = [] if (jump := _jump(history)) is None else [CurveDiagnosis("unstable", jump, _slower(rates))]
+    found = [] if (jump := _jump(history)) is None else [CurveDiagnosis("unstable", jump, _slower(rates))]
     losses = [(record.epoch, record.metrics["loss"]) for record in history.of("val")]
     losses = [(epoch, loss) for epoch, loss in losses if math.isfinite(loss)]
-    return verdicts + (
+    return found + (
         _over_fitting(history, losses)
         or _under_fitting(history, losses, baseline_loss, rates)
         or _still_improving(losses, longer)
@@ -91,13 +91,13 @@ def diagnose(history: History, *, baseline_loss: float | None, rates: Rates, lon
 
 def _jump(history: History) -> str | None:
     losses = [record.loss for record in history.epochs]
-    for number in range(1, len(losses)):
-        lowest = min(losses[:number])
-        if losses[number] > lowest + JUMP * abs(lowest) and losses[number] - lowest > WORTH * abs(losses[0]):
-            epoch = history.epochs[number].epoch
+    for index, loss in enumerate(losses[1:], 1):
+        lowest = min(losses[:index])
+        if loss > lowest + JUMP * abs(lowest) and loss - lowest > WORTH * abs(losses[0]):
+            epoch = history.epochs[index].epoch
             if _rate(history, epoch) > RAISED * _rate(history, history.epochs[losses.index(lowest)].epoch):
                 continue  # a schedule that rises again, as with restarts
-            return f": train/loss went from {lowest:.3g} up to {losses[number]:.3g} in epoch {epoch}"
+            return f": train/loss went from {lowest:.3g} up to {loss:.3g} in epoch {epoch}"
     return None
 
 

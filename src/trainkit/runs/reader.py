@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainkit.config import yamlfile
-from trainkit.core.errors import CheckpointError, ConfigError, TrainkitError
+from trainkit.core.errors import CheckpointError, ConfigError, TrainkitError, os_error_text
 from trainkit.core.suggestions import did_you_mean_path
+from trainkit.core.text import leaves
 from trainkit.experiment import ranking
-from trainkit.experiment.ranking import leaves
 from trainkit.runs import history, run_directory
 from trainkit.runs.run_directory import RunDir
 
@@ -42,8 +42,8 @@ class Run:
     @property
     def judged_by(self) -> Plain:
         """What its final metric may be compared by; empty where a run does not say."""
-        told = self.metadata.get("judged_by")
-        return told if isinstance(told, dict) else {}
+        found = self.metadata.get("judged_by")
+        return found if isinstance(found, dict) else {}
 
     def to_plain(self) -> Plain:
         """For JSON."""
@@ -143,7 +143,7 @@ def read_run(path: Path) -> Run:
         metrics = {name: math.nan if value is None else float(value) for name, value in _final(metadata).items()}
         status, reason = str(metadata["status"]), str(metadata.get("reason") or "")
     except OSError as error:
-        return Run(path, "damaged", f"run.json: {(error.strerror or str(error)).lower()}")
+        return Run(path, "damaged", f"run.json: {os_error_text(error)}")
     except Exception:  # there are many ways to be damaged
         return Run(path, "damaged", "run.json: not what a run writes")
     if status == "running" and not run_directory.is_owned(path):
@@ -151,10 +151,10 @@ def read_run(path: Path) -> Run:
     seconds = None if ended is None or metadata.get("resumed_at") else (ended - began).total_seconds()
     if seconds is None or not metrics:
         with suppress(TrainkitError):
-            told = history.read(RunDir(path).metrics)
-            metrics = metrics or _best(path, told)
+            recorded = history.read(RunDir(path).metrics)
+            metrics = metrics or _best(path, recorded)
             # Without what lay between an interruption and the resumption.
-            at_work = sum(epoch.elapsed_s for epoch in told.epochs) + sum(one.elapsed_s for one in told.evals)
+            at_work = sum(epoch.elapsed_s for epoch in recorded.epochs) + sum(one.elapsed_s for one in recorded.evals)
             seconds = at_work if seconds is None else seconds
     return Run(path, status, reason, metrics, seconds, began, metadata)
 
@@ -168,8 +168,8 @@ def _final(metadata: Plain) -> Plain:
     return metadata.get("metrics") or {} if metadata["status"] == "finished" else {}
 
 
-def _best(path: Path, told: history.History) -> dict[str, float]:
-    best = next((record for record in reversed(told.of("val")) if record.best), None)
+def _best(path: Path, recorded: history.History) -> dict[str, float]:
+    best = next((record for record in reversed(recorded.of("val")) if record.best), None)
     if best is None:
         return {}
     first = next((name for name in best.metrics if name != "loss"), "loss")
@@ -189,8 +189,8 @@ def read_sweep(path: Path) -> Sweep:
     except Exception:  # there are many ways to be damaged
         return Sweep(path, "damaged", "sweep.json or sweep.yaml: not what a sweep writes")
     trials = tuple(_read_trial(path, config.stem, owned) for config in configs)
-    over = all(trial.status in ("finished", "diverged", "failed") for trial in trials)
-    status = "running" if owned else "finished" if over else "unfinished"
+    ended = all(trial.status in ("finished", "diverged", "failed") for trial in trials)
+    status = "running" if owned else "finished" if ended else "unfinished"
     return Sweep(path, status, "", name, monitor, "min" if mode == "min" else "max", trials, axes)
 
 
@@ -199,11 +199,11 @@ def _read_trial(sweep: Path, name: str, owned: bool) -> Run:
     path = sweep / "trials" / name
     if (path / "run.json").is_file():
         return read_run(path)
-    said: list[str] = []
+    errors: list[str] = []
     with suppress(OSError):
         lines = (sweep / "logs" / f"{name}.log").read_text("utf-8", errors="replace").splitlines()
-        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return Run(path, "failed", said[-1]) if said and not owned else Run(path, "waiting")
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return Run(path, "failed", errors[-1]) if errors and not owned else Run(path, "waiting")
 
 
 def config_of(path: Path) -> Plain:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from trainkit.config import merging, shell, yamlfile
 from trainkit.core.errors import CheckpointError, ConfigError
+from trainkit.core.text import leaves
 from trainkit.experiment.schema import ExperimentConfig, depends_on_length, parse
 from trainkit.runs import checkpoint
 from trainkit.runs.checkpoint_schema import Payload
@@ -72,7 +72,7 @@ def extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentCo
     """The stored config with overrides that only extend it."""
     node = yamlfile.from_plain(stored.to_plain(), yamlfile.COMMAND_LINE)
     given = parse(merging.override(node, overrides), beside=None)
-    before, after = dict(_leaves(stored.to_plain())), dict(_leaves(given.to_plain()))
+    before, after = leaves(stored.to_plain()), leaves(given.to_plain())
     differing = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     # Of a component that is another one, only that.
     others = tuple(key.removesuffix("name") for key in differing if key.endswith(".name"))
@@ -143,11 +143,3 @@ def _evaluated_out_of_turn(experiment: ExperimentConfig, plan: Plan, progress: P
     """Whether the run has reacted to an evaluation at its end that a longer one would not have made."""
     reacts = plan.patience is not None or isinstance(experiment.scheduler, PlateauConfig)
     return reacts and progress.evaluated == progress.step and progress.step % plan.eval_every != 0
-
-
-def _leaves(plain: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(plain, dict) and plain:
-        for name, value in plain.items():
-            yield from _leaves(value, f"{key}.{name}" if key else name)
-    else:
-        yield key, plain

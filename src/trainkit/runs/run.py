@@ -15,21 +15,21 @@ import torch
 from trainkit.config import shell, yamlfile
 from trainkit.core import atomic, seeding
 from trainkit.core import device as devices
-from trainkit.core.errors import DataError, DivergedError, StoppedError
-from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, Sink, StartRecord, Tee
+from trainkit.core.errors import DivergedError, StoppedError
+from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, ProgressRecord, Sink, StartRecord
 from trainkit.core.signals import Stop, stop_on_signal
 from trainkit.core.text import format_duration
 from trainkit.data import DataSpec
 from trainkit.data.workers import worker_failures
-from trainkit.experiment.building import build, open_data, open_experiment, warnings
+from trainkit.experiment.building import build, open_experiment, warnings
 from trainkit.experiment.ranking import judged_by
 from trainkit.experiment.schema import ExperimentConfig, seconds_of
-from trainkit.runs import checkpoint, console_lines, resuming, run_directory, run_state
+from trainkit.runs import checkpoint, failures, resuming, run_directory, run_state, summary_lines
 from trainkit.runs.checkpoint_schema import Payload
 from trainkit.runs.context import RunContext
 from trainkit.runs.divergence import judge
-from trainkit.runs.sinks.console import ConsoleSink
-from trainkit.runs.sinks.jsonl import JsonlSink
+from trainkit.runs.sinks import open_sinks
+from trainkit.sinks.console import ConsoleSink
 from trainkit.training.loop import evaluate, fit, validate
 from trainkit.training.progress import Progress
 
@@ -70,7 +70,7 @@ def train(experiment: ExperimentConfig, *, run_dir: Path | None = None, quiet: b
     digests = data.digests()
     run_state.check_readable(experiment, data.spec, digests, parts)
     with run_directory.create(experiment.name, run_dir) as directory:
-        directory.tell(
+        directory.update_metadata(
             status="running",
             name=experiment.name,
             started_at=run_directory.now(),
@@ -114,14 +114,12 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         if directory.metadata.get("status") == "finished" and not out_of_time and not extends:
             result = Result(directory.path, directory.chosen, directory.metadata["metrics"])
             ConsoleSink(quiet=quiet).write(
-                console_lines.last_lines(stored, directory, result.metrics, "already complete")
+                summary_lines.last_lines(stored, directory, result.metrics, "already complete")
             )
             return result
         like = DataSpec.from_plain(payload["spec"])
         chosen = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
-        _, data, missing = open_data(experiment if run_state.may_fetch(overrides) else experiment.restored(), like)
-        if missing:
-            raise DataError(missing)
+        data = run_state.open_data(experiment, like, overrides)
         parts, plan = build(experiment.restored(), data, chosen)
         digests = data.digests()
         notes = run_state.restore(checkpoint_path, payload, digests, parts)
@@ -133,7 +131,7 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
         directory.saved = progress.step, checkpoint_path
         if plan.max_steps < progress.step or (extends and not out_of_time):
             resuming.check_extension(experiment, plan, progress)
-        directory.tell(
+        directory.update_metadata(
             status="running",
             reason=None,
             exit_code=None,
@@ -145,43 +143,17 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
 
 
 def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Result:
-    """Train from where the job's progress stands, and tell the run's story while it lasts."""
+    """Train from where the job's progress stands, and tell the sinks and `run.json` of it while it lasts."""
     experiment, directory, progress, plan = job.experiment, job.directory, job.progress, job.plan
-    # From here on nothing ends the run without a word in its story, the slow imports below included.
-    with stop_on_signal() as stop, console_lines.early_end_told(job), ExitStack() as stack:
+    # From here on nothing ends the run without a word in `run.json`, the slow imports of sinks included.
+    with stop_on_signal() as stop, failures.early_end_recorded(job), ExitStack() as stack:
         stack.enter_context(seeding.generators_restored(job.parts.device))
-        console = ConsoleSink(quiet=job.quiet, log=directory.log)
-        stack.callback(console.close)
-        jsonl = JsonlSink(directory.metrics, keep=resumed_from["log"]["bytes"] if resumed_from else None)
-        stack.callback(jsonl.close)
-        sinks: list[Sink] = [console, jsonl]
-        if experiment.log.tensorboard:
-            from trainkit.runs.sinks.tensorboard import TensorBoardSink
-            from trainkit.runs.sinks.tensorboard_images import Visuals
-
-            board = TensorBoardSink(
-                directory.tensorboard,
-                purge_step=progress.step + 1 if resumed_from else None,
-                warn=lambda text: console.write(NoteRecord(text, "warning")),
-            )
-            stack.callback(board.close)
-            visuals = Visuals(
-                writer=board.writer,
-                experiment=experiment,
-                data=job.data,
-                parts=job.parts,
-                progress=progress,
-                directory=directory,
-                stop=stop,
-                sink=console,
-            )
-            sinks += [board, visuals]
-        sink = Tee(tuple(sinks))
-        facts = console_lines.facts(job)
-        directory.tell(facts={key: text for key, text in facts.items() if key != "run"})
+        jsonl, sink = open_sinks(job, resumed_from, stack, stop)
+        facts = summary_lines.facts(job)
+        directory.update_metadata(facts={key: text for key, text in facts.items() if key != "run"})
         sink.write(StartRecord(facts, yamlfile.dump(experiment.to_plain())))
-        found = warnings(experiment, job.data, job.parts, plan)
-        for note in [*notes, *console_lines.fallback_notes(directory), *map(str, found)]:
+        notes += summary_lines.fallback_notes(directory)
+        for note in [*notes, *map(str, warnings(experiment, job.data, job.parts, plan))]:
             sink.write(NoteRecord(note, "warning"))
         for record in job.data.notes:
             sink.write(record)
@@ -190,10 +162,8 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             state = f"weights, optimizer, scheduler, best value, data order, {torch.get_num_threads()} threads"
             sink.write(NoteRecord(f"resumed at {where}: {state}"))
 
-        saved_at, save_every_s = (
-            time.monotonic(),
-            seconds_of(experiment.checkpoint.every or experiment.train.eval_every),
-        )
+        saved_at = time.monotonic()
+        save_every_s = seconds_of(experiment.checkpoint.every or experiment.train.eval_every)
 
         def save(best: bool) -> None:
             nonlocal saved_at
@@ -214,7 +184,7 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             saved_at, stop.save_asked = time.monotonic(), False
             sink.write(CheckpointRecord(progress.step, directory.last, best))
 
-        console.show_progress(progress, max_steps=plan.max_steps, steps_per_epoch=plan.steps_per_epoch)
+        sink.write(ProgressRecord(progress, plan.max_steps, plan.steps_per_epoch))
         if experiment.train.compile:
             devices.compile_in_place(job.parts.model)
             sink.write(NoteRecord("train.compile: the first step and the first evaluation take a minute or so longer"))
@@ -243,8 +213,8 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         progress.stopped_early &= reason is None  # as little as of the patience that it may have ended
         metrics = _final_metrics(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
-        curves = console_lines.verdicts(job)
-        directory.tell(
+        curves = summary_lines.curve_lines(job)
+        directory.update_metadata(
             status="finished", reason=reason, exit_code=0, ended_at=run_directory.now(), metrics=metrics, curves=curves
         )
         how = f"{directory.chosen.name} of step {_chosen_step(job)}"
@@ -252,7 +222,7 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         how += f", stopped early at step {progress.step}" if progress.stopped_early else ""
         how += f", {reason} at step {progress.step} of {plan.max_steps}" if reason else ""
         how += f"; {format_duration(time.monotonic() - started)}"
-        sink.write(console_lines.last_lines(experiment, directory, metrics, how, _ways_on(job)))
+        sink.write(summary_lines.last_lines(experiment, directory, metrics, how, _ways_on(job)))
     return result
 
 

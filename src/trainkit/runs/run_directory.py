@@ -1,4 +1,4 @@
-"""The run directory: its name, the names inside it, its owner, and the story in `run.json`."""
+"""The run directory: its name, the names inside it, its owner, and what `run.json` says of it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,18 @@ from typing import Any, Literal, TextIO
 
 from trainkit.config import shell
 from trainkit.core import atomic
-from trainkit.core.errors import BusyError, CheckpointError, StorageError
+from trainkit.core.errors import BusyError, CheckpointError, StorageError, os_error_text
 from trainkit.core.text import plain_json
+
+
+class _Inside:
+    """A path inside a run directory, wherever that is."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __get__(self, run_dir: RunDir, owner: type[RunDir]) -> Path:
+        return run_dir.path.joinpath(*self.names)
 
 
 @dataclass(slots=True)
@@ -34,38 +44,14 @@ class RunDir:
     """The step of the checkpoint from which the run can go on, and where that is."""
     _lock: TextIO | None = None
 
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "train.log"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.path / "tb"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def last(self) -> Path:
-        return self.checkpoints / "last.pt"
-
-    @property
-    def best(self) -> Path:
-        return self.checkpoints / "best.pt"
-
-    @property
-    def earlier_best(self) -> Path:
-        """Where `best.pt` waits while the last checkpoint of a run that is out of time stands in its place."""
-        return self.checkpoints / "earlier-best.pt"
+    config = _Inside("config.yaml")
+    metrics = _Inside("metrics.jsonl")
+    tensorboard = _Inside("tb")
+    checkpoints = _Inside("checkpoints")
+    last = _Inside("checkpoints", "last.pt")
+    best = _Inside("checkpoints", "best.pt")
+    earlier_best = _Inside("checkpoints", "earlier-best.pt")
+    """Where `best.pt` waits while the last checkpoint of a run that is out of time stands in its place."""
 
     @property
     def chosen(self) -> Path:
@@ -90,7 +76,7 @@ class RunDir:
         again = shell.command("trainkit", "train", self.config, modules_in=modules_in)
         atomic.write_text(self.config, f"# {again}\n{text}")
 
-    def tell(self, **news: Any) -> None:
+    def update_metadata(self, **news: Any) -> None:
         """Add to `run.json`, atomically."""
         self.metadata.update(news)
         text = json.dumps(plain_json(self.metadata), indent=2, default=str)
@@ -127,7 +113,7 @@ def create(name: str, at: Path | None = None, *, kind: Literal["run", "sweep", "
             return create(name, kind=kind)
         raise StorageError(f"{error.filename}: is there already, and a run needs a directory of its own") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = os_error_text(error)
         raise StorageError(f"{path}: cannot be made: {error.filename}: {reason}") from None
     return _own(RunDir(path))
 
@@ -199,7 +185,7 @@ def _own(run_dir: RunDir) -> RunDir:
     try:
         lock = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")  # noqa: SIM115  # closed by RunDir.close
     except OSError as error:
-        raise StorageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise StorageError(f"{path}: {os_error_text(error)}") from None
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -19,7 +19,8 @@ from trainkit.config.yamlfile import Node, Where
 from trainkit.core import seeding
 from trainkit.core.errors import CheckpointError, ConfigError, DataError
 from trainkit.core.text import and_more
-from trainkit.data import DataSpec
+from trainkit.data import Data, DataSpec
+from trainkit.experiment import building
 from trainkit.experiment.schema import ExperimentConfig, parse
 from trainkit.models.pretrained import tensors_of
 from trainkit.runs import checkpoint
@@ -127,9 +128,20 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
     return [f"resumed with {', '.join(differing)}: the result will not be the same to the last bit"] * bool(differing)
 
 
-def may_fetch(overrides: Iterable[str]) -> bool:
-    """Whether the user says where data is to be, or that it is to be fetched. A stored config alone may not."""
-    return any(override.startswith(("data.root=", "data.download=")) for override in overrides)
+def open_data(experiment: ExperimentConfig, like: DataSpec, overrides: Iterable[str]) -> Data:
+    """Open the data of a stored experiment as it was then.
+
+    Args:
+        overrides: of the experiment: only with these may data be fetched, or be where the stored config did not say.
+
+    Raises:
+        DataError: it is not there.
+    """
+    asked = any(override.startswith(("data.root=", "data.download=")) for override in overrides)
+    _, data, missing = building.open_data(experiment if asked else experiment.restored(), like)
+    if missing:
+        raise DataError(missing)
+    return data
 
 
 def use_threads(payload: Payload) -> None:

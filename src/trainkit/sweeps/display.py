@@ -18,9 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from trainkit.core import atomic
+from trainkit.core.terminal import print_line
 from trainkit.core.text import aligned, format_duration, format_metric
 from trainkit.experiment.grid import label, show
-from trainkit.runs.sinks.console import print_line
 from trainkit.sweeps.trial import Trial
 
 REDRAW_S = 0.5
@@ -149,7 +149,7 @@ def write_pictures(
 
 def write_hparams(directory: Path, trials: Sequence[Trial]) -> None:
     """Values and final metrics of the finished trials whose own runs do not tell TensorBoard, for its HPARAMS page."""
-    from trainkit.runs.sinks import tensorboard
+    from trainkit.sinks import tensorboard
 
     shutil.rmtree(directory, ignore_errors=True)  # what a resumed sweep says replaces what it said before
     for trial in trials:

@@ -7,58 +7,36 @@ import json
 import math
 import os
 import signal
-import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
 import trainkit
 from trainkit.config import merging, shell, yamlfile
-from trainkit.config.yamlfile import Scalar
 from trainkit.core import atomic
-from trainkit.core.errors import CheckpointError, ConfigError, StoppedError, StorageError, SweepError
+from trainkit.core.errors import CheckpointError, ConfigError, StoppedError, StorageError, SweepError, os_error_text
 from trainkit.core.signals import stop_on_signal
+from trainkit.core.terminal import print_line
 from trainkit.core.text import format_metric
 from trainkit.experiment import grid
 from trainkit.experiment.ranking import comparable, not_ranked, ranked, unlike
 from trainkit.runs import run_directory
 from trainkit.runs.run_directory import RunDir
-from trainkit.runs.sinks.console import print_line
 from trainkit.sweeps import display
 from trainkit.sweeps.display import View
+from trainkit.sweeps.study import Plan, choice, enqueue, is_intact, open_study, tell_result
 from trainkit.sweeps.trial import Trial, back_up
 
 if TYPE_CHECKING:
     import optuna
 
 POLL_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a resumed sweep must know besides its configs; stands in `sweep.json`."""
-
-    name: str
-    """Of the experiment."""
-    monitor: str
-    """The metric that ranks the trials, such as `val/accuracy`."""
-    mode: Literal["min", "max"]
-    timeout_minutes: float | None
-    """For each trial."""
-    digests: dict[str, str]
-    """Of `sweep.yaml`, from which the numbers of the trials follow, and of the trials' configs."""
-    beside: str | None
-    """Where the modules named in `imports` are, relative to the sweep; None without any."""
-    version: str
-    """Of trainkit."""
-    commit: str | None
-    """Of the git repository in which it was begun."""
 
 
 def sweep(path: Path, assignments: Sequence[str], *, jobs: int = 1, quiet: bool = False) -> Path:
@@ -133,17 +111,17 @@ def resume(directory: Path, *, jobs: int = 1, quiet: bool = False) -> Path:
         trials = _trials(directory, grid.points_of(axes))
         for trial in trials:
             trial.wait_until_idle()
-            trial.look()
+            trial.refresh()
         for what, then, now in (("trainkit", plan.version, trainkit.__version__), ("commit", plan.commit, _commit())):
             if then and now and then != now:
                 _warn(f"begun with {what} {then}, goes on with {now}")
         database = directory / "study.db"
-        if not _intact(database, plan, len(trials)):
+        if not is_intact(database, plan, len(trials)):
             for file in (database, database.with_name("study.db-journal")):
                 if file.exists():
                     back_up(file)
             _warn(f"{database}: missing or damaged; rebuilt from the trials' directories")
-        if all(trial.over for trial in trials) and not quiet:
+        if all(trial.finished for trial in trials) and not quiet:
             print_line(f"nothing is missing: all {len(trials)} trials have ended", sys.stderr)
         return _run(home, plan, trials, jobs=jobs, quiet=quiet)
 
@@ -160,7 +138,7 @@ def _run(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int, quiet:
     except (OSError, StorageError) as error:
         what = str(error)
         if isinstance(error, OSError) and error.strerror:
-            what = f"{error.filename or home.path}: {error.strerror.lower()}"
+            what = f"{error.filename or home.path}: {os_error_text(error)}"
         raise StorageError(f"{what}; go on with: {_resume_command(home.path, jobs)}") from error
     return home.path
 
@@ -172,12 +150,12 @@ def _run_trials(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int,
         StoppedError: a signal came before all had ended.
     """
     environment = _environment(home.path, plan, jobs)
-    choices = {key: list(dict.fromkeys(_choice(trial.values[key]) for trial in trials)) for key in trials[0].values}
+    choices = {key: list(dict.fromkeys(choice(trial.values[key]) for trial in trials)) for key in trials[0].values}
     limit_s = 60 * (plan.timeout_minutes or math.inf)
     running: list[tuple[Trial, optuna.Trial]] = []
     with ExitStack() as stack:
-        study = stack.enter_context(_open_study(home.path / "study.db", plan))
-        waiting = _enqueue(study, trials, plan)
+        study = stack.enter_context(open_study(home.path / "study.db", plan))
+        waiting = enqueue(study, trials, plan)
         view = stack.enter_context(View(trials, plan.monitor, quiet=quiet))
         stop = stack.enter_context(stop_on_signal(grace_s=None))
         stack.callback(_kill, running)  # whatever happens, none outlives the driver
@@ -188,8 +166,8 @@ def _run_trials(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int,
                 trial = trials[asked.user_attrs["index"]]
                 for key, values in choices.items():
                     asked.suggest_categorical(key, values)
-                if trial.over:
-                    _tell(study, asked, trial, plan)
+                if trial.finished:
+                    tell_result(study, asked, trial, plan)
                     continue
                 running.append((trial, asked))
                 trial.begin(environment)
@@ -204,7 +182,7 @@ def _run_trials(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int,
                 if not trial.ended():
                     continue
                 running.remove((trial, asked))
-                _tell(study, asked, trial, plan)
+                tell_result(study, asked, trial, plan)
                 view.ends(trial)
                 display.write_csv(home.path, trials, ranked(trials, plan.monitor, plan.mode))
                 if trial.status == "interrupted":
@@ -251,7 +229,7 @@ def _report(directory: Path, plan: Plan, trials: Sequence[Trial], jobs: int) -> 
     if failed := [trial.name for trial in trials if trial.status != "finished"]:
         raise SweepError(
             f"{len(failed)} of {len(trials)} trials failed: {', '.join(failed)}; see {directory / 'logs'}"
-            + ("" if all(trial.over for trial in trials) else f"; go on with: {_resume_command(directory, jobs)}")
+            + ("" if all(trial.finished for trial in trials) else f"; go on with: {_resume_command(directory, jobs)}")
         )
 
 
@@ -267,7 +245,7 @@ def _link(link: Path, target: Path) -> None:
         temporary.symlink_to(target, target_is_directory=True)
         temporary.replace(link)
     except OSError as error:  # not every file system has them
-        _warn(f"{link}: no link to the best trial: {(error.strerror or str(error)).lower()}")
+        _warn(f"{link}: no link to the best trial: {os_error_text(error)}")
 
 
 def _environment(directory: Path, plan: Plan, jobs: int) -> dict[str, str]:
@@ -278,77 +256,6 @@ def _environment(directory: Path, plan: Plan, jobs: int) -> dict[str, str]:
         beside = str((directory / plan.beside).resolve())
         environment["PYTHONPATH"] = os.pathsep.join([beside, *filter(None, [os.environ.get("PYTHONPATH")])])
     return environment
-
-
-@contextmanager
-def _open_study(path: Path, plan: Plan) -> Iterator[optuna.Study]:
-    """The study, which only this process writes; empty when it is new."""
-    import optuna
-    from sqlalchemy.exc import SQLAlchemyError  # where Optuna does not turn it into its own
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    direction = optuna.study.StudyDirection.MINIMIZE if plan.mode == "min" else optuna.study.StudyDirection.MAXIMIZE
-    try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
-        try:
-            yield optuna.create_study(storage=storage, study_name=plan.name, direction=direction, load_if_exists=True)
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
-    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-        raise StorageError(f"{path}: {error.__cause__ or error}".splitlines()[0]) from None
-
-
-def _intact(path: Path, plan: Plan, count: int) -> bool:
-    """Whether a study can be read to its end."""
-    if not path.is_file():
-        return False
-    try:
-        with closing(sqlite3.connect(path)) as database:
-            if database.execute("PRAGMA integrity_check").fetchone() != ("ok",):
-                return False
-        with _open_study(path, plan) as study:
-            return {trial.user_attrs["index"] for trial in study.trials} <= set(range(count))
-    except Exception:  # sqlite3, SQLAlchemy and Optuna leak many kinds on damaged files
-        return False
-
-
-def _enqueue(study: optuna.Study, trials: Sequence[Trial], plan: Plan) -> int:
-    """Queue every trial of which the study does not say what its run directory says; gives how many are queued."""
-    from optuna.trial import TrialState
-
-    latest = {known.user_attrs["index"]: known for known in study.trials}
-    waiting = 0
-    for index, trial in enumerate(trials):
-        known = latest.get(index)
-        state = known.state if known else None
-        settled = TrialState.COMPLETE if trial.status == "finished" else TrialState.FAIL
-        if known and state is TrialState.RUNNING:  # its driver was stopped or killed
-            _tell(study, known.number, trial, plan)
-            state = settled
-        if trial.over and state is settled:
-            continue
-        waiting += 1
-        if state is not TrialState.WAITING:
-            params = {key: _choice(value) for key, value in trial.values.items()}
-            study.enqueue_trial(params, user_attrs={"index": index})
-    return waiting
-
-
-def _tell(study: optuna.Study, asked: optuna.Trial | int, trial: Trial, plan: Plan) -> None:
-    from optuna.trial import TrialState
-
-    if trial.status != "finished":
-        study.tell(asked, state=TrialState.FAIL)
-        return
-    value = trial.metrics.get(plan.monitor, math.nan)
-    worst = math.inf if plan.mode == "min" else -math.inf  # Optuna takes no NaN
-    study.tell(asked, value if math.isfinite(value) else worst)
-
-
-def _choice(value: Any) -> Scalar:
-    """A value that Optuna can store."""
-    return grid.show(value) if isinstance(value, list) else value
 
 
 def _digest(file: Path) -> str:

@@ -13,13 +13,13 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from trainkit.core.errors import BusyError, StorageError
 from trainkit.core.signals import GRACE_S
+from trainkit.runs import reader
 from trainkit.runs.run_directory import RunDir
 
 Status = Literal["waiting", "interrupted", "running", "finished", "diverged", "failed"]
@@ -41,7 +41,7 @@ class Trial:
     reason: str = ""
     """Why it failed, or why it must go on."""
     metrics: dict[str, float] = field(default_factory=dict)
-    judged_by: dict[str, Any] = field(default_factory=dict)
+    judged_by: Mapping[str, Any] = field(default_factory=dict)
     """What the metrics may be compared by."""
     seconds: float | None = None
     _process: subprocess.Popen[bytes] | None = None
@@ -53,7 +53,7 @@ class Trial:
     _log_begin: int = 0
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Whether running it again would tell nothing new: a diverged trial would diverge again."""
         return self.status in ("finished", "diverged")
 
@@ -70,25 +70,21 @@ class Trial:
     def log(self) -> Path:
         return self.sweep / "logs" / f"{self.name}.log"
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Read what the run directory says."""
-        metadata: dict[str, Any] = {}
-        with suppress(OSError, ValueError):
-            metadata = json.loads((self.run.path / "run.json").read_text())
-        match metadata.get("status"), metadata.get("exit_code"):
+        run = reader.read_run(self.run.path)
+        match run.status, run.metadata.get("exit_code"):
             case "failed", StorageError.exit_code:
                 self.status = "interrupted"  # it can go on when the disk has room again
             case "finished" | "diverged" | "failed" as status, _:
-                self.status = status
+                self.status, self.seconds = status, run.seconds
             case _:
                 self.status = "interrupted" if self.run.path.exists() else "waiting"
-        self.reason = str(metadata["reason"]).partition("\n")[0] if metadata.get("status") == "failed" else ""
+        self.reason = run.reason.partition("\n")[0] if run.status == "failed" else ""
         if self.status == "finished":
-            self.judged_by = metadata.get("judged_by", {})
-            self.metrics = {key: float(value) for key, value in metadata["metrics"].items() if value is not None}
-        if self.status not in ("interrupted", "waiting"):
-            began, ended = (datetime.fromisoformat(metadata[key]) for key in ("started_at", "ended_at"))
-            self.seconds = (ended - began).total_seconds()
+            self.judged_by = run.judged_by
+            found = run.metadata["metrics"].items()
+            self.metrics = {name: float(value) for name, value in found if value is not None}
 
     def begin(self, environment: Mapping[str, str]) -> None:
         """Start its process: go on where it was interrupted, or begin anew.
@@ -154,10 +150,10 @@ class Trial:
                 self._process.kill()
             return False
         asked, self._process = self._kill_at < math.inf, None
-        self.look()
+        self.refresh()
         if self.seconds is None:
             self.seconds = time.monotonic() - self.began
-        if self.over:
+        if self.finished:
             return True
         if self._timed_out:
             self.status, self.reason = "failed", "timeout"
@@ -167,11 +163,13 @@ class Trial:
             signum = {130: signal.SIGINT, 143: signal.SIGTERM}.get(code, -code)
             lost = signum > 0 or code == StorageError.exit_code
             self.status = "interrupted" if lost and self._lives == 1 else "failed"
-            self.reason = f"killed by {signal.Signals(signum).name}" if signum > 0 else self.reason or self._said(code)
+            self.reason = (
+                f"killed by {signal.Signals(signum).name}" if signum > 0 else self.reason or self._last_error(code)
+            )
         return True
 
-    def _said(self, code: int) -> str:
-        """What its process has said before it ended with this exit code."""
+    def _last_error(self, code: int) -> str:
+        """What its process has printed before it ended with this exit code."""
         log = self.log.read_bytes()[self._log_begin :].decode(errors="replace")
         # Without the place in a config that nobody has written.
         errors = re.findall(rf"^error: (?:{re.escape(str(self.config))}[:0-9]*: )?(.*)", log, re.M)

@@ -59,7 +59,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
 
 def say(*lines: str, stream: TextIO | None = None) -> None:
     """Print to stdout, or to a stream; silently, when its reader is gone, as after `| head`."""
-    from trainkit.runs.sinks.console import print_line
+    from trainkit.core.terminal import print_line
 
     for line in lines:
         print_line(line, stream or sys.stdout)

@@ -140,7 +140,7 @@ def _show_classes(found: Evaluation) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from trainkit.runs.sinks.console import print_line
+    from trainkit.core.terminal import print_line
     from trainkit.training.confusion import matrix, table
 
     console = Console(highlight=False, soft_wrap=True)

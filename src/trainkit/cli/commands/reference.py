@@ -9,7 +9,10 @@ import typer
 
 from trainkit.cli.commands.base import Debug, app, check_choice, examples, say
 
-FAMILIES = ("data", "models", "layers", "losses", "metrics", "optimizers", "schedulers", "transforms", "sections")
+FAMILIES = (
+    *("data", "models", "layers", "losses", "metrics", "optimizers", "schedulers", "sinks", "transforms"),
+    "sections",
+)
 
 
 @app.command(name="list", epilog=examples("list", "list optimizers"))

@@ -20,11 +20,10 @@ import PIL
 import torch
 
 from trainkit.core import atomic
-from trainkit.core.errors import DataError, StorageError
+from trainkit.core.errors import DataError, StorageError, os_error_text
 from trainkit.core.text import format_duration
 from trainkit.data.base import TensorSource
 from trainkit.data.images.decoding import PictureSource, Unreadable, decode_all
-from trainkit.data.paths import reason_of
 
 VERSION = 2
 """Another one where the same pictures give other pixels, or the files are made in another way."""
@@ -170,7 +169,7 @@ def _make_room(path: Path, size: int) -> None:
         free = shutil.disk_usage(directory).free
     except OSError as error:
         advice = "use data.cache=false, or another TRAINKIT_CACHE_DIR"
-        raise StorageError(f"{directory}: {reason_of(error)}; {advice}") from None
+        raise StorageError(f"{directory}: {os_error_text(error)}; {advice}") from None
     if size > 0.9 * free:
         raise StorageError(
             f"{directory}: the decoded pictures take {_megabytes(size)} of the {_megabytes(free)} that are free; "

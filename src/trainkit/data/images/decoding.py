@@ -24,12 +24,12 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainkit.core.errors import DataError, StorageError
+from trainkit.core.errors import DataError, StorageError, os_error_text
 from trainkit.data import workers
 from trainkit.data.base import Batch
 from trainkit.data.images.bit_depth import eight_bits, is_deep, white_is_zero
 from trainkit.data.images.image_files import HEIF
-from trainkit.data.paths import no_file, reason_of
+from trainkit.data.paths import no_file
 
 MAX_PIXELS = 100_000_000
 
@@ -120,7 +120,7 @@ class PictureSource:
             try:
                 size = (self.root / name).stat().st_size
             except OSError as error:
-                raise DataError(f"{self.root / name}: {reason_of(error)}") from None
+                raise DataError(f"{self.root / name}: {os_error_text(error)}") from None
             sha.update(os.fsencode(f"{name}\0{size}\0{target}\n"))
         return sha.hexdigest()
 
@@ -217,9 +217,9 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise UnreadableError(f"not a picture that can be read ({reason})") from None
     except Exception as error:  # Pillow's decoders leak many kinds on damaged files
         if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
-            raise StorageError(f"{path}: {reason_of(error)}") from None
+            raise StorageError(f"{path}: {os_error_text(error)}") from None
         if isinstance(error, OSError) and error.strerror:
-            raise UnreadableError(reason_of(error)) from None
+            raise UnreadableError(os_error_text(error)) from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UnreadableError(f"not a picture that can be read ({reason})") from None
 

@@ -10,9 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trainkit.core.diagnostics import Diagnostic
-from trainkit.core.errors import DataError
+from trainkit.core.errors import DataError, os_error_text
 from trainkit.core.records import NoteRecord
-from trainkit.data.paths import reason_of
 
 FIRST_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """Those that `rules=1` takes."""
@@ -64,7 +63,7 @@ def find(root: Path, below: str = "", *, rules: int = 2) -> FolderFiles:
             inside = Path(directory).relative_to(root)
             names += [(inside / file).as_posix() for file in files if not is_hidden(file)]
     except OSError as error:
-        raise DataError(f"{error.filename}: {reason_of(error)}") from None
+        raise DataError(f"{error.filename}: {os_error_text(error)}") from None
     endings = taken(rules)
     sorted_out = FolderFiles([], [])
     for name in sorted(names):

@@ -14,11 +14,10 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from trainkit.core.diagnostics import Diagnostic
-from trainkit.core.errors import DataError
+from trainkit.core.errors import DataError, os_error_text
 from trainkit.core.seeding import derive, generators_restored, seed_global
 from trainkit.data.base import Batch, fingerprint, unless_pictures
 from trainkit.data.images.decoding import UnreadableError, flattened
-from trainkit.data.paths import reason_of
 from trainkit.data.sample_checks import EXACTLY, lost_in_float32
 from trainkit.data.sources.tensor_files import is_dense
 from trainkit.data.spec import MAX_CLASSES, Kind, TargetSpec
@@ -50,7 +49,7 @@ class DatasetSource:
             item = self.dataset[index]
         except OSError as error:  # of a file, as a rule
             file = f"{error.filename}: " if error.filename else ""
-            raise DataError(f"{where}: {file}{reason_of(error)}") from error
+            raise DataError(f"{where}: {file}{os_error_text(error)}") from error
         except StopIteration:  # would end the epoch without a word
             raise DataError(f"{where}: __getitem__ raised StopIteration") from None
         if not isinstance(item, tuple | list) or len(item) != 2:

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from trainkit.config.registry import register
 from trainkit.config.shell import typed
-from trainkit.core.errors import DataError
+from trainkit.core.errors import DataError, os_error_text
 from trainkit.core.records import NoteRecord
 from trainkit.core.suggestions import did_you_mean, did_you_mean_path
 from trainkit.data.base import Data
@@ -23,7 +23,7 @@ from trainkit.data.columns import ColumnConfig, DateFormat
 from trainkit.data.images.decoding import PictureSource
 from trainkit.data.images.image_files import ENDINGS, find, unused_files
 from trainkit.data.images.source import SPLIT_NAMES, PicturesConfig, Remark, SplitName, first_ten
-from trainkit.data.paths import expanded, no_file, reason_of, unreadable
+from trainkit.data.paths import expanded, no_file, unreadable
 from trainkit.data.splitting import Keys
 from trainkit.data.text_files import read_lines
 
@@ -123,7 +123,7 @@ class PictureListConfig(PicturesConfig):
         except FileNotFoundError:
             return f"no picture {path}"
         except (OSError, ValueError) as error:
-            why = reason_of(error)
+            why = os_error_text(error)
         return why and f"{path}: {why}"
 
     def _hint(self, root: Path, row: Listed) -> str:

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import ClassVar, Literal, TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from trainkit.config.registry import register
+from trainkit.core.errors import os_error_text
 from trainkit.core.records import (
     CheckpointRecord,
     EndRecord,
     EpochRecord,
     EvalRecord,
     NoteRecord,
+    ProgressRecord,
     Record,
     StartRecord,
     TrainRecord,
 )
+from trainkit.core.terminal import print_line, silence
 from trainkit.core.text import format_duration, format_metric, printable
-from trainkit.training.progress import Progress
+from trainkit.sinks.base import SinkConfig, SinkContext
 
+LOG = "train.log"
 CALM_S = 30.0
 """Without a terminal, at most one line of training in so many seconds."""
 WAITING = 0.2
@@ -39,24 +43,25 @@ class ConsoleSink:
 
     def __init__(self, *, quiet: bool = False, log: Path | None = None) -> None:
         self.quiet = quiet
-        self._log = open(log, "a", encoding="utf-8") if log else None  # noqa: SIM115
         self._console = _PatientConsole(stderr=True, highlight=False, soft_wrap=True)
         self._bar: _Bar | None = None
         self._latest = ""
         self._said_at = time.monotonic()
-
-    def show_progress(self, progress: Progress, *, max_steps: int, steps_per_epoch: int) -> None:
-        """Begin to draw a bar, if stderr is a terminal and nobody asked for quiet. It reads `progress` by itself."""
-        if self.quiet or not self._console.is_terminal or os.environ.get("CI"):
-            return
-        self._bar = _Bar(self._console, progress, max_steps, steps_per_epoch)
-        self._bar.live.start()
+        self._log: TextIO | None = None
+        try:
+            self._log = open(log, "a", encoding="utf-8") if log else None  # noqa: SIM115
+        except OSError as error:
+            self.write(NoteRecord(f"{log}: {os_error_text(error)}; what is said here is not kept", "warning"))
 
     def write(self, record: Record) -> None:
         match record:
             case StartRecord():
                 for name, text in record.facts.items():
                     self._say(f"{name:<10} {text}")
+            case ProgressRecord():
+                if not self.quiet and self._console.is_terminal and not os.environ.get("CI"):
+                    self._bar = _Bar(self._console, record)
+                    self._bar.live.start()
             case TrainRecord():
                 self._latest = f"loss {record.loss:.4f}  {record.samples_per_s:,.0f} samples/s"
                 if self._bar:
@@ -114,22 +119,6 @@ class ConsoleSink:
             self._bar = None
 
 
-def print_line(text: str, stream: TextIO) -> None:
-    """Print a line; a closed pipe and a terminal that is gone are silent."""
-    try:
-        print(text, file=stream, flush=True)
-    except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.EIO):
-            raise
-        _silence(stream)
-
-
-def _silence(stream: TextIO) -> None:
-    """Let nobody read a stream whose reader is gone: what is still in its buffer would raise again at exit."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
 class _PatientConsole(Console):
     """A console whose reader may go away; rich would end the process."""
 
@@ -141,36 +130,45 @@ class _PatientConsole(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        _silence(sys.stderr)
+        silence(sys.stderr)
 
 
 class _Bar:
-    """One line, drawn four times a second from rich's own thread: it reads `progress`, the loop spends nothing."""
+    """One line, drawn four times a second from rich's own thread: it reads the position, the loop spends nothing."""
 
-    def __init__(self, console: Console, progress: Progress, max_steps: int, steps_per_epoch: int) -> None:
+    def __init__(self, console: Console, progress: ProgressRecord) -> None:
         self.progress = progress
-        self.max_steps = max_steps
-        self.steps_per_epoch = steps_per_epoch
         # Room for the `^C` that a terminal echoes: a line that wraps could not be erased.
         self.width = console.width - 3
         self.latest = ""
-        self._began = (time.monotonic(), progress.step)
+        self._began = (time.monotonic(), progress.position.step)
         self.live = Live(get_renderable=self._line, console=console, refresh_per_second=4, transient=True)
 
     def _line(self) -> Table:
-        step = self.progress.step
-        epochs = -(-self.max_steps // self.steps_per_epoch)
+        step, max_steps = self.progress.position.step, self.progress.max_steps
+        epochs = -(-max_steps // self.progress.steps_per_epoch)
         began_at, began_step = self._began
         done = step - began_step
-        left = (self.max_steps - step) * (time.monotonic() - began_at) / done if done else None
+        left = (max_steps - step) * (time.monotonic() - began_at) / done if done else None
         line = Table.grid(padding=(0, 1))
         line.width = self.width
         line.add_column(no_wrap=True)
         line.add_column(ratio=1)
         line.add_column(no_wrap=True)
         line.add_row(
-            f"epoch {min(self.progress.epoch + 1, epochs)}/{epochs}  step {step}/{self.max_steps}",
-            ProgressBar(total=self.max_steps, completed=step),
+            f"epoch {min(self.progress.position.epoch + 1, epochs)}/{epochs}  step {step}/{max_steps}",
+            ProgressBar(total=max_steps, completed=step),
             f"{self.latest}  {format_duration(left)} left" if left is not None else self.latest,
         )
         return line
+
+
+@register("sink")
+class ConsoleConfig(SinkConfig):
+    """Lines and a progress bar for people, also in `train.log`. Every run has it."""
+
+    name: Literal["console"] = "console"
+    takes_figures: ClassVar[bool] = False
+
+    def open(self, context: SinkContext) -> ConsoleSink:
+        return ConsoleSink(quiet=context.quiet, log=context.directory / LOG)

@@ -21,9 +21,9 @@ from tests.conftest import MakeExperiment, records
 from trainkit.core.records import EvalRecord, TrainRecord
 from trainkit.core.text import format_duration, format_metric
 from trainkit.runs.run import resume, train
-from trainkit.runs.run_directory import RunDir
-from trainkit.runs.sinks.jsonl import JsonlSink
-from trainkit.runs.sinks.tensorboard import TensorBoardSink
+from trainkit.sinks import console
+from trainkit.sinks.jsonl import JsonlSink
+from trainkit.sinks.tensorboard import TensorBoardSink
 
 STEP = TrainRecord(step=3, epoch=0.5, loss=1.5, lr=0.1, grad_norm=2.0, samples_per_s=100.0)
 
@@ -79,7 +79,7 @@ def test_records_wait_for_a_full_disk_and_the_next_save_insists() -> None:
 def test_curves_wait_for_a_full_disk_with_one_warning() -> None:
     warnings: list[str] = []
     sink = TensorBoardSink(Path("tb"), warn=warnings.append)
-    file = sink.writer._get_file_writer().event_writer._file
+    file = sink.writer.file_writer.event_writer._file  # type: ignore[attr-defined]
     disk = file._file = FullDisk(file._file)
     for step in range(5):
         sink.write(replace(STEP, step=step))
@@ -94,7 +94,7 @@ def test_curves_wait_for_a_full_disk_with_one_warning() -> None:
 
 
 def test_a_log_that_cannot_be_written_ends_nothing(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RunDir, "log", Path("/dev/full"))
+    monkeypatch.setattr(console, "LOG", "/dev/full")
     assert train(make(train={"epochs": 1})).metrics["test/loss"] > 0
 
 

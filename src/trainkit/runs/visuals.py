@@ -1,11 +1,8 @@
-"""What TensorBoard shows besides curves: pictures, mistakes, a confusion matrix, feature maps, the graph, and more."""
+"""What a run shows besides numbers: pictures, mistakes, a confusion matrix, feature maps, the graph, and more."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,31 +12,31 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from trainkit.core.errors import first_line
 from trainkit.core.records import (
     EndRecord,
     EpochRecord,
     EvalRecord,
+    GraphRecord,
+    HistogramRecord,
+    HparamsRecord,
+    ImageRecord,
     NoteRecord,
+    PrCurveRecord,
     Record,
     Sink,
     StartRecord,
 )
 from trainkit.core.seeding import generators_restored
 from trainkit.core.text import printable
-from trainkit.data import Batch, Data
+from trainkit.data import Batch
 from trainkit.experiment.first_batch import first_batch
-from trainkit.experiment.schema import ExperimentConfig
 from trainkit.plots.images import Tile, pixels, sheet, spread
 from trainkit.runs import checkpoint
-from trainkit.runs.run_directory import RunDir
-from trainkit.runs.sinks.tensorboard import write_hparams
+from trainkit.runs.context import RunContext
 from trainkit.training.confusion import Tally, class_names
-from trainkit.training.loop import Parts
 from trainkit.training.predictions import Predictions, predictions_of
-from trainkit.training.progress import Progress
 
 T = TypeVar("T")
 
@@ -51,33 +48,30 @@ HYPER = ("seed", "data", "loader", "model", "loss", "optimizer", "scheduler", "t
 
 @dataclass(frozen=True, kw_only=True)
 class Visuals:
-    """A sink that draws what is switched on under `log`. Whatever fails is left out with a warning; the run goes on.
+    """Hears the records of a run, and draws for its sinks what is switched on under `log`.
+
+    Whatever cannot be drawn is left out with a warning; the run goes on.
 
     It looks at the run and changes nothing in it: training sees the same weights and random numbers.
     """
 
-    writer: SummaryWriter
-    experiment: ExperimentConfig
-    data: Data
-    parts: Parts
-    progress: Progress
-    directory: RunDir
+    job: RunContext
     stop: Callable[[], bool]
     """Once true, no pass over the val split is begun or finished."""
     sink: Sink
-    """Hears the warnings."""
+    """Hears the figures and the warnings."""
     failed: set[str] = field(default_factory=set)
     """What is not tried again."""
 
     def write(self, record: Record) -> None:
         match record:
-            case StartRecord() if self.progress.step == 0:
+            case StartRecord() if self.job.progress.step == 0:
                 self._draw("graph", self._graph)
-                if self.data.spec.image:
+                if self.job.data.spec.image:
                     self._draw("pictures", self._first_batch)
             case EvalRecord(split="val"):
                 self._watch_model()
-            case EpochRecord() if self.parts.val is None:
+            case EpochRecord() if self.job.parts.val is None:
                 self._watch_model()
             case EndRecord():
                 self._end()
@@ -85,7 +79,7 @@ class Visuals:
                 pass
 
     def _draw(self, switch: str, draw: Callable[[], None]) -> None:
-        if getattr(self.experiment.log, switch) and switch not in self.failed:
+        if getattr(self.job.experiment.log, switch) and switch not in self.failed:
             self._attempt(draw, switch)
 
     def _attempt(self, draw: Callable[[], T], *switches: str) -> T | None:
@@ -106,101 +100,96 @@ class Visuals:
     def _end(self) -> None:
         """What is known only now, of the checkpoint that the run ends with. The results are out already."""
         drawings = {"confusion_matrix": self._confusion_matrix, "pr_curves": self._pr_curves}
-        if self.data.spec.image and self.data.val:
-            drawings["pictures"] = self._predictions
-        wanted = [switch for switch in drawings if getattr(self.experiment.log, switch)]
-        if wanted and (answers := self._attempt(self._answers, *wanted)):
+        if self.job.data.spec.image and self.job.data.val:
+            drawings["pictures"] = self._prediction_sheets
+        wanted = [switch for switch in drawings if getattr(self.job.experiment.log, switch)]
+        if wanted and (predictions := self._attempt(self._predict, *wanted)):
             for switch in wanted:
-                self._draw(switch, partial(drawings[switch], answers))
+                self._draw(switch, partial(drawings[switch], predictions))
         self._draw("hparams", self._hparams)
 
-    def _answers(self) -> Predictions:
-        """Predictions for the whole val split, in order: one pass for all that need it."""
-        if self.parts.val is None:
+    def _predict(self) -> Predictions:
+        """What the model says of the whole val split, in order: one pass for all that need it."""
+        if self.job.parts.val is None:
             raise ValueError("there is no val split")
-        self.parts.model.load_state_dict(checkpoint.final_weights(checkpoint.load(self.directory.chosen)))
-        answers = predictions_of(self.parts, self.parts.val, self.data.spec.target, self.stop)
-        if answers is None:
+        self.job.parts.model.load_state_dict(checkpoint.final_weights(checkpoint.load(self.job.directory.chosen)))
+        predictions = predictions_of(self.job.parts, self.job.parts.val, self.job.data.spec.target, self.stop)
+        if predictions is None:
             raise InterruptedError("stopped")
-        return answers
+        return predictions
 
     def _first_batch(self) -> None:
-        self._image("pictures/train", first_batch(self.experiment, self.data, self.parts.device))
+        self._image("pictures/train", first_batch(self.job.experiment, self.job.data, self.job.parts.device))
 
-    def _predictions(self, answers: Predictions) -> None:
-        assert self.data.val is not None
-        count = len(answers.targets)
+    def _prediction_sheets(self, predictions: Predictions) -> None:
+        assert self.job.data.val is not None
+        count = len(predictions.targets)
         # From everywhere in the split: files often stand in the order of their classes.
         anywhere = torch.linspace(0, count - 1, min(SHOWN, count)).long()
         titles = {
             "val": f"{len(anywhere)} of {count:,} val samples: label and prediction",
             "worst": f"The worst mistakes in {count:,} val samples: label and prediction",
         }
-        for name, places in ("val", anywhere), ("worst", answers.worst(SHOWN)):
-            if len(places):
-                batch = self.parts.prepare(self.data.val.take(places), None)
-                tiles = answers.at(places).tiles(pixels(batch.inputs, self.data.spec))
+        for name, indices in ("val", anywhere), ("worst", predictions.worst(SHOWN)):
+            if len(indices):
+                batch = self.job.parts.prepare(self.job.data.val.take(indices), None)
+                tiles = predictions.at(indices).tiles(pixels(batch.inputs, self.job.data.spec))
                 self._image(f"pictures/{name}", sheet(titles[name], tiles))
 
     def _image(self, tag: str, image: Image.Image) -> None:
-        self.writer.add_image(tag, np.asarray(image), self.progress.step, dataformats="HWC")
+        self.sink.write(ImageRecord(self.job.progress.step, tag, np.asarray(image)))
 
-    def _confusion_matrix(self, answers: Predictions) -> None:
+    def _confusion_matrix(self, predictions: Predictions) -> None:
         from trainkit.plots.confusion_matrix import confusion_picture  # matplotlib, only for those who want it
 
-        target = answers.target
+        target = predictions.target
         if target.kind != "classification":
             raise ValueError("needs classes")
-        tally = Tally(target, answers.targets.device)
-        tally.update(answers.outputs, answers.targets)
-        title = f"Val split, {len(answers.targets):,} samples. Rows: the true class. Columns: the predicted class"
+        tally = Tally(target, predictions.targets.device)
+        tally.update(predictions.outputs, predictions.targets)
+        title = f"Val split, {len(predictions.targets):,} samples. Rows: the true class. Columns: the predicted class"
         picture = confusion_picture(title, tally.counts.tolist(), class_names(target))
         self._image("confusion_matrix/val", picture)
 
-    def _pr_curves(self, answers: Predictions) -> None:
-        if answers.target.kind == "regression":
+    def _pr_curves(self, predictions: Predictions) -> None:
+        if predictions.target.kind == "regression":
             raise ValueError("needs classes or labels")
-        probabilities = answers.probabilities().T.cpu()
-        for number, name in enumerate(class_names(answers.target)):
-            there = answers.has(number)
-            self.writer.add_pr_curve(
-                f"pr_val/{printable(name)}", there.cpu(), probabilities[number], self.progress.step
-            )
+        probabilities = predictions.probabilities().T.cpu()
+        for index, name in enumerate(class_names(predictions.target)):
+            positive = predictions.has(index)
+            tag = f"pr_val/{printable(name)}"
+            self.sink.write(PrCurveRecord(self.job.progress.step, tag, positive.cpu(), probabilities[index]))
 
     def _histograms(self) -> None:
-        for name, parameter in self.parts.model.named_parameters():
-            self.writer.add_histogram(f"weights/{name}", parameter.detach().float(), self.progress.step)
+        for name, parameter in self.job.parts.model.named_parameters():
+            self.sink.write(HistogramRecord(self.job.progress.step, f"weights/{name}", parameter.detach().float()))
             if parameter.grad is not None:  # the last step's, until the next one begins
-                self.writer.add_histogram(f"gradients/{name}", parameter.grad.float(), self.progress.step)
+                self.sink.write(HistogramRecord(self.job.progress.step, f"gradients/{name}", parameter.grad.float()))
 
     def _feature_maps(self) -> None:
-        model = deepcopy(self.parts.ema.model if self.parts.ema else self.parts.model).eval()
+        model = deepcopy(self.job.parts.ema.model if self.job.parts.ema else self.job.parts.model).eval()
         convolutions = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Conv2d)]
         if not convolutions:
             raise ValueError("the model has no two-dimensional convolution")
         name, first = convolutions[0]
         maps: list[Tensor] = []
         first.register_forward_hook(lambda module, inputs, output: maps.append(output[0].float().cpu()))
-        with torch.no_grad(), self.parts.precision.autocast():
-            self.parts.loss_fn(model, self._sample())
+        with torch.no_grad(), self.job.parts.precision.autocast():
+            self.job.parts.loss_fn(model, self._sample())
         tiles = [Tile(spread(channel)[None], str(number)) for number, channel in enumerate(maps[0])]
         title = f"The {len(tiles)} channels of layer {name} for one val sample, each in shades of its own"
         self._image(f"feature_maps/{name}", sheet(title, tiles))
 
     def _graph(self) -> None:
         batch = self._sample()
-        arguments = batch.inputs if batch.lengths is None else (batch.inputs, batch.lengths)
-        # The tracer warns of all that it cannot see, and prints why it fails.
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            self.writer.add_graph(deepcopy(self.parts.model), arguments)
+        arguments = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
+        self.sink.write(GraphRecord(deepcopy(self.job.parts.model), arguments))
 
     def _sample(self) -> Batch:
         """A batch of one, as the model sees it in evaluation."""
-        return self.parts.prepare((self.data.val or self.data.train).take(torch.tensor([0])), None)
+        return self.job.parts.prepare((self.job.data.val or self.job.data.train).take(torch.tensor([0])), None)
 
     def _hparams(self) -> None:
-        plain = self.experiment.to_plain()
+        plain = self.job.experiment.to_plain()
         values = {section: plain[section] for section in HYPER}
-        self.writer.flush()  # TensorBoard reads the files of a run one after the other
-        write_hparams(self.directory.tensorboard, values, self.directory.metadata["metrics"], self.progress.step)
+        self.sink.write(HparamsRecord(self.job.progress.step, values, self.job.directory.metadata["metrics"]))

@@ -1,1 +1,0 @@
-"""Who hears what a run says: console, metrics.jsonl and TensorBoard."""

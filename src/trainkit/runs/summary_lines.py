@@ -1,0 +1,118 @@
+"""What a run says at its beginning and its end: what it is, what came of it, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from trainkit.config import shell
+from trainkit.core import device as devices
+from trainkit.core.records import EndRecord
+from trainkit.core.text import format_metric
+from trainkit.data import Data
+from trainkit.data.target_scale import described
+from trainkit.experiment.schema import ExperimentConfig
+from trainkit.models.base import count_parameters
+from trainkit.runs import history, resuming
+from trainkit.runs.context import RunContext
+from trainkit.runs.history import History
+from trainkit.runs.learning_curves import Rates, diagnose
+from trainkit.runs.run_directory import RunDir
+from trainkit.training.baseline_loss import constant_prediction
+from trainkit.training.losses import LossFn
+
+
+def fallback_notes(directory: RunDir) -> list[str]:
+    fallback = directory.metadata.get("fallback")
+    if not fallback:
+        return []
+    return [f"TRAINING ON {fallback['used'].upper()}, NOT ON {fallback['asked'].upper()}: {fallback['why']}"]
+
+
+def facts(job: RunContext) -> dict[str, str]:
+    """The header: what is going to happen, in a few lines."""
+    experiment, plan, data, parts = job.experiment, job.plan, job.data, job.parts
+    plain = experiment.to_plain()
+    sizes = {"train": data.train, "val": data.val, "test": data.test}
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in sizes.items() if split is not None)
+    shape = "x".join(map(str, data.spec.shape))
+    if columns := data.spec.columns:
+        shape = f"{len(columns)} column{'s' * (len(columns) != 1)} that make {shape} inputs"
+    parameters = count_parameters(parts.model.parameters())
+    trained = count_parameters(parts.model.parameters(), trained=True)
+    frozen = f", {trained:,} of them trained" if trained < parameters else ""
+    length = f"{experiment.train.epochs} epochs of {plan.steps_per_epoch:,} steps"
+    if plan.max_steps < experiment.train.epochs * plan.steps_per_epoch:
+        length = f"{plan.max_steps:,} steps (train.max_steps ends it before {experiment.train.epochs} epochs)"
+    elif plan.max_steps > experiment.train.epochs * plan.steps_per_epoch:
+        epochs = f"{plan.epoch_at(plan.max_steps):.4g} epochs"
+        length = f"{plan.max_steps:,} steps, {epochs} (train.min_steps asks for more than {experiment.train.epochs})"
+    last = parts.train.sizes(len(parts.train) - 1, 1)[0]
+    lr = f"{plain['optimizer']['name']} lr {experiment.optimizer.lr:g}"
+    return {
+        "run": str(job.directory.path),
+        "device": f"{devices.describe(parts.device)}, {parts.precision.name}",
+        "data": f"{plain['data']['name']}: {counts}; {shape}, {data.spec.target.size} {data.spec.target.plural}",
+        **({"target": described(data.spec.target)} if data.spec.target.kind == "regression" else {}),
+        "model": f"{plain['model']['name']}, {parameters:,} parameters{frozen}",
+        "training": f"{length}, batch size {experiment.loader.batch_size} (last {last}), {lr}, seed {experiment.seed}",
+    }
+
+
+def last_lines(
+    experiment: ExperimentConfig,
+    directory: RunDir,
+    metrics: Mapping[str, float],
+    how: str,
+    more: Mapping[str, Sequence[object]] = MappingProxyType({}),
+) -> EndRecord:
+    """The result, and what to type next.
+
+    Args:
+        how: it came to that.
+        more: what else can be done, with the words that follow `trainkit train`.
+    """
+    numbers = "  ".join(format_metric(name, value) for name, value in metrics.items()) or "done"
+    fallback = directory.metadata.get("fallback")
+    instead = f"; on {fallback['used']}, not on {fallback['asked']}" if fallback else ""
+    commands = {
+        "evaluate": command(experiment, "eval", "--ckpt", directory.chosen),
+        "curves": shell.command("tensorboard", "--logdir", directory.tensorboard),
+        **{what: command(experiment, "train", *words) for what, words in more.items()},
+    }
+    curves = tuple(directory.metadata.get("curves", []))
+    return EndRecord(f"{numbers}  ({how}{instead})", curves, commands)
+
+
+def command(experiment: ExperimentConfig, *words: object) -> str:
+    """What to type, with the PYTHONPATH that the experiment's own modules need."""
+    return shell.command("trainkit", *words, modules_in=shell.homes(experiment.imports))
+
+
+def curve_lines(job: RunContext) -> list[str]:
+    """What the curves say, in words; nothing of a run that was a quick try."""
+    if job.experiment.train.limit_batches:
+        return []
+    baseline = baseline_loss(job.experiment, job.data, job.parts.loss_fn)
+    longer = resuming.longer(job.experiment, job.plan, job.progress)
+    return diagnosed(history.read(job.directory.metrics), job.experiment, baseline, longer)
+
+
+def baseline_loss(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> float | None:
+    """The loss of the best constant prediction, with the samples as they are drawn."""
+    target, balanced = data.spec.target, experiment.loader.sampler == "balanced"
+    return constant_prediction(loss_fn, data.train, target, experiment.loss.num_outputs(target), balanced=balanced)
+
+
+def diagnosed(
+    found: History, experiment: ExperimentConfig, baseline: float | None, longer: Sequence[str] | None = None
+) -> list[str]:
+    """What a history says of an experiment, in words."""
+    how = " ".join(longer or []) or "a longer run"
+    return list(map(str, diagnose(found, baseline_loss=baseline, rates=rates(experiment), longer=how)))
+
+
+def rates(experiment: ExperimentConfig) -> Rates:
+    """The learning rate among those that are usual for its optimizer."""
+    optimizer = experiment.optimizer
+    return Rates(optimizer.lr, optimizer.usual_lr, float(type(optimizer).model_fields["lr"].default))
