@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from tests.command import Command, Ended, bare, warm
-from trainkit.experiment.schema import load
+from trainkit.experiment.loading import load
 
 BARE = "data: digits\nmodel: mlp\n"
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.command import ROOT
 from trainkit.data import DataSpec, TargetSpec
-from trainkit.experiment.schema import load
+from trainkit.experiment.loading import load
 from trainkit.runs.run import train
 
 CONFIGS = ROOT / "configs"

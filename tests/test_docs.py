@@ -14,7 +14,7 @@ import typer.main
 from tests.command import ROOT
 from trainkit.cli.commands import app
 from trainkit.config import merging
-from trainkit.experiment.schema import load
+from trainkit.experiment.loading import load
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 

@@ -22,7 +22,7 @@ from trainkit.core.errors import ConfigError
 from trainkit.data import Batch, DataSpec, TargetSpec
 from trainkit.data.transforms.normalize import statistics
 from trainkit.data.transforms.pipeline import preparation
-from trainkit.experiment.schema import load
+from trainkit.experiment.loading import load
 from trainkit.models import ModelConfig, register_model
 from trainkit.models.cnn import CnnConfig
 from trainkit.models.library import TorchvisionModelConfig

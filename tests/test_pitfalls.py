@@ -27,8 +27,7 @@ from trainkit.core.errors import (
 )
 from trainkit.data import Batch, Data, Split, register_dataset
 from trainkit.data.loader import LoaderConfig
-from trainkit.experiment import building
-from trainkit.experiment import schema as experiments
+from trainkit.experiment import building, loading
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models import register_model
 from trainkit.runs import checkpoint, run_state
@@ -89,7 +88,7 @@ def refused(experiment: ExperimentConfig, kind: type[TrainkitError] = ConfigErro
 def test_what_is_no_option_says_why(override: str, message: str) -> None:
     Path("my.yaml").write_text("data: digits\nmodel: cnn\n")
     with pytest.raises(ConfigError) as caught:
-        experiments.load(Path("my.yaml"), [override])
+        loading.load(Path("my.yaml"), [override])
     assert caught.value.problems == (f"command line: {message}",)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from tests.command import ROOT
 from trainkit.cli import main
 from trainkit.config import registry
-from trainkit.experiment.schema import load
+from trainkit.experiment.loading import load
 
 README = (ROOT / "README.md").read_text()
 

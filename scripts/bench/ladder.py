@@ -33,7 +33,8 @@ from trainkit.core import device as devices
 from trainkit.core.records import Record
 from trainkit.data import Batch, Data, TensorSource
 from trainkit.experiment.building import build, open_data
-from trainkit.experiment.schema import ExperimentConfig, load
+from trainkit.experiment.loading import load
+from trainkit.experiment.schema import ExperimentConfig
 from trainkit.training.loop import Parts, Plan, fit
 from trainkit.training.progress import Progress
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from trainkit.data import register_dataset as register_dataset
     from trainkit.experiment.building import build as build
     from trainkit.experiment.building import open_data as open_data
+    from trainkit.experiment.loading import load as load
     from trainkit.experiment.schema import ExperimentConfig as ExperimentConfig
-    from trainkit.experiment.schema import load as load
     from trainkit.inference.evaluation import evaluate_checkpoint as evaluate_checkpoint
     from trainkit.inference.prediction import Prediction as Prediction
     from trainkit.inference.prediction import predict as predict
@@ -78,7 +78,7 @@ _homes = {
     "evaluate": "training.loop",
     "evaluate_checkpoint": "inference.evaluation",
     "fit": "training.loop",
-    "load": "experiment.schema",
+    "load": "experiment.loading",
     "open_data": "experiment.building",
     "predict": "inference.prediction",
     "register": "config.registry",

@@ -16,7 +16,7 @@ from trainkit.config.yamlfile import Where, from_plain
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.data.sources.torchvision import MnistConfig
-from trainkit.experiment.schema import parse
+from trainkit.experiment.loading import parse
 
 CHECKPOINT_OF_BEFORE = {"data": {"name": "mnist", "val": 5000}, "model": "mlp", "checkpoint": {"mode": "min"}}
 MNIST = "data: {name: mnist, val: 5000}\n"

@@ -190,7 +190,7 @@ def test_activations_that_died() -> None:
 @pytest.mark.parametrize("config", ["digits_cnn", "wine_mlp", "diabetes_mlp"])
 def test_nothing_is_wrong_with_the_shipped_configs(config: str) -> None:
     from tests.command import ROOT
-    from trainkit.experiment.schema import load
+    from trainkit.experiment.loading import load
 
     found = examine(open_experiment(load(ROOT / f"configs/{config}.yaml")))
     assert [one for one in wrong(found) if one.code != "normalize"] == []

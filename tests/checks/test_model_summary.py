@@ -11,7 +11,7 @@ from torch import nn
 from tests.command import ROOT, warm
 from tests.conftest import MakeExperiment
 from trainkit.checks.model_summary import Layer, summarize, summary_lines
-from trainkit.experiment.schema import load
+from trainkit.experiment.loading import load
 
 RNN = {"name": "lstm", "hidden_size": 8}
 

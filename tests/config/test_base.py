@@ -15,7 +15,8 @@ from trainkit.config.base import Config
 from trainkit.config.yamlfile import Where
 from trainkit.core.errors import ConfigError, TrainkitError
 from trainkit.core.suggestions import did_you_mean
-from trainkit.experiment.schema import ExperimentConfig, load, parse
+from trainkit.experiment.loading import load, parse
+from trainkit.experiment.schema import ExperimentConfig
 
 BARE = "data: digits\nmodel: mlp\n"
 

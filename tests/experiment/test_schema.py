@@ -12,7 +12,9 @@ from tests.command import ROOT
 from trainkit.config import yamlfile
 from trainkit.config.yamlfile import Where
 from trainkit.core.errors import ConfigError, DataError
-from trainkit.experiment.schema import ExperimentConfig, check, load, parse
+from trainkit.experiment.loading import load, parse
+from trainkit.experiment.rules import check
+from trainkit.experiment.schema import ExperimentConfig
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 

@@ -12,7 +12,7 @@ from tests.models.test_mlp import MNIST, parameters
 from trainkit.config import registry
 from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec, TargetSpec
-from trainkit.experiment.schema import load
+from trainkit.experiment.loading import load
 from trainkit.models.rnn import GruConfig, RecurrentClassifier, RecurrentConfig
 from trainkit.runs.run import train
 

@@ -13,7 +13,7 @@ from tests.models.test_mlp import CIFAR, MNIST, parameters
 from trainkit.config import registry
 from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec, TargetSpec
-from trainkit.experiment import schema
+from trainkit.experiment import loading
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.models.cnn import CnnConfig
 from trainkit.models.sequential import SequentialConfig
@@ -226,7 +226,7 @@ def test_embedding_wants_whole_numbers() -> None:
 def test_wrong_files(layers: str, expected: str) -> None:
     Path("my.yaml").write_text("data: {name: synthetic, shape: [1, 8, 8]}\nmodel: {name: sequential}\n")
     with pytest.raises(ConfigError) as caught:
-        schema.load(Path("my.yaml"), [f"model.layers={layers}"])
+        loading.load(Path("my.yaml"), [f"model.layers={layers}"])
     assert str(caught.value) == expected
 
 

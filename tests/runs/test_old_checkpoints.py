@@ -10,7 +10,7 @@ import pytest
 
 from tests.command import ROOT
 from trainkit.data.sources.image_folder import ImageFolderConfig
-from trainkit.experiment.schema import load
+from trainkit.experiment.loading import load
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import predict
 from trainkit.runs import checkpoint

@@ -19,7 +19,7 @@ from trainkit.config import merging, yamlfile
 from trainkit.config.yamlfile import Where
 from trainkit.core.errors import BusyError, CheckpointError, DivergedError
 from trainkit.experiment import grid
-from trainkit.experiment.schema import parse
+from trainkit.experiment.loading import parse
 from trainkit.reports import comparing
 from trainkit.runs import reader, run_directory
 from trainkit.runs.reader import Run, Sweep

@@ -11,7 +11,7 @@ from tests import printed
 from tests.conftest import MakeExperiment, equal, records, weights
 from trainkit.config import merging, yamlfile
 from trainkit.core.errors import ConfigError
-from trainkit.experiment.schema import load, parse
+from trainkit.experiment.loading import load, parse
 from trainkit.runs.run import resume, train
 
 STANDS_STILL = {"name": "sgd", "lr": 1e-20}

@@ -33,8 +33,7 @@ from trainkit.core.errors import (
 )
 from trainkit.data import Batch, TargetSpec
 from trainkit.data.workers import worker_failures
-from trainkit.experiment import building
-from trainkit.experiment import schema as experiments
+from trainkit.experiment import building, loading
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.runs import checkpoint
 from trainkit.runs.run import resume, train
@@ -141,7 +140,7 @@ def test_how_often_a_run_logs_saves_and_evaluates_does_not_change_it(make: MakeE
 
 def test_the_resolved_config_repeats_the_run(make: MakeExperiment) -> None:
     first = train(make())
-    again = train(experiments.load(first.run_dir / "config.yaml"))
+    again = train(loading.load(first.run_dir / "config.yaml"))
     assert records(first.run_dir) == records(again.run_dir)
     assert (first.run_dir / "config.yaml").read_text().splitlines()[1:] == (
         again.run_dir / "config.yaml"

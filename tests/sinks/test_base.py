@@ -14,7 +14,8 @@ from trainkit import SinkConfig, SinkContext, register
 from trainkit.config import registry
 from trainkit.core.errors import ConfigError, StorageError
 from trainkit.core.records import HparamsRecord, ImageRecord, NoteRecord, Record
-from trainkit.experiment.schema import LogConfig, load
+from trainkit.experiment.loading import load
+from trainkit.experiment.schema import LogConfig
 from trainkit.runs.run import resume, train
 from trainkit.sinks import console, jsonl
 

@@ -23,7 +23,7 @@ import pytest
 import trainkit
 from tests.conftest import records
 from trainkit.core.errors import BusyError, CheckpointError, ConfigError, StoppedError, SweepError
-from trainkit.experiment import grid, schema
+from trainkit.experiment import grid, loading
 from trainkit.sweeps import display, trial
 from trainkit.sweeps import sweep as sweeps
 from trainkit.sweeps.study import Plan
@@ -133,8 +133,8 @@ def test_the_stored_configs_repeat_the_sweep(done: Done) -> None:
     assert again.points == [{"optimizer.lr": 0.1}, {"optimizer.lr": 0.01}, {"optimizer.lr": 1e30}]
     for number, planned in enumerate(again.experiments):
         assert planned.seed == 7
-        assert planned == schema.load(done.directory / f"configs/{number:03d}.yaml")
-        assert planned == schema.load(done.directory / f"trials/{number:03d}/config.yaml")
+        assert planned == loading.load(done.directory / f"configs/{number:03d}.yaml")
+        assert planned == loading.load(done.directory / f"trials/{number:03d}/config.yaml")
 
 
 def test_resume_does_exactly_what_is_missing(done: Done, moved: Path) -> None:

@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import (
 
 from trainkit.config import registry
 from trainkit.core.errors import ConfigError
-from trainkit.experiment.schema import load
+from trainkit.experiment.loading import load
 from trainkit.training.schedulers import (
     ConstantConfig,
     CosineConfig,

@@ -18,7 +18,9 @@ from trainkit.core.text import and_more, printable
 from trainkit.data import Data
 from trainkit.experiment import grid
 from trainkit.experiment.building import build, placeholder_data, warnings
-from trainkit.experiment.schema import ExperimentConfig, check_direction, parse, place
+from trainkit.experiment.loading import parse, place
+from trainkit.experiment.rules import check_direction
+from trainkit.experiment.schema import ExperimentConfig
 from trainkit.runs import run_directory, run_state
 from trainkit.training.loop import Parts
 

@@ -18,14 +18,8 @@ from trainkit.data import Data, DataSpec, sample_checks
 from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.transforms.pipeline import preparation
 from trainkit.experiment import compatibility
-from trainkit.experiment.schema import (
-    ExperimentConfig,
-    check,
-    check_direction,
-    metrics_of,
-    monitored,
-    steps_of,
-)
+from trainkit.experiment.rules import check, check_direction, metrics_of, monitored
+from trainkit.experiment.schema import ExperimentConfig, steps_of
 from trainkit.models import lint
 from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig

@@ -14,7 +14,8 @@ from trainkit.core.device import Precision
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec
-from trainkit.experiment.schema import ExperimentConfig, metrics_of
+from trainkit.experiment.rules import metrics_of
+from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models import ModelConfig, dry_run
 from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig

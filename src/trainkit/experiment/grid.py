@@ -16,8 +16,10 @@ from trainkit.config.base import Config
 from trainkit.config.yamlfile import COMMAND_LINE, Node
 from trainkit.core.errors import ConfigError
 from trainkit.experiment.building import open_data
+from trainkit.experiment.loading import located, parse
 from trainkit.experiment.ranking import judged_by, not_ranked, unlike
-from trainkit.experiment.schema import ExperimentConfig, SweepConfig, located, monitored, parse
+from trainkit.experiment.rules import monitored
+from trainkit.experiment.schema import ExperimentConfig, SweepConfig
 
 MAX_TRIALS = 10_000
 FIXED = ("name", "imports", "extends", "sweep")

@@ -12,7 +12,8 @@ from trainkit.core import device as devices
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.data import Data, DataSpec
 from trainkit.experiment.building import build_eval
-from trainkit.experiment.schema import ExperimentConfig, parse
+from trainkit.experiment.loading import parse
+from trainkit.experiment.schema import ExperimentConfig
 from trainkit.runs import checkpoint, run_state
 from trainkit.runs.checkpoint_schema import Payload
 from trainkit.runs.run_directory import RunDir

@@ -17,7 +17,7 @@ from sklearn import metrics
 from trainkit.core.errors import first_line
 from trainkit.data import Data
 from trainkit.data.columns import ColumnFacts
-from trainkit.experiment.schema import monitored
+from trainkit.experiment.rules import monitored
 from trainkit.inference.importance import importances
 from trainkit.inference.loading import Restored, restore
 from trainkit.models.base import count_parameters

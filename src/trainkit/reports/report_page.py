@@ -22,7 +22,8 @@ from trainkit.core import atomic
 from trainkit.core.errors import CheckpointError, StorageError
 from trainkit.core.text import format_duration, format_metric, leaves, printable
 from trainkit.experiment.grid import label, points_of
-from trainkit.experiment.schema import ExperimentConfig, parse
+from trainkit.experiment.loading import parse
+from trainkit.experiment.schema import ExperimentConfig
 from trainkit.inference.loading import check_overrides
 from trainkit.plots.charts import Series, against, wide
 from trainkit.plots.svg import Chart, chart

@@ -9,7 +9,8 @@ from pathlib import Path
 from trainkit.config import merging, shell, yamlfile
 from trainkit.core.errors import CheckpointError, ConfigError
 from trainkit.core.text import leaves
-from trainkit.experiment.schema import ExperimentConfig, depends_on_length, parse
+from trainkit.experiment.loading import parse
+from trainkit.experiment.schema import ExperimentConfig, depends_on_length
 from trainkit.runs import checkpoint
 from trainkit.runs.checkpoint_schema import Payload
 from trainkit.runs.run_directory import RunDir

@@ -21,7 +21,8 @@ from trainkit.core.errors import CheckpointError, ConfigError, DataError
 from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec
 from trainkit.experiment import building
-from trainkit.experiment.schema import ExperimentConfig, parse
+from trainkit.experiment.loading import parse
+from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models.pretrained import tensors_of
 from trainkit.runs import checkpoint
 from trainkit.runs.checkpoint_schema import Payload

@@ -149,7 +149,7 @@ def write_pictures(
 
 def write_hparams(directory: Path, trials: Sequence[Trial]) -> None:
     """Values and final metrics of the finished trials whose own runs do not tell TensorBoard, for its HPARAMS page."""
-    from trainkit.sinks import tensorboard
+    from trainkit.sinks import tensorboard  # seconds, and only for those who have it on
 
     shutil.rmtree(directory, ignore_errors=True)  # what a resumed sweep says replaces what it said before
     for trial in trials:

@@ -28,7 +28,7 @@ from trainkit.data.transforms.geometric import (
 )
 from trainkit.data.transforms.pipeline import Prepare, preparation
 from trainkit.data.transforms.rand_augment import RandAugment
-from trainkit.experiment.schema import load
+from trainkit.experiment.loading import load
 
 CPU = torch.device("cpu")
 ALL = (

@@ -119,7 +119,7 @@ def load(
 
     values += [f"train.device={device}"] if device else []
     node = override(read(path), [*values, *more])  # before torch, which takes seconds to import
-    from trainkit.experiment.schema import parse
+    from trainkit.experiment.loading import parse
 
     return parse(node, beside=path.parent), node
 

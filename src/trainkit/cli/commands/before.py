@@ -91,7 +91,7 @@ def summary(config: Config = None, overrides: Overrides = None, as_json: AsJson 
     """Show the model layer by layer: shapes, parameters, multiply-adds, and the memory that training takes."""
     experiment, node = load("summary", config, overrides)
     from trainkit.checks.model_summary import summarize, summary_lines
-    from trainkit.experiment.schema import located
+    from trainkit.experiment.loading import located
 
     with located(node):
         found = summarize(experiment)
@@ -118,7 +118,7 @@ def data(
     from trainkit.core import atomic
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.first_batch import first_batch
-    from trainkit.experiment.schema import located
+    from trainkit.experiment.loading import located
 
     with located(node):
         opened = open_experiment(experiment)
@@ -162,7 +162,7 @@ def overfit(
     from trainkit.checks.overfit import overfit_lines, samples_of
     from trainkit.core.text import format_metric
     from trainkit.experiment.building import open_experiment
-    from trainkit.experiment.schema import located
+    from trainkit.experiment.loading import located
 
     def report(step: int, loss: float, score: float) -> None:
         say(f"step {step}  {format_metric('loss', loss)}  right {score:.2%}", stream=sys.stderr)
@@ -206,7 +206,7 @@ def lr_find(
     from trainkit.checks.lr_find import lr_find as find
     from trainkit.checks.lr_find import lr_find_lines, write
     from trainkit.experiment.building import open_experiment
-    from trainkit.experiment.schema import located
+    from trainkit.experiment.loading import located
     from trainkit.runs import run_directory
 
     def report(lr: float, loss: float) -> None:
@@ -240,7 +240,7 @@ def doctor(
     experiment, node = load("doctor", config, overrides, device=device)
     from trainkit.checks.doctor import doctor_lines, examine, to_plain, wrong
     from trainkit.experiment.building import open_experiment
-    from trainkit.experiment.schema import located
+    from trainkit.experiment.loading import located
 
     with located(node):
         opened = open_experiment(experiment)

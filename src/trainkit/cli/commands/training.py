@@ -64,7 +64,7 @@ def train(
         return
     more = ["train.epochs=1", "train.limit_batches=2", "scheduler.warmup_steps=0"] if fast_dev_run else []
     experiment, node = load("train", config, overrides, more, device=device)
-    from trainkit.experiment.schema import located
+    from trainkit.experiment.loading import located
     from trainkit.runs.run import train as begin
 
     with located(node):
