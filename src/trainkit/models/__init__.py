@@ -1,6 +1,6 @@
 """Architectures. Importing this registers every model that trainkit ships."""
 
-from trainkit.models import cnn, layers, library, mlp, rnn, sequential, table, transformer
+from trainkit.models import cnn, layers, mlp, rnn, sequential, table, transformer, library  # isort: skip  # as listed
 from trainkit.models.base import ModelConfig, register_model
 
 __all__ = [
