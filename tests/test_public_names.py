@@ -23,7 +23,7 @@ def test_others_are_not() -> None:
 
 def test_an_earlier_place_says_where_the_names_are_now() -> None:
     sys.modules.pop("trainkit.losses", None)
-    with pytest.warns(DeprecationWarning, match="use trainkit.supervised, and trainkit.LossOutput for Outcome"):
+    with pytest.warns(FutureWarning, match="use trainkit.supervised, and trainkit.LossOutput for Outcome"):
         earlier = importlib.import_module("trainkit.losses")
     assert earlier.Outcome is losses.LossOutput
     assert earlier.supervised is losses.supervised

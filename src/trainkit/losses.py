@@ -1,4 +1,4 @@
-"""Where `supervised` and `LossOutput` were before they could be had from `trainkit`; goes with the next release."""
+"""Where `trainkit.supervised` and `trainkit.LossOutput` (then `Outcome`) were; goes with the next release."""
 
 import warnings
 
@@ -7,6 +7,7 @@ from trainkit.training.losses import supervised
 
 __all__ = ["Outcome", "supervised"]
 
+# A DeprecationWarning would only be shown to code in `__main__`, and this one is for the modules of `imports`.
 warnings.warn(
-    "trainkit.losses: use trainkit.supervised, and trainkit.LossOutput for Outcome", DeprecationWarning, stacklevel=2
+    "trainkit.losses: use trainkit.supervised, and trainkit.LossOutput for Outcome", FutureWarning, stacklevel=2
 )

@@ -397,16 +397,14 @@ def test_losses_of_users_get_targets_as_they_are(config: type[Config]) -> None:
     write(torch.arange(100.0) % 7 + 1)
     _, data, _ = open_data(experiment(loss=name))
     assert data.spec.target.transform == "none"
-    assert [note.text for note in data.notes] == [
-        f"data.target_transform: the loss {name!r} is not one of trainkit's own, and gets targets as they are"
-    ]
+    assert [note.text for note in data.notes] == [f"data.target_transform: the loss {name!r} takes targets as they are"]
     assert agreed(experiment(), data) is data
     result = train(experiment(loss=name, model={"name": "mlp", "hidden": [4]}), quiet=True)
     assert checkpoint.load(result.checkpoint)["spec"]["target"]["transform"] == "none"
     assert evaluate_checkpoint(result.checkpoint).metrics["loss"] == result.metrics["test/loss"]
     assert problem(loss=name, data={"target_transform": "standardize"}) == (
-        f"data.target_transform: standardize, but the loss {name!r} is not one of trainkit's own, and gets targets as "
-        "they are; use auto or none, or transform them in the loss"
+        f"data.target_transform: standardize, but the loss {name!r} takes targets as they are; use "
+        "auto or none, or transform them in the loss"
     )
 
 

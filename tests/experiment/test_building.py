@@ -305,7 +305,7 @@ def test_own_losses_and_a_model_of_several_members(make: MakeExperiment) -> None
     register("loss")(Own)
     table = {"name": "table", "hidden": [4], "members": 3}
     assert problem(make(loss={"name": "own", "way": "plain"}, model=table)) == (
-        "loss: 'own' cannot take what this model gives in training: (batch, 3, 4), an answer of each of its 3 members; "
+        "loss: 'own' cannot take what this model gives in training: (batch, 3, 4), an output of each of its 3 members; "
         "build it with trainkit.supervised, or use another model"
     )
     assert problem(make(loss={"name": "own", "way": "tensor"})) == (

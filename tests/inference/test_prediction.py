@@ -21,12 +21,12 @@ from tests.command import ROOT, bare, warm
 from tests.conftest import MakeExperiment
 from trainkit.core.errors import CheckpointError, DataError
 from trainkit.data import Split
-from trainkit.data.columns import Column
 from trainkit.data.images.decoding import PictureSource
+from trainkit.data.tables.columns import Column
 from trainkit.data.transforms.pipeline import fitted
 from trainkit.experiment.building import open_data
-from trainkit.inference.loading import restore
 from trainkit.inference.prediction import Prediction, batches, predict
+from trainkit.inference.restoring import restore
 from trainkit.runs.run import train
 from trainkit.training.confusion import class_names
 from trainkit.training.predictions import Predictions, predictions_of

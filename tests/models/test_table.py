@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tests.conftest import MakeExperiment
 from trainkit.data import Batch, DataSpec, Kind, TargetSpec
-from trainkit.data.columns import Column
+from trainkit.data.tables.columns import Column
 from trainkit.models.table import (
     Layout,
     Members,

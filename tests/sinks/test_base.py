@@ -53,11 +53,19 @@ class ListenerConfig(SinkConfig):
         return self.opened[-1][1]
 
 
+class ForgetfulConfig(ListenerConfig):
+    name: Literal["forgetful"] = "forgetful"  # type: ignore[assignment]
+
+    def open(self, context: SinkContext) -> None:  # type: ignore[override]
+        super().open(context)
+
+
 @pytest.fixture(autouse=True)
 def listener(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._families, "sink", dict(registry._families["sink"]))
     monkeypatch.setattr(ListenerConfig, "opened", [])
     register("sink")(ListenerConfig)
+    register("sink")(ForgetfulConfig)
 
 
 def warnings(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -105,6 +113,12 @@ def test_a_sink_that_fails_warns_once_and_the_run_goes_on(
     [(_, sink)] = ListenerConfig.opened
     assert sink.closed == 1
     assert len(sink.heard) == heard or (fails == "close" and len(sink.heard) > 3)
+
+
+def test_a_sink_whose_open_forgets_to_return_it(make: MakeExperiment, capsys: pytest.CaptureFixture[str]) -> None:
+    train(make(log={"sinks": ["forgetful"]}))
+    said = "TypeError: open gives None; it must return what has write and close"
+    assert warnings(capsys) == [f"warning: sink forgetful: {said}; the run goes on without it"]
 
 
 def test_other_sinks_are_told_of_a_failure(make: MakeExperiment) -> None:

@@ -14,10 +14,10 @@ from trainkit.config.shell import typed
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.text import aligned
 from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource, sample_checks
-from trainkit.data.columns import ColumnFacts, column_lines
 from trainkit.data.duplicates import hashes, shared_with
 from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.subset import subset_of_all
+from trainkit.data.tables.columns import ColumnFacts, column_lines
 from trainkit.data.target_scale import described
 from trainkit.data.transforms.normalize import measured
 from trainkit.experiment.building import Opened

@@ -24,9 +24,9 @@ from trainkit.config.yamlfile import show
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError, OutOfMemoryError
 from trainkit.core.records import NoteRecord
-from trainkit.data.columns import ColumnFacts
 from trainkit.data.spec import DataSpec
 from trainkit.data.splitting import Keys, ascending, held_out
+from trainkit.data.tables.columns import ColumnFacts
 from trainkit.data.target_scale import scaled
 
 

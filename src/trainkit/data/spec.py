@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from torch import Tensor
 
 from trainkit.config.base import Config
-from trainkit.data.columns import Column
 from trainkit.data.images.bit_depth import Limits
+from trainkit.data.tables.columns import Column
 from trainkit.data.target_scale import Transform
 
 Kind = Annotated[

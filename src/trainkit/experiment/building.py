@@ -68,9 +68,7 @@ def agreed(experiment: ExperimentConfig, data: Data) -> Data:
     if target.transform == "none" or experiment.loss.takes_transformed:
         return data
     name = experiment.loss.to_plain()["name"]
-    note = NoteRecord(
-        f"data.target_transform: the loss {name!r} is not one of trainkit's own, and gets targets as they are"
-    )
+    note = NoteRecord(f"data.target_transform: the loss {name!r} takes targets as they are")
     spec = data.spec.model_copy(update={"target": target.unscaled()})
     return replace(data, spec=spec, notes=(*data.notes, note))
 

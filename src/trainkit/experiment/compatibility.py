@@ -122,7 +122,7 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
 
 def _of_members(loss: str, given: tuple[int, ...]) -> str:
     return (
-        f"loss: {loss!r} cannot take what this model gives in training: (batch, {given[1]}, {given[2]}), an answer of "
+        f"loss: {loss!r} cannot take what this model gives in training: (batch, {given[1]}, {given[2]}), an output of "
         f"each of its {given[1]} members; build it with trainkit.supervised, or use another model"
     )
 

@@ -71,8 +71,8 @@ def _check_target_transform(experiment: ExperimentConfig, spec: DataSpec) -> Non
     if not experiment.loss.takes_transformed:
         name = experiment.loss.to_plain()["name"]
         raise ConfigError(
-            f"data.target_transform: {wanted}, but the loss {name!r} is not one of trainkit's own, and gets targets as "
-            "they are; use auto or none, or transform them in the loss"
+            f"data.target_transform: {wanted}, but the loss {name!r} takes targets as they are; use "
+            "auto or none, or transform them in the loss"
         )
 
 

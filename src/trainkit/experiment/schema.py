@@ -1,4 +1,4 @@
-"""The whole experiment as one value, and the rules between its sections."""
+"""The whole experiment as one value: its sections and their options."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class LogConfig(Config):
     every: Count = 100
     """Steps between records of the training loss; also at the end of each epoch."""
     sinks: Annotated[tuple[Annotated[SinkConfig, Component("sink")], ...], AfterValidator(_once)] = ()
-    """Who else is told what a run says, besides `console`, `jsonl` and `tensorboard`: `csv`, or one of your own."""
+    """What receives the records of a run besides `console`, `jsonl` and `tensorboard`: `csv`, or one of your own."""
     tensorboard: bool = True
     """Write event files for TensorBoard. The switches below say what they hold besides the curves."""
     pictures: bool = True

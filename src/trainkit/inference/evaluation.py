@@ -11,7 +11,7 @@ from trainkit.core import device as devices
 from trainkit.core import seeding
 from trainkit.data import Batch
 from trainkit.data.workers import worker_failures
-from trainkit.inference.loading import check_overrides, open_checkpoint
+from trainkit.inference.restoring import check_overrides, open_checkpoint
 from trainkit.runs import checkpoint
 from trainkit.training.confusion import ClassScore, Tally
 from trainkit.training.loop import evaluate

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from trainkit.core.errors import CheckpointError, DataError, os_error_text
 from trainkit.data import DataConfig, DataSpec
-from trainkit.data.columns import rescaled
 from trainkit.data.images.bit_depth import is_deep
 from trainkit.data.images.decoding import PictureSource, UnreadableError, opened
 from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures
 from trainkit.data.images.source import PicturesConfig
 from trainkit.data.paths import no_file
 from trainkit.data.sources.table import TableConfig
+from trainkit.data.tables.columns import rescaled
 from trainkit.data.transforms.pipeline import fitted
 
 STDIN = "-"

@@ -21,7 +21,7 @@ from trainkit.data import Batch, Kind
 from trainkit.data.target_scale import in_the_users_unit
 from trainkit.data.workers import cores
 from trainkit.inference.inputs import InferenceInputs, Refuse, Sample
-from trainkit.inference.loading import Restored, restore
+from trainkit.inference.restoring import Restored, restore
 from trainkit.models.dry_run import evaluating
 from trainkit.training.confusion import class_names, decisions
 from trainkit.training.predictions import Predictions

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from trainkit.config.registry import register
 from trainkit.data import DataSpec, Kind
-from trainkit.data.columns import Column
+from trainkit.data.tables.columns import Column
 from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activations
 
 RATES: Mapping[Kind, float] = {"classification": 8.0, "multilabel": 8.0, "regression": 10.0}

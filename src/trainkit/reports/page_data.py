@@ -16,10 +16,10 @@ from sklearn import metrics
 
 from trainkit.core.errors import first_line
 from trainkit.data import Data
-from trainkit.data.columns import ColumnFacts
+from trainkit.data.tables.columns import ColumnFacts
 from trainkit.experiment.rules import monitored
 from trainkit.inference.importance import importances
-from trainkit.inference.loading import Restored, restore
+from trainkit.inference.restoring import Restored, restore
 from trainkit.models.base import count_parameters
 from trainkit.plots.charts import COLOURS, Series
 from trainkit.plots.confusion_matrix import confusion_picture, strengths

@@ -24,7 +24,7 @@ from trainkit.core.text import format_duration, format_metric, leaves, printable
 from trainkit.experiment.grid import label, points_of
 from trainkit.experiment.loading import parse
 from trainkit.experiment.schema import ExperimentConfig
-from trainkit.inference.loading import check_overrides
+from trainkit.inference.restoring import check_overrides
 from trainkit.plots.charts import Series, against, wide
 from trainkit.plots.svg import Chart, chart
 from trainkit.reports import comparing

@@ -28,7 +28,7 @@ from trainkit.runs import checkpoint, failures, resuming, run_directory, run_sta
 from trainkit.runs.checkpoint_schema import Payload
 from trainkit.runs.context import RunContext
 from trainkit.runs.divergence import judge
-from trainkit.runs.sinks import open_sinks
+from trainkit.runs.open_sinks import open_sinks
 from trainkit.sinks.console import ConsoleSink
 from trainkit.training.loop import evaluate, fit, validate
 from trainkit.training.progress import Progress

@@ -1,4 +1,4 @@
-"""What every sink is: a config that opens it, what it is told then, and what happens when it fails."""
+"""What every sink is: a config that opens it, what it receives then, and what happens when it fails."""
 
 from __future__ import annotations
 
@@ -53,13 +53,19 @@ class SinkConfig(Config):
         """Open the sink, which is then told every record."""
 
 
+def _opened(config: SinkConfig, context: SinkContext) -> OpenSink:
+    if (sink := config.open(context)) is None:
+        raise TypeError("open gives None; it must return what has write and close")
+    return sink
+
+
 class Guarded:
     """A sink that may fail: it warns once and is closed, and the run goes on without it."""
 
     def __init__(self, config: SinkConfig, context: SinkContext) -> None:
         self._name, self._warn = config.name, context.warn
         self._sink: OpenSink | None = None
-        self._sink = self._attempt(lambda: config.open(context))
+        self._sink = self._attempt(lambda: _opened(config, context))
 
     def write(self, record: Record) -> None:
         if sink := self._sink:
@@ -79,5 +85,6 @@ class Guarded:
                 with suppress(Exception):
                     sink.close()
             reason = os_error_text(error) if isinstance(error, OSError) else first_line(error)
-            self._warn(f"sink {self._name}: {reason or type(error).__name__}; the run goes on without it")
+            kind = f"{type(error).__name__}: " * isinstance(error, LookupError | TypeError | AttributeError)
+            self._warn(f"sink {self._name}: {kind}{reason}; the run goes on without it")
             return None

@@ -49,7 +49,7 @@ class CsvSink:
 def _row(record: Record) -> dict[str, Any] | None:
     match record:
         case EpochRecord():
-            return {"step": record.step, "epoch": record.epoch, "split": "train", "loss": record.loss}
+            return {"step": record.step, "epoch": float(record.epoch), "split": "train", "loss": record.loss}
         case EvalRecord():
             return {"step": record.step, "epoch": record.epoch, "split": record.split, **record.metrics}
         case _:

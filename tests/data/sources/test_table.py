@@ -16,10 +16,10 @@ from tests.conftest import MakeExperiment
 from trainkit.core.errors import DataError
 from trainkit.data import sample_checks
 from trainkit.data.base import Data, Split
-from trainkit.data.columns import Column
 from trainkit.data.sources.sklearn import DiabetesConfig
 from trainkit.data.sources.table import CsvConfig, TableConfig
 from trainkit.data.spec import DataSpec
+from trainkit.data.tables.columns import Column
 from trainkit.data.transforms.pipeline import preparation
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import predict

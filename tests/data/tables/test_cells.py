@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from trainkit.data.columns import FIRST_NA_VALUES, Column
 from trainkit.data.tables import cells
 from trainkit.data.tables.column_kinds import NA_VALUES
+from trainkit.data.tables.columns import FIRST_NA_VALUES, Column
 
 GAP = math.nan
 

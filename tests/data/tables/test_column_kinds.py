@@ -14,8 +14,8 @@ import pytest
 
 from trainkit.config.shell import typed
 from trainkit.core.errors import DataError
-from trainkit.data.columns import ColumnConfig
 from trainkit.data.tables.column_kinds import NA_VALUES, Read, least, read
+from trainkit.data.tables.columns import ColumnConfig
 from trainkit.data.tables.table_files import TextColumn
 
 GAP = math.nan

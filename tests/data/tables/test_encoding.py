@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from trainkit.data.columns import Column, rescaled
 from trainkit.data.tables import cells
 from trainkit.data.tables.column_kinds import NA_VALUES
+from trainkit.data.tables.columns import Column, rescaled
 from trainkit.data.tables.encoding import Standardize, encode, fitted, gaps, parse, scaled, unseen
 
 GAP = math.nan

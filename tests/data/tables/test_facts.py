@@ -12,8 +12,8 @@ import pytest
 
 from trainkit.data import sample_checks
 from trainkit.data.base import Data
-from trainkit.data.columns import ColumnFacts, column_lines
 from trainkit.data.sources.table import TableConfig
+from trainkit.data.tables.columns import ColumnFacts, column_lines
 
 draws = random.Random(0)
 NOISE = [f"{draws.random():.9f}" for _ in range(400)]

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from trainkit.core.errors import DataError
-from trainkit.data.columns import ColumnConfig
 from trainkit.data.tables import split_keys
+from trainkit.data.tables.columns import ColumnConfig
 from trainkit.data.tables.table_files import TextColumn
 
 

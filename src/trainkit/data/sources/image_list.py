@@ -19,12 +19,12 @@ from trainkit.core.errors import DataError, os_error_text
 from trainkit.core.records import NoteRecord
 from trainkit.core.suggestions import did_you_mean, did_you_mean_path
 from trainkit.data.base import Data
-from trainkit.data.columns import ColumnConfig, DateFormat
 from trainkit.data.images.decoding import PictureSource
 from trainkit.data.images.image_files import ENDINGS, find, unused_files
 from trainkit.data.images.source import SPLIT_NAMES, PicturesConfig, Remark, SplitName, first_ten
 from trainkit.data.paths import expanded, no_file, unreadable
 from trainkit.data.splitting import Keys
+from trainkit.data.tables.columns import ColumnConfig, DateFormat
 from trainkit.data.text_files import read_lines
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from trainkit.config.registry import register
 from trainkit.data.base import Data, DataConfig
-from trainkit.data.columns import Asked, ColumnConfig
 from trainkit.data.spec import DataSpec, Kind
+from trainkit.data.tables.columns import Asked, ColumnConfig
 
 
 @register("data")

@@ -20,12 +20,12 @@ from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import permutation
 from trainkit.core.text import counted
 from trainkit.data.base import Data, Split, TensorSource
-from trainkit.data.columns import FIRST_NA_VALUES, Column, ColumnFacts
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.spec import DataSpec, Kind
 from trainkit.data.splitting import Keys
 from trainkit.data.tables import cells, column_kinds, encoding, split_keys, table_files
 from trainkit.data.tables.column_kinds import Read
+from trainkit.data.tables.columns import FIRST_NA_VALUES, Column, ColumnFacts
 from trainkit.data.tables.facts import facts_of, oddities
 from trainkit.data.tables.messages import gap_problems, not_as_trained, shared_groups, unseen_words, unused_columns
 from trainkit.data.tables.table_files import Cells

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from trainkit.data.columns import Column
+from trainkit.data.tables.columns import Column
 from trainkit.data.tables.dates import seconds
 from trainkit.data.tables.table_files import Texts
 

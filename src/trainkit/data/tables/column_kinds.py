@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 from trainkit.config.shell import typed
 from trainkit.core.errors import DataError
 from trainkit.core.text import counted
-from trainkit.data.columns import Column, ColumnConfig
 from trainkit.data.tables import cells, dates
 from trainkit.data.tables.cells import Bools, Floats
+from trainkit.data.tables.columns import Column, ColumnConfig
 from trainkit.data.tables.number_formats import POINT, Sign, separator_keys, sign_of
 from trainkit.data.tables.table_files import TextColumn, Texts
 

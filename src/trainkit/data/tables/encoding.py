@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from trainkit.data.columns import Column, DatePart
 from trainkit.data.tables import cells
 from trainkit.data.tables.cells import Bools, Floats
 from trainkit.data.tables.column_kinds import MAX_CATEGORIES, least
+from trainkit.data.tables.columns import Column, DatePart
 from trainkit.data.tables.table_files import Texts
 
 Standardize = bool | Literal["robust"]

@@ -15,10 +15,10 @@ from torch import Tensor
 from trainkit.config.shell import typed
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.text import counted, printable
-from trainkit.data.columns import MOST_COUNTED, Column, ColumnFacts
 from trainkit.data.spec import TargetSpec
 from trainkit.data.tables import cells, encoding
 from trainkit.data.tables.column_kinds import NA_VALUES, Read
+from trainkit.data.tables.columns import MOST_COUNTED, Column, ColumnFacts
 
 NOTHING = Column(name="", na_values=NA_VALUES)
 SHOWN = 3

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import counted
-from trainkit.data.columns import Column
 from trainkit.data.tables import cells, encoding
 from trainkit.data.tables.cells import Bools
 from trainkit.data.tables.column_kinds import Read
+from trainkit.data.tables.columns import Column
 from trainkit.data.tables.table_files import Cells
 
 NAMED = 3

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from trainkit.core.records import NoteRecord
-from trainkit.data.columns import FIRST_NA_VALUES, Column
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.tables import cells, encoding, table_files
+from trainkit.data.tables.columns import FIRST_NA_VALUES, Column
 from trainkit.data.tables.messages import not_as_trained, unseen_words
 
 

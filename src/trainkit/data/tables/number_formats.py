@@ -6,8 +6,8 @@ import re
 from typing import NamedTuple
 
 from trainkit.config.shell import typed
-from trainkit.data.columns import Column
 from trainkit.data.tables import cells
+from trainkit.data.tables.columns import Column
 
 POINT = r"^[+-]?\d*\.\d+$"
 ORDINALS = ("st", "nd", "rd", "th")

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from trainkit.core.errors import DataError
-from trainkit.data.columns import ColumnConfig
 from trainkit.data.splitting import Keys
 from trainkit.data.tables import column_kinds, encoding
+from trainkit.data.tables.columns import ColumnConfig
 from trainkit.data.tables.table_files import TextColumn, Texts
 
 

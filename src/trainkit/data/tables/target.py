@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from trainkit.core.errors import DataError
-from trainkit.data.columns import FIRST_NA_VALUES, Column
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.spec import DataSpec, Kind, TargetSpec
 from trainkit.data.tables import cells, column_kinds
 from trainkit.data.tables.cells import Bools, Floats
+from trainkit.data.tables.columns import FIRST_NA_VALUES, Column
 from trainkit.data.tables.table_files import Cells, Texts
 
 MOST_CLASSES = 20

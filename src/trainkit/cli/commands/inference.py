@@ -94,7 +94,7 @@ def predict(
     if as_csv and as_json:
         raise ConfigError("command line: --csv or --json, not both")
     from trainkit.inference import output, prediction
-    from trainkit.inference.loading import restore
+    from trainkit.inference.restoring import restore
     from trainkit.runs import checkpoint
 
     restored = restore(path, device=device or "auto")

@@ -58,7 +58,7 @@ def check(
         raise ConfigError("command line: CONFIG is missing; usage: trainkit check CONFIG... [KEY=VALUE]...")
     from trainkit.checks import checking
     from trainkit.data import Data
-    from trainkit.data.columns import column_lines
+    from trainkit.data.tables.columns import column_lines
 
     overrides = [word for word in words or [] if is_override(word)]
     ends_with: list[int] = []
