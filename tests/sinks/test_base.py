@@ -175,7 +175,13 @@ def test_a_row_for_every_epoch_and_evaluation(make: MakeExperiment) -> None:
     result = train(make(log={"sinks": ["csv"]}))
     found = [record for record in records(result.run_dir) if record["kind"] != "train"]
     expected = [
-        [record["step"], record["epoch"], record.get("split", "train"), record["loss"], record.get("accuracy", "")]
+        [
+            record["step"],
+            float(record["epoch"]),
+            record.get("split", "train"),
+            record["loss"],
+            record.get("accuracy", ""),
+        ]
         for record in found
     ]
     header, *rows = table(result.run_dir)

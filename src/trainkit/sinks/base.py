@@ -84,7 +84,7 @@ class Guarded:
             if sink:
                 with suppress(Exception):
                     sink.close()
-            reason = os_error_text(error) if isinstance(error, OSError) else first_line(error)
+            reason = (os_error_text(error) if isinstance(error, OSError) else "") or first_line(error)
             kind = f"{type(error).__name__}: " * isinstance(error, LookupError | TypeError | AttributeError)
             self._warn(f"sink {self._name}: {kind}{reason}; the run goes on without it")
             return None
