@@ -49,7 +49,7 @@ LIBRARIES = {
 """Of these no more than that is used."""
 OPTIONS = {"shell": True, "allow_pickle": True, "weights_only": False}
 NEEDED = {"torch.load": "weights_only", "np.load": "allow_pickle"}
-IMPORTERS = {"registry.py": 1, "__init__.py": 1}
+IMPORTERS = {"config/registry.py": 1, "__init__.py": 1}
 """Where a module is imported by a name that is not written out: the user's own, and trainkit's public names."""
 
 
