@@ -87,7 +87,7 @@ def unseen_words(columns: Sequence[Column], splits: Mapping[str, Mapping[str, An
             if unseen.any():
                 counts[split] = int(unseen.sum())
                 words = pc.unique(values[column.name].filter(pa.array(unseen))).to_pylist()
-                examples |= dict.fromkeys(words[:NAMED] if len(splits) > 1 else words)
+                examples |= dict.fromkeys(words)
         if counts:
             rows = " and ".join(f"{count:,} {split}" for split, count in counts.items())
             shown = ", ".join(map(repr, list(examples)[:NAMED])) + (", …" if len(examples) > NAMED else "")
