@@ -44,8 +44,6 @@ class SequenceSource:
         return Batch(inputs.masked_fill_(~real.unsqueeze(2), 0), self.targets[index], index, lengths)
 
     def digest(self) -> str:
-        inputs, targets = (
-            fingerprint(unless_pictures(self.values), self.lengths),
-            fingerprint(self.lengths, self.targets),
-        )
+        inputs = fingerprint(unless_pictures(self.values), self.lengths)
+        targets = fingerprint(self.lengths, self.targets)
         return hashlib.sha256(f"{inputs}{targets}".encode()).hexdigest()

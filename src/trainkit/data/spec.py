@@ -12,18 +12,14 @@ from trainkit.data.images.bit_depth import Limits
 from trainkit.data.tables.columns import Column
 from trainkit.data.target_scale import Transform
 
-Kind = Annotated[
-    Literal["classification", "multilabel", "regression"],
-    BeforeValidator(lambda kind: current_kind(kind)),
-]
-"""What a target is: one class of several, any of several labels, or numbers."""
-
 
 def current_kind(kind: object) -> object:
     """What a kind of target is called now that had another name in trainkit 0.1."""
     return {"class": "classification", "number": "regression"}.get(str(kind), kind)
 
 
+Kind = Annotated[Literal["classification", "multilabel", "regression"], BeforeValidator(current_kind)]
+"""What a target is: one class of several, any of several labels, or numbers."""
 MAX_CLASSES = 1_000_000
 """More are not meant: the numbers of something else were taken for classes."""
 MAX_SIZE = 100_000_000

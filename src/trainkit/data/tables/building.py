@@ -39,8 +39,6 @@ T = TypeVar("T")
 class Table:
     """The rows of a file that are used."""
 
-    rows: Rows
-    """Their numbers in the file, shape (n,)."""
     values: Mapping[str, Any]
     """What was read in the columns that the model sees, of these rows."""
     targets: Tensor
@@ -49,12 +47,12 @@ class Table:
     """What decides the split."""
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.targets)
 
     def at(self, indices: Rows) -> Table:
         """Of these rows alone."""
         values = {name: _taken(values, indices) for name, values in self.values.items()}
-        return Table(self.rows[indices], values, self.targets[indices], self.keys.at(torch.from_numpy(indices)))
+        return Table(values, self.targets[indices], self.keys.at(torch.from_numpy(indices)))
 
     def encoded(self, columns: Sequence[Column]) -> TensorSource:
         """What the model sees of them, in float32."""
@@ -138,10 +136,8 @@ def _divided(config: TableConfig, table: Table, kind: Kind, seed: int, *, apart:
     Args:
         apart: the test rows are not among these.
     """
-    source, fraction = TensorSource(torch.zeros(len(table), 1), table.targets), None
-    if not apart:
-        assert not isinstance(config.test, str)
-        fraction = config.test
+    source = TensorSource(torch.zeros(len(table), 1), table.targets)
+    fraction = None if apart or isinstance(config.test, str) else config.test
     if config.rules != 1 and kind != "classification":
         config = config.model_copy(update={"stratify": False})
     labels = table.targets if kind == "classification" and config.stratify else None
@@ -239,9 +235,9 @@ def _table(
     rows = np.flatnonzero(kept)
     keys = _keys(config, file, rows)
     if len(rows) == len(file):
-        return Table(rows, {name: one.values for name, one in used.items()}, target.values, keys)
+        return Table({name: one.values for name, one in used.items()}, target.values, keys)
     values = {name: _taken(one.values, rows) for name, one in used.items()}
-    return Table(rows, values, target.values[rows], keys)
+    return Table(values, target.values[rows], keys)
 
 
 def _keys(config: TableConfig, file: Cells, rows: Rows) -> Keys:

@@ -119,7 +119,6 @@ def oddities(
             yield Diagnostic(
                 "gives-away", f"{file}: {text}; if it is not known beforehand, use {typed('data.ignore', [name])}"
             )
-
     if constant:
         more = f" and {len(constant) - SHOWN} more" if len(constant) > SHOWN else ""
         verb, it = ("is", "it says") if len(constant) == 1 else ("are", "they say")

@@ -27,7 +27,7 @@ class NewRows:
     problems: dict[int, str]
     """Why a row cannot be used."""
     unseen: tuple[str, ...]
-    """What is to be text of values that training never saw."""
+    """A line for every column with values that training never saw."""
 
 
 def new_rows(config: TableConfig, name: str, columns: Sequence[Column]) -> NewRows:
