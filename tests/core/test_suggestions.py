@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from trainkit.core.suggestions import did_you_mean
+
+
+@pytest.mark.parametrize(
+    ("wrong", "known", "expected"),
+    [
+        ("admw", ["adam", "adamw"], "adamw"),
+        ("Adam", ["sgd", "adam"], "adam"),
+        ("learning_rate", ["momentum", "lr"], "lr"),
+        ("num_epochs", ["epochs"], "epochs"),
+        ("epochs", ["train.epochs"], "train.epochs"),
+        ("acc", ["loss", "accuracy"], "accuracy"),
+        ("--quite", ["--quiet"], "--quiet"),
+        ("xyz", ["adam"], None),
+        ("", ["adam"], None),
+    ],
+)
+def test_the_nearest_name(wrong: str, known: list[str], expected: str | None) -> None:
+    assert did_you_mean(wrong, known) == (f"; did you mean {expected!r}?" if expected else "")
