@@ -13,17 +13,15 @@ from torchvision.transforms.v2 import functional as reference
 
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.data import Batch, DataSpec, TargetSpec
+from trainkit.data.transforms.base import PictureTransform, SampleRandom, TransformConfig
 from trainkit.data.transforms.color import ColorJitter
 from trainkit.data.transforms.geometric import (
-    PictureTransform,
     RandomCrop,
     RandomErasing,
     RandomHorizontalFlip,
     RandomResizedCrop,
     RandomRotation,
     RandomVerticalFlip,
-    SampleRandom,
-    TransformConfig,
     _boxes,
 )
 from trainkit.data.transforms.pipeline import Prepare, preparation

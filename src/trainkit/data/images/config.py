@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from trainkit.config.base import Component
 from trainkit.data.base import Data, DataConfig
 from trainkit.data.spec import DataSpec, TargetSpec
-from trainkit.data.transforms.geometric import TransformConfig
+from trainkit.data.transforms.base import TransformConfig
 from trainkit.data.transforms.normalize import Normalize, Preset, measured, statistics
 
 Side = Annotated[int, Field(ge=1, le=1024)]

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
 from trainkit.data.spec import DataSpec
-from trainkit.data.transforms.geometric import PictureTransform, SampleRandom, ordered
+from trainkit.data.transforms.base import PictureTransform, SampleRandom, ordered
 
 Amount = Annotated[float, Field(ge=0)]
 Turn = Annotated[float, Field(ge=-0.5, le=0.5)]

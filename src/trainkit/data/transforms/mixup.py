@@ -16,7 +16,7 @@ from trainkit.config.registry import register
 from trainkit.core.errors import DataError
 from trainkit.data.base import Batch
 from trainkit.data.spec import DataSpec, TargetSpec
-from trainkit.data.transforms.geometric import TransformConfig
+from trainkit.data.transforms.base import TransformConfig
 
 
 class BatchMix(TransformConfig):

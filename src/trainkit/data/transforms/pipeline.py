@@ -13,8 +13,8 @@ from trainkit.core.errors import DataError
 from trainkit.core.seeding import derive
 from trainkit.data.base import Batch
 from trainkit.data.spec import DataSpec
+from trainkit.data.transforms.base import PictureTransform, SampleRandom, TransformConfig
 from trainkit.data.transforms.color import with_channels
-from trainkit.data.transforms.geometric import PictureTransform, SampleRandom, TransformConfig
 from trainkit.data.transforms.mixup import BatchMix
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainkit.config.registry import register
 from trainkit.data.spec import DataSpec
-from trainkit.data.transforms.geometric import PictureTransform, SampleRandom
+from trainkit.data.transforms.base import PictureTransform, SampleRandom
 
 Operation = Callable[[Tensor], Tensor]
 
