@@ -260,7 +260,7 @@ def test_a_loss_whose_outputs_are_no_answers(make: MakeExperiment) -> None:
     assert found.metrics["length"] == pytest.approx(result.metrics["test/length"])
     assert (found.per_class, found.confusion) == ((), None)
     assert found.notes == ["the outputs are not one for each of the classes: there is nothing to say of each"]
-    with pytest.raises(CheckpointError, match="the model gives 6 outputs for 4 classes: they are no answers"):
+    with pytest.raises(CheckpointError, match="the model gives 6 outputs for 4 classes: they are no predictions"):
         next(predict(result.checkpoint, "x.npy"))
 
 

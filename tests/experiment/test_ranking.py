@@ -71,6 +71,17 @@ def test_what_differs_over_the_same_samples_makes_no_others(make: MakeExperiment
     assert unlike(told(make, **{"data": DIGITS} | one) for one in (*seeds, *others)) == ["data.val"]
 
 
+def test_what_another_version_has_not_recorded_makes_no_others(make: MakeExperiment) -> None:
+    new, other = told(make, data=DIGITS), told(make, data=DIGITS, seed=1, val="b")
+    old = other | {"data.size": 8, "data.augment": []}
+    assert unlike([new, old]) == []
+    assert unlike([new, old | {"data.val": 0.3}]) == ["data.val"]
+    assert unlike([new | {"data.columns": {}}, other | {"data.columns.a": "number"}]) == [
+        "data.columns",
+        "data.columns.a",
+    ]
+
+
 def test_runs_that_cannot_be_compared_are_not_ranked_and_that_is_said(make: MakeExperiment) -> None:
     plain: Told = {"checkpoint": {"monitor": "val/loss"}, "train": {"epochs": 1}}
     for number, loss in enumerate(["cross_entropy", SMOOTH]):

@@ -250,6 +250,30 @@ def test_what_fails_is_one_warning_and_the_run_goes_on(
     assert "confusion_matrix/val" in board.Tags()["images"]
 
 
+class Hollow(Untraceable):
+    """A model with a parameter of which there is no distribution."""
+
+    def __init__(self, in_features: int, num_outputs: int) -> None:
+        super().__init__(in_features, num_outputs)
+        self.nothing = nn.Parameter(torch.zeros(0))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.last(inputs.flatten(1)) + self.nothing.sum()
+        return outputs
+
+
+def test_a_figure_that_fails_costs_no_curve(
+    make: MakeExperiment, own_models: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register_model("hollow")(Hollow)
+    result = train(make(model={"name": "hollow"}, log={**OFF, "histograms": True, "hparams": True}))
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: log")] == [
+        "warning: log.histograms: The input has no element.; the run goes on without"
+    ]
+    board = opened(result.run_dir)
+    assert {"test/loss", "final/test/loss"} <= set(board.Tags()["scalars"])
+
+
 def test_a_graph_with_warnings_is_a_graph(make: MakeExperiment, own_models: None) -> None:
     register_model("branching")(Branching)
     result = train(make(model={"name": "branching"}, log={**OFF, "graph": True}))

@@ -139,7 +139,7 @@ def test_a_console_without_a_place_for_its_log(make: MakeExperiment, capsys: pyt
     resume(Path("run"), ["train.epochs=3"])
     out, err = capsys.readouterr()
     [warning] = [line for line in err.splitlines() if line.startswith("warning")]
-    assert warning == "warning: run/train.log: is a directory; what is said here is not kept"
+    assert warning == "warning: run/train.log: is a directory; what is printed here is not kept"
     assert "epoch 3" in err
     assert "test/accuracy" in out
 
@@ -165,38 +165,6 @@ def test_a_run_that_cannot_write_its_records_ends(make: MakeExperiment, monkeypa
     monkeypatch.setattr(jsonl.JsonlSink, "sync", refused)
     with pytest.raises(StorageError, match="no space left on device after step 8"):
         train(make())
-
-
-def table(run_dir: Path) -> list[str]:
-    return (run_dir / "metrics.csv").read_text().splitlines()
-
-
-def test_a_row_for_every_epoch_and_evaluation(make: MakeExperiment) -> None:
-    result = train(make(log={"sinks": ["csv"]}))
-    found = [record for record in records(result.run_dir) if record["kind"] != "train"]
-    expected = [
-        [
-            record["step"],
-            float(record["epoch"]),
-            record.get("split", "train"),
-            record["loss"],
-            record.get("accuracy", ""),
-        ]
-        for record in found
-    ]
-    header, *rows = table(result.run_dir)
-    assert header == "step,epoch,split,loss,accuracy"
-    assert rows == [",".join(map(str, row)) for row in expected]
-    assert [row.split(",")[2] for row in rows] == ["train", "val", "train", "val", "test"]
-
-
-def test_a_resumed_table_is_that_of_a_run_without_a_stop(make: MakeExperiment) -> None:
-    whole = train(make(train={"epochs": 3}, log={"sinks": ["csv"]}))
-    parts = train(make(train={"epochs": 2}, log={"sinks": ["csv"]}))
-    with (parts.run_dir / "metrics.csv").open("a") as file:
-        file.write("24,3.0,val,0.1,0.9\n24,3.0,te")  # of a step that the checkpoint knows nothing of, and torn
-    resume(parts.run_dir, ["train.epochs=3"])
-    assert table(parts.run_dir) == table(whole.run_dir)
 
 
 def test_which_sinks_a_run_has() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from trainkit.core.text import leaves
@@ -91,14 +91,6 @@ def comparable(runs: Sequence[J], monitor: str) -> list[J]:
     return [run for run in finished if math.isfinite(run.metrics.get(monitor, math.nan))]
 
 
-def by_value(ranked: Iterable[J], monitor: str, value: Callable[[J], float]) -> dict[float, list[float]]:
-    """The numbers of ranked runs by the value that each has on an axis, in the order of the values."""
-    found: dict[float, list[float]] = {}
-    for run in sorted(ranked, key=value):
-        found.setdefault(value(run), []).append(run.metrics[monitor])
-    return found
-
-
 def not_ranked(monitor: str, differ: Sequence[str]) -> str:
     """Why, and what to do."""
     other = "; checkpoint.monitor may name a metric" if monitor == "val/loss" else ""
@@ -106,4 +98,7 @@ def not_ranked(monitor: str, differ: Sequence[str]) -> str:
 
 
 def _values(told: Sequence[Mapping[str, Any]], key: str) -> set[str]:
-    return {json.dumps(one.get(key)) for one in told}
+    """What those say that have the option at all: another version may not have recorded it."""
+    option = ".".join(key.split(".")[:2])
+    with_it = (one for one in told if any(f"{other}.".startswith(f"{option}.") for other in one))
+    return {json.dumps(one.get(key)) for one in with_it}

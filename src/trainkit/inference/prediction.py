@@ -95,7 +95,7 @@ def batches(
     if not target.answered_by(num_outputs := restored.experiment.loss.num_outputs(target)):
         raise CheckpointError(
             f"{restored.path}: the model gives {num_outputs} outputs for {target.size} {target.plural}: they are no "
-            "answers, and only the loss of its training knows what they mean"
+            "predictions, and only the loss of its training knows what they mean"
         )
     samples = InferenceInputs(restored.path, restored.experiment.data, restored.spec, tell).samples(inputs, refuse)
     size = restored.experiment.loader.eval_batch_size

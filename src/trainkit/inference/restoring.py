@@ -74,11 +74,11 @@ def open_checkpoint(path: Path, *, device: str = "auto", overrides: Iterable[str
         CheckpointError: it is damaged, or not for this trainkit.
         ConfigError: an override is wrong.
     """
-    path = RunDir(path).chosen if path.is_dir() else path
+    path, overrides = RunDir(path).chosen if path.is_dir() else path, tuple(overrides)
     payload = checkpoint.load(path)
     run_state.experiment_of(path, payload)  # an error in it is the file's, not that of the overrides
     experiment = parse(merging.override(run_state.config_node(path, payload), overrides), beside=None)
-    return Restored(path, payload, experiment, DataSpec.from_plain(payload["spec"]), device, tuple(overrides))
+    return Restored(path, payload, experiment, DataSpec.from_plain(payload["spec"]), device, overrides)
 
 
 def restore(path: Path, *, device: str = "auto", overrides: Iterable[str] = ()) -> Restored:

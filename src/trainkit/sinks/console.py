@@ -46,12 +46,12 @@ class ConsoleSink:
         self._console = _PatientConsole(stderr=True, highlight=False, soft_wrap=True)
         self._bar: _Bar | None = None
         self._latest = ""
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
         self._log: TextIO | None = None
         try:
             self._log = open(log, "a", encoding="utf-8") if log else None  # noqa: SIM115
         except OSError as error:
-            self.write(NoteRecord(f"{log}: {os_error_text(error)}; what is said here is not kept", "warning"))
+            self.write(NoteRecord(f"{log}: {os_error_text(error)}; what is printed here is not kept", "warning"))
 
     def write(self, record: Record) -> None:
         match record:
@@ -66,7 +66,7 @@ class ConsoleSink:
                 self._latest = f"loss {record.loss:.4f}  {record.samples_per_s:,.0f} samples/s"
                 if self._bar:
                     self._bar.latest = self._latest
-                elif time.monotonic() - self._said_at >= CALM_S:
+                elif time.monotonic() - self._printed_at >= CALM_S:
                     self._say(f"step {record.step}  epoch {record.epoch:.2f}  {self._latest}")
             case EpochRecord():
                 waiting = f"  {record.waiting:.0%} of it waiting for data" if record.waiting > WAITING else ""
@@ -84,8 +84,8 @@ class ConsoleSink:
             case EndRecord():
                 self._stop_bar()
                 self._result(record.headline)
-                for said in record.curves:
-                    self._result(f"{'diagnosis':<10} {said}")
+                for line in record.curves:
+                    self._result(f"{'diagnosis':<10} {line}")
                 for name, command in record.commands.items():
                     self._result(f"{name:<10} {command}")
 
@@ -98,7 +98,7 @@ class ConsoleSink:
     def _say(self, text: str, level: str = "info") -> None:
         text = printable(text)
         self._log_line(text)
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
         if not self.quiet or level == "warning":
             self._console.print(text, style="yellow" if level == "warning" else None, markup=False)
 

@@ -9,11 +9,15 @@ from typing import Any, ClassVar, Literal
 
 from trainkit.config.registry import register
 from trainkit.core.records import EpochRecord, EvalRecord, Record
+from trainkit.core.text import plain_json
 from trainkit.sinks.base import SinkConfig, SinkContext
 
 
 class CsvSink:
-    """A row for every epoch and every evaluation, with nothing in it that depends on the clock."""
+    """A row for every epoch and every evaluation, with nothing in it that depends on the clock.
+
+    A cell is empty where there is no such metric, and where it is no finite number.
+    """
 
     def __init__(self, path: Path, earlier: Iterable[Record] = ()) -> None:
         """Write the file anew, beginning with what the run has recorded earlier."""
@@ -49,11 +53,18 @@ class CsvSink:
 def _row(record: Record) -> dict[str, Any] | None:
     match record:
         case EpochRecord():
-            return {"step": record.step, "epoch": float(record.epoch), "split": "train", "loss": record.loss}
+            row: dict[str, Any] = {
+                "step": record.step,
+                "epoch": float(record.epoch),
+                "split": "train",
+                "loss": record.loss,
+            }
         case EvalRecord():
-            return {"step": record.step, "epoch": record.epoch, "split": record.split, **record.metrics}
+            row = {"step": record.step, "epoch": record.epoch, "split": record.split, **record.metrics}
         case _:
             return None
+    found: dict[str, Any] = plain_json(row)  # as in metrics.jsonl, from which a resumed table begins
+    return found
 
 
 @register("sink")

@@ -15,6 +15,7 @@ from trainkit.core.errors import first_line, os_error_text
 from trainkit.core.records import (
     EpochRecord,
     EvalRecord,
+    Figure,
     GraphRecord,
     HistogramRecord,
     HparamsRecord,
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
 
 HPARAMS = ".hparams"
 """How the name of the event file ends that holds the hyperparameters."""
+SWITCHES: dict[type, str] = {
+    HistogramRecord: "histograms",
+    PrCurveRecord: "pr_curves",
+    GraphRecord: "graph",
+    HparamsRecord: "hparams",
+}
+"""Of `log`, for each kind of figure; the name of an image begins with its own."""
 
 
 class TensorBoardSink:
@@ -45,6 +53,7 @@ class TensorBoardSink:
         from torch.utils.tensorboard import SummaryWriter  # takes seconds
 
         self._directory, self._warn = directory, warn
+        self._failed = set[str]()
         if resumed_at is not None:
             for stale in directory.glob(f"*{HPARAMS}"):  # of an end that is none any more
                 stale.unlink()
@@ -73,34 +82,41 @@ class TensorBoardSink:
                 for name, value in record.metrics.items():
                     writer.add_scalar(f"{record.split}/{name}", value, record.step)
                 writer.flush()
-            case ImageRecord():
-                writer.add_image(record.name, record.pixels, record.step, dataformats="HWC")
-            case HistogramRecord():
-                writer.add_histogram(record.name, record.values, record.step)
-            case PrCurveRecord():
-                writer.add_pr_curve(record.name, record.targets, record.probabilities, record.step)
-            case GraphRecord():
-                self._add_graph(record)
-            case HparamsRecord():
-                writer.flush()  # TensorBoard reads the files of a run one after the other
-                write_hparams(self._directory, record.values, record.metrics, record.step)
+            case ImageRecord() | HistogramRecord() | PrCurveRecord() | GraphRecord() | HparamsRecord():
+                self._add_figure(record)
             case _:
                 pass
 
     def close(self) -> None:
         self.writer.close()
 
-    def _add_graph(self, record: GraphRecord) -> None:
-        """Trace the model, if it lets itself be traced: what fails here costs no curve."""
-        # The tracer warns of all that it cannot see, and prints why it fails.
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            try:
-                self.writer.add_graph(record.model, record.inputs)
-                return
-            except Exception as error:
-                reason = first_line(error)
-        self._warn(f"log.graph: {reason}; the run goes on without")
+    def _add_figure(self, figure: Figure) -> None:
+        """Add a figure, if it lets itself be drawn: what fails here costs no curve, and is not tried again."""
+        switch = figure.name.partition("/")[0] if isinstance(figure, ImageRecord) else SWITCHES[type(figure)]
+        if switch in self._failed:
+            return
+        try:
+            self._draw(figure)
+        except Exception as error:
+            self._failed.add(switch)
+            self._warn(f"log.{switch}: {first_line(error)}; the run goes on without")
+
+    def _draw(self, figure: Figure) -> None:
+        writer = self.writer
+        match figure:
+            case ImageRecord():
+                writer.add_image(figure.name, figure.pixels, figure.step, dataformats="HWC")
+            case HistogramRecord():
+                writer.add_histogram(figure.name, figure.values, figure.step)
+            case PrCurveRecord():
+                writer.add_pr_curve(figure.name, figure.targets, figure.probabilities, figure.step)
+            case GraphRecord():
+                # The tracer warns of all that it cannot see, and prints why it fails.
+                with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):
+                    writer.add_graph(figure.model, figure.inputs)
+            case HparamsRecord():
+                writer.flush()  # TensorBoard reads the files of a run one after the other
+                write_hparams(self._directory, figure.values, figure.metrics, figure.step)
 
 
 class _EventFile:

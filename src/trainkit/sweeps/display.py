@@ -21,6 +21,7 @@ from trainkit.core import atomic
 from trainkit.core.terminal import print_line
 from trainkit.core.text import aligned, format_duration, format_metric
 from trainkit.experiment.grid import label, show
+from trainkit.sinks import tensorboard
 from trainkit.sweeps.trial import Trial
 
 REDRAW_S = 0.5
@@ -149,8 +150,6 @@ def write_pictures(
 
 def write_hparams(directory: Path, trials: Sequence[Trial]) -> None:
     """Values and final metrics of the finished trials whose own runs do not tell TensorBoard, for its HPARAMS page."""
-    from trainkit.sinks import tensorboard  # seconds, and only for those who have it on
-
     shutil.rmtree(directory, ignore_errors=True)  # what a resumed sweep says replaces what it said before
     for trial in trials:
         if trial.metrics and not any(trial.run.tensorboard.glob(f"*{tensorboard.HPARAMS}")):
