@@ -25,8 +25,8 @@ class Rows:
 
         # What pandas takes for a gap, and the question mark of the UCI repository.
         train, test = (pd.read_csv(folder / f"{part}.csv", dtype=str, na_values=["?"]) for part in ("train", "test"))
-        kind = str if table.task == "class" else float
-        self.is_class = table.task == "class"
+        kind = str if table.task == "classification" else float
+        self.is_class = table.task == "classification"
         self.answers: Series[Any] = train.pop(table.target).astype(kind)
         self.test_answers: Series[Any] = test.pop(table.target).astype(kind)
         self.words: list[str] = []

@@ -60,7 +60,7 @@ def prepare(options: argparse.Namespace) -> None:
     for table in TABLES:
         header, rows = _read_raw(table, root)
         answers = [row[header.index(table.target)] for row in rows]
-        stratify = answers if table.task == "class" else None
+        stratify = answers if table.task == "classification" else None
         for seed in range(SEEDS):
             folder = root / "prepared" / table.name / str(seed)
             folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def ours(table: Table, folder: Path, seed: int, words: Sequence[str], clock: Clo
     """Write the config beside the rows and train it; what it says of the test."""
     from trainkit import load, train
 
-    metrics = ["accuracy"] if table.task == "class" else ["rmse", "r2"]
+    metrics = ["accuracy"] if table.task == "classification" else ["rmse", "r2"]
     config = folder / "trainkit.yaml"
     config.write_text(
         f"name: {table.name}\n"
@@ -139,7 +139,7 @@ def theirs(method: str, table: Table, folder: Path, seed: int, threads: int, clo
     with clock.running():
         ready.model.fit(ready.train, rows.answers)
     said, true = ready.model.predict(ready.test).ravel(), rows.test_answers
-    if table.task == "class":
+    if table.task == "classification":
         return {"accuracy": float(accuracy_score(true, said))}
     return {"rmse": float(root_mean_squared_error(true, said)), "r2": float(r2_score(true, said))}
 
@@ -244,7 +244,7 @@ class Results:
 
 
 def _score(table: Table) -> str:
-    return "accuracy" if table.task == "class" else "r2"
+    return "accuracy" if table.task == "classification" else "r2"
 
 
 def show(options: argparse.Namespace) -> None:

@@ -83,3 +83,10 @@ def test_data_is_asked_only_for_what_it_has() -> None:
 
 def test_data_by_its_name_alone_is_scaled_as_the_model_wants_it() -> None:
     assert filled({"data": "wine"})["data"] == {"name": "wine", "standardize": "robust"}
+
+
+def test_epochs_that_are_written_are_not_overruled() -> None:
+    assert filled({"data": TABLE})["train"]["min_steps"] == 250
+    assert "min_steps" not in filled({"data": TABLE, "train": {"epochs": 2}})["train"]
+    both = {"epochs": 2, "min_steps": 9}
+    assert filled({"data": TABLE, "train": both})["train"].items() >= both.items()

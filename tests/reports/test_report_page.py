@@ -23,9 +23,7 @@ from tests.conftest import MakeExperiment
 from tests.runs.test_reader import make_sweep, tell
 from trainkit.core.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainkitError
 from trainkit.inference.evaluation import evaluate_checkpoint
-from trainkit.plots.charts import COLOURS, Series, wide
-from trainkit.plots.confusion_matrix import strengths
-from trainkit.plots.svg import chart
+from trainkit.plots.charts import COLOURS
 from trainkit.reports import page_data, report_page
 from trainkit.runs import reader
 from trainkit.runs.run import resume, train
@@ -224,11 +222,6 @@ def test_many_classes(make: MakeExperiment) -> None:
     assert f"The {len(COLOURS)} of 30 with the lowest average precision." in found.text
 
 
-def test_mistakes_are_the_stronger_the_commoner_they_are() -> None:
-    found = strengths([[8, 2, 0], [1, 9, 0], [0, 0, 0]])
-    assert found.round(2).tolist() == [[0.8, 0.8, 0], [0.57, 0.9, 0], [0, 0, 0]]
-
-
 def test_curves_worked_example() -> None:
     there, chance = np.array([False, False, True, True]), np.array([0.1, 0.4, 0.35, 0.8])
     recall, roc = page_data._precision_and_roc("cat", there, chance)
@@ -392,25 +385,3 @@ def test_errors(make: MakeExperiment) -> None:
         assert str(raised.value) == error
     with pytest.raises(CheckpointError, match=r"^sweep: damaged: sweep\.json or sweep\.yaml: not what a sweep writes$"):
         report_page.write(Path("sweep"))
-
-
-def test_a_chart_is_the_same_every_time_small_and_in_the_colours_of_the_page() -> None:
-    random = torch.Generator().manual_seed(0)
-    noise = torch.rand(200_000, generator=random).tolist()
-    series = [
-        Series("train", range(200_000), noise, "faint"),
-        *(Series(str(n), [0, 1], [n, 0]) for n in range(len(COLOURS))),
-    ]
-    one, other = (chart(EVIL, series, xlabel="epoch $a^b$ font: 9px <b>", log=(False, False)) for _ in range(2))
-    assert one == other
-    assert len(one.svg) < 100_000
-    assert "<b>" not in one.svg
-    assert EVIL not in one.svg
-    assert "epoch $a^b$ font: 9px &lt;b&gt;" in one.svg
-    assert not re.search(r"xmlns|DejaVu|<style|metadata|#[0-9a-f]{6}\b", one.svg)
-    assert {f"var(--line{number})" for number in range(len(COLOURS))} <= set(re.findall(r"var\(--line\d\)", one.svg))
-    assert "currentColor" in one.svg
-    assert [line.style for line in one.legend] == ["solid"] * len(COLOURS) + ["dashed"]
-    assert wide([1e-4, 1.0])
-    assert not wide([0.0, 1.0])
-    assert not wide([float("nan")])

@@ -20,11 +20,9 @@ from trainkit.experiment.building import build, open_data
 from trainkit.experiment.schema import LogConfig
 from trainkit.models import register_model
 from trainkit.plots import images
-from trainkit.plots.confusion_matrix import confusion_picture
-from trainkit.plots.images import Tile, pixels, sheet, spread
+from trainkit.plots.images import pixels, spread
 from trainkit.runs.run import resume, train
 from trainkit.training import loop, predictions
-from trainkit.training.predictions import Predictions
 
 CPU = torch.device("cpu")
 SWITCHES = [
@@ -118,21 +116,6 @@ def test_training_pictures_are_what_the_model_sees(make: MakeExperiment) -> None
         flipped += mirrored
         assert torch.equal(seen, pixels(batch.inputs[place : place + 1], data.spec)[0])
     assert 0 < flipped < len(batch.index)
-
-
-@pytest.mark.parametrize(("channels", "shown"), [(1, 1), (2, 1), (3, 3), (4, 3)])
-def test_pixels_undo_the_normalisation(channels: int, shown: int) -> None:
-    raw = torch.randint(256, (5, channels, 4, 6), dtype=torch.uint8)
-    mean, std = (0.1, 0.2, 0.3, 0.4)[:channels], (0.5, 0.6, 0.7, 0.8)[:channels]
-    target = TargetSpec(kind="classification", size=2)
-    spec = DataSpec(shape=(channels, 4, 6), target=target, image=True, mean=mean, std=std)
-    inputs = (raw / 255 - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
-    assert torch.equal(pixels(inputs, spec), raw[:, :shown])
-    bare = DataSpec(shape=(channels, 4, 6), target=target, image=True)
-    assert torch.equal(pixels(raw / 255, bare), raw[:, :shown])
-    assert torch.equal(
-        pixels(torch.full((1, channels, 4, 6), 7.0), bare).unique(), torch.tensor([255], dtype=torch.uint8)
-    )
 
 
 def test_val_pictures_say_right_and_wrong(make: MakeExperiment) -> None:
@@ -335,48 +318,6 @@ def test_a_resumed_run_draws_the_end_anew(make: MakeExperiment) -> None:
 def test_switched_on_before_tensorboard_is_switched_off(make: MakeExperiment) -> None:
     result = train(make(log={**ON, "tensorboard": False}))
     assert not (result.run_dir / "tb").exists()
-
-
-def test_worst_answers_worked_example() -> None:
-    # Sure and wrong; right; wrong by a little; half sure and wrong.
-    outputs = torch.tensor([[9.0, 0, 0], [9, 0, 0], [0.1, 0, 0], [2, 0, 0]])
-    predictions = Predictions(outputs, torch.tensor([1, 0, 1, 2]), TargetSpec(kind="classification", size=3))
-    assert predictions.worst(10).tolist() == [0, 3, 2]
-    assert predictions.worst(2).tolist() == [0, 3]
-    binary = Predictions(
-        torch.tensor([[3.0], [-1], [-2]]), torch.tensor([0, 0, 1]), TargetSpec(kind="classification", size=2)
-    )
-    assert binary.worst(10).tolist() == [0, 2]
-    torch.testing.assert_close(binary.probabilities().sum(1), torch.ones(3))
-    labels = TargetSpec(kind="multilabel", size=2, names=("big", "red"))
-    several = Predictions(torch.tensor([[1.0, 1], [1, -1], [-1, -1]]), torch.tensor([[1.0, 1], [0, 0], [0, 1]]), labels)
-    assert several.wrong().tolist() == [False, True, True]
-    tiles = several.tiles(torch.zeros(3, 1, 2, 2, dtype=torch.uint8))
-    assert [(tile.label, tile.predicted, tile.wrong) for tile in tiles] == [
-        ("big, red", "big, red", False), ("none", "big", True), ("red", "none", True),
-    ]  # fmt: skip
-    numbers = Predictions(
-        torch.tensor([[1.0, 2], [3, 9]]), torch.tensor([[1.0, 2], [3, 4.5]]), TargetSpec(kind="regression", size=2)
-    )
-    assert numbers.worst(1).tolist() == [1]
-    tile = numbers.tiles(torch.zeros(2, 1, 2, 2, dtype=torch.uint8))[1]
-    assert (tile.label, tile.predicted, tile.confidence, tile.wrong) == ("3, 4.5", "3, 9", "", None)
-
-
-def test_sheets_of_any_size() -> None:
-    small = [Tile(torch.zeros(1, 28, 28, dtype=torch.uint8), "a" * 100, "b" * 100, "99%", True)]
-    assert sheet("title", small).size == (8 * 128, images.TITLE + 128 + 2 * images.LINE)
-    large = [Tile(torch.zeros(3, 300, 600, dtype=torch.uint8), "größer")] * 9
-    assert sheet("title", large).size == (8 * 160, images.TITLE + 2 * (72 + 2 * images.GAP + images.LINE))
-
-
-@pytest.mark.parametrize("size", [2, 12, 24, 48, 128, 256, 400])
-def test_confusion_pictures_of_any_size(size: int) -> None:
-    counts = [[7 if row == column else int(column == 0) for column in range(size)] for row in range(size)]
-    image = confusion_picture("title", counts, [f"class {number}" for number in range(size)])
-    assert image.mode == "RGB"
-    assert max(image.size) < 2100
-    assert confusion_picture("title", [[0] * size] * size, [""] * size).size[0] <= image.size[0]
 
 
 def test_no_pass_over_the_val_split_that_nothing_needs(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,10 +24,13 @@ def filled(plain: Mapping[str, Any]) -> dict[str, Any]:
     if model is None or not issubclass(model, ModelConfig):
         return filled
     for section, wanted in model.defaults.items():
+        given = filled.get(section, {})
         if section == "data":
             wanted = {key: value for key, value in wanted.items() if data and key in data.model_fields}
+        if section == "train" and isinstance(given, Mapping) and "epochs" in given:  # who asks for so many, gets them
+            wanted = {key: value for key, value in wanted.items() if key != "min_steps"}
         if wanted:
-            filled[section] = _under(filled.get(section, {}), wanted)
+            filled[section] = _under(given, wanted)
     return filled
 
 

@@ -42,8 +42,8 @@ def confusion_picture(title: str, counts: Sequence[Sequence[int]], names: Sequen
         side = size * cell / DPI
         figure = Figure(figsize=(max(side + 2.5, 5.6), side + 2.5), dpi=DPI, layout="constrained")
         axes = figure.add_subplot()
-        axes.imshow(1 - (1 - full) * strength[..., None])
-        axes.set_title(title)
+        axes.imshow(1 - (1 - full) * strength[..., None], interpolation="nearest")
+        figure.suptitle(title, fontsize="medium", wrap=True)
         axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
         if cell > 4:
             short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
