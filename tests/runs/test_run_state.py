@@ -18,7 +18,7 @@ from torch import nn
 
 from tests.command import ROOT
 from tests.conftest import MakeExperiment, equal, records, weights
-from tests.runs.test_run import stopped
+from tests.runs.conftest import stopped
 from trainkit import register_model
 from trainkit.config import registry
 from trainkit.core.errors import CheckpointError, ConfigError, DataError

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from tests.conftest import MakeExperiment, equal, records, weights
 from trainkit.config import registry
-from trainkit.data import DataSpec, TargetSpec
 from trainkit.experiment.building import build, open_data
 from trainkit.experiment.schema import LogConfig
 from trainkit.models import register_model
