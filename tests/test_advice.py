@@ -13,9 +13,11 @@ from tests import printed
 from trainkit.cli import main
 from trainkit.core.errors import DataError
 from trainkit.data.base import Data, Split, TensorSource
+from trainkit.data.inputs import Numbers
 from trainkit.data.loader import EpochBatches
-from trainkit.data.spec import DataSpec, TargetSpec
+from trainkit.data.spec import DataSpec
 from trainkit.experiment.compatibility import check_batch_norm
+from trainkit.tasks import Classification
 
 PICTURES = "data: {name: digits, val: 1164}\nmodel: {name: sequential, layers: [flatten, batch_norm1d, linear]}\n"
 """273 training samples: batches of 16 and of 17 leave one behind."""
@@ -76,12 +78,12 @@ def test_any_number_of_samples_and_batch_norm() -> None:
         batches = EpochBatches(samples, batch_size, 0, drop_last)
         return [batches.size(batch) for batch in range(len(batches))]
 
-    target = TargetSpec(kind="classification", size=2, names=("a", "b"))
+    target = Classification(size=2, names=("a", "b"))
     cpu = torch.device("cpu")
     for samples in range(2, 40):
         places = torch.arange(samples)
         train = Split(TensorSource(torch.zeros(samples, 2), places % 2), places)
-        data = Data(DataSpec(shape=(2,), target=target), train, None, None)
+        data = Data(DataSpec(input=Numbers(shape=(2,)), task=target), train, None, None)
         for batch_size in range(1, 40):
             try:
                 check_batch_norm(model, sizes(samples, batch_size), data, cpu)

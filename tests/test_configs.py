@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 
 from tests.command import ROOT
-from trainkit.data import DataSpec, TargetSpec
+from trainkit.data import DataSpec
+from trainkit.data.inputs import Pictures
 from trainkit.experiment.loading import load
 from trainkit.runs.run import train
+from trainkit.tasks import Classification
 
 CONFIGS = ROOT / "configs"
 QUICK = ["train.epochs=1", "train.limit_batches=2", "loader.num_workers=0", "log.tensorboard=false"]
@@ -43,11 +45,9 @@ def test_the_experiments_of_the_tutorials_state_their_parameters() -> None:
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameters_are_as_stated(name: str) -> None:
     experiment = load(CONFIGS / f"{name}.yaml")
-    spec = experiment.data.spec() or DataSpec(
-        shape=(3, 224, 224), target=TargetSpec(kind="classification", size=10), image=True
-    )
+    spec = experiment.data.spec() or DataSpec(input=Pictures(shape=(3, 224, 224)), task=Classification(size=10))
     with torch.device("meta"):
-        model = experiment.model.build(spec, experiment.loss.num_outputs(spec.target))
+        model = experiment.model.build(spec, experiment.loss.num_outputs(spec.task))
     assert f"{sum(parameter.numel() for parameter in model.parameters()):,}" == COUNTS[name]
 
 

@@ -19,7 +19,8 @@ from tests.models.test_mlp import CIFAR, MNIST, parameters
 from tests.models.test_sequential import build, conv, linear
 from trainkit.config import registry
 from trainkit.core.errors import ConfigError
-from trainkit.data import Batch, DataSpec, TargetSpec
+from trainkit.data import Batch, DataSpec
+from trainkit.data.inputs import Numbers, Pictures
 from trainkit.data.transforms.normalize import statistics
 from trainkit.data.transforms.pipeline import preparation
 from trainkit.experiment.loading import load
@@ -29,6 +30,7 @@ from trainkit.models.library import TorchvisionModelConfig
 from trainkit.models.mlp import MlpConfig
 from trainkit.models.sequential import SequentialConfig
 from trainkit.runs.run import train
+from trainkit.tasks import Regression
 from trainkit.training.losses import CrossEntropyConfig, MseConfig
 
 CPU = torch.device("cpu")
@@ -60,7 +62,7 @@ def test_one_neuron_and_its_gradients() -> None:
     model = build(["linear"], (2,), num_outputs=1)
     model.load_state_dict({"0.weight": torch.tensor([[1.0, 2.0]]), "0.bias": torch.tensor([0.5])})
     batch = Batch(torch.tensor([[3.0, 4.0]]), torch.tensor([[10.0]]), torch.tensor([0]))
-    outcome = MseConfig().build(TargetSpec(kind="regression", size=1))(model, batch)
+    outcome = MseConfig().build(Regression(size=1))(model, batch)
     assert (outcome.outputs.item(), outcome.loss.item()) == (11.5, 2.25)
     weight, bias = torch.autograd.grad(outcome.loss, list(model.parameters()))
     assert (weight.tolist(), bias.tolist()) == ([[9, 12]], [3])
@@ -158,7 +160,7 @@ def test_absolute_errors_may_be_summed() -> None:
 def test_an_untrained_network_guesses_among_ten(config: ModelConfig, spec: DataSpec) -> None:
     torch.manual_seed(0)
     batch = Batch(torch.rand(100, *spec.shape), torch.arange(100) % 10, torch.arange(100))
-    loss = CrossEntropyConfig().build(spec.target)(config.build(spec, 10), batch).loss
+    loss = CrossEntropyConfig().build(spec.task)(config.build(spec, 10), batch).loss
     assert loss.item() == pytest.approx(math.log(10), abs=0.05)
 
 
@@ -208,7 +210,7 @@ def layers(*plain: Any) -> SequentialConfig:
 )
 def test_parameters_layer_by_layer(config: ModelConfig, shape: tuple[int, ...], counts: list[int]) -> None:
     """The parts of the totals that the tests of each model pin."""
-    model = config.build(DataSpec(shape=shape, target=MNIST.target), 10)
+    model = config.build(DataSpec(input=Numbers(shape=shape), task=MNIST.task), 10)
     assert [count for layer in model.children() if (count := parameters(layer))] == counts
 
 
@@ -251,7 +253,7 @@ def test_branches_by_key() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_half_normalisation_makes_black_and_white_minus_and_plus_one(channels: int) -> None:
     mean, std = statistics("half", channels)
-    spec = DataSpec(shape=(channels, 1, 2), target=MNIST.target, image=True, mean=mean, std=std)
+    spec = DataSpec(input=Pictures(shape=(channels, 1, 2), mean=mean, std=std), task=MNIST.task)
     pictures = torch.tensor([0, 255], dtype=torch.uint8).expand(1, channels, 1, 2)
     prepared = preparation(spec, (), 0, CPU)(Batch(pictures, torch.zeros(1), torch.zeros(1)), None)
     torch.testing.assert_close(prepared.inputs, torch.tensor([-1.0, 1.0]).expand(1, channels, 1, 2))

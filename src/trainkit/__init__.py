@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from trainkit.data import DataConfig as DataConfig
     from trainkit.data import DataSpec as DataSpec
     from trainkit.data import Split as Split
-    from trainkit.data import TargetSpec as TargetSpec
     from trainkit.data import TensorSource as TensorSource
     from trainkit.data import register_dataset as register_dataset
     from trainkit.experiment.building import build as build
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from trainkit.experiment.loading import load as load
     from trainkit.experiment.schema import ExperimentConfig as ExperimentConfig
     from trainkit.inference.evaluation import evaluate_checkpoint as evaluate_checkpoint
-    from trainkit.inference.prediction import Prediction as Prediction
     from trainkit.inference.prediction import predict as predict
     from trainkit.models import ModelConfig as ModelConfig
     from trainkit.models import register_model as register_model
@@ -36,6 +34,12 @@ if TYPE_CHECKING:
     from trainkit.runs.run import train as train
     from trainkit.sinks.base import SinkConfig as SinkConfig
     from trainkit.sinks.base import SinkContext as SinkContext
+    from trainkit.tasks import Classification as Classification
+    from trainkit.tasks import MultiLabel as MultiLabel
+    from trainkit.tasks import Prediction as Prediction
+    from trainkit.tasks import Regression as Regression
+    from trainkit.tasks import Task as Task
+    from trainkit.tasks.earlier import TargetSpec as TargetSpec
     from trainkit.training.loop import Parts as Parts
     from trainkit.training.loop import Plan as Plan
     from trainkit.training.loop import StepOutput as StepOutput
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
 
 _homes = {
     "Batch": "data",
+    "Classification": "tasks",
     "Config": "config.base",
     "Data": "data",
     "DataConfig": "data",
@@ -61,17 +66,20 @@ _homes = {
     "LossOutput": "training.losses",
     "MetricConfig": "training.metrics",
     "ModelConfig": "models",
+    "MultiLabel": "tasks",
     "OptimizerConfig": "training.optimizers",
     "Parts": "training.loop",
     "Plan": "training.loop",
-    "Prediction": "inference.prediction",
+    "Prediction": "tasks",
     "Progress": "training.progress",
+    "Regression": "tasks",
     "SchedulerConfig": "training.schedulers",
     "SinkConfig": "sinks.base",
     "SinkContext": "sinks.base",
     "Split": "data",
     "StepOutput": "training.loop",
-    "TargetSpec": "data",
+    "TargetSpec": "tasks.earlier",
+    "Task": "tasks",
     "TensorSource": "data",
     "TrainkitError": "core.errors",
     "build": "experiment.building",

@@ -135,7 +135,7 @@ def test_the_data_is_not_read() -> None:
 def test_a_sketch_has_the_splits_of_the_data() -> None:
     placeholder = MnistConfig(val=5000).placeholder(0)
     assert (len(placeholder.train), len(placeholder.val or [])) == (55_000, 5000)
-    assert sum(placeholder.spec.target.counts) == 55_000
+    assert sum(placeholder.spec.task.counts) == 55_000
     batch = placeholder.train.take(torch.tensor([0, 1]))
     assert (batch.inputs.dtype, batch.inputs.shape, batch.targets.shape) == (torch.uint8, (2, 1, 28, 28), (2,))
     with pytest.raises(DataError, match="there are 60000 training samples"):

@@ -12,9 +12,10 @@ from torch import nn
 from tests.command import warm
 from trainkit.checks.overfit import Learned, overfit, overfit_lines, samples_of
 from trainkit.core.errors import DataError
-from trainkit.data import Batch, TargetSpec
+from trainkit.data import Batch
 from trainkit.experiment.building import Opened, open_experiment
 from trainkit.experiment.schema import ExperimentConfig
+from trainkit.tasks import Task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -180,7 +181,7 @@ def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:
     from trainkit.training.losses import CrossEntropyConfig, LossFn, LossOutput
 
     class Penalised(CrossEntropyConfig):
-        def build(self, target: TargetSpec) -> LossFn:
+        def build(self, target: Task) -> LossFn:
             plain = super().build(target)
 
             def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
@@ -193,5 +194,5 @@ def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:
     one = replace(one, experiment=one.experiment.model_copy(update={"loss": Penalised()}))
     found = overfit(one, samples=64, max_steps=300)
     assert (found.memorised, found.baseline_loss) == (True, None)
-    assert untrained(Penalised().build(one.data.spec.target), one.data.train, 10) is None
+    assert untrained(Penalised().build(one.data.spec.task), one.data.train, 10) is None
     assert wrong(examine(one)) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 import trainkit
 from tests.command import bare
@@ -65,12 +66,11 @@ Rows: the true class. Columns: the predicted class.
 
 def test_eval_shows_the_classes_below_the_metrics(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from trainkit.inference import evaluation
-    from trainkit.training.confusion import ClassScore
+    from trainkit.tasks import Classification
 
-    scores = ClassScore("cat", 1, 1, 1), ClassScore("dog", 2, 2, 1), ClassScore("owl", 1, 1, 0)
-    found = evaluation.Evaluation(
-        {"loss": 0.5, "accuracy": 0.5}, ["look out"], scores, [[1, 0, 0], [0, 1, 1], [0, 1, 0]]
-    )
+    tally = Classification(size=3, names=("cat", "dog", "owl")).tally(torch.device("cpu"))
+    tally.counts += torch.tensor([[1, 0, 0], [0, 1, 1], [0, 1, 0]])
+    found = evaluation.Evaluation({"loss": 0.5, "accuracy": 0.5}, ["look out"], tally)
     monkeypatch.setattr(evaluation, "evaluate_checkpoint", lambda *arguments, **keywords: found)
     Path("best.pt").touch()
     first = "test/loss 0.5  test/accuracy 50.00 %\n"
@@ -84,7 +84,8 @@ def test_eval_shows_the_classes_below_the_metrics(run: Run, monkeypatch: pytest.
     monkeypatch.setenv("FORCE_COLOR", "1")
     shown = run("eval", "--ckpt", "best.pt").out.splitlines()
     assert [line for line in shown if "\x1b" in line] == [f"\x1b[1m{CLASSES.splitlines()[4]}\x1b[0m"]
-    found = evaluation.Evaluation({"loss": 0.5}, [], (ClassScore("c\x1b[31mat\n", 1, 1, 1),), [[1]])
+    tally = Classification(size=2, names=("c\x1b[31mat\n", "dog")).tally(torch.device("cpu"))
+    found = evaluation.Evaluation({"loss": 0.5}, [], tally)
     assert "c\\x1b[31mat\\n  " in run("eval", "--ckpt", "best.pt").out
 
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from trainkit.core.errors import DataError
-from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource
+from trainkit.data import Data, DataSpec, Split, TensorSource
+from trainkit.data.inputs import Numbers
 from trainkit.data.sources.synthetic import SyntheticConfig
+from trainkit.tasks import Classification
 
 
 def source(samples: int) -> TensorSource:
@@ -22,7 +24,7 @@ def divide(samples: TensorSource, val: float, seed: int) -> tuple[Split, Split |
 
 def data(samples: int = 20, val: float = 4, seed: int = 0) -> Data:
     train, held_out = divide(source(samples), val, seed)
-    spec = DataSpec(shape=(1,), target=TargetSpec(kind="classification", size=3))
+    spec = DataSpec(input=Numbers(shape=(1,)), task=Classification(size=3))
     return Data(spec, train, held_out, Split(source(5), torch.arange(5)))
 
 
@@ -132,4 +134,4 @@ def test_a_subset_is_of_the_training_samples_and_leaves_val_alone() -> None:
 def test_a_class_beyond_the_spec_is_an_error() -> None:
     test = TensorSource(torch.zeros(2, 1), torch.tensor([1, 5]))
     with pytest.raises(DataError, match="data: class 5 in the test split, but there are only 0 to 2"):
-        replace(data(), test=Split.whole(test)).check_classes()
+        Classification(size=3).check(Split.whole(test).targets, "test")

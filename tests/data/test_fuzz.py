@@ -65,8 +65,8 @@ def look(open_data: Callable[[], Data]) -> None:
         assert sample_checks.diagnostics(data) is not None
         for split in filter(None, (data.train, data.val, data.test)):
             batch = split.take(torch.arange(len(split)))
-            if data.spec.target.kind == "classification":
-                assert int(batch.targets.max()) < data.spec.target.size
+            if data.spec.task.name == "classification":
+                assert int(batch.targets.max()) < data.spec.task.size
             else:
                 assert bool(batch.targets.isfinite().all())
         assert data.digests()

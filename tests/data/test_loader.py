@@ -10,10 +10,12 @@ from torchvision import transforms
 
 from trainkit.core import seeding
 from trainkit.core.errors import DataError
-from trainkit.data import Batch, DataSpec, Split, TargetSpec, TensorSource
+from trainkit.data import Batch, DataSpec, Split, TensorSource
+from trainkit.data.inputs import Pictures
 from trainkit.data.loader import Loader, LoaderConfig, _drawn
 from trainkit.data.transforms.geometric import RandomCrop
 from trainkit.data.transforms.pipeline import preparation
+from trainkit.tasks import Classification
 
 CPU = torch.device("cpu")
 
@@ -110,15 +112,11 @@ def test_batches_are_what_samples_one_by_one_would_be() -> None:
     pixels = torch.randint(0, 256, (70, 3, 4, 4), dtype=torch.uint8)
     images = Split(TensorSource(pixels, torch.arange(70)), torch.arange(69, 19, -1))
     spec = DataSpec(
-        shape=(3, 4, 4),
-        target=TargetSpec(kind="classification", size=70),
-        image=True,
-        mean=(0.1, 0.2, 0.3),
-        std=(0.4, 0.5, 0.6),
+        input=Pictures(shape=(3, 4, 4), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)), task=Classification(size=70)
     )
     prepare = preparation(spec, (), 0, CPU)
     order = seeding.permutation(50, 7, "order", 2)
-    one_by_one = transforms.Compose([transforms.ToTensor(), transforms.Normalize(spec.mean, spec.std)])
+    one_by_one = transforms.Compose([transforms.ToTensor(), transforms.Normalize(spec.input.mean, spec.input.std)])
     batches = [prepare(batch, 2) for batch in LoaderConfig(batch_size=16).train_loader(images, 7, CPU).epoch(2)]
     assert [len(batch.index) for batch in batches] == [16, 16, 16, 2]
     expected = [69 - position for position in order.tolist()]
@@ -224,7 +222,7 @@ def test_a_rare_sample_is_another_picture_each_time() -> None:
     labels = torch.cat([torch.zeros(95, dtype=torch.int64), torch.ones(5, dtype=torch.int64)])
     pixels = torch.randint(0, 256, (100, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pictures = Split(TensorSource(pixels, labels), torch.arange(100))
-    spec = DataSpec(shape=(3, 6, 6), target=TargetSpec(kind="classification", size=2), image=True)
+    spec = DataSpec(input=Pictures(shape=(3, 6, 6)), task=Classification(size=2))
     prepare = preparation(spec, (RandomCrop(padding=3),), 0, CPU)
 
     def epoch(number: int, workers: int = 0, start: int = 0, size: int = 16) -> dict[tuple[int, int], Tensor]:

@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from trainkit.config import registry
-from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource, register_dataset, sample_checks
+from trainkit.data import Data, DataSpec, Split, TensorSource, register_dataset, sample_checks
+from trainkit.data.inputs import Numbers
 from trainkit.data.sample_checks import lost_in_float32
 from trainkit.data.sources.custom import CustomDatasetConfig
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.sources.tensors import TensorsConfig
+from trainkit.tasks import Classification
 
 
 def diagnostics(data: Data) -> list[tuple[str, str]]:
@@ -29,9 +31,10 @@ def three_way(train: list[int], val: list[int], test: list[int]) -> Data:
     everything = torch.tensor([*train, *val, *test])
     samples = TensorSource(torch.randn(len(everything), 3, generator=torch.Generator().manual_seed(0)), everything)
     parts = torch.arange(len(everything)).split([len(train), len(val), len(test)])
-    target = TargetSpec(kind="classification", size=3, names=("a", "b", "c")).counted(torch.tensor(train))
+    labels = torch.tensor(train)
+    task = Classification(size=3, names=("a", "b", "c")).measured(labels, labels, "none")
     one, two, three = (Split(samples, part) for part in parts)
-    return Data(DataSpec(shape=(3,), target=target), one, two, three)
+    return Data(DataSpec(input=Numbers(shape=(3,)), task=task), one, two, three)
 
 
 def test_suspicious_samples_are_named() -> None:

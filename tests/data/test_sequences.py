@@ -46,7 +46,7 @@ def test_the_three_ways_of_giving_them_are_the_same(tmp_path: Path) -> None:
     ]
     opened = [config.open(0) for config in configs]
     assert len({data.train.source.digest() for data in opened}) == 1
-    assert all((data.spec.shape, data.spec.padded) == ((3, 2), True) for data in opened)
+    assert all((data.spec.shape, data.spec.input.has_lengths) == ((3, 2), True) for data in opened)
 
 
 def test_the_longest_may_be_a_test_sample(tmp_path: Path) -> None:
@@ -69,6 +69,6 @@ def test_synthetic_sequences_of_random_length() -> None:
     batch = data.train.take(torch.arange(100))
     assert batch.lengths is not None
     assert (int(batch.lengths.min()), int(batch.lengths.max())) == (4, 12)
-    assert data.spec.padded
+    assert data.spec.input.has_lengths
     with pytest.raises(ValueError, match=r"min_length is for sequences \[length, features\] at least as long"):
         SyntheticConfig(shape=(12, 3), min_length=13)

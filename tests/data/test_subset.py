@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import torch
 
-from trainkit.data import Batch, Data, DataSpec, Split, TargetSpec, TensorSource
+from trainkit.data import Batch, Data, DataSpec, Split, TensorSource
+from trainkit.data.inputs import Numbers
 from trainkit.data.sources.synthetic import SyntheticConfig
 from trainkit.data.subset import in_memory, train_subset
+from trainkit.tasks import Classification
 
 
 class Read:
@@ -27,7 +29,7 @@ class Read:
 
 def test_a_part_is_read_once_and_always_the_same() -> None:
     source = Read()
-    spec = DataSpec(shape=(1,), target=TargetSpec(kind="classification", size=3))
+    spec = DataSpec(input=Numbers(shape=(1,)), task=Classification(size=3))
     data = Data(spec, Split(source, torch.arange(100, 600)), None, None)
     few = train_subset(data, 300)
     assert source.reads == 301  # the first one tells the shape

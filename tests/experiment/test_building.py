@@ -17,12 +17,13 @@ from trainkit import register, register_model
 from trainkit.checks.model_summary import summarize
 from trainkit.config import registry
 from trainkit.core.errors import CheckpointError, ConfigError
-from trainkit.data import Batch, Kind, TargetSpec
+from trainkit.data import Batch
 from trainkit.experiment.building import build, open_data
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import predict
 from trainkit.runs.run import resume, train
+from trainkit.tasks import Kind, Task
 from trainkit.training.losses import LossConfig, LossFn, LossOutput, supervised
 from trainkit.training.metrics import Mean, Metric, MetricConfig
 
@@ -219,10 +220,10 @@ class Arc(LossConfig):
     learns: bool = False
     answers: bool = False
 
-    def num_outputs(self, target: TargetSpec) -> int:
+    def num_outputs(self, target: Task) -> int:
         return self.outputs
 
-    def build(self, target: TargetSpec) -> LossFn:
+    def build(self, target: Task) -> LossFn:
         centres: Tensor = torch.randn(target.size, self.outputs, generator=torch.Generator().manual_seed(0))
         centres = nn.Parameter(centres, requires_grad=self.learns)
 
@@ -240,7 +241,7 @@ class Length(MetricConfig):
     name: Literal["length"] = "length"
     kinds: ClassVar[tuple[Kind, ...]] = ("classification",)
 
-    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+    def build(self, target: Task, num_outputs: int, device: torch.device) -> Metric:
         return Mean(lambda outputs, targets: outputs.norm(dim=1), device)
 
 
@@ -284,10 +285,10 @@ class Own(LossConfig):
     name: Literal["own"] = "own"
     way: Literal["supervised", "plain", "tensor"]
 
-    def num_outputs(self, target: TargetSpec) -> int:
+    def num_outputs(self, target: Task) -> int:
         return target.size
 
-    def build(self, target: TargetSpec) -> LossFn:
+    def build(self, target: Task) -> LossFn:
         usual = supervised(functional.cross_entropy)
 
         def loss_fn(model: nn.Module, batch: Batch) -> Any:

@@ -25,10 +25,11 @@ from trainkit.data.images.decoding import PictureSource
 from trainkit.data.tables.columns import Column
 from trainkit.data.transforms.pipeline import fitted
 from trainkit.experiment.building import open_data
-from trainkit.inference.prediction import Prediction, batches, predict
+from trainkit.inference.prediction import batches, predict
 from trainkit.inference.restoring import restore
 from trainkit.runs.run import train
-from trainkit.training.confusion import class_names
+from trainkit.tasks import Prediction
+from trainkit.tasks.categorical import Categorical
 from trainkit.training.predictions import Predictions, predictions_of
 
 FIXTURE = ROOT / "tests/fixtures/checkpoint-schema-1.pt"
@@ -78,22 +79,22 @@ def evaluated(checkpoint: Path, split: str) -> tuple[Predictions, Split]:
     _, data, _ = open_data(restored.experiment)
     samples = data.split(split)
     loader = restored.experiment.loader.eval_loader(samples, restored.parts.device)
-    answers = predictions_of(restored.parts, loader, restored.spec.target)
+    answers = predictions_of(restored.parts, loader, restored.spec.task)
     assert answers is not None
     return answers, samples
 
 
 def check(predictions: list[Prediction], answers: Predictions) -> None:
     """The same decisions, and the same probabilities or numbers."""
-    target = answers.target
-    values = answers.outputs if target.kind == "regression" else answers.probabilities()
+    task = answers.task
+    values = task.probabilities(answers.outputs) if isinstance(task, Categorical) else answers.outputs
     found = torch.tensor([list(each.values.values()) for each in predictions])
     torch.testing.assert_close(found, values, atol=1e-6, rtol=1e-6)
-    assert all(tuple(each.values) == class_names(target) for each in predictions)
-    if target.kind == "classification":
-        assert [each.answer for each in predictions] == [(class_names(target)[n],) for n in values.argmax(1).tolist()]
-    if target.kind == "multilabel":
-        there = [[name in each.answer for name in class_names(target)] for each in predictions]
+    assert all(tuple(each.values) == task.known_names for each in predictions)
+    if task.name == "classification":
+        assert [each.answer for each in predictions] == [(task.known_names[n],) for n in values.argmax(1).tolist()]
+    if task.name == "multilabel":
+        there = [[name in each.answer for name in task.known_names] for each in predictions]
         assert there == (answers.outputs > 0).tolist()
 
 

@@ -9,9 +9,11 @@ from torch import nn
 
 from tests.models.test_mlp import CIFAR, MNIST, parameters
 from trainkit.core.errors import ConfigError
-from trainkit.data import DataSpec, TargetSpec
+from trainkit.data import DataSpec
+from trainkit.data.inputs import Numbers, Pictures
 from trainkit.models.base import Activation
 from trainkit.models.cnn import CnnConfig
+from trainkit.tasks import Classification
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_parameters(options: dict[str, Any], spec: DataSpec, count: int) -> None
 )
 def test_every_kind_of_stage_learns(activation: Any, pool: Any, norm: Any) -> None:
     config = CnnConfig(channels=(3, 4), hidden=(5,), activation=activation, pool=pool, norm=norm, dropout=0.1)
-    spec = DataSpec(shape=(2, 9, 11), target=TargetSpec(kind="classification", size=3), image=True)
+    spec = DataSpec(input=Pictures(shape=(2, 9, 11)), task=Classification(size=3))
     model = config.build(spec, 3)
     outputs = model(torch.rand(4, 2, 9, 11))
     assert outputs.shape == (4, 3)
@@ -98,7 +100,7 @@ def test_too_many_stages() -> None:
 
 
 def test_needs_pictures() -> None:
-    table = DataSpec(shape=(20,), target=TargetSpec(kind="classification", size=2))
+    table = DataSpec(input=Numbers(shape=(20,)), task=Classification(size=2))
     with pytest.raises(
         ConfigError, match=r"^model: cnn needs pictures \(channels, height, width\), the data has shape \(20,\)$"
     ):

@@ -14,16 +14,18 @@ from torchvision.models import VisionTransformer
 from tests.conftest import MakeExperiment, records, weights
 from tests.models.test_mlp import CIFAR, MNIST, parameters
 from trainkit.core.errors import ConfigError, DataError, TrainkitError
-from trainkit.data import DataSpec, TargetSpec
+from trainkit.data import DataSpec
+from trainkit.data.inputs import Numbers, Pictures
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.models.library import TimmModelConfig, TorchvisionModelConfig
 from trainkit.models.pretrained import load_pretrained
 from trainkit.runs.run import resume, train
+from trainkit.tasks import Classification
 from trainkit.training.optimizers import AdamConfig
 
 SMALL = "shufflenet_v2_x0_5"
-FOUR = DataSpec(shape=(4, 64, 32), target=TargetSpec(kind="classification", size=10), image=True)
-PHOTOS = DataSpec(shape=(3, 224, 224), target=TargetSpec(kind="classification", size=10), image=True)
+FOUR = DataSpec(input=Pictures(shape=(4, 64, 32)), task=Classification(size=10))
+PHOTOS = DataSpec(input=Pictures(shape=(3, 224, 224)), task=Classification(size=10))
 
 
 def build(arch: str = SMALL, spec: DataSpec = CIFAR, num_outputs: int = 10, **options: Any) -> nn.Module:
@@ -192,7 +194,7 @@ def test_learns(make: MakeExperiment) -> None:
         ("resnet_18", CIFAR, "model.arch: torchvision has no 'resnet_18'; did you mean 'resnet18'?"),
         (
             "resnet18",
-            DataSpec(shape=(4, 32, 32), target=CIFAR.target, image=True),
+            DataSpec(input=Pictures(shape=(4, 32, 32)), task=CIFAR.task),
             (
                 "model: resnet18 needs pictures with 1 or 3 channels (channels, height, width), "
                 "the data has shape (4, 32, 32)"
@@ -200,7 +202,7 @@ def test_learns(make: MakeExperiment) -> None:
         ),
         (
             "resnet18",
-            DataSpec(shape=(20,), target=CIFAR.target),
+            DataSpec(input=Numbers(shape=(20,)), task=CIFAR.task),
             "model: resnet18 needs pictures with 1 or 3 channels (channels, height, width), the data has shape (20,)",
         ),
     ],
@@ -298,7 +300,7 @@ def test_timm_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_what_timm_cannot_build(arch: str, shape: tuple[int, ...], expected: str) -> None:
-    assert timm_problem(arch, DataSpec(shape=shape, target=CIFAR.target)) == expected
+    assert timm_problem(arch, DataSpec(input=Numbers(shape=shape), task=CIFAR.task)) == expected
 
 
 def test_timm_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +327,7 @@ def test_a_timm_model_trains_and_comes_back(make: MakeExperiment) -> None:
     ],
 )
 def test_timm_models_with_several_heads(arch: str, heads: list[str]) -> None:
-    spec = DataSpec(shape=(3, 240, 240) if "240" in arch else (3, 224, 224), target=CIFAR.target, image=True)
+    spec = DataSpec(input=Pictures(shape=(3, 240, 240) if "240" in arch else (3, 224, 224)), task=CIFAR.task)
     with torch.device("meta"):
         state = timm(arch, spec, num_outputs=7).state_dict()
         model, notes = Given(arch=arch, weights="w.pt", freeze="backbone", state=state).create(spec, 10)
@@ -360,7 +362,7 @@ def test_positions_are_resized_to_the_pictures() -> None:
 
 
 def test_positions_of_timm_are_resized_to_the_pictures() -> None:
-    large = DataSpec(shape=(3, 96, 96), target=CIFAR.target, image=True)
+    large = DataSpec(input=Pictures(shape=(3, 96, 96)), task=CIFAR.task)
     stored = timm("test_vit", CIFAR)
     stored.pos_embed.data.fill_(3.0)  # type: ignore[operator]
     torch.save(stored.state_dict(), "w.pt")

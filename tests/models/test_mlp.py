@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from trainkit.data import DataSpec, TargetSpec
+from trainkit.data import DataSpec
+from trainkit.data.inputs import Numbers, Pictures
 from trainkit.models.mlp import MlpConfig
+from trainkit.tasks import Classification, Regression
 
-MNIST = DataSpec(shape=(1, 28, 28), target=TargetSpec(kind="classification", size=10), image=True)
-CIFAR = DataSpec(shape=(3, 32, 32), target=TargetSpec(kind="classification", size=10), image=True)
+MNIST = DataSpec(input=Pictures(shape=(1, 28, 28)), task=Classification(size=10))
+CIFAR = DataSpec(input=Pictures(shape=(3, 32, 32)), task=Classification(size=10))
 
 
 def parameters(model: nn.Module) -> int:
@@ -27,7 +29,7 @@ def test_parameters(hidden: tuple[int, ...], spec: DataSpec, count: int) -> None
 
 @pytest.mark.parametrize("shape", [(7,), (5, 3), (2, 4, 4)])
 def test_any_shape(shape: tuple[int, ...]) -> None:
-    spec = DataSpec(shape=shape, target=TargetSpec(kind="regression", size=2))
+    spec = DataSpec(input=Numbers(shape=shape), task=Regression(size=2))
     assert MlpConfig(hidden=(4, 3)).build(spec, 2)(torch.zeros(1, *shape)).shape == (1, 2)
 
 

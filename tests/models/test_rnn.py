@@ -11,12 +11,14 @@ from tests.conftest import MakeExperiment
 from tests.models.test_mlp import MNIST, parameters
 from trainkit.config import registry
 from trainkit.core.errors import ConfigError
-from trainkit.data import DataSpec, TargetSpec
+from trainkit.data import DataSpec
+from trainkit.data.inputs import Numbers
 from trainkit.experiment.loading import load
 from trainkit.models.rnn import GruConfig, RecurrentClassifier, RecurrentConfig
 from trainkit.runs.run import train
+from trainkit.tasks import Classification
 
-SEQUENCES = DataSpec(shape=(9, 64), target=TargetSpec(kind="classification", size=10))
+SEQUENCES = DataSpec(input=Numbers(shape=(9, 64)), task=Classification(size=10))
 TOY = {"name": "synthetic", "shape": [12, 6], "size": 4, "samples": 400, "test_samples": 100}
 
 

@@ -12,12 +12,14 @@ from tests.conftest import MakeExperiment
 from tests.models.test_mlp import CIFAR, MNIST, parameters
 from trainkit.config import registry
 from trainkit.core.errors import ConfigError
-from trainkit.data import DataSpec, TargetSpec
+from trainkit.data import DataSpec
+from trainkit.data.inputs import Numbers, Pictures
 from trainkit.experiment import loading
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.models.cnn import CnnConfig
 from trainkit.models.sequential import SequentialConfig
 from trainkit.runs.run import train
+from trainkit.tasks import Classification
 
 
 def conv(out_channels: int, kernel_size: int, padding: int) -> dict[str, Any]:
@@ -29,7 +31,8 @@ def linear(out_features: int) -> dict[str, Any]:
 
 
 def build(layers: list[Any], shape: tuple[int, ...], num_outputs: int = 10) -> nn.Sequential:
-    spec = DataSpec(shape=shape, target=TargetSpec(kind="classification", size=num_outputs), image=len(shape) == 3)
+    kind = Pictures if len(shape) == 3 else Numbers
+    spec = DataSpec(input=kind(shape=shape), task=Classification(size=num_outputs))
     return SequentialConfig.from_plain({"layers": layers}).build(spec, num_outputs)
 
 
@@ -102,7 +105,7 @@ def test_every_layer(name: str) -> None:
     options = OPTIONS.get(name) or OPTIONS.get(name[:-2], {})
     config = SequentialConfig.from_plain({"layers": [{"name": name, **options}]})
     assert SequentialConfig.from_plain(config.to_plain()) == config
-    spec = DataSpec(shape=shape, target=TargetSpec(kind="classification", size=3))
+    spec = DataSpec(input=Numbers(shape=shape), task=Classification(size=3))
     (layer,) = config.build(spec, 3)
     assert type(layer).__name__.lower() == name.replace("_", "")
     assert type(layer).__module__.startswith("torch.nn.modules")

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from tests.conftest import MakeExperiment
-from trainkit.data import Batch, DataSpec, Kind, TargetSpec
+from trainkit.data import Batch, DataSpec
+from trainkit.data.inputs import Numbers
 from trainkit.data.tables.columns import Column
 from trainkit.models.table import (
     Layout,
@@ -18,10 +19,10 @@ from trainkit.models.table import (
     TableModelConfig,
     TableNet,
     dropped,
-    ensemble_mean,
     layout,
 )
 from trainkit.runs.run import train
+from trainkit.tasks import Kind, Regression, task_class
 from trainkit.training.losses import CrossEntropyConfig, MseConfig
 
 COLUMNS = (
@@ -38,7 +39,7 @@ INPUTS = 1 + 4 + 2 + 11 + 2 + 4
 def spec(
     kind: Kind = "classification", size: int = 3, columns: tuple[Column, ...] = COLUMNS, inputs: int = INPUTS
 ) -> DataSpec:
-    return DataSpec(shape=(inputs,), target=TargetSpec(kind=kind, size=size), columns=columns)
+    return DataSpec(input=Numbers(shape=(inputs,), columns=columns), task=task_class(kind)(size=size))
 
 
 def build(data: DataSpec | None = None, num_outputs: int = 3, **options: Any) -> TableNet:
@@ -87,7 +88,7 @@ def test_shapes_and_gradients(columns: tuple[Column, ...], kind: Kind, outputs: 
 
 
 def test_inputs_of_any_shape_and_no_hidden_layer() -> None:
-    data = DataSpec(shape=(2, 4, 4), target=TargetSpec(kind="regression", size=2))
+    data = DataSpec(input=Numbers(shape=(2, 4, 4)), task=Regression(size=2))
     model = build(data, 2, hidden=()).eval()
     assert model(torch.zeros(3, 2, 4, 4)).shape == (3, 2)
 
@@ -156,27 +157,29 @@ def test_dropped() -> None:
 
 def test_ensemble_mean_has_the_mean_of_the_probabilities() -> None:
     answers = torch.randn(4, 5, 3)
-    torch.testing.assert_close(ensemble_mean(answers, "classification").softmax(1), answers.softmax(2).mean(0))
-    torch.testing.assert_close(ensemble_mean(answers, "multilabel").sigmoid(), answers.sigmoid().mean(0))
     torch.testing.assert_close(
-        ensemble_mean(answers[..., :1], "classification").sigmoid(), answers[..., :1].sigmoid().mean(0)
+        task_class("classification")(size=3).combined(answers).softmax(1), answers.softmax(2).mean(0)
     )
-    torch.testing.assert_close(ensemble_mean(answers, "regression"), answers.mean(0))
+    torch.testing.assert_close(task_class("multilabel")(size=3).combined(answers).sigmoid(), answers.sigmoid().mean(0))
+    torch.testing.assert_close(
+        task_class("classification")(size=2).combined(answers[..., :1]).sigmoid(), answers[..., :1].sigmoid().mean(0)
+    )
+    torch.testing.assert_close(task_class("regression")(size=3).combined(answers), answers.mean(0))
 
 
 @pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
 def test_members_that_agree_are_left_alone(kind: Kind) -> None:
-    answer = 20 * torch.randn(5, 3)
-    torch.testing.assert_close(ensemble_mean(answer.expand(4, 5, 3), kind), answer, rtol=1e-4, atol=1e-3)
+    task, answer = task_class(kind)(size=3), 20 * torch.randn(5, 3)
+    torch.testing.assert_close(task.combined(answer.expand(4, 5, 3)), answer, rtol=1e-4, atol=1e-3)
     far = torch.tensor([[[500.0, -500.0, 0.0]]])
-    assert ensemble_mean(far, kind).isfinite().all()
+    assert task.combined(far).isfinite().all()
 
 
 def test_members_learn_by_themselves() -> None:
     """The gradient of the loss is that of each member's own loss, over the number of members."""
     model = build(members=2, dropout=0.0)
     batch = Batch(rows(12), torch.arange(12) % 3, torch.arange(12))
-    outcome = CrossEntropyConfig().build(spec().target)(model, batch)
+    outcome = CrossEntropyConfig().build(spec().task)(model, batch)
     assert outcome.outputs.shape == (12, 3)
     alone = [functional.cross_entropy(model(batch.inputs)[:, member], batch.targets) for member in range(2)]
     torch.testing.assert_close(outcome.loss, (alone[0] + alone[1]) / 2)
@@ -187,7 +190,7 @@ def test_members_learn_by_themselves() -> None:
     torch.testing.assert_close(found[0], first[0] / 2)
     numbers = Batch(rows(12), torch.randn(12, 3), torch.arange(12))
     regression = build(spec("regression"), members=2, dropout=0.0)
-    loss = MseConfig().build(TargetSpec(kind="regression", size=3))(regression, numbers).loss
+    loss = MseConfig().build(Regression(size=3))(regression, numbers).loss
     torch.testing.assert_close(loss, (regression(numbers.inputs) - numbers.targets.unsqueeze(1)).square().mean())
 
 

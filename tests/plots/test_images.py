@@ -3,23 +3,26 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainkit.data import DataSpec, TargetSpec
+from trainkit.data import DataSpec
+from trainkit.data.inputs import Pictures
 from trainkit.plots import images
-from trainkit.plots.images import Tile, pixels, sheet
+from trainkit.plots.figures import Tile
+from trainkit.plots.images import sheet
+from trainkit.tasks import Classification
 
 
 @pytest.mark.parametrize(("channels", "shown"), [(1, 1), (2, 1), (3, 3), (4, 3)])
 def test_pixels_undo_the_normalisation(channels: int, shown: int) -> None:
     raw = torch.randint(256, (5, channels, 4, 6), dtype=torch.uint8)
     mean, std = (0.1, 0.2, 0.3, 0.4)[:channels], (0.5, 0.6, 0.7, 0.8)[:channels]
-    target = TargetSpec(kind="classification", size=2)
-    spec = DataSpec(shape=(channels, 4, 6), target=target, image=True, mean=mean, std=std)
+    target = Classification(size=2)
+    spec = DataSpec(input=Pictures(shape=(channels, 4, 6), mean=mean, std=std), task=target)
     inputs = (raw / 255 - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
-    assert torch.equal(pixels(inputs, spec), raw[:, :shown])
-    bare = DataSpec(shape=(channels, 4, 6), target=target, image=True)
-    assert torch.equal(pixels(raw / 255, bare), raw[:, :shown])
+    assert torch.equal(spec.input.pixels(inputs), raw[:, :shown])
+    bare = DataSpec(input=Pictures(shape=(channels, 4, 6)), task=target)
+    assert torch.equal(bare.input.pixels(raw / 255), raw[:, :shown])
     assert torch.equal(
-        pixels(torch.full((1, channels, 4, 6), 7.0), bare).unique(), torch.tensor([255], dtype=torch.uint8)
+        bare.input.pixels(torch.full((1, channels, 4, 6), 7.0)).unique(), torch.tensor([255], dtype=torch.uint8)
     )
 
 

@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from trainkit.plots.charts import COLOURS, Series
+from trainkit.plots.figures import COLOURS, Series
 from trainkit.plots.svg import chart
 
 EVIL = "<script>alert(1)<&"

@@ -22,10 +22,11 @@ from tests.conftest import MakeExperiment
 from tests.runs.test_reader import make_sweep, tell
 from trainkit.core.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainkitError
 from trainkit.inference.evaluation import evaluate_checkpoint
-from trainkit.plots.charts import COLOURS
+from trainkit.plots.figures import COLOURS
 from trainkit.reports import page_data, report_page
 from trainkit.runs import reader
 from trainkit.runs.run import resume, train
+from trainkit.tasks.categorical import precision_and_roc
 
 EVIL = "<script>alert(1)<&"
 VOID = {"meta", "link", "br", "img", "path", "use", "input"}
@@ -223,7 +224,7 @@ def test_many_classes(make: MakeExperiment) -> None:
 
 def test_curves_worked_example() -> None:
     there, chance = np.array([False, False, True, True]), np.array([0.1, 0.4, 0.35, 0.8])
-    recall, roc = page_data._precision_and_roc("cat", there, chance)
+    recall, roc = precision_and_roc("cat", there, chance)
     assert list(zip(recall.x, recall.y, strict=True)) == [(1, 0.5), (1, 2 / 3), (0.5, 0.5), (0.5, 1), (0, 1)]
     assert list(zip(roc.x, roc.y, strict=True)) == [(0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1)]
 

@@ -24,12 +24,13 @@ from trainkit.core.errors import (
     DataError,
     StorageError,
 )
-from trainkit.data import Batch, TargetSpec
+from trainkit.data import Batch
 from trainkit.data.workers import worker_failures
 from trainkit.experiment import building, loading
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.runs import checkpoint
 from trainkit.runs.run import resume, train
+from trainkit.tasks import Task
 from trainkit.training import loop
 from trainkit.training.loop import StepOutput
 from trainkit.training.losses import CrossEntropyConfig, LossFn, LossOutput
@@ -380,7 +381,7 @@ def test_a_loss_that_asks_more_of_a_model_than_outputs_still_ends_well(make: Mak
     """What its curves say is then judged without knowing the baseline loss."""
 
     class Penalised(CrossEntropyConfig):
-        def build(self, target: TargetSpec) -> LossFn:
+        def build(self, target: Task) -> LossFn:
             plain = super().build(target)
 
             def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:

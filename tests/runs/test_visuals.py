@@ -19,7 +19,7 @@ from trainkit.experiment.building import build, open_data
 from trainkit.experiment.schema import LogConfig
 from trainkit.models import register_model
 from trainkit.plots import images
-from trainkit.plots.images import pixels, spread
+from trainkit.plots.images import spread
 from trainkit.runs.run import resume, train
 from trainkit.training import loop, predictions
 
@@ -113,7 +113,7 @@ def test_training_pictures_are_what_the_model_sees(make: MakeExperiment) -> None
         same, mirrored = torch.equal(seen, raw[index]), torch.equal(seen, raw[index].flip(-1))
         assert same or mirrored
         flipped += mirrored
-        assert torch.equal(seen, pixels(batch.inputs[place : place + 1], data.spec)[0])
+        assert torch.equal(seen, data.spec.input.pixels(batch.inputs[place : place + 1])[0])
     assert 0 < flipped < len(batch.index)
 
 
@@ -130,7 +130,7 @@ def test_val_pictures_say_right_and_wrong(make: MakeExperiment) -> None:
         probabilities = parts.model.eval()(batch.inputs).softmax(1)
     board = opened(result.run_dir)
     page = picture(board, "pictures/val")
-    shown = pixels(batch.inputs, data.spec)
+    shown = data.spec.input.pixels(batch.inputs)
     for place, (chance, target) in enumerate(zip(probabilities, batch.targets, strict=True)):
         assert torch.equal(inner(page, place, 2)[:, :, 0], shown[place, 0])
         y, x = corner(place, 112, 2)

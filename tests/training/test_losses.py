@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from trainkit.core.errors import ConfigError, DataError
-from trainkit.data import Batch, TargetSpec
+from trainkit.data import Batch
+from trainkit.tasks import Classification, MultiLabel, Regression, Task
 from trainkit.training.losses import (
     BceWithLogitsConfig,
     CrossEntropyConfig,
@@ -20,13 +21,13 @@ from trainkit.training.losses import (
     SmoothL1Config,
 )
 
-CLASSES = TargetSpec(kind="classification", size=10)
-BINARY = TargetSpec(kind="classification", size=2)
-LABELS = TargetSpec(kind="multilabel", size=3)
-NUMBER = TargetSpec(kind="regression", size=1)
+CLASSES = Classification(size=10)
+BINARY = Classification(size=2)
+LABELS = MultiLabel(size=3)
+NUMBER = Regression(size=1)
 
 
-def loss_of(config: LossConfig, target: TargetSpec, outputs: Any, targets: Any) -> float:
+def loss_of(config: LossConfig, target: Task, outputs: Any, targets: Any) -> float:
     outputs, targets = torch.tensor(outputs), torch.tensor(targets)
     batch = Batch(outputs, targets, torch.arange(len(outputs)))
     outcome = config.build(target)(nn.Identity(), batch)
@@ -36,7 +37,7 @@ def loss_of(config: LossConfig, target: TargetSpec, outputs: Any, targets: Any) 
 
 
 def test_cross_entropy() -> None:
-    config, three = CrossEntropyConfig(), TargetSpec(kind="classification", size=3)
+    config, three = CrossEntropyConfig(), Classification(size=3)
     assert loss_of(config, three, [[0.1, 0.2, 0.3]], [1]) == pytest.approx(1.1019, abs=5e-5)
     assert loss_of(config, CLASSES, [[0.0] * 10] * 4, [0, 3, 5, 9]) == pytest.approx(math.log(10))
     smooth = CrossEntropyConfig(label_smoothing=0.3)
@@ -62,7 +63,7 @@ def test_regression(config: LossConfig, expected: float) -> None:
 
 
 def test_class_weights() -> None:
-    config, two = CrossEntropyConfig(weight=(1.0, 4.0)), TargetSpec(kind="classification", size=2)
+    config, two = CrossEntropyConfig(weight=(1.0, 4.0)), Classification(size=2)
     # Equal logits cost log 2 each; the mean is over samples, not over the weights.
     assert loss_of(config, two, [[0.0, 0.0]] * 4, [0, 0, 0, 1]) == pytest.approx((3 + 4) / 4 * math.log(2))
     outputs, targets = torch.randn(7, 3), torch.tensor([0, 2, 1, 0, 0, 2, 1])
@@ -70,7 +71,7 @@ def test_class_weights() -> None:
     torchs = nn.functional.cross_entropy(outputs, targets, torch.tensor(weight), label_smoothing=smoothing)
     ours = loss_of(
         CrossEntropyConfig(weight=weight, label_smoothing=smoothing),
-        TargetSpec(kind="classification", size=3),
+        Classification(size=3),
         outputs.tolist(),
         targets.tolist(),
     )
@@ -80,14 +81,14 @@ def test_class_weights() -> None:
 @pytest.mark.parametrize(
     ("config", "target"),
     [
-        (CrossEntropyConfig(weight=(1.0, 9.0, 0.1)), TargetSpec(kind="classification", size=3)),
+        (CrossEntropyConfig(weight=(1.0, 9.0, 0.1)), Classification(size=3)),
         (BceWithLogitsConfig(pos_weight=(1.0, 9.0, 0.1)), LABELS),
     ],
 )
-def test_parts_of_a_batch_weighted_by_their_samples_are_the_batch(config: LossConfig, target: TargetSpec) -> None:
+def test_parts_of_a_batch_weighted_by_their_samples_are_the_batch(config: LossConfig, target: Task) -> None:
     torch.manual_seed(0)
     outputs = torch.randn(8, 3)
-    targets = torch.randint(3, (8,)) if target.kind == "classification" else torch.randint(2, (8, 3)).float()
+    targets = torch.randint(3, (8,)) if target.name == "classification" else torch.randint(2, (8, 3)).float()
     parts = [
         len(part) * loss_of(config, target, outputs[part].tolist(), targets[part].tolist())
         for part in (torch.arange(5), torch.arange(5, 8))
@@ -107,7 +108,7 @@ def test_pos_weight() -> None:
     ("config", "target"),
     [(CrossEntropyConfig(weight=(1.0, 2.0)), BINARY), (BceWithLogitsConfig(pos_weight=(2.0,)), BINARY)],
 )
-def test_weights_go_where_the_outputs_are(config: LossConfig, target: TargetSpec) -> None:
+def test_weights_go_where_the_outputs_are(config: LossConfig, target: Task) -> None:
     outputs = torch.zeros(4, config.num_outputs(target), device="meta")
     batch = Batch(outputs, torch.zeros(4, dtype=torch.int64, device="meta"), torch.arange(4))
     assert config.build(target)(nn.Identity(), batch).loss.device.type == "meta"
@@ -147,15 +148,15 @@ def test_multilabel() -> None:
         (CrossEntropyConfig(), BINARY, 2),
         (BceWithLogitsConfig(), BINARY, 1),
         (BceWithLogitsConfig(), LABELS, 3),
-        (MseConfig(), TargetSpec(kind="regression", size=4), 4),
+        (MseConfig(), Regression(size=4), 4),
         (L1Config(), NUMBER, 1),
     ],
 )
-def test_outputs_follow_from_the_targets(config: LossConfig, target: TargetSpec, num_outputs: int) -> None:
+def test_outputs_follow_from_the_targets(config: LossConfig, target: Task, num_outputs: int) -> None:
     assert config.num_outputs(target) == num_outputs
     outputs = torch.randn(4, num_outputs, requires_grad=True)
     targets: Tensor = (
-        torch.zeros(4, dtype=torch.int64) if target.kind == "classification" else torch.zeros(4, target.size)
+        torch.zeros(4, dtype=torch.int64) if target.name == "classification" else torch.zeros(4, target.size)
     )
     outcome = config.build(target)(nn.Identity(), Batch(outputs, targets, torch.arange(4)))
     outcome.loss.backward()
@@ -231,7 +232,7 @@ def test_outputs_follow_from_the_targets(config: LossConfig, target: TargetSpec,
         ),
     ],
 )
-def test_misfits_name_loss_data_and_way_out(config: LossConfig, target: TargetSpec, message: str) -> None:
+def test_misfits_name_loss_data_and_way_out(config: LossConfig, target: Task, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.num_outputs(target)
     assert str(caught.value) == message
@@ -267,13 +268,15 @@ def test_bad_values_are_refused(config_class: type[LossConfig], fields: dict[str
 )
 def test_balanced_weights_follow_the_training_samples(config: LossConfig, by_hand: LossConfig, seen: list[Any]) -> None:
     rows = isinstance(seen[0], list)
-    target = TargetSpec(kind="multilabel" if rows else "classification", size=2).counted(torch.tensor(seen))
+    samples = torch.tensor(seen)
+    target: Task = (MultiLabel if rows else Classification)(size=2)
+    target = target.measured(samples, samples, "none")
     outputs = [[0.5] * config.num_outputs(target)] * 2
     targets: list[Any] = [[1.0, 0.0], [0.0, 1.0]] if rows else [0, 1]
     assert loss_of(config, target, outputs, targets) == pytest.approx(loss_of(by_hand, target, outputs, targets))
 
 
 def test_a_class_without_samples_cannot_be_balanced() -> None:
-    target = TargetSpec(kind="classification", size=3, names=("a", "b", "c")).counted(torch.tensor([0, 2]))
+    target = Classification(size=3, names=("a", "b", "c"), counts=(1, 0, 1), samples=2)
     with pytest.raises(DataError, match="loss: balanced, but no training sample has the class 'b'"):
         CrossEntropyConfig(weight="balanced").build(target)

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from trainkit.config import registry
 from trainkit.core.errors import ConfigError
-from trainkit.data import TargetSpec
+from trainkit.tasks import Classification, MultiLabel, Regression, Task
 from trainkit.training.metrics import (
-    DEFAULT,
     AccuracyConfig,
     AurocConfig,
     F1Config,
@@ -27,13 +26,15 @@ from trainkit.training.metrics import (
     R2Config,
     RecallConfig,
     RmseConfig,
+    default_metrics,
+    metric_of,
 )
 
 CPU = torch.device("cpu")
-THREE = TargetSpec(kind="classification", size=3)
-BINARY = TargetSpec(kind="classification", size=2)
-LABELS = TargetSpec(kind="multilabel", size=3)
-NUMBERS = TargetSpec(kind="regression", size=2)
+THREE = Classification(size=3)
+BINARY = Classification(size=2)
+LABELS = MultiLabel(size=3)
+NUMBERS = Regression(size=2)
 
 # Class 0: 2 of 3 found, nothing else called so. Class 1: 1 of 2, one false. Class 2: 1 of 1, one false.
 TARGETS = torch.tensor([0, 0, 0, 1, 1, 2])
@@ -41,7 +42,7 @@ PREDICTED = torch.tensor([0, 0, 1, 1, 2, 2])
 LOGITS = torch.nn.functional.one_hot(PREDICTED, 3) * 2.0 - 1.0
 
 
-def value(config: MetricConfig, target: TargetSpec, outputs: Tensor, targets: Tensor, batch: int = 100) -> float:
+def value(config: MetricConfig, target: Task, outputs: Tensor, targets: Tensor, batch: int = 100) -> float:
     config.check(target)
     metric = config.build(target, outputs.shape[1], CPU)
     metric.update(outputs, targets)
@@ -71,11 +72,11 @@ def test_worked_example(config: MetricConfig, expected: float, batch: int) -> No
 
 def test_accuracy_of_the_tutorial() -> None:
     outputs = torch.tensor([[0.1, 0.8, 0.05, 0.05], [0.7, 0.1, 0.1, 0.1], [0.05, 0.05, 0.8, 0.1]])
-    assert value(AccuracyConfig(), TargetSpec(kind="classification", size=4), outputs, torch.tensor([1, 0, 2])) == 1.0
+    assert value(AccuracyConfig(), Classification(size=4), outputs, torch.tensor([1, 0, 2])) == 1.0
 
 
 def test_top_k() -> None:
-    four = TargetSpec(kind="classification", size=4)
+    four = Classification(size=4)
     outputs = torch.tensor([[4.0, 3, 2, 1], [4, 3, 2, 1], [4, 3, 2, 1], [1, 2, 3, 4]])
     targets = torch.tensor([0, 1, 2, 3])
     assert [value(AccuracyConfig(top_k=k), four, outputs, targets, 3) for k in (1, 2, 3)] == [0.5, 0.75, 1.0]
@@ -218,17 +219,16 @@ def test_a_million_samples_are_counted_exactly() -> None:
         ),
     ],
 )
-def test_targets_that_do_not_suit(config: MetricConfig, target: TargetSpec, message: str) -> None:
+def test_targets_that_do_not_suit(config: MetricConfig, target: Task, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.check(target)
     assert str(caught.value) == message
 
 
 def test_defaults_fit_their_kind_of_target() -> None:
-    kinds: dict[Any, TargetSpec] = {"classification": THREE, "multilabel": LABELS, "regression": NUMBERS}
-    assert set(DEFAULT) == set(kinds)
-    for kind, config in DEFAULT.items():
-        config.check(kinds[kind])
+    for task in (THREE, LABELS, NUMBERS):
+        for config in (*default_metrics(task), metric_of(task.memorised)):
+            config.check(task)
     found = {name: registry.find("metric", name) for name in registry.names("metric")}
     lower = [name for name, config in found.items() if issubclass(config, MetricConfig) and config.mode == "min"]
     assert lower == ["mae", "mse", "rmse"]
@@ -237,12 +237,11 @@ def test_defaults_fit_their_kind_of_target() -> None:
 def test_torchmetrics_is_imported_only_where_it_counts() -> None:
     script = """
 import sys, torch
-from trainkit.data import TargetSpec
 from trainkit.training.metrics import AccuracyConfig, MaeConfig, MseConfig, R2Config, RmseConfig
 cpu = torch.device("cpu")
-AccuracyConfig().build(TargetSpec(kind="classification", size=3), 3, cpu)
+AccuracyConfig().build(Classification(size=3), 3, cpu)
 for config in (MaeConfig(), MseConfig(), RmseConfig(), R2Config()):
-    config.build(TargetSpec(kind="regression", size=1), 1, cpu)
+    config.build(Regression(size=1), 1, cpu)
 assert "torchmetrics" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -262,7 +261,7 @@ def test_bad_values_are_refused(config_class: type[MetricConfig], fields: dict[s
 
 
 def test_auroc_leaves_out_what_cannot_be_told_apart() -> None:
-    metric = AurocConfig().build(TargetSpec(kind="multilabel", size=3), 3, torch.device("cpu"))
+    metric = AurocConfig().build(MultiLabel(size=3), 3, torch.device("cpu"))
     outputs = torch.tensor([[2.0, 0.0, 1.0], [-1.0, 0.0, 5.0], [1.0, 0.0, 3.0]])
     targets = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])  # nobody has the second label
     metric.update(outputs, targets)

@@ -13,17 +13,17 @@ from torch import Tensor
 from trainkit.config.shell import typed
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.text import aligned
-from trainkit.data import Data, DataSpec, Split, TargetSpec, TensorSource, sample_checks
+from trainkit.data import Data, DataSpec, Split, TensorSource, sample_checks
 from trainkit.data.duplicates import hashes, shared_with
 from trainkit.data.images.config import ImageDataConfig
+from trainkit.data.inputs import InputKind
 from trainkit.data.subset import subset_of_all
 from trainkit.data.tables.columns import ColumnFacts, column_lines
-from trainkit.data.target_scale import described
 from trainkit.data.transforms.normalize import measured
 from trainkit.experiment.building import Opened
 from trainkit.experiment.first_batch import prepared
 from trainkit.experiment.schema import ExperimentConfig
-from trainkit.training.confusion import class_names
+from trainkit.tasks import Task
 
 LOOKED_AT = 1000
 """Training samples that are read where they have to be decoded."""
@@ -43,7 +43,7 @@ class DatasetSummary:
 
     splits: dict[str, int]
     """Samples of each."""
-    target: TargetSpec
+    task: Task
     counts: dict[str, list[int]]
     """Samples of each class or with each label, split by split."""
     shape: tuple[int, ...]
@@ -77,8 +77,8 @@ class DatasetSummary:
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
-        plain = {key: value for key, value in asdict(self).items() if key not in ("target", "findings")}
-        plain["target"] = {"kind": self.target.kind, "classes": list(class_names(self.target))}
+        plain = {key: value for key, value in asdict(self).items() if key not in ("task", "findings")}
+        plain["target"] = {"kind": self.task.name, "classes": list(self.task.known_names)}
         return plain | {"findings": [{"code": found.code, "message": str(found)} for found in self.findings]}
 
 
@@ -86,7 +86,7 @@ def summarize_dataset(opened: Opened) -> DatasetSummary:
     """Look at the data of an experiment: at all of it in memory, at 1,000 training samples where they are decoded."""
     data, spec = opened.data, opened.data.spec
     splits = {name: split for name in ("train", "val", "test") if (split := getattr(data, name)) is not None}
-    counts = {name: spec.target.counted(split.targets).counts for name, split in splits.items()}
+    counts = {name: spec.task.count(split.targets) for name, split in splits.items()}
     some = data if isinstance(data.train.source, TensorSource) else subset_of_all(data, LOOKED_AT)
     source = some.train.source
     repeated, contradicting = duplicates(source, some.train.index) if isinstance(source, TensorSource) else (None, 0)
@@ -98,7 +98,7 @@ def summarize_dataset(opened: Opened) -> DatasetSummary:
     first = some.train.take(torch.zeros(1, dtype=torch.int64)).inputs
     return DatasetSummary(
         splits={name: len(split) for name, split in splits.items()},
-        target=spec.target,
+        task=spec.task,
         counts={name: list(found) for name, found in counts.items() if found},
         shape=spec.shape,
         dtype=str(first.dtype).removeprefix("torch."),
@@ -107,8 +107,8 @@ def summarize_dataset(opened: Opened) -> DatasetSummary:
         high=high,
         mean=mean,
         std=std,
-        configured_mean=spec.mean,
-        configured_std=spec.std,
+        configured_mean=spec.input.mean,
+        configured_std=spec.input.std,
         prepared_mean=seen.mean,
         prepared_std=seen.std,
         repeated=repeated,
@@ -150,7 +150,7 @@ def _numbers(split: Split, spec: DataSpec) -> tuple[float, float, tuple[float, .
     moments = _Moments()
     for positions in torch.arange(len(split)).split(LOOKED_AT):
         moments.add(split.take(positions).inputs)
-    if spec.image:
+    if spec.input.drawable:
         return moments.low, moments.high, *measured(split, spec.shape[0])
     return moments.low, moments.high, (moments.mean,), (moments.std,)
 
@@ -183,40 +183,41 @@ def findings(
 ) -> list[Diagnostic]:
     """What the numbers say that is probably not meant, each with the line that mends it."""
     spec, found = data.spec, []
-    pictures = experiment.data if spec.image and isinstance(experiment.data, ImageDataConfig) else None
+    pictures = experiment.data if spec.input.drawable and isinstance(experiment.data, ImageDataConfig) else None
     # Weights want the numbers that they were trained with, whatever these pictures are.
-    if pictures and spec.mean and experiment.model.weights == "none" and _is_off(spec, mean, std):
+    used = spec.input
+    if pictures and used.mean and experiment.model.weights == "none" and _is_off(used, mean, std):
         line = typed("data.normalize", {"mean": _few(mean), "std": _few(std)})
         text = (
             f"data.normalize: the training pictures have mean {_rounded(mean)} and standard deviation {_rounded(std)}, "
-            f"but {_rounded(spec.mean)} and {_rounded(spec.std)} are used; try {line} or data.normalize=auto"
+            f"but {_rounded(used.mean)} and {_rounded(used.std)} are used; try {line} or data.normalize=auto"
         )
         found.append(Diagnostic("normalize", text))
-    if pictures and not spec.mean:
+    if pictures and not used.mean:
         text = "the pictures are only scaled to 0 … 1; try data.normalize=auto"
         found.append(Diagnostic("normalize", f"data.normalize: {text}"))
-    if spec.target.kind == "classification" and min(spec.target.counts) > 0:
-        most, fewest = max(spec.target.counts), min(spec.target.counts)
+    if spec.task.exclusive and min(counts := spec.task.counts) > 0:
+        most, fewest = max(counts), min(counts)
         weights = (getattr(experiment.loss, key, None) for key in ("weight", "pos_weight"))
         balanced = experiment.loader.sampler == "balanced" or any(weight is not None for weight in weights)
         if most >= IMBALANCE * fewest and not balanced:
-            names = class_names(spec.target)
-            rare, common = names[spec.target.counts.index(fewest)], names[spec.target.counts.index(most)]
+            names = spec.task.known_names
+            rare, common = names[counts.index(fewest)], names[counts.index(most)]
             text = (
                 f"data: {most:,} training samples of {common!r}, {fewest:,} of {rare!r}; try "
                 f"loader.sampler=balanced and {typed('metrics', ['accuracy', 'f1'])}"
             )
             found.append(Diagnostic("imbalance", text))
-    if contradicting and spec.image:  # rows of a table may well be alike
+    if contradicting and spec.input.drawable:  # rows of a table may well be alike
         text = f"data: {contradicting:,} training samples are equal to one with another target; look at their labels"
         found.append(Diagnostic("contradictions", text))
     return found
 
 
-def _is_off(spec: DataSpec, mean: Sequence[float], std: Sequence[float]) -> bool:
-    means, stds = zip(spec.mean, mean, strict=True), zip(spec.std, std, strict=True)
+def _is_off(used: InputKind, mean: Sequence[float], std: Sequence[float]) -> bool:
+    means, stds = zip(used.mean, mean, strict=True), zip(used.std, std, strict=True)
     # Half and half, from -1 to 1, is what many do on purpose.
-    if set(spec.mean) | set(spec.std) == {0.5}:
+    if set(used.mean) | set(used.std) == {0.5}:
         return False
     return any(abs(one - other) > OFF for one, other in means) or any(
         not 1 / STRETCHED < one / other < STRETCHED for one, other in stds
@@ -236,7 +237,7 @@ def _rounded(values: Sequence[float]) -> str:
 
 def dataset_lines(found: DatasetSummary) -> list[str]:
     """What was found as text."""
-    done = f", {described(found.target)}" if found.target.kind == "regression" else ""
+    done = f", {found.task.described}" if found.task.described else ""
     some = "" if found.looked_at == found.splits["train"] else f" (of {found.looked_at:,} training samples)"
     shape = "x".join(map(str, found.shape))
     text = [
@@ -249,7 +250,7 @@ def dataset_lines(found: DatasetSummary) -> list[str]:
         text.append(f"{'normalised':<12} with {used}")
     text += [
         f"{'the model':<12} sees mean {found.prepared_mean:.3g}, standard deviation {found.prepared_std:.3g}",
-        f"{'targets':<12} {found.target.size} {found.target.plural}{done}",
+        f"{'targets':<12} {found.task.size} {found.task.noun[1]}{done}",
         f"{'duplicates':<12} {_duplicates(found)}",
         *_table(found),
         *([""] if found.columns else []),
@@ -268,7 +269,7 @@ def _duplicates(found: DatasetSummary) -> str:
 def _table(found: DatasetSummary) -> list[str]:
     if not found.counts:
         return []
-    names = class_names(found.target)
+    names = found.task.known_names
     order = sorted(range(len(names)), key=lambda number: found.counts["train"][number])
     shown = range(len(names)) if len(names) <= MOST_CLASSES else order[:MOST_CLASSES]
     rows = [["", *found.counts]] + [[names[n], *(f"{counts[n]:,}" for counts in found.counts.values())] for n in shown]

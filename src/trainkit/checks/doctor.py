@@ -166,12 +166,12 @@ def _explained(one: Diagnostic, experiment: ExperimentConfig) -> Diagnostic:
 
 
 def _start(opened: Opened) -> Iterator[Diagnostic]:
-    experiment, target = opened.experiment, opened.data.spec.target
-    if target.kind == "regression" and target.transform == "none":  # in whatever unit: no loss is to be expected
+    experiment, task = opened.experiment, opened.data.spec.task
+    if not task.knows_nothing_at_0:  # no loss is to be expected
         return
     parts, _ = _bare(opened)
     loss, _ = measure(parts, experiment.loader.eval_loader(opened.data.train, opened.device))
-    expected = untrained(parts.loss_fn, opened.data.train, experiment.loss.num_outputs(target))
+    expected = untrained(parts.loss_fn, opened.data.train, experiment.loss.num_outputs(task))
     if expected is None:
         return
     knows = experiment.model.weights != "none"  # what it begins with has learned something already
@@ -187,7 +187,7 @@ def _start(opened: Opened) -> Iterator[Diagnostic]:
 
 
 def _bare(opened: Opened) -> tuple[Parts, Plan]:
-    experiment = bare(opened.experiment, opened.data.spec.target, len(opened.data.train))
+    experiment = bare(opened.experiment, opened.data.spec.task, len(opened.data.train))
     return build(experiment, opened.data, opened.device)
 
 
@@ -283,7 +283,7 @@ def _trained(opened: Opened, data: Data) -> tuple[Parts, Tensor]:
     for _ in islice(train_steps(parts, plan, Progress()), STEPS):
         pass
     loader = opened.experiment.loader.eval_loader(data.val or data.train, opened.device)
-    predictions = predictions_of(parts, loader, data.spec.target)
+    predictions = predictions_of(parts, loader, data.spec.task)
     assert predictions is not None
     return parts, predictions.errors().cpu()
 

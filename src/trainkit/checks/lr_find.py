@@ -21,6 +21,7 @@ from trainkit.core.seeding import generators_restored
 from trainkit.data.subset import train_subset
 from trainkit.experiment.building import Opened, build
 from trainkit.experiment.schema import ExperimentConfig
+from trainkit.plots.figures import Series
 from trainkit.training.loop import train_steps
 from trainkit.training.progress import Progress
 from trainkit.training.schedulers import ConstantConfig
@@ -159,7 +160,7 @@ def write(curve: LrCurve, place: Path, configured: float) -> list[Path]:
 
 
 def _draw(curve: LrCurve, path: Path, configured: float) -> None:
-    from trainkit.plots.charts import Series, write_png  # matplotlib, only for those who need it
+    from trainkit.plots.charts import write_png  # matplotlib, only for those who need it
 
     finite = [one for one in curve.tried if math.isfinite(one.loss)]
     smooth = [one for one in curve.tried if math.isfinite(one.smooth)]

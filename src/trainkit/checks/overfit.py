@@ -16,16 +16,17 @@ import torch
 from trainkit.checks.dataset_summary import attainable
 from trainkit.core.errors import DataError
 from trainkit.core.text import and_more
-from trainkit.data import Data, TargetSpec, TensorSource
+from trainkit.data import Data, TensorSource
 from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.loader import Loader
 from trainkit.data.subset import train_subset
 from trainkit.experiment.building import Opened, build
 from trainkit.experiment.schema import CheckpointConfig, ExperimentConfig
 from trainkit.models.base import count_parameters
+from trainkit.tasks import Task
 from trainkit.training.baseline_loss import constant_prediction
 from trainkit.training.loop import Parts, evaluate, train_steps
-from trainkit.training.metrics import AccuracyConfig, R2Config
+from trainkit.training.metrics import metric_of
 from trainkit.training.progress import Progress
 from trainkit.training.schedulers import ConstantConfig
 
@@ -94,8 +95,8 @@ def overfit(
     if samples % experiment.loader.batch_size == 1 and samples > 1:
         samples -= 1  # a last batch of one is more than BatchNorm can take
     few = train_subset(opened.data, samples)
-    target, source = few.spec.target, few.train.source
-    parts, plan = build(bare(experiment, target, samples), few, opened.device)
+    task, source = few.spec.task, few.train.source
+    parts, plan = build(bare(experiment, task, samples), few, opened.device)
     loader = experiment.loader.eval_loader(few.train, opened.device)
     start, score = measure(parts, loader)
     found = Learned(
@@ -105,7 +106,7 @@ def overfit(
         losses=(),
         score=score,
         attainable=attainable(source, few.train.index) if isinstance(source, TensorSource) else 1.0,
-        baseline_loss=constant_prediction(parts.loss_fn, few.train, target, experiment.loss.num_outputs(target)),
+        baseline_loss=constant_prediction(parts.loss_fn, few.train, task, experiment.loss.num_outputs(task)),
         causes=(),
     )
     progress, due = Progress(), 1
@@ -123,7 +124,7 @@ def overfit(
     return replace(found, causes=causes)
 
 
-def bare(experiment: ExperimentConfig, target: TargetSpec, samples: int) -> ExperimentConfig:
+def bare(experiment: ExperimentConfig, task: Task, samples: int) -> ExperimentConfig:
     """The same for a few samples, without what makes learning harder or shorter, and with the one metric that says how
     much is right."""
     data, loader = experiment.data, experiment.loader
@@ -135,7 +136,7 @@ def bare(experiment: ExperimentConfig, target: TargetSpec, samples: int) -> Expe
             "loader": loader.model_copy(
                 update={"drop_last": loader.drop_last and samples >= loader.batch_size, "sampler": "shuffle"}
             ),
-            "metrics": (R2Config() if target.kind == "regression" else AccuracyConfig(),),
+            "metrics": (metric_of(task.memorised),),
             "scheduler": ConstantConfig(),
             "train": experiment.train.model_copy(update={"limit_batches": None, "early_stopping": None, "ema": None}),
             "checkpoint": CheckpointConfig(),

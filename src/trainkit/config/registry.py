@@ -21,6 +21,8 @@ C = TypeVar("C", bound=type[BaseModel])
 
 FAMILIES = {
     "data": "data",
+    "input": "inputs",
+    "task": "tasks",
     "model": "models",
     "layer": "layers",
     "loss": "losses",

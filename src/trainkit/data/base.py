@@ -25,9 +25,8 @@ from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError, OutOfMemoryError
 from trainkit.core.records import NoteRecord
 from trainkit.data.spec import DataSpec
-from trainkit.data.splitting import Keys, ascending, held_out
+from trainkit.data.splitting import Keys, are_classes, ascending, held_out
 from trainkit.data.tables.columns import ColumnFacts
-from trainkit.data.target_scale import scaled
 
 
 class Batch(NamedTuple):
@@ -46,6 +45,11 @@ class Batch(NamedTuple):
     repeat: Tensor | None = None
     """Where samples may come several times an epoch: how often each has come before. Shape (batch,), int64, on the CPU.
     Random transforms are functions of it, too."""
+
+    @property
+    def arguments(self) -> tuple[Tensor, ...]:
+        """What a model is called with: only one for sequences takes lengths, and only sequences have them."""
+        return (self.inputs,) if self.lengths is None else (self.inputs, self.lengths)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device, copied while the host goes on."""
@@ -188,13 +192,6 @@ class Data:
             raise DataError(f"unknown split {name!r}; available: {', '.join(splits)}")
         return splits[name]
 
-    def check_classes(self) -> None:
-        """Raise DataError where a split holds a class that the spec does not have: a loss would read beyond."""
-        classes = self.spec.target.size
-        for name, split in self.splits.items():
-            if len(split) and (worst := int(split.targets.max())) >= classes:
-                raise DataError(f"data: class {worst} in the {name} split, but there are only 0 to {classes - 1}")
-
     def digests(self) -> dict[str, str]:
         """A fingerprint of every split: of its samples and of which they are."""
         sources = {id(split.source): split.source for split in self.splits.values()}
@@ -274,11 +271,10 @@ class DataConfig(Config):
             if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
                 raise
             raise OutOfMemoryError("data: the samples do not fit into memory") from error
-        if data.spec.target.kind == "classification":
-            data.check_classes()
-        targets = data.train.targets
-        target = scaled(data.spec.target.counted(targets), targets, data.train.index, self.target_transform)
-        return replace(data, spec=data.spec.model_copy(update={"target": target}))
+        for name, split in data.splits.items():
+            data.spec.task.check(split.targets, name)
+        task = data.spec.task.measured(data.train.targets, data.train.index, self.target_transform)
+        return replace(data, spec=data.spec.with_task(task))
 
     def reopen(self, seed: int, spec: DataSpec) -> Data:
         """The data for a model that was trained on such: read as its training data was, whatever is in it now.
@@ -342,7 +338,7 @@ class DataConfig(Config):
             raise DataError(f"data.val: {show(self.val)}, but there are {total} training samples")
         keys = Keys() if keys is None else keys.at(among)
         labels = source.targets[among] if self.stratify and keys.given is None else None
-        if labels is not None and (labels.ndim != 1 or labels.is_floating_point()):
+        if labels is not None and not are_classes(labels):
             raise DataError("data.stratify: the targets are no classes")
         val, rest = held_out(count, total, seed, "split", labels=labels, keys=keys)
         kept = len(rest) if self.subset is None else _count(self.subset, len(rest))

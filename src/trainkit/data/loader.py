@@ -21,6 +21,7 @@ from trainkit.core.seeding import derive, generator, permutation
 from trainkit.data import workers
 from trainkit.data.base import Batch, BatchRequest, Split, TensorSource
 from trainkit.data.sequences import SequenceSource
+from trainkit.data.splitting import are_classes
 
 BatchSize = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -95,7 +96,7 @@ def _balancing(split: Split) -> Tensor:
         DataError: the targets are no classes.
     """
     targets = split.targets
-    if targets.ndim != 1 or targets.is_floating_point():
+    if not are_classes(targets):
         raise DataError("loader.sampler: balanced needs classes, the targets of the data are no classes")
     return targets.bincount().double().reciprocal()[targets]
 

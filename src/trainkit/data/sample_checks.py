@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -19,63 +18,18 @@ def diagnostics(data: Data) -> list[Diagnostic]:
 
 
 def _diagnostics(data: Data) -> Iterator[Diagnostic]:
-    target = data.spec.target
     yield from data.found
-    if 0 in target.counts:
-        missing = target.counts.index(0)
-        what = "has the class" if target.kind == "classification" else "is true for the label"
-        text = f"data: no training sample {what} {target.names[missing] if target.names else missing!r}"
-        yield Diagnostic("missing-class", text)
-    if target.kind == "classification" and max(target.counts) == target.samples:
-        text = "data: all training samples are of one class; there is nothing to tell apart"
-        yield Diagnostic("one-class", text)
-    if target.kind == "regression" and len(data.train) > 1:
-        targets = data.train.targets.view(len(data.train), -1)
-        for column in (targets == targets[0]).all(0).nonzero()[:1].flatten().tolist():
-            name = f" of {target.names[column]!r}" if target.names else ""
-            text = f"data: the target{name} is {float(targets[0, column]):g} for every training sample"
-            yield Diagnostic("constant-target", f"{text}; there is nothing to learn")
+    yield from data.spec.task.diagnostics(data.train.targets, pictures=data.spec.input.drawable)
     if data.val is not None and len(data.val) > len(data.train):
         apart = data.val.source is not data.train.source
         text = f"data: the val split has {len(data.val):,}" if apart else f"data.val: holds out {len(data.val):,}"
         text = f"{text} samples, more than the {len(data.train):,} to train on"
         yield Diagnostic("large-val", text)
-    folded: dict[str, str] = {}
-    for name in target.names:
-        if (other := folded.setdefault(name.casefold(), name)) != name:
-            text = f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ"
-            yield Diagnostic("class-names", text)
-    if target.kind == "classification":
-        yield from _numbers_as_classes(target.names, data.spec.image)
     shared = shared_with(data.train, data.val, data.test)
     for name, split in (("val", data.val), ("test", data.test)):
         if split is not None and shared[name]:
             text = f"data: {shared[name]:,} of the {len(split):,} {name} samples are also training samples"
             yield Diagnostic("shared-samples", text)
-
-
-MANY_NUMBERS = 50
-"""So many classes whose names are whole numbers are amounts rather than names."""
-
-
-def _numbers_as_classes(names: Sequence[str], pictures: bool) -> Iterator[Diagnostic]:
-    """What is odd about classes whose names are numbers."""
-    try:
-        values = [float(name) for name in names]
-    except ValueError:
-        return
-    if not all(map(math.isfinite, values)):
-        return
-    first: dict[float, str] = {}
-    for name, value in zip(names, values, strict=True):
-        if (other := first.setdefault(value, name)) != name:
-            text = f"data: {other!r} and {name!r} are two classes, though they are the same number"
-            yield Diagnostic("class-names", text)
-    fractions = [name for name, value in zip(names, values, strict=True) if value % 1]
-    if fractions or (len(names) > MANY_NUMBERS and not pictures):  # folders of pictures may well be numbered
-        shown = ", ".join((fractions or list(names))[:2])
-        text = f"data: the targets are numbers ({shown} …), but taken for {len(names)} classes"
-        yield Diagnostic("numbers-as-classes", f"{text}; predict them as numbers, unless they are names")
 
 
 EXACTLY = 1000

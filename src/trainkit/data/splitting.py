@@ -64,6 +64,11 @@ def ascending(indices: Tensor, total: int) -> Tensor:
     return chosen.nonzero().flatten()  # a sort takes ten times as long
 
 
+def are_classes(targets: Tensor) -> bool:
+    """Whether targets say one class for each sample, by which samples can be stratified and balanced."""
+    return targets.ndim == 1 and not targets.is_floating_point()
+
+
 def stratified(order: Tensor, labels: Tensor) -> Tensor:
     """The same order, rearranged so that every beginning of it has the classes in their proportions."""
     labels = labels[order]

@@ -56,21 +56,20 @@ def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tup
     experiment = experiment.suited(data.spec)
     if like is None or missing:
         return experiment, agreed(experiment, data), missing
-    target = data.spec.target
-    if target.uncounted() == like.target.uncounted():
-        target = target.scaled_like(like.target)
-    return experiment, replace(data, spec=data.spec.model_copy(update={"target": target})), None
+    task = data.spec.task
+    if task.unmeasured() == like.task.unmeasured():
+        task = task.transformed_like(like.task)
+    return experiment, replace(data, spec=data.spec.with_task(task)), None
 
 
 def agreed(experiment: ExperimentConfig, data: Data) -> Data:
     """The data with its targets as the loss takes them; only those that trainkit has can undo a transform."""
-    target = data.spec.target
-    if target.transform == "none" or experiment.loss.takes_transformed:
+    task = data.spec.task
+    if not task.transformed or experiment.loss.takes_transformed:
         return data
     name = experiment.loss.to_plain()["name"]
     note = NoteRecord(f"data.target_transform: the loss {name!r} takes targets as they are")
-    spec = data.spec.model_copy(update={"target": target.unscaled()})
-    return replace(data, spec=spec, notes=(*data.notes, note))
+    return replace(data, spec=data.spec.with_task(task.untransformed()), notes=(*data.notes, note))
 
 
 def placeholder_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Data]:
@@ -116,8 +115,6 @@ FAINT = 1e-3
 """A step at such a share of the learning rate changes nothing that could be seen."""
 LARGE = 50.0
 """Inputs beyond this are worth a warning."""
-LARGE_TARGET = 1000.0
-"""Numbers to be predicted beyond this are worth one, too."""
 
 
 def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.device) -> EvalParts:
@@ -126,7 +123,7 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
     Raises:
         ConfigError: the model does not fit the data.
     """
-    num_outputs = experiment.loss.num_outputs(spec.target)
+    num_outputs = experiment.loss.num_outputs(spec.task)
     seeding.seed_global(seeding.derive(experiment.seed, "init"))
     with compatibility.least_size_told(experiment.model, spec, num_outputs):
         model, notes = experiment.model.create(spec, num_outputs)
@@ -135,15 +132,13 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
         dtype = compatibility.check_outputs(model, spec, num_outputs, device)
     precision = Precision(experiment.train.precision, device)
     compatibility.check_precision(model, spec, precision, dtype)
-    if spec.image:
-        model = model.to(memory_format=torch.channels_last)
+    if spec.input.memory_format:
+        model = model.to(memory_format=spec.input.memory_format)
     augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
     return EvalParts(
         model=model,
-        loss_fn=experiment.loss.build(spec.target),
-        metrics={
-            metric.label: metric.build(spec.target, num_outputs, device) for metric in metrics_of(experiment, spec)
-        },
+        loss_fn=experiment.loss.build(spec.task),
+        metrics={metric.label: metric.build(spec.task, num_outputs, device) for metric in metrics_of(experiment, spec)},
         prepare=preparation(spec, augment, experiment.seed, device, dtype),
         precision=precision,
         device=device,
@@ -184,7 +179,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     )
     if not any(parameter.requires_grad for parameter in common.model.parameters()):
         raise ConfigError("model: has no parameters to train; are its layers in a plain list? use nn.ModuleList")
-    if not data.spec.image and not bool(_first_inputs(data, common).isfinite().all()):
+    if not data.spec.input.bounded and not bool(_first_inputs(data, common).isfinite().all()):
         raise DataError("data: among the first inputs are NaN or infinite values")
     compatibility.check_training(experiment, data, common)
     if max_steps == 1 and not train.limit_batches:  # which is a quick try
@@ -212,28 +207,28 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
         found.append(Diagnostic(code, text))
 
     batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), None)
-    two = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
+    two = batch.arguments
     with evaluating(parts.model), torch.no_grad():
         if not isinstance(experiment.model, LibraryModelConfig):  # whose authors know what they do
             diagnostics = lint.diagnostics(parts.model, *two, before=parts.attributes)
-            is_number = data.spec.target.kind == "regression"  # which may well lie between 0 and 1
-            found += [one for one in diagnostics if not (is_number and one.code == "no-logits")]
+            logits = data.spec.task.logits  # other outputs may well lie between 0 and 1
+            found += [one for one in diagnostics if logits or one.code != "no-logits"]
             found += lint.frozen(parts.model) if experiment.model.freeze == "none" else []
         if unused := lint.unreached(parts.model, *two):
             text = f"in evaluation the outputs do not depend on {and_more(unused)}, which may not be trained"
             warn("no-gradient", f"model: {text}")
-    target, num_outputs = data.spec.target, experiment.loss.num_outputs(data.spec.target)
-    if not target.answered_by(num_outputs):
-        text = f"{experiment.loss.to_plain()['name']!r} makes {num_outputs} outputs of the model, for {target.size}"
-        warn("no-answers", f"loss: {text} {target.plural}: trainkit predict cannot tell what they mean")
+    task, num_outputs = data.spec.task, experiment.loss.num_outputs(data.spec.task)
+    if not task.answered_by(num_outputs):
+        text = f"{experiment.loss.to_plain()['name']!r} makes {num_outputs} outputs of the model, for {task.size}"
+        warn("no-answers", f"loss: {text} {task.noun[1]}: trainkit predict cannot tell what they mean")
     embeds = any(isinstance(module, nn.Embedding) for module in parts.model.modules())  # whose inputs are no quantities
-    if not data.spec.image and not embeds and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE:
+    if (
+        not data.spec.input.bounded
+        and not embeds
+        and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE
+    ):
         text = f"inputs reach {largest:.4g}; bring them to numbers around 0 of size 1, such as by dividing them"
         warn("large-inputs", f"data: {text}")
-    as_they_are = data.spec.target.kind == "regression" and data.spec.target.transform == "none"
-    if as_they_are and (largest := float(data.train.targets.abs().max())) > LARGE_TARGET:
-        text = f"targets reach {largest:.4g}, far from a network's first answers; try data.target_transform=auto"
-        warn("large-targets", f"data: {text}")
     if experiment.train.limit_batches:
         text = f"only {plan.batches_per_epoch} batches an epoch; the results mean little"
         warn("limit-batches", f"train.limit_batches: {text}")

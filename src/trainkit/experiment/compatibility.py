@@ -49,7 +49,7 @@ def least_size_told(model: ModelConfig, spec: DataSpec, num_outputs: int) -> Ite
     try:
         yield
     except ConfigError as error:
-        if not isinstance(model, LibraryModelConfig) or not spec.image:
+        if not isinstance(model, LibraryModelConfig) or not spec.input.drawable:
             raise
         if (least := model.least_size(spec, num_outputs)) is None:
             raise
@@ -84,12 +84,11 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
         ConfigError: the model gives other outputs than in evaluation, or the loss and the metrics do not go with it.
     """
     batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), 0)
-    inputs = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
-    target, name = data.spec.target, experiment.loss.to_plain()["name"]
-    expected = (len(batch.inputs), experiment.loss.num_outputs(target))
+    task, name = data.spec.task, experiment.loss.to_plain()["name"]
+    expected = (len(batch.inputs), experiment.loss.num_outputs(task))
     with dry_run.training(parts.model, parts.device), parts.precision.autocast():
         with torch.no_grad():
-            given = tuple(dry_run.run(parts.model, *inputs).shape)
+            given = tuple(dry_run.run(parts.model, *batch.arguments).shape)
         has_members = len(given) == 3 and (given[0], given[2]) == expected
         if given != expected and not has_members:
             raise ConfigError(
@@ -112,9 +111,9 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             "which would not be trained; put them into the model, or requires_grad_(False) where they are to stay"
         )
     ours = [metric.label for metric in metrics_of(experiment, data.spec) if registry.is_ours(metric)]
-    if ours and not (len(shape) == 2 and target.answered_by(shape[1])):
+    if ours and not task.predicts(outcome.outputs):
         raise ConfigError(
-            f"metrics: {ours[0]!r} wants an output for each of the {target.size} {target.plural}, but the loss "
+            f"metrics: {ours[0]!r} wants an output for each of the {task.size} {task.noun[1]}, but the loss "
             f"{name!r} gives (batch, {', '.join(map(str, shape[1:]))}); let its LossOutput have such outputs, or name "
             "metrics of your own"
         )

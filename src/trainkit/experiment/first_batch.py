@@ -7,10 +7,11 @@ from PIL import Image
 
 from trainkit.data import Data
 from trainkit.data.images.config import ImageDataConfig
+from trainkit.data.splitting import are_classes
 from trainkit.data.transforms.pipeline import Prepare, preparation
 from trainkit.experiment.schema import ExperimentConfig
-from trainkit.plots.images import Tile, pixels, sheet
-from trainkit.training.predictions import words
+from trainkit.plots.figures import Tile
+from trainkit.plots.images import sheet
 
 SHOWN = 32
 """Pictures on the sheet."""
@@ -25,11 +26,11 @@ def prepared(experiment: ExperimentConfig, data: Data, device: torch.device) -> 
 def first_batch(experiment: ExperimentConfig, data: Data, device: torch.device) -> Image.Image:
     """The first training batch as the model sees it: augmented, with its labels. For pictures."""
     loader = experiment.loader
-    if data.spec.target.kind != "classification":  # which a sampler may need, but not this
+    if not are_classes(data.train.targets):  # which a sampler may need, but not this
         loader = loader.model_copy(update={"sampler": "shuffle"})
     draw = next(iter(loader.batches(data.train, experiment.seed)))
     # By position, not through the loader, whose workers would read ahead for nothing.
     batch = prepared(experiment, data, device)(data.train[draw.first(SHOWN)], 0)
-    labels = [words(target, data.spec.target) for target in batch.targets]
-    tiles = [Tile(*each) for each in zip(pixels(batch.inputs, data.spec), labels, strict=True)]
+    labels, pictures = map(data.spec.task.words, batch.targets), data.spec.input.pixels(batch.inputs)
+    tiles = [Tile(*each) for each in zip(pictures, labels, strict=True)]
     return sheet("The first training batch, as the model sees it", tiles)

@@ -14,7 +14,7 @@ from trainkit.data import DataSpec
 from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.transforms.pipeline import check_augment
 from trainkit.experiment.schema import ExperimentConfig
-from trainkit.training.metrics import DEFAULT, MetricConfig
+from trainkit.training.metrics import MetricConfig, default_metrics
 from trainkit.training.schedulers import PlateauConfig
 
 
@@ -25,8 +25,8 @@ def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
         ConfigError, DataError: with every rule that is broken.
     """
     rules: list[Callable[[], object]] = [
-        lambda: experiment.loss.num_outputs(spec.target),
-        *(partial(metric.check, spec.target) for metric in experiment.metrics),
+        lambda: experiment.loss.num_outputs(spec.task),
+        *(partial(metric.check, spec.task) for metric in experiment.metrics),
         lambda: _check_target_transform(experiment, spec),
         lambda: _check_labels(experiment, spec),
         lambda: monitored(experiment, spec),
@@ -63,10 +63,9 @@ def _check_target_transform(experiment: ExperimentConfig, spec: DataSpec) -> Non
     wanted = experiment.data.target_transform
     if wanted in ("auto", "none"):
         return
-    if spec.target.kind != "regression":
+    if not spec.task.can_transform:
         raise ConfigError(
-            f"data.target_transform: {wanted} is for numbers, the targets of the data are {spec.target.plural}; "
-            "use auto"
+            f"data.target_transform: {wanted} is for numbers, the targets of the data are {spec.task.noun[1]}; use auto"
         )
     if not experiment.loss.takes_transformed:
         name = experiment.loss.to_plain()["name"]
@@ -107,8 +106,8 @@ def _check_val(experiment: ExperimentConfig) -> None:
 
 
 def metrics_of(experiment: ExperimentConfig, spec: DataSpec) -> tuple[MetricConfig, ...]:
-    """The metrics asked for, or the one that suits the kind of target."""
-    return experiment.metrics or (DEFAULT[spec.target.kind],)
+    """The metrics asked for, or those that suit the task."""
+    return experiment.metrics or default_metrics(spec.task)
 
 
 def monitored(experiment: ExperimentConfig, spec: DataSpec) -> tuple[str, Literal["min", "max"]]:

@@ -237,7 +237,7 @@ class ExperimentConfig(Config):
         """The same experiment with the loss that suits its data, where it names none."""
         if "loss" in self.model_fields_set:
             return self
-        return self.model_copy(update={"loss": losses.DEFAULT[spec.target.kind]})
+        return self.model_copy(update={"loss": losses.default_loss(spec.task)})
 
     def with_precision(self, name: PrecisionName) -> Self:
         """The same experiment in that precision."""

@@ -13,7 +13,8 @@ from trainkit.data import Batch
 from trainkit.data.workers import worker_failures
 from trainkit.inference.restoring import check_overrides, open_checkpoint
 from trainkit.runs import checkpoint
-from trainkit.training.confusion import ClassScore, Tally
+from trainkit.tasks import Details
+from trainkit.tasks.class_scores import ClassScore, Tally
 from trainkit.training.loop import evaluate
 from trainkit.training.losses import LossOutput
 
@@ -26,17 +27,22 @@ class Evaluation:
     """`loss` and the metrics, by their names without the split."""
     notes: list[str]
     """What a reader of them should know."""
-    per_class: tuple[ClassScore, ...] = ()
-    """One for every class or label; empty where the targets are numbers."""
-    confusion: list[list[int]] | None = None
-    """Samples of each true class (rows) that the model takes for each class (columns); None for other targets."""
+    details: Details | None = None
+    """How well each class or label is found, and what else the task counts; None for nothing."""
+
+    @property
+    def per_class(self) -> tuple[ClassScore, ...]:
+        """One for every class or label; empty where there are none."""
+        return self.details.scores() if isinstance(self.details, Tally) else ()
+
+    @property
+    def confusion(self) -> list[list[int]] | None:
+        """Samples of each true class (rows) that the model takes for each class (columns); None without classes."""
+        return self.details.confusion() if isinstance(self.details, Tally) else None
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON, without what there is not."""
-        plain: dict[str, Any] = {"metrics": self.metrics, "notes": self.notes}
-        if self.per_class:
-            plain["per_class"] = [score.to_plain() for score in self.per_class]
-        return plain | ({"confusion": self.confusion} if self.confusion else {})
+        return {"metrics": self.metrics, "notes": self.notes, **(self.details.to_plain() if self.details else {})}
 
 
 @devices.settings_restored()
@@ -64,26 +70,23 @@ def evaluate_checkpoint(
     if bad := checkpoint.not_finite(payload):
         notes.append(f"{bad} holds NaN or infinite values")
     notes += [f"these {split} samples are not the ones of the training run"] if other else []
-    if data.spec.image and (data.spec.mean, data.spec.std) != (spec.mean, spec.std):
+    other_input, own_input = data.spec.input, spec.input
+    if own_input.drawable and (other_input.mean, other_input.std) != (own_input.mean, own_input.std):
         notes.append("the normalisation of the training run is used, not the one given")
     samples = data.split(split)
     parts = restored.parts
     loader = restored.experiment.loader.eval_loader(samples, parts.device)
-    if spec.target.kind == "regression":
-        metrics = evaluate(parts, loader)
-        assert metrics is not None
-        return Evaluation(metrics, notes)
-    tally, answered = Tally(spec.target, parts.device), True
+    task, details = spec.task, spec.task.details(parts.device)
+    answered = True
 
     def watch(batch: Batch, outcome: LossOutput) -> None:
         nonlocal answered
-        answered = outcome.outputs.ndim == 2 and spec.target.answered_by(outcome.outputs.shape[1])
-        if answered:
-            tally.update(outcome.outputs, batch.targets)
+        answered = task.predicts(outcome.outputs)
+        if answered and details:
+            details.update(outcome.outputs, batch.targets)
 
     metrics = evaluate(parts, loader, watch=watch)
     assert metrics is not None
-    if not answered:
-        notes.append(f"the outputs are not one for each of the {spec.target.plural}: there is nothing to say of each")
-        return Evaluation(metrics, notes)
-    return Evaluation(metrics, notes, tally.scores(), tally.confusion())
+    if details and not answered:
+        notes.append(f"the outputs are not one for each of the {task.noun[1]}: there is nothing to say of each")
+    return Evaluation(metrics, notes, details if answered else None)

@@ -26,7 +26,6 @@ from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictur
 from trainkit.data.images.source import PicturesConfig
 from trainkit.data.paths import no_file
 from trainkit.data.sources.table import TableConfig
-from trainkit.data.tables.columns import rescaled
 from trainkit.data.transforms.pipeline import fitted
 
 STDIN = "-"
@@ -71,7 +70,7 @@ class InferenceInputs:
     def _listed(self, inputs: Iterable[str]) -> Iterator[str]:
         """The inputs, and for pictures what standard input lists."""
         for name in inputs:
-            if name == STDIN and self.spec.image:
+            if name == STDIN and self.spec.input.drawable:
                 lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
                 yield from filter(None, lines)
             else:
@@ -81,18 +80,18 @@ class InferenceInputs:
         ending = Path(name).suffix.lower()
         if ending == ".npy":
             return self._array(name)
-        if self.spec.image and ending != ".csv":
+        if self.spec.input.drawable and ending != ".csv":
             return self._pictures(name)
         if isinstance(self.config, TableConfig) and ending not in ENDINGS and not _is_folder(name):
             return self._rows(name, self.config)
         raise DataError(f"{name}: {self._expected()}")
 
     def _expected(self) -> str:
-        sizes = ("length", *self.spec.shape[1:]) if self.spec.padded else self.spec.shape
+        sizes = self.spec.input.sample_shape
         shape = ", ".join(map(str, sizes))
         one = f"({shape},)" if len(sizes) == 1 else f"({shape})"
-        array = f"an .npy array{' of uint8' * self.spec.image} of shape {one} or (n, {shape})"
-        if self.spec.image:
+        array = f"{self.spec.input.array} of shape {one} or (n, {shape})"
+        if self.spec.input.drawable:
             return f"expected a picture, a folder of pictures, or {array}"
         return f"expected a CSV file or {array}" if isinstance(self.config, TableConfig) else f"expected {array}"
 
@@ -173,31 +172,21 @@ class InferenceInputs:
             raise
         except Exception:  # NumPy leaks many kinds on other files
             raise DataError(f"{name}: not an .npy array, or cut short") from None
-        grey = self.spec.image and self.spec.shape[0] == 1
+        grey = self.spec.input.drawable and self.spec.shape[0] == 1
         if grey and array.shape[-2:] == self.spec.shape[1:] and array.ndim < 4 and array.shape != self.spec.shape:
             array = array[..., None, :, :]  # as most have them, without an axis for the channel
-        shape, axes = array.shape, len(self.spec.shape)
-        fits = shape[-axes:][self.spec.padded :] == self.spec.shape[self.spec.padded :] and 0 not in shape
-        numbers = array.dtype == np.uint8 if self.spec.image else array.dtype.kind in "biuf"
-        if not fits or not numbers or array.ndim not in (axes, axes + 1):
-            raise DataError(f"{name}: {array.dtype} of shape {shape}; {self._expected()}")
-        if array.ndim == axes:
+        if 0 not in array.shape and self.spec.input.takes(array):
             return iter([Sample(name, partial(self._item, name, array))])
+        if 0 in array.shape or not self.spec.input.takes(array[0]):
+            raise DataError(f"{name}: {array.dtype} of shape {array.shape}; {self._expected()}")
         rows = range(len(array))
         return (Sample(f"{name}:{row}", partial(self._item, f"{name}:{row}", array, row)) for row in rows)
 
     def _item(self, name: str, array: NDArray[Any], row: int | None = None) -> Tensor:
-        one = array if row is None else array[row]
-        if self.spec.image:
-            return torch.from_numpy(np.array(one))
-        with np.errstate(over="ignore"):  # what float32 has no room for becomes infinite
-            if self.spec.columns:
-                one = rescaled(self.spec.columns, np.array(one, dtype=np.float64))
-            whole = self.spec.whole and one.dtype.kind in "iu"  # which float32 may have no room for
-            tensor = torch.from_numpy(np.array(one, dtype=np.int64 if whole else np.float32))
-        if not bool(tensor.isfinite().all()):
-            raise DataError(f"{name}: holds a value that is not finite")
-        return tensor
+        try:
+            return self.spec.input.from_array(array if row is None else array[row])
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from None
 
 
 def _is_folder(name: str) -> bool:

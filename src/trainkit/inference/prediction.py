@@ -3,57 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from trainkit.core import device as devices
 from trainkit.core.errors import CheckpointError, DataError
 from trainkit.core.seeding import generators_restored
-from trainkit.data import Batch, Kind
-from trainkit.data.target_scale import in_the_users_unit
+from trainkit.data import Batch
 from trainkit.data.workers import cores
 from trainkit.inference.inputs import InferenceInputs, Refuse, Sample
 from trainkit.inference.restoring import Restored, restore
 from trainkit.models.dry_run import evaluating
-from trainkit.training.confusion import class_names, decisions
-from trainkit.training.predictions import Predictions
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the model says of one input."""
-
-    input: str
-    """The file; of several in one file `file:row`, which is a line of CSV, or a place in an array, from 0 on."""
-    kind: Kind
-    answer: tuple[str, ...]
-    """The class, or those of the labels that the model finds; empty for numbers."""
-    values: Mapping[str, float]
-    """The probability of every class or label, or the numbers, by their names."""
-
-    def top(self, count: int) -> list[tuple[str, float]]:
-        """The most probable classes or labels, and how probable they are."""
-        # Where two are equally probable, the decision comes first.
-        return sorted(self.values.items(), key=lambda item: (-item[1], item[0] not in self.answer))[:count]
-
-    def to_plain(self, top: int | None = None) -> dict[str, Any]:
-        """For JSON; of the probabilities all, or the highest."""
-        if self.kind == "regression":
-            return {"input": self.input, "values": self.values}
-        probabilities = dict(self.top(top)) if top else self.values
-        if self.kind == "multilabel":
-            return {"input": self.input, "labels": self.answer, "probabilities": probabilities}
-        [predicted] = self.answer
-        probability = self.values[predicted]
-        return {"input": self.input, "class": predicted, "probability": probability, "probabilities": probabilities}
+from trainkit.tasks import Prediction
 
 
 def _raise(error: DataError) -> NoReturn:
@@ -91,10 +58,10 @@ def batches(
     Args:
         tell: hears what should be known of them.
     """
-    target = restored.spec.target
-    if not target.answered_by(num_outputs := restored.experiment.loss.num_outputs(target)):
+    task = restored.spec.task
+    if not task.answered_by(num_outputs := restored.experiment.loss.num_outputs(task)):
         raise CheckpointError(
-            f"{restored.path}: the model gives {num_outputs} outputs for {target.size} {target.plural}: they are no "
+            f"{restored.path}: the model gives {num_outputs} outputs for {task.size} {task.noun[1]}: they are no "
             "predictions, and only the loss of its training knows what they mean"
         )
     samples = InferenceInputs(restored.path, restored.experiment.data, restored.spec, tell).samples(inputs, refuse)
@@ -112,7 +79,7 @@ def batches(
                         tensors.append(read)
             if not names:
                 return
-            yield _predictions(names, _ask(restored, tensors))
+            yield task.predictions(names, task.kept(_ask(restored, tensors)))
 
 
 def _read(threads: ThreadPoolExecutor, samples: Sequence[Sample]) -> list[Tensor | DataError]:
@@ -127,30 +94,13 @@ def _read(threads: ThreadPoolExecutor, samples: Sequence[Sample]) -> list[Tensor
         return list(threads.map(read, samples))
 
 
-def _ask(restored: Restored, tensors: list[Tensor]) -> Predictions:
-    """What the model says of a batch."""
+def _ask(restored: Restored, tensors: list[Tensor]) -> Tensor:
+    """What the model says of a batch, in the unit of the targets as they were given."""
     parts, spec = restored.parts, restored.spec
-    lengths = (torch.tensor([len(tensor) for tensor in tensors]),) if spec.padded else ()
-    inputs = pad_sequence(tensors, batch_first=True) if spec.padded else torch.stack(tensors)
+    inputs, lengths = spec.input.collate(tensors)
     index = torch.arange(len(tensors))  # no targets are known; these go unread
     with evaluating(parts.model), torch.no_grad():
-        batch = parts.prepare(Batch(inputs, index, index, *lengths), None)
+        batch = parts.prepare(Batch(inputs, index, index, lengths), None)
         with parts.precision.autocast():
-            outputs = parts.model(batch.inputs, *lengths)
-    return Predictions(in_the_users_unit(outputs.float(), spec.target), batch.targets, spec.target)
-
-
-def _predictions(names: Sequence[str], predictions: Predictions) -> list[Prediction]:
-    target = predictions.target
-    known = class_names(target)
-    values = (predictions.outputs if target.kind == "regression" else predictions.probabilities()).tolist()
-    found: list[tuple[str, ...]] = [()] * len(names)
-    if target.kind == "classification":
-        found = [(known[number],) for number in decisions(predictions.outputs, target).tolist()]
-    elif target.kind == "multilabel":
-        rows = decisions(predictions.outputs, target).tolist()
-        found = [tuple(label for label, there in zip(known, row, strict=True) if there) for row in rows]
-    return [
-        Prediction(name, target.kind, answer, dict(zip(known, row, strict=True)))
-        for name, answer, row in zip(names, found, values, strict=True)
-    ]
+            outputs: Tensor = parts.model(*batch.arguments)
+    return spec.task.untransform(outputs.float())

@@ -53,14 +53,12 @@ class Restored:
         """
         spec, path = self.spec, self.path
         data = run_state.open_data(self.experiment, spec, self.overrides)
-        if data.spec.target.uncounted() != spec.target.uncounted():
-            raise DataError(f"{path}: trained for {spec.target.size} {spec.target.plural}, this data has others")
-        if data.spec.shape[spec.padded :] != spec.shape[spec.padded :]:  # sequences may be longer or shorter
+        if data.spec.task.unmeasured() != spec.task.unmeasured():
+            raise DataError(f"{path}: trained for {spec.task.size} {spec.task.noun[1]}, this data has others")
+        if not spec.input.goes_with(data.spec.input):
             raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
-        if (data.spec.image, data.spec.padded) != (spec.image, spec.padded):
-            raise DataError(
-                f"{path}: trained on inputs of another kind: pictures, numbers, or padded sequences of them"
-            )
+        if data.spec.input.name != spec.input.name:
+            raise DataError(f"{path}: trained on {spec.input.name}, this data has {data.spec.input.name}")
         return data
 
 

@@ -74,7 +74,7 @@ class ModelConfig(Config):
     def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
         """Build a module with random weights that turns inputs of shape (batch, *spec.shape) into (batch, num_outputs).
 
-        Where sequences are of different lengths (`spec.padded`), it takes these as its second argument.
+        Where sequences are of different lengths (`spec.input.has_lengths`), it takes these as its second argument.
 
         Raises:
             ConfigError: the model cannot take inputs of that shape.

@@ -62,14 +62,13 @@ def training(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 def two_samples(spec: DataSpec, device: torch.device, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
     """Zeros in the data's shape, which any embedding takes, and lengths where the data has them."""
-    inputs = torch.zeros(2, *spec.shape, device=device, dtype=dtype)
-    return (inputs, torch.tensor([spec.shape[0], 1])) if spec.padded else (inputs,)
+    return spec.input.two_samples(device, dtype)
 
 
 def input_type(model: nn.Module, spec: DataSpec, device: torch.device) -> torch.dtype:
     """Of which type the model takes inputs: float32, unless the data is whole numbers and nothing else passes through
     the model, such as through an embedding."""
-    for dtype in (torch.float32, torch.int64) if spec.whole else ():
+    for dtype in spec.input.dtypes():
         with suppress(Exception), evaluating(model), torch.no_grad():  # a user's model may raise anything
             model(*two_samples(spec, device, dtype))
             return dtype
@@ -105,7 +104,7 @@ def _lazy(model: nn.Module) -> list[str]:
 
 def check_takes_lengths(model: nn.Module, spec: DataSpec) -> None:
     """Raise ConfigError where the data has lengths that the model does not take."""
-    if spec.padded and "lengths" not in inspect.signature(model.forward).parameters:
+    if spec.input.has_lengths and "lengths" not in inspect.signature(model.forward).parameters:
         raise ConfigError(
             "model: the data is sequences of different lengths, which this model does not take; use lstm, gru or "
             "transformer, or a model with forward(inputs, lengths)"

@@ -60,7 +60,7 @@ class LibraryModelConfig(ModelConfig):
         channels, *sides = spec.shape
 
         def takes(side: int) -> bool:
-            square = spec.model_copy(update={"shape": (channels, side, side)})
+            square = spec.with_input(shape=(channels, side, side))
             try:
                 with torch.device("meta"), torch.inference_mode():
                     self.build(square, num_outputs).eval()(torch.zeros(2, *square.shape))

@@ -27,7 +27,7 @@ class SequentialConfig(ModelConfig):
         layers = [item for number, one in enumerate(self.layers) for item in one.unrolled(f"model.layers[{number}]")]
         last_linear = max((i for i, (_, layer) in enumerate(layers) if layer.module_class is nn.Linear), default=None)
         model = nn.Sequential()
-        embeds = spec.whole and layers[0][1].module_class is nn.Embedding
+        embeds = torch.int64 in spec.input.dtypes() and layers[0][1].module_class is nn.Embedding
         inputs = torch.zeros(2, *spec.shape, dtype=torch.int64 if embeds else torch.float32)
         for i, (place, layer) in enumerate(layers):
             shape = tuple(inputs.shape[1:])

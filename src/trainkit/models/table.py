@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainkit.config.registry import register
-from trainkit.data import DataSpec, Kind
+from trainkit.data import DataSpec
 from trainkit.data.tables.columns import Column
 from trainkit.models.base import Activation, Dropout, ModelConfig, Width, activations
+from trainkit.tasks import Task
 
-RATES: Mapping[Kind, float] = {"classification": 8.0, "multilabel": 8.0, "regression": 10.0}
+LOGIT_RATE, NUMBER_RATE = 8.0, 10.0
 """How many times as fast as `optimizer.lr` says the weights of the layers learn, by the kind of target."""
 SCALE_RATE = 6.0
 """The scales of the inputs learn so many times as fast as weights (RealMLP, arXiv:2407.04491, appendix A)."""
@@ -141,10 +142,10 @@ class TableNet(nn.Module):
     numbers: Tensor
     plain: Tensor
 
-    def __init__(self, layout: Layout, num_outputs: int, kind: Kind, config: TableModelConfig) -> None:
+    def __init__(self, layout: Layout, num_outputs: int, task: Task, config: TableModelConfig) -> None:
         super().__init__()
-        rate = RATES[kind]
-        self.kind, self.dropout, self.scale_rate = kind, config.dropout, SCALE_RATE * rate
+        rate = LOGIT_RATE if task.logits else NUMBER_RATE
+        self.task, self.dropout, self.scale_rate = task, config.dropout, SCALE_RATE * rate
         # Follow from the data's columns, which a checkpoint holds already.
         self.register_buffer("numbers", torch.tensor(layout.numbers, dtype=torch.int64), persistent=False)
         self.register_buffer("plain", torch.tensor(layout.plain, dtype=torch.int64), persistent=False)
@@ -179,7 +180,7 @@ class TableNet(nn.Module):
         outputs: Tensor = self.head(hidden, gain)
         if self.training:
             return outputs.transpose(0, 1)
-        return ensemble_mean(outputs, self.kind)
+        return self.task.combined(outputs)
 
     def features(self, inputs: Tensor) -> Tensor:
         """What the columns become: (batch, inputs) to (batch, features)."""
@@ -187,19 +188,6 @@ class TableNet(nn.Module):
         for (start, width), vectors in zip(self.categories, self.vectors, strict=True):
             parts.append((inputs[:, start : start + width] @ vectors) * self.category_rate)
         return torch.cat(parts, 1)
-
-
-def ensemble_mean(outputs: Tensor, kind: Kind) -> Tensor:
-    """The prediction of all members, shape (batch, outputs), from theirs, shape (members, batch, outputs).
-
-    Numbers are averaged; of classes and labels the probabilities are, and given as logits again. The logits of a single
-    member, or of members that agree, come out as they are.
-    """
-    if kind == "regression":
-        return outputs.mean(0)
-    if kind == "classification" and outputs.shape[2] > 1:
-        return outputs.log_softmax(2).logsumexp(0) - math.log(len(outputs)) + outputs.logsumexp(2, keepdim=True).mean(0)
-    return functional.logsigmoid(outputs).logsumexp(0) - functional.logsigmoid(-outputs).logsumexp(0)
 
 
 @register("model")
@@ -236,6 +224,4 @@ class TableModelConfig(ModelConfig):
     """Length of that vector."""
 
     def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
-        return TableNet(
-            layout(spec.columns, math.prod(spec.shape), self.max_one_hot), num_outputs, spec.target.kind, self
-        )
+        return TableNet(layout(spec.columns, math.prod(spec.shape), self.max_one_hot), num_outputs, spec.task, self)

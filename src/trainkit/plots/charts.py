@@ -7,10 +7,9 @@ import statistics
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -19,23 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from trainkit.core import atomic
+from trainkit.plots.figures import COLOURS, Series
 
 INK, GRID = "#202124", "#dadce0"
-COLOURS = ("#1967d2", "#d93025", "#188038", "#9334e6", "#e37400", "#129eaf", "#5f6368")
-"""Of lines; further lines are dashed ones of the same colours."""
 WIDE = 50
 """Positive numbers whose largest is so many times the smallest get a logarithmic axis."""
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One line, or a cloud of points."""
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    kind: Literal["line", "faint", "dotted line", "points", "crosses", "upright"] = "line"
-    """`crosses` lie at the lower edge: they have no value; `upright` is a line across the whole height."""
 
 
 def wide(values: Sequence[float]) -> bool:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from trainkit.data import DataSpec
+from trainkit.plots.figures import Tile
 
 WHITE, INK = (255, 255, 255), (32, 33, 36)
 RIGHT, WRONG = (24, 128, 56), (197, 34, 31)
@@ -25,38 +23,6 @@ COLUMNS = 8
 GAP = 8
 LINE = 16
 TITLE = 26
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One picture of a sheet."""
-
-    picture: Tensor
-    """uint8, shape (1 or 3, height, width)."""
-    label: str
-    """What it is; stands under it."""
-    predicted: str = ""
-    """What the model takes it for."""
-    confidence: str = ""
-    """The probability that the model gives that."""
-    wrong: bool | None = None
-    """Frames it green or red, with a mark for those who cannot tell the two apart."""
-
-
-def pixels(inputs: Tensor, spec: DataSpec) -> Tensor:
-    """The pictures that a model's inputs were made of: normalisation undone, three channels or one.
-
-    Args:
-        inputs: shape (batch, channels, height, width).
-
-    Returns:
-        uint8, shape (batch, 1 or 3, height, width), on the CPU.
-    """
-    mean, std = (
-        torch.tensor(values or none).view(-1, 1, 1) for values, none in ((spec.mean, (0.0,)), (spec.std, (1.0,)))
-    )
-    pictures = (inputs.float().cpu() * std + mean).clamp(0, 1).mul(255).round().byte()
-    return pictures[:, : 3 if pictures.shape[1] >= 3 else 1]
 
 
 def spread(values: Tensor) -> Tensor:

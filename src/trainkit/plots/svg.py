@@ -11,7 +11,8 @@ from typing import Literal
 
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from trainkit.plots.charts import COLOURS, Series, drawn
+from trainkit.plots.charts import drawn
+from trainkit.plots.figures import COLOURS, Series
 
 INK, GRID = "#fe00fe", "#fe00fd"
 _LINES = tuple(f"#fe01{number:02x}" for number in range(len(COLOURS)))

@@ -9,10 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from sklearn import metrics
 
 from trainkit.core.errors import first_line
 from trainkit.data import Data
@@ -21,39 +18,23 @@ from trainkit.experiment.rules import monitored
 from trainkit.inference.importance import importances
 from trainkit.inference.restoring import Restored, restore
 from trainkit.models.base import count_parameters
-from trainkit.plots.charts import COLOURS, Series
 from trainkit.plots.confusion_matrix import confusion_picture, strengths
-from trainkit.plots.images import Tile, as_image, pixels
+from trainkit.plots.figures import LineChart, Tile
+from trainkit.plots.images import as_image
 from trainkit.plots.svg import Chart, chart
 from trainkit.runs import run_directory
 from trainkit.runs.reader import Run
 from trainkit.runs.summary_lines import baseline_loss
-from trainkit.training.confusion import ClassScore, Tally, class_names
+from trainkit.tasks.base import Table
 from trainkit.training.predictions import Predictions, predictions_of
 
 MISTAKES = 24
 SIDE = 128
 """Larger pictures are made that small; what is smaller is shown pixel by pixel."""
 MOST_CLASSES = 20
-"""Rows of the table of classes, and of the confusion matrix as text."""
-MOST_LINES = len(COLOURS)
-"""Classes in one chart."""
-MOST_POINTS = 2000
+"""Rows of the confusion matrix as text."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRow:
-    """How well one class or label is found."""
-
-    score: ClassScore
-    trained: int | None
-    """Training samples."""
-    average_precision: float | None
-    """Area under its curve of precision against recall; None without samples of it, or of any other."""
-    auc: float | None
-    """Area under its ROC curve."""
 
 
 @dataclass(slots=True)
@@ -71,7 +52,7 @@ class PageData:
     """Row by row the true class, with the count and the strength of colour of every cell."""
     confusion_uri: str = ""
     """Instead, where the classes are many."""
-    classes: list[ClassRow] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
     mistakes: list[tuple[str, Tile]] = field(default_factory=list)
     """Samples, each with the address of its picture."""
@@ -94,8 +75,8 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
         return found
     found.checkpoint = f"{chosen.name} of step {restored.payload['progress']['step']}"
     found.parameters = count_parameters(restored.parts.model.parameters())
-    target = restored.spec.target
-    found.counts["train"] = target.samples
+    task = restored.spec.task
+    found.counts["train"] = task.samples
     data = attempt(restored.open_data, what, missing)
     if data is None:
         return found
@@ -109,7 +90,7 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
     if attempt(lambda: data.digests().get("val"), "fingerprint", missing) not in (None, trained_with):
         missing.append(f"{what}: these val samples are not the ones of the training run")
     loader = restored.experiment.loader.eval_loader(data.val, restored.parts.device)
-    predictions = attempt(lambda: predictions_of(restored.parts, loader, target), what, missing)
+    predictions = attempt(lambda: predictions_of(restored.parts, loader, task), what, missing)
     if predictions is None:
         return found
     predictions = predictions.at(slice(None))
@@ -117,7 +98,7 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
     attempt(lambda: _judge(predictions, found), what, missing)
     if data.columns:
         attempt(lambda: _columns(restored, data, found), "columns", missing)
-    if data.spec.image:
+    if data.spec.input.drawable:
         found.mistakes = attempt(lambda: _mistakes(predictions, restored, data), "mistakes", missing) or []
     return found
 
@@ -137,64 +118,29 @@ def _columns(restored: Restored, data: Data, found: PageData) -> None:
 
 
 def _judge(predictions: Predictions, found: PageData) -> None:
-    """Fill in what the predictions show: of numbers a picture, of classes and labels how well each is found."""
-    target = predictions.target
-    if target.kind == "regression":
-        found.charts.append(_scatter(predictions))
-        return
-    tally = Tally(target, predictions.targets.device)
-    tally.update(predictions.outputs, predictions.targets)
-    probabilities = predictions.probabilities().double().numpy()
-    rows, recalls, rocs = [], {}, {}
-    for number, score in enumerate(tally.scores()):
-        there = predictions.has(number).numpy()
-        probability, average, auc = probabilities[:, number], None, None
-        if there.any() and not there.all():
-            average = float(metrics.average_precision_score(there, probability))
-            auc = float(metrics.roc_auc_score(there, probability))
-            recalls[number], rocs[number] = _precision_and_roc(score.name, there, probability)
-        rows.append(ClassRow(score, target.counts[number] if target.counts else None, average, auc))
-    drawn = sorted(recalls, key=lambda number: rows[number].average_precision or 0)
-    note = ""
-    if len(drawn) > 2 * MOST_LINES:
-        drawn = drawn[:MOST_LINES]
-        note = f"The {MOST_LINES} of {len(rows)} with the lowest average precision."
-    drawn.sort()
-    each = "label" if target.kind == "multilabel" else "class"
-    for title, series, labels in (
-        (f"Precision against recall, {each} by {each}", recalls, ("recall", "precision")),
-        (f"ROC curve, {each} by {each}", rocs, ("share of the others taken for it", "share of it that is found")),
-    ):
-        if drawn:
-            lines = [series[number] for number in drawn]
-            found.charts.append(chart(title, lines, xlabel=labels[0], ylabel=labels[1], unit=True, note=note))
-    found.classes = sorted(rows, key=lambda row: row.score.f1) if len(rows) > MOST_CLASSES else rows
-    if counts := tally.confusion():
-        names = class_names(target)
-        if len(names) > MOST_CLASSES:
-            title = f"Val split, {found.samples:,} samples. Rows: the true class. Columns: the predicted class"
-            found.confusion_uri = _uri(confusion_picture(title, counts, names), "PNG")
-        else:
-            strong = strengths(counts).round(2).tolist()
-            cells = [list(zip(*row, strict=True)) for row in zip(counts, strong, strict=True)]
-            found.confusion = list(zip(names, cells, strict=True))
+    """Fill in what the task shows of the predictions."""
+    task = predictions.task
+    shown = task.findings(predictions.outputs, predictions.targets, "val")
+    found.tables, found.charts = shown.tables, [_drawn(one) for one in shown.charts]
+    if len(shown.confusion) > MOST_CLASSES:
+        title = f"Val split, {found.samples:,} samples. Rows: the true class. Columns: the predicted class"
+        found.confusion_uri = _uri(confusion_picture(title, shown.confusion, task.known_names), "PNG")
+    elif shown.confusion:
+        strong = strengths(shown.confusion).round(2).tolist()
+        cells = [list(zip(*row, strict=True)) for row in zip(shown.confusion, strong, strict=True)]
+        found.confusion = list(zip(task.known_names, cells, strict=True))
 
 
-def _precision_and_roc(name: str, there: NDArray[np.bool_], probability: NDArray[np.float64]) -> tuple[Series, Series]:
-    """Precision against recall, and the ROC curve."""
-    precision, recall, _ = metrics.precision_recall_curve(there, probability)
-    wrongly, rightly, _ = metrics.roc_curve(there, probability)
-    return Series(name, recall.tolist(), precision.tolist()), Series(name, wrongly.tolist(), rightly.tolist())
-
-
-def _scatter(predictions: Predictions) -> Chart:
-    """Predictions against targets, for each of the numbers to be predicted."""
-    step = math.ceil(len(predictions.targets) / MOST_POINTS)
-    numbers = (predictions.targets, predictions.outputs)
-    targets, outputs = (each.view(len(each), -1)[::step].T.tolist() for each in numbers)
-    names = class_names(predictions.target)[:MOST_LINES]
-    series = [Series(name, x, y, "points") for name, x, y in zip(names, targets, outputs, strict=False)]
-    return chart("Predictions against targets", series, xlabel="target", ylabel="prediction", diagonal=True)
+def _drawn(one: LineChart) -> Chart:
+    return chart(
+        one.title,
+        one.series,
+        xlabel=one.xlabel,
+        ylabel=one.ylabel,
+        unit=one.unit,
+        diagonal=one.diagonal,
+        note=one.note,
+    )
 
 
 def _mistakes(predictions: Predictions, restored: Restored, data: Data) -> list[tuple[str, Tile]]:
@@ -203,7 +149,7 @@ def _mistakes(predictions: Predictions, restored: Restored, data: Data) -> list[
     if not len(indices):
         return []
     batch = restored.parts.prepare(data.val.take(indices), None)
-    tiles = predictions.at(indices).tiles(pixels(batch.inputs, restored.spec))
+    tiles = predictions.at(indices).tiles(restored.spec.input.pixels(batch.inputs))
     return [(_picture_uri(tile), tile) for tile in tiles]
 
 

@@ -25,11 +25,12 @@ from trainkit.experiment.grid import label, points_of
 from trainkit.experiment.loading import parse
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.inference.restoring import check_overrides
-from trainkit.plots.charts import Series, against, wide
+from trainkit.plots.charts import against, wide
+from trainkit.plots.figures import Series
 from trainkit.plots.svg import Chart, chart
 from trainkit.reports import comparing
 from trainkit.reports.comparing import show
-from trainkit.reports.page_data import MOST_CLASSES, PageData, attempt, collect
+from trainkit.reports.page_data import PageData, attempt, collect
 from trainkit.runs import history, reader, run_directory
 from trainkit.runs.history import History
 from trainkit.runs.reader import Run, Sweep
@@ -86,7 +87,7 @@ def _render(**page: Any) -> str:
         "drawn": Markup,
     }
     template = Path(__file__).with_name("report_page.html.jinja").read_text("utf-8")
-    return environment.from_string(template).render(most_classes=MOST_CLASSES, **page)
+    return environment.from_string(template).render(**page)
 
 
 def _finalized(value: object) -> object:

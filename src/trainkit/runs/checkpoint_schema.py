@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from torch import Tensor
 
 from trainkit.config.base import Config
@@ -77,14 +77,6 @@ class Facts(Config):
     progress: Progress
     log: Log
     rng: Rng | None
-
-    @field_validator("spec")
-    @classmethod
-    def _one_number_for_each(cls, spec: DataSpec) -> DataSpec:
-        values = spec.shape[0 if spec.image else -1] if spec.shape else 0
-        if {len(spec.mean), len(spec.std)} - {0, 1, values} or len(spec.target.counts) not in (0, spec.target.size):
-            raise ValueError("has too many or too few numbers")
-        return spec
 
 
 class Group(Config, extra="ignore"):

@@ -10,7 +10,6 @@ from trainkit.core import device as devices
 from trainkit.core.records import EndRecord
 from trainkit.core.text import format_metric
 from trainkit.data import Data
-from trainkit.data.target_scale import described
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models.base import count_parameters
 from trainkit.runs import history, resuming
@@ -52,8 +51,8 @@ def facts(job: RunContext) -> dict[str, str]:
     return {
         "run": str(job.directory.path),
         "device": f"{devices.describe(parts.device)}, {parts.precision.name}",
-        "data": f"{plain['data']['name']}: {counts}; {shape}, {data.spec.target.size} {data.spec.target.plural}",
-        **({"target": described(data.spec.target)} if data.spec.target.kind == "regression" else {}),
+        "data": f"{plain['data']['name']}: {counts}; {shape}, {data.spec.task.size} {data.spec.task.noun[1]}",
+        **({"target": data.spec.task.described} if data.spec.task.described else {}),
         "model": f"{plain['model']['name']}, {parameters:,} parameters{frozen}",
         "training": f"{length}, batch size {experiment.loader.batch_size} (last {last}), {lr}, seed {experiment.seed}",
     }
@@ -100,8 +99,8 @@ def curve_lines(job: RunContext) -> list[str]:
 
 def baseline_loss(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> float | None:
     """The loss of the best constant prediction, with the samples as they are drawn."""
-    target, balanced = data.spec.target, experiment.loader.sampler == "balanced"
-    return constant_prediction(loss_fn, data.train, target, experiment.loss.num_outputs(target), balanced=balanced)
+    task, balanced = data.spec.task, experiment.loader.sampler == "balanced"
+    return constant_prediction(loss_fn, data.train, task, experiment.loss.num_outputs(task), balanced=balanced)
 
 
 def diagnosed(

@@ -32,10 +32,10 @@ from trainkit.core.seeding import generators_restored
 from trainkit.core.text import printable
 from trainkit.data import Batch
 from trainkit.experiment.first_batch import first_batch
-from trainkit.plots.images import Tile, pixels, sheet, spread
+from trainkit.plots.figures import Tile
+from trainkit.plots.images import sheet, spread
 from trainkit.runs import checkpoint
 from trainkit.runs.context import RunContext
-from trainkit.training.confusion import Tally, class_names
 from trainkit.training.predictions import Predictions, predictions_of
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Visuals:
         match record:
             case StartRecord() if self.job.progress.step == 0:
                 self._draw("graph", self._graph)
-                if self.job.data.spec.image:
+                if self.job.data.spec.input.drawable:
                     self._draw("pictures", self._first_batch)
             case EvalRecord(split="val"):
                 self._watch_model()
@@ -100,7 +100,7 @@ class Visuals:
     def _end(self) -> None:
         """What is known only now, of the checkpoint that the run ends with. The results are out already."""
         drawings = {"confusion_matrix": self._confusion_matrix, "pr_curves": self._pr_curves}
-        if self.job.data.spec.image and self.job.data.val:
+        if self.job.data.spec.input.drawable and self.job.data.val:
             drawings["pictures"] = self._prediction_sheets
         wanted = [switch for switch in drawings if getattr(self.job.experiment.log, switch)]
         if wanted and (predictions := self._attempt(self._predict, *wanted)):
@@ -113,7 +113,7 @@ class Visuals:
         if self.job.parts.val is None:
             raise ValueError("there is no val split")
         self.job.parts.model.load_state_dict(checkpoint.final_weights(checkpoint.load(self.job.directory.chosen)))
-        predictions = predictions_of(self.job.parts, self.job.parts.val, self.job.data.spec.target, self.stop)
+        predictions = predictions_of(self.job.parts, self.job.parts.val, self.job.data.spec.task, self.stop)
         if predictions is None:
             raise InterruptedError("stopped")
         return predictions
@@ -133,7 +133,7 @@ class Visuals:
         for name, indices in ("val", anywhere), ("worst", predictions.worst(SHOWN)):
             if len(indices):
                 batch = self.job.parts.prepare(self.job.data.val.take(indices), None)
-                tiles = predictions.at(indices).tiles(pixels(batch.inputs, self.job.data.spec))
+                tiles = predictions.at(indices).tiles(self.job.data.spec.input.pixels(batch.inputs))
                 self._image(f"pictures/{name}", sheet(titles[name], tiles))
 
     def _image(self, tag: str, image: Image.Image) -> None:
@@ -142,23 +142,16 @@ class Visuals:
     def _confusion_matrix(self, predictions: Predictions) -> None:
         from trainkit.plots.confusion_matrix import confusion_picture  # matplotlib, only for those who want it
 
-        target = predictions.target
-        if target.kind != "classification":
-            raise ValueError("needs classes")
-        tally = Tally(target, predictions.targets.device)
-        tally.update(predictions.outputs, predictions.targets)
+        task = predictions.task
+        counts = task.confusion(predictions.outputs, predictions.targets)
         title = f"Val split, {len(predictions.targets):,} samples. Rows: the true class. Columns: the predicted class"
-        picture = confusion_picture(title, tally.counts.tolist(), class_names(target))
+        picture = confusion_picture(title, counts, task.known_names)
         self._image("confusion_matrix/val", picture)
 
     def _pr_curves(self, predictions: Predictions) -> None:
-        if predictions.target.kind == "regression":
-            raise ValueError("needs classes or labels")
-        probabilities = predictions.probabilities().T.cpu()
-        for index, name in enumerate(class_names(predictions.target)):
-            positive = predictions.has(index)
+        for name, positive, probability in predictions.task.curves(predictions.outputs, predictions.targets):
             tag = f"pr_val/{printable(name)}"
-            self.sink.write(PrCurveRecord(self.job.progress.step, tag, positive.cpu(), probabilities[index]))
+            self.sink.write(PrCurveRecord(self.job.progress.step, tag, positive, probability))
 
     def _histograms(self) -> None:
         for name, parameter in self.job.parts.model.named_parameters():
@@ -181,9 +174,7 @@ class Visuals:
         self._image(f"feature_maps/{name}", sheet(title, tiles))
 
     def _graph(self) -> None:
-        batch = self._sample()
-        arguments = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
-        self.sink.write(GraphRecord(deepcopy(self.job.parts.model), arguments))
+        self.sink.write(GraphRecord(deepcopy(self.job.parts.model), self._sample().arguments))
 
     def _sample(self) -> Batch:
         """A batch of one, as the model sees it in evaluation."""

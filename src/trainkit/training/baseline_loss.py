@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from trainkit.core.seeding import generator, permutation
-from trainkit.data import Batch, Split, TargetSpec
+from trainkit.data import Batch, Split
+from trainkit.tasks import Task
 from trainkit.training.losses import LossFn, LossOutput
 
 MOST_TARGETS = 10_000
@@ -32,7 +33,7 @@ class Constant(nn.Module):
 
 
 def constant_prediction(
-    loss_fn: LossFn, split: Split, target: TargetSpec, num_outputs: int, *, balanced: bool = False
+    loss_fn: LossFn, split: Split, task: Task, num_outputs: int, *, balanced: bool = False
 ) -> float | None:
     """The loss of the best constant prediction, whatever the loss: found by L-BFGS, for a few numbers.
 
@@ -45,9 +46,7 @@ def constant_prediction(
     if balanced:
         weights = targets.bincount().double().reciprocal()[targets]
         targets = targets[weights.multinomial(len(targets), replacement=True, generator=generator(0, "baseline"))]
-    unscaled = target.kind == "regression" and target.transform == "none"  # otherwise 0 is the mean
-    middle = targets.float().mean(0) if unscaled else torch.zeros(num_outputs)
-    constant = nn.Parameter(middle)
+    constant = nn.Parameter(task.constant(targets, num_outputs))
     search = torch.optim.LBFGS([constant], max_iter=50, line_search_fn="strong_wolfe")
 
     def cost() -> Tensor:

@@ -13,11 +13,13 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
+from trainkit.config import registry
 from trainkit.config.base import Config
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError, DataError
-from trainkit.data import Batch, Kind, TargetSpec
-from trainkit.data.target_scale import TargetScale
+from trainkit.data import Batch
+from trainkit.tasks import Classification, MultiLabel, Regression, Task
+from trainkit.tasks.target_scale import TargetScale
 
 
 class LossOutput(NamedTuple):
@@ -71,6 +73,8 @@ class LossConfig(Config):
 
     name: str
 
+    works_on: ClassVar[tuple[type[Task], ...]] = (Task,)
+    """The tasks that it is for, and those derived from them."""
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
         "reduction": "a loss is the mean over samples, so that it does not depend on the batch size",
     }
@@ -81,23 +85,24 @@ class LossConfig(Config):
         person sees. Other losses get targets and outputs in the user's unit."""
         return False
 
-    @abstractmethod
-    def num_outputs(self, target: TargetSpec) -> int:
-        """How many numbers per sample the model must give for such targets.
+    def num_outputs(self, task: Task) -> int:
+        """How many numbers per sample the model must give.
 
         Raises:
-            ConfigError: the loss does not fit the kind of target.
+            ConfigError: the loss is not for such a task.
         """
+        if not isinstance(task, self.works_on):
+            raise self._unsuitable(task, " or ".join(wanted.noun[1] for wanted in self.works_on))
+        return task.size
 
     @abstractmethod
-    def build(self, target: TargetSpec) -> LossFn:
+    def build(self, task: Task) -> LossFn:
         """The function that the loop calls on every batch."""
 
-    def _unsuitable(self, target: TargetSpec, needs: str) -> ConfigError:
-        kind = target.plural + ", any of them true" * (target.kind == "multilabel")
+    def _unsuitable(self, task: Task, needs: str) -> ConfigError:
         return ConfigError(
-            f"loss: {self.name!r} needs {needs}, the targets of the data are {kind} ({target.size}); "
-            f"use loss={DEFAULT[target.kind].name}, or change data"
+            f"loss: {self.name!r} needs {needs}, the targets of the data are {task.phrase} ({task.size}); "
+            f"use loss={task.default_loss}, or change data"
         )
 
     def _check_length(self, key: str, weights: Weights | None, size: int, what: str) -> None:
@@ -121,8 +126,7 @@ def _forward(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
     In training, a model of several members gives (batch, members, num_outputs): each is to be right by itself.
     """
-    # Only a model for sequences takes lengths, and only sequences have them.
-    outputs: Tensor = model(batch.inputs) if batch.lengths is None else model(batch.inputs, batch.lengths)
+    outputs: Tensor = model(*batch.arguments)
     if outputs.ndim < 3:
         return outputs, batch.targets, outputs
     return outputs.flatten(0, 1), batch.targets.repeat_interleave(outputs.shape[1], 0), outputs.mean(1)
@@ -188,18 +192,16 @@ def on_device_of_outputs(criterion: nn.Module) -> Callable[[Tensor, Tensor], Ten
     return lambda outputs, targets: criterion.to(outputs.device)(outputs, targets)
 
 
-def _samples_of_each(target: TargetSpec) -> tuple[int, ...]:
+def _samples_of_each(task: Task) -> tuple[int, ...]:
     """The training samples of each class or label.
 
     Raises:
         DataError: one has none, so that nothing balances it.
     """
-    if 0 in target.counts:
-        rare = target.counts.index(0)
-        name = target.names[rare] if target.names else rare
-        what = "class" if target.kind == "classification" else "label"
-        raise DataError(f"loss: balanced, but no training sample has the {what} {name!r}")
-    return target.counts
+    if 0 in task.counts:
+        name = task.known_names[task.counts.index(0)]
+        raise DataError(f"loss: balanced, but no training sample has the {task.noun[0]} {name!r}")
+    return task.counts
 
 
 @register("loss")
@@ -214,17 +216,18 @@ class CrossEntropyConfig(LossConfig):
     samples, so that the weights of all samples have mean 1. The mean is over samples: torch divides by the sum of their
     weights instead, which makes the loss of a sample depend on what else is in its batch."""
 
-    def num_outputs(self, target: TargetSpec) -> int:
-        if target.kind != "classification":
-            raise self._unsuitable(target, "classes")
-        self._check_length("weight", self.weight, target.size, "class")
-        return target.size
+    works_on: ClassVar = (Classification,)
 
-    def build(self, target: TargetSpec) -> LossFn:
+    def num_outputs(self, task: Task) -> int:
+        size = super().num_outputs(task)
+        self._check_length("weight", self.weight, size, "class")
+        return size
+
+    def build(self, task: Task) -> LossFn:
         if self.weight is None:
             return supervised(nn.CrossEntropyLoss(label_smoothing=self.label_smoothing))
         if self.weight == "balanced":
-            weight = target.samples / (target.size * torch.tensor(_samples_of_each(target)))
+            weight = task.samples / (task.size * torch.tensor(_samples_of_each(task)))
         else:
             weight = torch.tensor(self.weight)
         each = on_device_of_outputs(nn.CrossEntropyLoss(weight, label_smoothing=self.label_smoothing, reduction="none"))
@@ -240,21 +243,23 @@ class BceWithLogitsConfig(LossConfig):
     """How much a true label counts against a false one, in the order of the labels; a single value for two classes.
     `balanced`: as often as the training samples have it false for every time that they have it true."""
 
-    def num_outputs(self, target: TargetSpec) -> int:
-        if target.kind == "multilabel":
-            num_outputs, what = target.size, "label"
-        elif target.kind == "classification" and target.size == 2:
+    works_on: ClassVar = (MultiLabel, Classification)
+
+    def num_outputs(self, task: Task) -> int:
+        if isinstance(task, MultiLabel):
+            num_outputs, what = task.size, "label"
+        elif isinstance(task, Classification) and task.size == 2:
             num_outputs, what = 1, "output"
         else:
-            raise self._unsuitable(target, "labels or two classes")
+            raise self._unsuitable(task, "labels or two classes")
         self._check_length("pos_weight", self.pos_weight, num_outputs, what)
         return num_outputs
 
-    def build(self, target: TargetSpec) -> LossFn:
+    def build(self, task: Task) -> LossFn:
         criterion: Callable[[Tensor, Tensor], Tensor] = nn.BCEWithLogitsLoss()
         if self.pos_weight is not None:
-            criterion = on_device_of_outputs(nn.BCEWithLogitsLoss(pos_weight=self._pos_weight(self.pos_weight, target)))
-        if target.kind == "classification":
+            criterion = on_device_of_outputs(nn.BCEWithLogitsLoss(pos_weight=self._pos_weight(self.pos_weight, task)))
+        if isinstance(task, Classification):
             # Mixed samples have a row of shares, of which the second is that of class 1.
             return supervised(
                 lambda outputs, targets: criterion(
@@ -263,12 +268,12 @@ class BceWithLogitsConfig(LossConfig):
             )
         return elementwise(criterion)
 
-    def _pos_weight(self, given: Weights, target: TargetSpec) -> Tensor:
+    def _pos_weight(self, given: Weights, task: Task) -> Tensor:
         if given != "balanced":
             return torch.tensor(given)
-        counts = _samples_of_each(target)
-        true = torch.tensor(counts[1:] if target.kind == "classification" else counts)
-        return (target.samples - true) / true
+        counts = _samples_of_each(task)
+        true = torch.tensor(counts[1:] if isinstance(task, Classification) else counts)
+        return (task.samples - true) / true
 
 
 Threshold = Annotated[
@@ -284,6 +289,7 @@ Threshold = Annotated[
 class ElementwiseLossConfig(LossConfig):
     """Base of the losses that compare number by number, and are one class of torch's with the fields of the config."""
 
+    works_on: ClassVar = (Regression,)
     torch_class: ClassVar[type[Criterion]]
     degree: ClassVar[Literal[1, 2]]
     """The power of a unit that the loss is in: 2 for a squared error."""
@@ -292,18 +298,14 @@ class ElementwiseLossConfig(LossConfig):
     def takes_transformed(self) -> bool:
         return type(self).build is ElementwiseLossConfig.build  # what a user has built otherwise may want the unit
 
-    def num_outputs(self, target: TargetSpec) -> int:
-        if target.kind != "regression":
-            raise self._unsuitable(target, "numbers")
-        return target.size
-
     def criterion(self, reduction: Literal["mean", "none"]) -> Criterion:
         return self.torch_class(reduction=reduction, **self.model_dump(exclude={"name"}))
 
-    def build(self, target: TargetSpec) -> LossFn:
-        if target.transform == "none":
+    def build(self, task: Task) -> LossFn:
+        if not task.transformed:
             return elementwise(self.criterion("mean"))
-        return standardised(self.criterion, self.degree, TargetScale(target))
+        assert isinstance(task, Regression)
+        return standardised(self.criterion, self.degree, TargetScale(task))
 
 
 @register("loss")
@@ -344,9 +346,8 @@ class HuberConfig(ElementwiseLossConfig):
     degree: ClassVar[Literal[1, 2]] = 2
 
 
-DEFAULT: dict[Kind, LossConfig] = {
-    "classification": CrossEntropyConfig(),
-    "multilabel": BceWithLogitsConfig(),
-    "regression": MseConfig(),
-}
-"""What suits a kind of target."""
+def default_loss(task: Task) -> LossConfig:
+    """What suits a task of which nothing is said."""
+    found = registry.find("loss", task.default_loss)()
+    assert isinstance(found, LossConfig)
+    return found

@@ -15,12 +15,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from trainkit.config import registry
 from trainkit.config.base import Config
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
-from trainkit.data import Kind, TargetSpec
-from trainkit.data.spec import current_kind
-from trainkit.training.confusion import Tally, decisions
+from trainkit.tasks import Classification, MultiLabel, Regression, Task, task_class
+from trainkit.tasks.base import current_name
+from trainkit.tasks.categorical import Categorical
+from trainkit.tasks.class_scores import Tally
 
 Ratio = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -44,8 +46,10 @@ class MetricConfig(Config):
 
     name: str
 
-    kinds: ClassVar[tuple[Kind, ...]] = ()
-    """The kinds of target that it is defined for."""
+    works_on: ClassVar[tuple[type[Task], ...]] = (Task,)
+    """The tasks that it is defined for, and those derived from them."""
+    kinds: ClassVar[tuple[str, ...]] = ()
+    """The same by their names, as metrics for trainkit 0.1 have it."""
     mode: ClassVar[Literal["min", "max"]] = "max"
     """Which direction is better."""
 
@@ -54,17 +58,19 @@ class MetricConfig(Config):
         """The name under which values are recorded."""
         return self.name
 
-    def check(self, target: TargetSpec) -> None:
+    def check(self, task: Task) -> None:
         """Compare with the data.
 
         Raises:
-            ConfigError: the metric is not defined for such targets.
+            ConfigError: the metric is not defined for such a task.
         """
-        if target.kind not in map(current_kind, self.kinds):
-            raise ConfigError(f"metrics: {self.label!r} is for {' or '.join(self.kinds)} targets, not {target.kind}")
+        works_on = tuple(task_class(str(current_name(kind))) for kind in self.kinds) or self.works_on
+        if not isinstance(task, works_on):
+            wanted = " or ".join(str(wanted.model_fields["name"].default) for wanted in works_on)
+            raise ConfigError(f"metrics: {self.label!r} is for {wanted} targets, not {task.name}")
 
     @abstractmethod
-    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+    def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
         """Build the object that counts."""
 
 
@@ -106,44 +112,48 @@ class AccuracyConfig(MetricConfig):
     top_k: int = Field(1, ge=1)
     """How many of the most likely classes count."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel")
+    works_on: ClassVar = (Classification, MultiLabel)
 
     @property
     def label(self) -> str:
         return "accuracy" if self.top_k == 1 else f"top{self.top_k}_accuracy"
 
-    def check(self, target: TargetSpec) -> None:
-        super().check(target)
-        if self.top_k > 1 and (target.kind != "classification" or self.top_k >= target.size):
-            there = f"the targets of the data are {target.size} {target.plural}"
+    def check(self, task: Task) -> None:
+        super().check(task)
+        if self.top_k > 1 and (not isinstance(task, Classification) or self.top_k >= task.size):
+            there = f"the targets of the data are {task.size} {task.noun[1]}"
             raise ConfigError(f"metrics: top_k {self.top_k} needs more than {self.top_k} classes, {there}")
 
-    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
-        if target.kind == "multilabel":
+    def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
+        if isinstance(task, MultiLabel):
             return Mean(lambda outputs, targets: ((outputs > 0) == (targets > 0.5)).float().mean(1), device)
         if self.top_k == 1:
-            return Mean(lambda outputs, targets: decisions(outputs, target) == targets, device)
+            assert isinstance(task, Classification)
+            return Mean(lambda outputs, targets: task.decisions(outputs) == targets, device)
         return Mean(lambda outputs, targets: (outputs.topk(self.top_k).indices == targets[:, None]).any(1), device)
 
 
-class ClassMean(Tally):
+class ClassMean:
     """Precision, recall or F1 of the classes or labels, averaged as torchmetrics does, which takes 4 s to import.
 
     Args:
+        all_count: whether all count that there are, or those alone that occur.
         ratio: numerator and denominator of it, from samples that are of a class, are said to be, and rightly are.
     """
 
-    def __init__(self, target: TargetSpec, device: torch.device, average: str, ratio: Ratio) -> None:
-        super().__init__(target, device)
-        self.average, self.ratio = average, ratio
+    def __init__(self, tally: Tally, average: str, *, all_count: bool, ratio: Ratio) -> None:
+        self.tally, self.average, self.all_count, self.ratio = tally, average, all_count, ratio
+        self.update, self.reset = tally.update, tally.reset
+
+    def merge(self, other: ClassMean) -> None:
+        self.tally.merge(other.tally)
 
     def compute(self) -> Tensor:
-        support, predicted, right = self.totals()
+        support, predicted, right = self.tally.totals()
         if self.average == "micro":
             return _divided(*self.ratio(support.sum(), predicted.sum(), right.sum()))
-        # Of classes those count that occur at all, of labels all.
         weights = support if self.average == "weighted" else (support + predicted > 0).float()
-        if self.average == "macro" and self.target.kind == "multilabel":
+        if self.average == "macro" and self.all_count:
             weights = torch.ones_like(weights)
         scores = _divided(*self.ratio(support, predicted, right))
         return _divided(weights * scores, weights.sum()).sum()
@@ -161,11 +171,13 @@ class ClassMeanConfig(MetricConfig):
     """`macro`: mean over the classes or labels; `micro`: over all decisions; `weighted`: over the classes or labels by
     their number of samples."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel")
+    works_on: ClassVar = (Classification, MultiLabel)
     ratio: ClassVar[Ratio]
 
-    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
-        return ClassMean(target, device, self.average, type(self).ratio)
+    def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
+        assert isinstance(task, Categorical)
+        all_count = isinstance(task, MultiLabel)  # classes that never occur say nothing
+        return ClassMean(task.tally(device), self.average, all_count=all_count, ratio=type(self).ratio)
 
 
 @register("metric")
@@ -203,9 +215,9 @@ class AurocConfig(MetricConfig):
     average: Literal["macro", "weighted"] = "macro"
     """`macro`: mean over the classes or labels; `weighted`: by their number of samples. Two classes have one curve."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel")
+    works_on: ClassVar = (Classification, MultiLabel)
 
-    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+    def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
         from torchmetrics.classification import BinaryAUROC, MulticlassAUROC, MultilabelAUROC
 
         # One number is only ranked. Unlike sigmoid, softsign keeps large logits apart.
@@ -216,18 +228,16 @@ class AurocConfig(MetricConfig):
 
         weighted = self.average == "weighted"
         options: Any = {"average": "none", "validate_args": False}
-        if target.kind == "multilabel":
-            labels = MultilabelAUROC(num_labels=target.size, **options).to(device)
+        if isinstance(task, MultiLabel):
+            labels = MultilabelAUROC(num_labels=task.size, **options).to(device)
             return _Auroc(labels, lambda outputs, targets: (rank(outputs), (targets > 0.5).long()), weighted)
-        if target.size == 2:
+        if task.size == 2:
             binary = BinaryAUROC(validate_args=False).to(device)
             if num_outputs == 1:
                 return _Auroc(binary, lambda outputs, targets: (rank(outputs[:, 0]), targets), weighted)
             return _Auroc(binary, lambda outputs, targets: (rank(outputs[:, 1] - outputs[:, 0]), targets), weighted)
-        classes = MulticlassAUROC(num_classes=target.size, **options).to(device)
-        return _Auroc(
-            classes, lambda outputs, targets: (outputs.to(precise).softmax(1), targets), weighted, target.size
-        )
+        classes = MulticlassAUROC(num_classes=task.size, **options).to(device)
+        return _Auroc(classes, lambda outputs, targets: (outputs.to(precise).softmax(1), targets), weighted, task.size)
 
 
 class _Auroc:
@@ -266,7 +276,7 @@ class _Auroc:
 class ErrorConfig(MetricConfig):
     """Base of the metrics that measure how far numbers are off."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = ("regression",)
+    works_on: ClassVar = (Regression,)
     mode: ClassVar[Literal["min", "max"]] = "min"
 
 
@@ -281,7 +291,7 @@ class MaeConfig(ErrorConfig):
 
     name: Literal["mae"] = "mae"
 
-    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+    def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
         return Mean(lambda outputs, targets: (outputs - targets).abs().mean(1), device)
 
 
@@ -291,7 +301,7 @@ class MseConfig(ErrorConfig):
 
     name: Literal["mse"] = "mse"
 
-    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+    def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
         return Mean(squared_error, device)
 
 
@@ -308,7 +318,7 @@ class RmseConfig(ErrorConfig):
 
     name: Literal["rmse"] = "rmse"
 
-    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
+    def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
         return RootMean(squared_error, device)
 
 
@@ -350,14 +360,19 @@ class R2Config(MetricConfig):
     # Our own sums: torchmetrics calls targets constant whose squared deviations sum to less than 1e-4, and right
     # whatever is said of them.
     name: Literal["r2"] = "r2"
-    kinds: ClassVar[tuple[Kind, ...]] = ("regression",)
+    works_on: ClassVar = (Regression,)
 
-    def build(self, target: TargetSpec, num_outputs: int, device: torch.device) -> Metric:
-        return R2(target.size, device)
+    def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
+        return R2(task.size, device)
 
 
-DEFAULT: dict[Kind, MetricConfig] = {
-    "classification": AccuracyConfig(),
-    "multilabel": AccuracyConfig(),
-    "regression": MaeConfig(),
-}
+def default_metrics(task: Task) -> tuple[MetricConfig, ...]:
+    """What suits a task of which nothing is said; the first is monitored."""
+    return tuple(metric_of(name) for name in task.default_metrics)
+
+
+def metric_of(name: str) -> MetricConfig:
+    """A metric by its name."""
+    found = registry.find("metric", name)()
+    assert isinstance(found, MetricConfig)
+    return found

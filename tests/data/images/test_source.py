@@ -197,7 +197,7 @@ def test_unreadable_pictures_can_be_left_out_of_every_split(cache: bool) -> None
     batch = data.test.take(torch.arange(5))
     assert batch.targets.tolist() == [0, 0, 1, 1, 1]
     for picture, target in zip(batch.inputs, batch.targets.tolist(), strict=True):
-        assert tuple(picture[:, 4, 4].tolist()) == COLOURS[data.spec.target.names[target]]
+        assert tuple(picture[:, 4, 4].tolist()) == COLOURS[data.spec.task.names[target]]
 
 
 @CACHED

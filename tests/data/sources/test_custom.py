@@ -60,8 +60,8 @@ def test_a_class_in_two_lines() -> None:
     parts = [set(split.index.tolist()) for split in (data.train, data.val, data.test)]
     assert set.union(*parts) == set(range(50))
     assert data.spec.shape == (2,)
-    assert (data.spec.target.kind, data.spec.target.size, data.spec.image) == ("classification", 2, False)
-    assert sum(data.spec.target.counts) == 30
+    assert (data.spec.task.name, data.spec.task.size, data.spec.input.drawable) == ("classification", 2, False)
+    assert sum(data.spec.task.counts) == 30
     with pytest.raises(ValueError, match="extra"):
         opened(Points, counts=50)
 
@@ -80,7 +80,7 @@ def test_a_constructor_may_be_told_the_split() -> None:
     assert data.val is None
     assert data.test is not None
     assert (len(data.train), len(data.test)) == (30, 6)
-    assert data.spec.target.names == ("below", "above", "on the line")
+    assert data.spec.task.names == ("below", "above", "on the line")
 
 
 class Pictures(Dataset[Any]):
@@ -107,8 +107,8 @@ class Pictures(Dataset[Any]):
 @pytest.mark.parametrize("form", ["pil", "array", "tensor"])
 def test_pictures_in_any_form(form: str) -> None:
     data = opened(Pictures, form=form, normalize="half", val=0, test=None)
-    assert (data.spec.shape, data.spec.image, data.spec.mean) == ((3, 4, 6), True, (0.5, 0.5, 0.5))
-    assert (data.spec.target.kind, data.spec.target.size) == ("regression", 1)
+    assert (data.spec.shape, data.spec.input.drawable, data.spec.input.mean) == ((3, 4, 6), True, (0.5, 0.5, 0.5))
+    assert (data.spec.task.name, data.spec.task.size) == ("regression", 1)
     batch = data.train.take(torch.tensor([3]))
     assert torch.equal(batch.inputs[0], torch.from_numpy(Pictures().pixels[3].transpose(2, 0, 1)))
     assert batch.targets.tolist() == [[1.5]]
@@ -159,7 +159,7 @@ class Words(Dataset[Any]):
 
 def test_sequences_are_padded_on_request() -> None:
     data = opened(Words, collate="pad", val=0, test=None)
-    assert (data.spec.shape, data.spec.padded) == ((5, 3), True)
+    assert (data.spec.shape, data.spec.input.has_lengths) == ((5, 3), True)
     batch = data.train.take(torch.tensor([0, 2]))
     assert batch.inputs.shape == (2, 3, 3)
     assert batch.lengths is not None
@@ -270,7 +270,7 @@ def test_what_getitem_says_counts() -> None:
             return self.points[n], self.targets[n] - 1
 
     data = opened(Shifted, val=0, test=None)
-    assert (data.spec.target.size, data.spec.target.names, data.spec.target.counts) == (3, (), (10, 10, 10))
+    assert (data.spec.task.size, data.spec.task.names, data.spec.task.counts) == (3, (), (10, 10, 10))
     assert data.train.take(torch.arange(3)).targets.tolist() == [0, 1, 2]
 
 

@@ -21,13 +21,13 @@ from trainkit.data.spec import DataSpec
 def test_a_folder_per_class() -> None:
     folder()
     data = read()
-    assert data.spec.target.names == ("cats", "dogs")
+    assert data.spec.task.names == ("cats", "dogs")
     assert data.spec.shape == (3, 8, 8)
     assert sizes(data) == (12, 4, 4)
     batch = data.train.take(torch.arange(len(data.train)))
     assert batch.inputs.dtype == torch.uint8
     for picture, target in zip(batch.inputs, batch.targets.tolist(), strict=True):
-        assert tuple(picture[:, 4, 4].tolist()) == COLOURS[data.spec.target.names[target]]
+        assert tuple(picture[:, 4, 4].tolist()) == COLOURS[data.spec.task.names[target]]
 
 
 def test_splits_that_are_there_are_used() -> None:
@@ -100,7 +100,7 @@ def test_splits_with_other_names_are_not_taken_for_classes_without_a_word() -> N
     folder("pets/training")
     folder("pets/validation", 3)
     data = read()
-    assert data.spec.target.names == ("training", "validation")
+    assert data.spec.task.names == ("training", "validation")
     [note] = data.notes
     assert note.text == (
         "pets: each of the classes training, validation has the folders cats, dogs; "
@@ -115,7 +115,7 @@ def test_imagenet() -> None:
     data = config.build(seed=0)
     assert sizes(data) == (12, 4, 0)  # nothing is taken off the training pictures
     assert data.spec.shape == (3, 224, 224)
-    assert (data.spec.mean, data.spec.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (data.spec.input.mean, data.spec.input.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert config.size / config.crop_pct == 256  # type: ignore[operator]
     folder("data/imagenet/test", 1)
     assert sizes(config.build(seed=0)) == (12, 4, 2)
@@ -166,7 +166,7 @@ def test_the_order_of_a_listing_does_not_matter(monkeypatch: pytest.MonkeyPatch)
         for number in range(12):
             draw(Path(f"pets/{name}/{number}.png"), (0, 0, 0))
     first = read()
-    assert first.spec.target.names == ("10", "9", "B", "a", "b", "Ä")  # as their bytes
+    assert first.spec.task.names == ("10", "9", "B", "a", "b", "Ä")  # as their bytes
     listdir, scandir, random = os.listdir, os.scandir, Random(0)
 
     def shuffled(names: list[str]) -> list[str]:
@@ -204,7 +204,7 @@ def test_names_that_are_not_in_utf_8() -> None:
     folder()
     Path("pets/cats").rename(os.fsdecode(b"pets/caf\xe9"))
     spec = read().spec
-    assert spec.target.names == (r"caf\udce9", "dogs")
+    assert spec.task.names == (r"caf\udce9", "dogs")
     assert DataSpec.from_plain(json.loads(json.dumps(spec.to_plain()))) == spec
 
 
@@ -239,7 +239,7 @@ def test_what_lies_beside_the_splits_and_the_classes_is_told() -> None:
         draw(Path("pets", Path(name).with_suffix(".png")), (0, 0, 0))
         Path("pets", Path(name).with_suffix(".png")).rename(Path("pets", name))
     data = read()
-    assert data.spec.target.names == ("cats", "dogs")
+    assert data.spec.task.names == ("cats", "dogs")
     assert sizes(data) == (10, 4, 3)
     known = "train is called train; val is called val or valid or validation or dev; test is called test"
     assert list(map(str, data.found)) == [

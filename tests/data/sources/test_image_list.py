@@ -25,7 +25,7 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def labels(data: Data) -> dict[str, str]:
     """The label of every training picture."""
     files: Any = data.train.source
-    return {files.names[n]: data.spec.target.names[files.targets[n]] for n in data.train.index.tolist()}
+    return {files.names[n]: data.spec.task.names[files.targets[n]] for n in data.train.index.tolist()}
 
 
 def text(content: str, **options: Any) -> Data:
@@ -52,12 +52,12 @@ def test_lines_of_names_and_labels(separator: str, end: str) -> None:
 
 def test_after_a_tab_labels_may_have_spaces() -> None:
     data = text("cats/a picture 0.png\ttabby cat\ndogs/a picture 0.png\tsheep dog\n")
-    assert data.spec.target.names == ("sheep dog", "tabby cat")
+    assert data.spec.task.names == ("sheep dog", "tabby cat")
 
 
 def test_labels_that_are_numbers_keep_their_order() -> None:
     data = text("".join(f"{name} {number}\n" for number, name in enumerate(NAMES, 5)))
-    assert data.spec.target.names == ("5", "6", "7", "8", "9", "10", "11", "12", "13", "14")
+    assert data.spec.task.names == ("5", "6", "7", "8", "9", "10", "11", "12", "13", "14")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_lists_in_the_yaml() -> None:
     plain = {"paths": [f"pets/{name}" for name in NAMES], "labels": [10] * 5 + [9] * 5, "size": 8, "mode": "grey"}
     data = ImageListConfig.from_plain(plain).build(seed=0)
     assert data.spec.shape == (1, 8, 8)
-    assert data.spec.target.names == ("9", "10")
+    assert data.spec.task.names == ("9", "10")
     assert sizes(data) == (7, 1, 2)
     with pytest.raises(DataError) as error:
         ImageListConfig(paths=("a.png", "b.png"), labels=("cat", "")).build(seed=0)
@@ -222,7 +222,7 @@ def test_pictures_that_are_not_in_the_list_are_counted() -> None:
 
 def test_labels_of_thousands_of_digits_are_names() -> None:
     lines = "".join(f"{name} {'7' * (5000 + number)}\n" for number, name in enumerate(NAMES))
-    assert len(text(lines).spec.target.names) == 10
+    assert len(text(lines).spec.task.names) == 10
 
 
 def names(split: Any) -> list[str]:

@@ -34,10 +34,14 @@ def test_shapes(config: DigitsConfig, shape: tuple[int, int, int]) -> None:
 
 def test_a_measured_normalisation_and_a_given_one_do_the_same() -> None:
     measured = DigitsConfig(normalize="auto", size=16, channels=3).open(0).spec
-    given = DigitsConfig(normalize=Normalize(mean=measured.mean, std=measured.std), size=16, channels=3).open(0).spec
+    given = (
+        DigitsConfig(normalize=Normalize(mean=measured.input.mean, std=measured.input.std), size=16, channels=3)
+        .open(0)
+        .spec
+    )
     assert measured == given
     assert measured.shape == (3, 16, 16)
-    assert 0.2 < measured.mean[0] < 0.4
+    assert 0.2 < measured.input.mean[0] < 0.4
 
 
 def test_same_test_split_for_every_seed() -> None:
@@ -76,7 +80,7 @@ def test_embedded_tables(name: str, rows: int, features: int, size: int, standar
     assert data.test is not None
     assert len(data.train) + len(data.val) + len(data.test) == rows
     assert data.spec.shape == config.spec().shape == (features,)
-    assert data.spec.target.size == config.spec().target.size == size
+    assert data.spec.task.size == config.spec().task.size == size
     other = config_class.from_plain({}).build(seed=4).test
     assert other is not None
     assert torch.equal(data.test.targets, other.targets)

@@ -33,7 +33,7 @@ def test_shapes_and_types(shape: Any, target: Any) -> None:
     data = config.build(3)
     assert data.spec == config.spec()
     assert data.spec.shape == shape
-    assert data.spec.image == (len(shape) == 3)
+    assert data.spec.input.drawable == (len(shape) == 3)
     for split, count in ((data.train, 40), (data.val, 10), (data.test, 7)):
         batch = everything(split)
         assert batch.inputs.shape == (count, *shape)
@@ -79,8 +79,8 @@ def test_a_small_model_learns_it(shape: Any, target: Any) -> None:
     data = SyntheticConfig(shape=shape, target=target).build(0)
     loss = LOSSES[target]
     torch.manual_seed(0)
-    model = MlpConfig(hidden=(64,)).build(data.spec, loss.num_outputs(data.spec.target))
-    loss_fn, prepare = loss.build(data.spec.target), preparation(data.spec, (), 0, CPU)
+    model = MlpConfig(hidden=(64,)).build(data.spec, loss.num_outputs(data.spec.task))
+    loss_fn, prepare = loss.build(data.spec.task), preparation(data.spec, (), 0, CPU)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     draws = generator(0, "draws")
     for _ in range(300):

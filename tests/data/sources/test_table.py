@@ -80,7 +80,7 @@ def numbers(split: Split | None, place: int = 0) -> list[float]:
 
 def test_numbers_and_words() -> None:
     data = read(standardize=False)
-    assert data.spec.target.names == ("cat", "dog")
+    assert data.spec.task.names == ("cat", "dog")
     assert data.train.targets.tolist() == [0, 1, 0, 1, 0, 1]
     # weight, colour in black brown white, postcode
     assert inputs(data.train)[:2] == [[4.0, 1, 0, 0, 1010], [20.5, 0, 1, 0, 1020]]
@@ -208,14 +208,14 @@ def test_thousands_by_points_leave_no_decimals_by_points() -> None:
 
 def test_regression() -> None:
     data = read(target="weight", task="regression", standardize=False)
-    assert (data.spec.target.kind, data.spec.target.names) == ("regression", ("weight",))
+    assert (data.spec.task.name, data.spec.task.names) == ("regression", ("weight",))
     assert data.train.source.take(torch.tensor([0, 1])).targets.tolist() == [[4.0], [20.5]]
 
 
 def test_several_targets() -> None:
     text = "barks,flies,weight\nyes,0,20\nno,1,0.5\nno,0,4\n"
     data = read(text, target=["barks", "flies"], task="multilabel", standardize=False)
-    assert (data.spec.target.kind, data.spec.target.names) == ("multilabel", ("barks", "flies"))
+    assert (data.spec.task.name, data.spec.task.names) == ("multilabel", ("barks", "flies"))
     assert data.train.targets.tolist() == [[1, 0], [0, 1], [0, 0]]
     assert inputs(data.train) == [[20], [0.5], [4]]
     assert read(text, target=["weight", "flies"], task="regression").spec.shape == (1,)
@@ -239,8 +239,8 @@ def test_several_targets() -> None:
     ],
 )
 def test_the_task_is_found(target: Callable[[int], object], kind: str, names: tuple[str, ...] | None) -> None:
-    found = table(240, target).spec.target
-    assert found.kind == kind
+    found = table(240, target).spec.task
+    assert found.name == kind
     assert names is None or found.names == names
 
 
@@ -249,9 +249,9 @@ def test_the_task_is_asked_for() -> None:
     assert problems(f"species,x\n{rows}") == (
         "data.task: 'species' holds 50 different whole numbers; say data.task=regression to predict a number, or data.task=classification where they are only names",
     )
-    assert read(f"species,x\n{rows}", task="regression").spec.target.kind == "regression"
-    assert read(f"species,x\n{rows}", task="classification").spec.target.size == 50
-    assert read(f"species,x\n{rows}", columns={"species": "category"}).spec.target.size == 50
+    assert read(f"species,x\n{rows}", task="regression").spec.task.name == "regression"
+    assert read(f"species,x\n{rows}", task="classification").spec.task.size == 50
+    assert read(f"species,x\n{rows}", columns={"species": "category"}).spec.task.size == 50
 
 
 def test_an_odd_cell_in_the_target() -> None:
@@ -329,14 +329,14 @@ def test_gaps_in_the_target_beside_gaps_in_a_column() -> None:
 def test_a_class_none_and_a_country_na_are_values() -> None:
     text = "species,country\nNone,NA\ndog,DE\nNone,NA\ndog,n/a\n"
     data = read(text)
-    assert data.spec.target.names == ("None", "dog")
+    assert data.spec.task.names == ("None", "dog")
     assert data.spec.columns[0].categories == ("DE", "NA", "n/a")
     assert (len(data.train), notes(data)) == (4, [])
     asked = read(text, na_values=["na"], missing="mean")
     assert asked.spec.columns[0].categories == ("", "DE", "n/a")
     per_column = read(text, columns={"country": {"na_values": ["NA", "n/a"]}}, missing="mean")
     assert per_column.spec.columns[0].categories == ("", "DE")
-    assert per_column.spec.target.names == ("None", "dog")
+    assert per_column.spec.task.names == ("None", "dog")
 
 
 def test_all_spellings_of_nothing_are_one_category() -> None:
@@ -471,8 +471,8 @@ def test_a_rare_class_does_not_end_the_run() -> None:
     text = "species,x\n" + "".join(f"{'owl' if n == 7 else 'cat' if n % 2 else 'dog'},{NOISE[n]}\n" for n in range(100))
     for seed in range(5):
         data = config(text, test=0.2, val=0.1).open(seed)
-        assert data.spec.target.names == ("cat", "dog", "owl")
-        assert data.spec.target.counts[2] == 1
+        assert data.spec.task.names == ("cat", "dog", "owl")
+        assert data.spec.task.counts[2] == 1
         assert [found.code for found in sample_checks.diagnostics(data)] == ["rare-class"]
 
 
@@ -636,7 +636,7 @@ def test_other_words_and_scales_are_those_of_the_training() -> None:
         rtol=1e-6,
     )
     assert "warning: w: 2 train rows with values that training never saw ('z', '')" in notes(second)
-    assert second.spec.target.names == ("cat", "dog")
+    assert second.spec.task.names == ("cat", "dog")
     assert [(one.name, one.why) for one in second.columns] == [
         ("v", "as in training"),
         ("w", "as in training"),

@@ -25,7 +25,7 @@ def read(**options: Any) -> Data:
 
 def test_lists_in_the_yaml() -> None:
     data = read(inputs=[[1, 2], [3, 4], [5, 6]], targets=[0, 1, 0])
-    assert (data.spec.shape, data.spec.target.kind, data.spec.target.size) == ((2,), "classification", 2)
+    assert (data.spec.shape, data.spec.task.name, data.spec.task.size) == ((2,), "classification", 2)
     loader = LoaderConfig(batch_size=2).train_loader(data.train, 0, torch.device("cpu"))
     assert loader.sizes(0, 9) == [2, 1]
     assert data.test is None
@@ -36,8 +36,8 @@ def test_lists_in_the_yaml() -> None:
     [([0, 2, 1], "classification", 3), ([0.5, 1.5, 2.0], "regression", 1), ([[0, 1], [1, 1], [0, 0]], "multilabel", 2)],
 )
 def test_the_kind_of_target_is_seen(targets: Any, kind: str, size: int) -> None:
-    target = read(inputs=[[1, 2], [3, 4], [5, 6]], targets=targets).spec.target
-    assert (target.kind, target.size) == (kind, size)
+    target = read(inputs=[[1, 2], [3, 4], [5, 6]], targets=targets).spec.task
+    assert (target.name, target.size) == (kind, size)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".pt"])
@@ -53,7 +53,7 @@ def test_files(suffix: str) -> None:
     else:
         torch.save({name: torch.as_tensor(array) for name, array in arrays.items()}, "data.pt")
     data = read(file=f"data{suffix}")
-    assert data.spec.image
+    assert data.spec.input.drawable
     assert data.spec.shape == (1, 2, 2)
     assert data.test is not None
     assert len(data.test) == 2
@@ -180,7 +180,7 @@ def test_a_test_split_must_be_of_the_same_kind(test_inputs: Any, test_targets: A
 def test_whole_numbers_of_any_type_are_classes(dtype: Any) -> None:
     npz("a.npz", inputs=np.zeros((3, 4), np.float16), targets=np.array([0, 1, 1], dtype))
     data = TensorsConfig(file="a.npz", val=0).open(0)
-    assert (data.spec.target.kind, data.spec.target.counts) == ("classification", (1, 2))
+    assert (data.spec.task.name, data.spec.task.counts) == ("classification", (1, 2))
     assert data.train.take(torch.arange(3)).inputs.dtype == torch.float32
 
 

@@ -61,7 +61,7 @@ def test_reads_torchvisions_layout(tmp_path: Path, config: type[MnistConfig], fo
     assert data.test is not None
     assert (len(data.train), len(data.val), len(data.test)) == (10, 2, 6)
     assert data.spec.shape == (1, 28, 28)
-    assert len(data.spec.target.names) == data.spec.target.size == 10
+    assert len(data.spec.task.names) == data.spec.task.size == 10
     batch = data.test.take(torch.arange(6))
     assert batch.inputs.shape == (6, 1, 28, 28)
     assert batch.inputs.dtype == torch.uint8
@@ -100,17 +100,17 @@ def test_a_preset_for_colours_is_none_for_grey() -> None:
     assert Cifar10Config(mode="grey", normalize="auto").spec().shape == (1, 32, 32)
     with pytest.raises(DataError, match=r"^data.normalize: cifar10: mean has 3 values, the images have 1 channel; use"):
         Cifar10Config(mode="grey").spec()
-    assert MnistConfig(mode="rgb").spec().mean == (0.1307,) * 3
+    assert MnistConfig(mode="rgb").spec().input.mean == (0.1307,) * 3
 
 
 def test_auto_measures_the_channels_of_the_mode(tmp_path: Path) -> None:
     write_idx(tmp_path / "MNIST" / "raw")
     config = MnistConfig(root=str(tmp_path), val=2, normalize="auto", mode="rgb", size=32)
-    assert config.spec().mean == ()
+    assert config.spec().input.mean == ()
     data = config.open(0)
     values = data.train.index.double() / 255  # picture n is all n
-    assert data.spec.mean == pytest.approx([values.mean().item()] * 3)
-    assert data.spec.std == pytest.approx([values.std(correction=0).item()] * 3)
+    assert data.spec.input.mean == pytest.approx([values.mean().item()] * 3)
+    assert data.spec.input.std == pytest.approx([values.std(correction=0).item()] * 3)
 
 
 def test_root_may_be_relative_to_home_or_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = data.test.take(torch.arange(4))
     assert batch.inputs.shape == (4, 3, 32, 32)
     assert batch.inputs.nonzero().tolist() == [[n, 0, 0, 1] for n in range(4)]
-    assert [data.spec.target.names[n] for n in batch.targets.tolist()] == ["airplane", "cat", "truck", "automobile"]
+    assert [data.spec.task.names[n] for n in batch.targets.tolist()] == ["airplane", "cat", "truck", "automobile"]
 
     # Batches are pickles, which could do anything: none is opened before its digest has been compared.
     (folder / "test_batch").write_bytes(b"cos\nsystem\n(S'touch canary'\ntR.")
@@ -166,11 +166,11 @@ def test_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     md5 = write_pickle(folder / "meta", {"fine_label_names": list(Cifar100Config.known.class_names)})
     monkeypatch.setattr(CIFAR100, "meta", {"filename": "meta", "key": "fine_label_names", "md5": md5})
     data = Cifar100Config(root=str(tmp_path), val=1).build(0)
-    assert data.spec.target.size == len(set(data.spec.target.names)) == 100
+    assert data.spec.task.size == len(set(data.spec.task.names)) == 100
     assert data.test is not None
     batch = data.test.take(torch.arange(3))
     assert batch.targets.tolist() == [99, 0, 42]
-    assert data.spec.target.names[99] == "worm"
+    assert data.spec.task.names[99] == "worm"
 
 
 def test_missing_without_download(tmp_path: Path) -> None:
@@ -354,6 +354,6 @@ def test_real_mnist() -> None:
 def test_auto_finds_the_numbers_of_mnist() -> None:
     assert REAL is not None
     spec = MnistConfig(root=REAL, download=False, val=0, normalize="auto").open(42).spec
-    assert (round(spec.mean[0], 4), round(spec.std[0], 4)) == (0.1307, 0.3081)
+    assert (round(spec.input.mean[0], 4), round(spec.input.std[0], 4)) == (0.1307, 0.3081)
     without_val = MnistConfig(root=REAL, download=False, val=5000, normalize="auto").open(42).spec
-    assert without_val.mean + without_val.std == pytest.approx((0.1307, 0.3081), abs=2e-4)
+    assert without_val.input.mean + without_val.input.std == pytest.approx((0.1307, 0.3081), abs=2e-4)

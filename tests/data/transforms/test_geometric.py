@@ -12,7 +12,8 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from trainkit.core.errors import ConfigError, DataError
-from trainkit.data import Batch, DataSpec, TargetSpec
+from trainkit.data import Batch, DataSpec
+from trainkit.data.inputs import Pictures
 from trainkit.data.transforms.base import PictureTransform, SampleRandom, TransformConfig
 from trainkit.data.transforms.color import ColorJitter
 from trainkit.data.transforms.geometric import (
@@ -27,6 +28,7 @@ from trainkit.data.transforms.geometric import (
 from trainkit.data.transforms.pipeline import Prepare, preparation
 from trainkit.data.transforms.rand_augment import RandAugment
 from trainkit.experiment.loading import load
+from trainkit.tasks import task_class
 
 CPU = torch.device("cpu")
 ALL = (
@@ -45,7 +47,7 @@ ALL = (
 
 
 def spec(shape: tuple[int, ...] = (1, 8, 8), kind: Any = "classification") -> DataSpec:
-    return DataSpec(shape=shape, target=TargetSpec(kind=kind, size=10), image=True)
+    return DataSpec(input=Pictures(shape=shape), task=task_class(kind)(size=10))
 
 
 def smooth(count: int, shape: tuple[int, int, int] = (3, 20, 28)) -> Tensor:

@@ -10,10 +10,12 @@ from torchvision.transforms import v2
 
 from tests.data.transforms.test_geometric import CPU, labelled, pixels, prepare_with, smooth, spec
 from trainkit.core.errors import DataError
-from trainkit.data import Batch, DataSpec, TargetSpec
+from trainkit.data import Batch, DataSpec
+from trainkit.data.inputs import Pictures
 from trainkit.data.transforms.geometric import RandomErasing
 from trainkit.data.transforms.mixup import BatchMix, CutMix, MixUp
 from trainkit.data.transforms.pipeline import preparation
+from trainkit.tasks import Classification, MultiLabel
 
 SHAPE = (3, 20, 28)
 BOTH = pytest.mark.parametrize("mix", [MixUp(), CutMix(), MixUp(alpha=0.2), CutMix(alpha=4)], ids=repr)
@@ -44,7 +46,7 @@ def test_targets_are_shares_of_two_classes(mix: BatchMix) -> None:
 
 
 def test_mixup_is_a_weighted_mean_of_what_is_normalised() -> None:
-    normal = DataSpec(shape=SHAPE, target=spec().target, image=True, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.1))
+    normal = DataSpec(input=Pictures(shape=SHAPE, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.1)), task=spec().task)
     batch = batch_from(0)
     plain = preparation(normal, (), 0, CPU)(batch, 0)
     mixed = preparation(normal, (MixUp(),), 0, CPU)(batch, 0)
@@ -129,9 +131,9 @@ def test_a_single_sample_is_mixed_with_itself() -> None:
 @BOTH
 def test_labels_are_mixed_row_by_row(mix: BatchMix) -> None:
     rows = torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 1, 1], [0, 0, 0]])
-    several = TargetSpec(kind="multilabel", size=3)
+    several = MultiLabel(size=3)
     batch = Batch(smooth(4, SHAPE), rows, torch.arange(4))
-    mixed = preparation(DataSpec(shape=SHAPE, target=several, image=True), (mix,), 0, CPU)(batch, 0)
+    mixed = preparation(DataSpec(input=Pictures(shape=SHAPE), task=several), (mix,), 0, CPU)(batch, 0)
     kept = float(mixed.targets[0, 0])
     torch.testing.assert_close(mixed.targets, kept * rows + (1 - kept) * rows.roll(1, 0))
 
@@ -155,6 +157,6 @@ def test_numbers_are_not_mixed(mix: BatchMix) -> None:
 
 def test_any_alpha_gives_a_share() -> None:
     for alpha in (1e-12, 1e-3, 1e3, 1e12):
-        target = TargetSpec(kind="classification", size=10)
+        target = Classification(size=10)
         mixed = MixUp(alpha=alpha).mix(batch_from(0)._replace(inputs=torch.rand(8, *SHAPE)), target, Random(0))
         assert mixed.inputs.isfinite().all()

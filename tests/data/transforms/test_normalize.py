@@ -69,14 +69,14 @@ def test_a_channel_that_is_the_same_everywhere_is_not_divided_by_nothing() -> No
 
 def test_auto_measures_the_training_split_when_the_data_is_opened() -> None:
     config = DigitsConfig(normalize="auto", val=0.5)
-    assert (config.spec().mean, config.spec().std) == ((), ())
+    assert (config.spec().input.mean, config.spec().input.std) == ((), ())
     data = config.open(0)
     taken = data.train.take(torch.arange(len(data.train))).inputs.double() / 255
-    assert data.spec.mean == pytest.approx([taken.mean().item()], abs=1e-12)
-    assert data.spec.std == pytest.approx([taken.std(correction=0).item()], abs=1e-12)
-    assert data.spec.target.samples == len(data.train)  # what open measures else is still there
+    assert data.spec.input.mean == pytest.approx([taken.mean().item()], abs=1e-12)
+    assert data.spec.input.std == pytest.approx([taken.std(correction=0).item()], abs=1e-12)
+    assert data.spec.task.samples == len(data.train)  # what open measures else is still there
     assert config.open(0).spec == data.spec
-    assert config.open(1).spec.mean != data.spec.mean
+    assert config.open(1).spec.input.mean != data.spec.input.mean
     assert DataSpec.from_plain(data.spec.to_plain()) == data.spec
 
 
@@ -126,5 +126,5 @@ def test_auto_for_files(tmp_path: Path) -> None:
     config = registry.find("data", "image_folder").model_validate(options)
     assert isinstance(config, ImageDataConfig)
     data = config.open(0)
-    assert data.spec.mean == pytest.approx((120 / 255, 130 / 255, 2 / 255))
-    assert data.spec.std == pytest.approx((20 / 255, 20 / 255, 2**0.5 / 255))
+    assert data.spec.input.mean == pytest.approx((120 / 255, 130 / 255, 2 / 255))
+    assert data.spec.input.std == pytest.approx((20 / 255, 20 / 255, 2**0.5 / 255))

@@ -6,18 +6,20 @@ from torchvision.transforms import v2
 
 from tests.data.transforms.test_geometric import CPU, labelled, smooth
 from trainkit.core.errors import DataError
-from trainkit.data import Batch, DataSpec, TargetSpec
+from trainkit.data import Batch, DataSpec
+from trainkit.data.inputs import Numbers, Pictures
 from trainkit.data.sources.sklearn import DigitsConfig
 from trainkit.data.transforms.geometric import RandomHorizontalFlip
 from trainkit.data.transforms.normalize import Normalize, Preset, statistics
 from trainkit.data.transforms.pipeline import fitted, preparation
+from trainkit.tasks import Classification
 
-CLASSES = TargetSpec(kind="classification", size=10)
+CLASSES = Classification(size=10)
 
 
 def spec(shape: tuple[int, ...] = (1, 8, 8), normalize: Preset | Normalize = "none") -> DataSpec:
     mean, std = statistics(normalize, shape[0])
-    return DataSpec(shape=shape, target=CLASSES, image=True, mean=mean, std=std)
+    return DataSpec(input=Pictures(shape=shape, mean=mean, std=std), task=CLASSES)
 
 
 def test_mnist_black_and_white() -> None:
@@ -47,14 +49,14 @@ def test_half_maps_to_plus_minus_one() -> None:
 
 
 def test_other_inputs_pass_unchanged() -> None:
-    prepare = preparation(DataSpec(shape=(4,), target=CLASSES), (), 0, CPU)
+    prepare = preparation(DataSpec(input=Numbers(shape=(4,)), task=CLASSES), (), 0, CPU)
     batch = Batch(torch.randn(3, 4), torch.arange(3), torch.arange(3))
     assert all(torch.equal(a, b) for a, b in zip(prepare(batch, 0)[:3], batch[:3], strict=True))
 
 
 def test_transforms_are_for_images() -> None:
     with pytest.raises(DataError, match=r"^data.augment: random_horizontal_flip is for images, the data has none$"):
-        preparation(DataSpec(shape=(4,), target=CLASSES), (RandomHorizontalFlip(),), 0, CPU)
+        preparation(DataSpec(input=Numbers(shape=(4,)), task=CLASSES), (RandomHorizontalFlip(),), 0, CPU)
 
 
 def test_the_same_transform_twice_is_refused() -> None:

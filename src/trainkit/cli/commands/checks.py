@@ -127,7 +127,7 @@ def data(
     say(*(f"{'warning: ' * (note.level == 'warning')}{note.text}" for note in opened.data.notes), stream=sys.stderr)
     say(*(f"warning: {one}" for one in found.findings), stream=sys.stderr)
     written = None
-    if opened.data.spec.image:
+    if opened.data.spec.input.drawable:
         image = first_batch(opened.experiment, opened.data, opened.device)
         written = picture or Path(f"{experiment.name}-batch.png")
         atomic.replace(written, lambda file: image.save(file, "PNG"))

@@ -14,7 +14,7 @@ from trainkit.core.suggestions import did_you_mean_path
 from trainkit.core.text import printable
 
 if TYPE_CHECKING:
-    from trainkit.inference.evaluation import Evaluation
+    from trainkit.tasks import Line
 
 SPLITS = ("test", "val", "train")
 
@@ -54,7 +54,7 @@ def evaluate(
         say_json({"checkpoint": str(path), "split": split, **found.to_plain()})
     else:
         say("  ".join(format_metric(f"{split}/{name}", value) for name, value in found.metrics.items()))
-        _show_classes(found)
+        _show(found.details.lines() if found.details else [])
 
 
 @app.command(
@@ -98,9 +98,9 @@ def predict(
     from trainkit.runs import checkpoint
 
     restored = restore(path, device=device or "auto")
-    target = restored.spec.target
-    if top and target.kind == "regression":
-        raise ConfigError("command line: --top is for classes and labels, this model predicts numbers")
+    task = restored.spec.task
+    if top and not task.ranked:
+        raise ConfigError(f"command line: --top is for classes and labels, this model predicts {task.noun[1]}")
     if bad := checkpoint.not_finite(restored.payload):
         say(f"warning: {printable(bad)} holds NaN or infinite values", stream=sys.stderr)
     refused: list[DataError] = []
@@ -114,7 +114,7 @@ def predict(
 
     batches = prediction.batches(restored, inputs, refuse, tell)
     form = output.as_csv if as_csv else output.as_table
-    for text in output.as_json(batches, top) if as_json else form(batches, target, top):
+    for text in output.as_json(batches, top) if as_json else form(batches, task, top):
         say(text)
     if refused:
         raise DataError(f"{len(refused):,} input{'s' * (len(refused) > 1)} could not be used")
@@ -135,18 +135,15 @@ def _checkpoint(ckpt: Path | None, stray: str) -> Path:
     return ckpt
 
 
-def _show_classes(found: Evaluation) -> None:
-    """A table of the classes, on a terminal with the worst in bold, and their confusion matrix."""
+def _show(lines: list[Line]) -> None:
+    """Lines of text, on a terminal with the strong ones in bold."""
     from rich.console import Console
     from rich.text import Text
 
     from trainkit.core.terminal import print_line
-    from trainkit.training.confusion import matrix, table
 
     console = Console(highlight=False, soft_wrap=True)
-    lines, worst = table(found.per_class)
-    lines += matrix(found.confusion, [score.name for score in found.per_class])
     for line in lines:
         with console.capture() as capture:
-            console.print(Text(printable(line), "bold" if line == worst else ""), end="")
+            console.print(Text(printable(line.text), "bold" if line.strong else ""), end="")
         print_line(capture.get(), sys.stdout)

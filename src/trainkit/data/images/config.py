@@ -9,9 +9,11 @@ from pydantic import AfterValidator, Field
 
 from trainkit.config.base import Component
 from trainkit.data.base import Data, DataConfig
-from trainkit.data.spec import DataSpec, TargetSpec
+from trainkit.data.inputs import Pictures
+from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.base import TransformConfig
 from trainkit.data.transforms.normalize import Normalize, Preset, measured, statistics
+from trainkit.tasks import Task
 
 Side = Annotated[int, Field(ge=1, le=1024)]
 Size = Side | tuple[Side, Side]
@@ -42,13 +44,12 @@ class ImageDataConfig(DataConfig):
 
     def open(self, seed: int) -> Data:
         data = super().open(seed)
-        if self.normalize != "auto" or not data.spec.image:
+        if self.normalize != "auto" or not data.spec.input.drawable:
             return data
         mean, std = measured(data.train, data.spec.shape[0])
-        return replace(data, spec=data.spec.model_copy(update={"mean": mean, "std": std}))
+        return replace(data, spec=data.spec.with_input(mean=mean, std=std))
 
-    def image_spec(self, shape: tuple[int, int, int], class_names: tuple[str, ...]) -> DataSpec:
-        """Of pictures (channels, height, width), to be classified."""
+    def image_spec(self, shape: tuple[int, int, int], task: Task) -> DataSpec:
+        """Of pictures (channels, height, width)."""
         mean, std = statistics(self.normalize, shape[0])
-        target = TargetSpec(kind="classification", size=len(class_names), names=class_names)
-        return DataSpec(shape=shape, target=target, image=True, mean=mean, std=std)
+        return DataSpec(input=Pictures(shape=shape, mean=mean, std=std), task=task)

@@ -24,6 +24,7 @@ from trainkit.data.images.decoding import NO_LIMITS, Colour, PictureSource, Resi
 from trainkit.data.spec import DataSpec
 from trainkit.data.splitting import Keys
 from trainkit.data.transforms.normalize import MEASURED_FILES
+from trainkit.tasks import Task
 
 SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
@@ -130,7 +131,7 @@ class PicturesConfig(ImageDataConfig):
         self,
         where: Path,
         files: Mapping[SplitName, PictureSource],
-        classes: Sequence[str],
+        task: Task,
         seed: int,
         remarks: Sequence[Remark] = (),
         keys: KeysOf = lambda names: Keys(),
@@ -145,7 +146,7 @@ class PicturesConfig(ImageDataConfig):
         splits = {name: self._inspected(source) for name, source in files.items()}
         train = splits["train"]
         if self.on_error == "stop":  # first, for all that follows may take long
-            self._refuse(where, splits, classes)
+            self._refuse(where, splits, task)
         if truncated := sum(split.truncated for split in splits.values()):
             text = f"{where}: {truncated:,} of the pictures have 16 bits a colour, of which the upper 8 are kept"
             remarks.append(NoteRecord(text, "warning"))
@@ -163,13 +164,13 @@ class PicturesConfig(ImageDataConfig):
                 cache, took = caching.build(split.source)
                 split.use(cache)
                 remarks.append(NoteRecord(took))
-        if problems := self._refuse(where, splits, classes):
+        if problems := self._refuse(where, splits, task):
             total = sum(map(len, files.values()))
             texts = [f"{len(problems):,} of {total:,} pictures cannot be read and are left out", *problems[:10]]
             texts += [f"and {len(problems) - 10:,} more: {'; '.join(problems[10:])}"] if problems[10:] else []
             remarks += [NoteRecord(text, "warning") for text in texts]
         divided = self._divided(splits, seed, keys)
-        spec = self.image_spec(train.source.shape, tuple(classes)).model_copy(update={"range": train.source.limits})
+        spec = self.image_spec(train.source.shape, task).with_input(range=train.source.limits)
         remarks += self._enlarged(train.source)
         notes = tuple(one for one in remarks if isinstance(one, NoteRecord))
         return Data(spec, *divided, notes, found=tuple(one for one in remarks if isinstance(one, Diagnostic)))
@@ -246,7 +247,7 @@ class PicturesConfig(ImageDataConfig):
         )
         return [Diagnostic("enlarged", text)]
 
-    def _refuse(self, where: Path, splits: Mapping[SplitName, _SplitFiles], classes: Sequence[str]) -> list[str]:
+    def _refuse(self, where: Path, splits: Mapping[SplitName, _SplitFiles], task: Task) -> list[str]:
         """What is wrong with the pictures that cannot be read, one text each.
 
         Raises:
@@ -263,8 +264,11 @@ class PicturesConfig(ImageDataConfig):
             raise DataError(*first_ten(problems), f"{count}; mend or remove them, or use data.on_error=skip")
         train = splits["train"]
         readable = train.source.without(train.unreadable).targets
-        for lost in set(train.source.targets.tolist()) - set(readable.tolist()):
-            raise DataError(*first_ten(problems), f"{where}: no picture of {classes[lost]!r} can be read")
+        for name, before, after in zip(
+            task.names, task.count(train.source.targets), task.count(readable), strict=False
+        ):
+            if before and not after:
+                raise DataError(*first_ten(problems), f"{where}: no picture of {name!r} can be read")
         return problems
 
 

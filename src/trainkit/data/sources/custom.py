@@ -16,9 +16,11 @@ from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.seeding import generators_restored, seed_global
 from trainkit.data.base import Data
 from trainkit.data.images.config import ImageDataConfig
+from trainkit.data.inputs import InputKind, Numbers, Pictures, Sequences
 from trainkit.data.sources.dataset_source import DatasetSource
-from trainkit.data.spec import DataSpec, Kind
+from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.normalize import statistics
+from trainkit.tasks import Kind
 
 D = TypeVar("D", bound=type[Dataset[Any]])
 
@@ -67,11 +69,15 @@ class CustomDatasetConfig(ImageDataConfig):
         if self.collate == "pad":
             shape = (max(one.longest() for one in sources), *shape[1:])
         mean, std = statistics(self.normalize, shape[0]) if image else ((), ())
-        target = source.target_spec()
+        task = source.task()
         for one in sources:
-            one.num_classes = target.size  # a loss on a GPU would read beyond its memory
-        whole, padded = first.dtype == torch.int64, self.collate == "pad"
-        spec = DataSpec(shape=shape, target=target, image=image, whole=whole, mean=mean, std=std, padded=padded)
+            one.size = task.size  # a loss on a GPU would read beyond its memory
+        padded, whole = self.collate == "pad", first.dtype == torch.int64
+        if image:
+            known: InputKind = Pictures(shape=shape, mean=mean, std=std)
+        else:
+            known = (Sequences if padded else Numbers)(shape=shape, whole=whole)
+        spec = DataSpec(input=known, task=task)
         lost = [] if padded else source.lost_in_float32(train.index)
         return Data(spec, train, val, test_split, found=tuple(lost))
 

@@ -20,7 +20,7 @@ from trainkit.data.base import Batch, fingerprint, unless_pictures
 from trainkit.data.images.decoding import UnreadableError, flattened
 from trainkit.data.sample_checks import EXACTLY, lost_in_float32
 from trainkit.data.sources.tensor_files import is_dense
-from trainkit.data.spec import MAX_CLASSES, Kind, TargetSpec
+from trainkit.tasks import Kind, TargetError, Task, suited_to, task_class
 
 COMPARED = 256
 """Samples of which the inputs are compared before and after they become float32."""
@@ -35,10 +35,10 @@ class DatasetSource:
         if len(self) == 0:
             raise DataError(f"{self.title}: has no samples")
         self.exact = torch.empty(0, 1)
-        """Targets that are numbers as they were given, shape (n, size), once `targets` has been asked for."""
-        self.num_classes = MAX_CLASSES
-        """What each sample is held against; fewer once they have been counted."""
-        self.kind: Kind = kind or ("regression" if self.target(0).is_floating_point() else "classification")
+        """Targets as they were given, shape (n, size), once `targets` has been asked for."""
+        self.size: int | None = None
+        """Of the task, against which each sample is held, once it is known."""
+        self.asked = task_class(kind) if kind else suited_to(self.target(0).view(-1)[:1])
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]  # register_dataset has seen to it
@@ -94,7 +94,7 @@ class DatasetSource:
                     f"{self.title}: samples {indices[0]} and {number} have the shapes {_form(inputs[0])} and "
                     f"{_form(tensor)}; bring them to one shape in __getitem__, or use data.collate=pad for sequences"
                 )
-        targets = self._as_kind(rows, indices)
+        targets = self._as_targets(rows, indices)
         if not self.padded:
             return Batch(torch.stack(inputs), targets, index)
         lengths = torch.tensor([len(one) for one in inputs])
@@ -111,9 +111,8 @@ class DatasetSource:
         some = {0, len(self) // 2, len(self) - 1}
         if not rows or any(rows[n].tolist() != self.target(n).tolist() for n in some):
             rows = [self.target(index) for index in range(len(self))]
-        targets = self._as_kind(rows, range(len(self)))
-        if self.kind == "regression":
-            self.exact = torch.stack(rows).view(len(rows), -1)
+        targets = self._as_targets(rows, range(len(self)))
+        self.exact = torch.stack(rows).view(len(rows), -1)
         return targets
 
     def lost_in_float32(self, index: Tensor) -> list[Diagnostic]:
@@ -124,16 +123,14 @@ class DatasetSource:
             rows = [self._exact_input(number).view(-1) for number in index[:COMPARED].tolist()]
             if all(len(row) == len(rows[0]) for row in rows):
                 lost += lost_in_float32(torch.stack(rows), "inputs")
-        if self.kind == "regression":
-            lost += lost_in_float32(self.exact[index[:EXACTLY]], "targets")
-        return lost
+        return lost + lost_in_float32(self.exact[index[:EXACTLY]], "targets")
 
     def _exact_input(self, index: int) -> Tensor:
         """An input as it is given; of a picture nothing."""
         value = self._item(index)[0]
         return torch.empty(0) if hasattr(value, "getbands") else _tensor(f"{self.title}[{index}]: the input", value)
 
-    def _as_kind(self, rows: list[Tensor], indices: Sequence[int]) -> Tensor:
+    def _as_targets(self, rows: list[Tensor], indices: Sequence[int]) -> Tensor:
         """Targets of the samples with these indices, as batches have them."""
         for index, row in zip(indices, rows, strict=True):
             if row.shape != rows[0].shape or row.ndim > 1 or row.numel() == 0:
@@ -141,36 +138,21 @@ class DatasetSource:
                     f"{self.title}: the targets differ in shape: one number, or as many, for every sample; "
                     f"samples {indices[0]} and {index} have {tuple(rows[0].shape)} and {tuple(row.shape)}"
                 )
-        targets = torch.stack(rows)
-        if self.kind != "classification":
-            targets = targets.to(torch.float32).view(len(rows), -1)
-            if len(bad := (~targets.isfinite().all(1)).nonzero()):
-                raise DataError(f"{self.title}[{indices[int(bad[0])]}]: the target holds a value that is not finite")
-            if self.kind == "multilabel" and not bool(((targets == 0) | (targets == 1)).all()):
-                raise DataError(f"{self.title}: labels are a row of 0 and 1 per sample")
-            return targets
-        if targets.is_floating_point() or targets.ndim != 1:
-            one_hot = "for one-hot rows row.argmax(), or data.target=multilabel"
-            hint = one_hot if targets.ndim == 2 else "or data.target=regression"
-            raise DataError(f"{self.title}: classes are one whole number >= 0 per sample; {hint}")
-        targets = targets.long()
-        if len(bad := ((targets < 0) | (targets >= self.num_classes)).nonzero()):
-            worst = int(bad[0])
-            raise DataError(
-                f"{self.title}[{indices[worst]}]: class {int(targets[worst])}, outside 0 … {self.num_classes - 1:,}"
-            )
-        return targets
+        try:
+            return self.asked.as_targets(torch.stack(rows), self.size)
+        except TargetError as error:
+            if error.row is None:
+                raise DataError(f"{self.title}: {error}; the targets are what data.target says") from None
+            raise DataError(f"{self.title}[{indices[error.row]}]: the target {error}") from None
 
-    def target_spec(self) -> TargetSpec:
-        """The kind and size of the targets, and the names of the classes where the dataset has `classes`."""
+    def task(self) -> Task:
+        """What the targets are for, with the names of the classes where the dataset has `classes`."""
         classes = getattr(self.dataset, "classes", ())
         names = tuple(map(str, classes)) if isinstance(classes, list | tuple) else ()
-        size = self.targets.shape[1] if self.kind != "classification" else int(self.targets.max()) + 1
-        if self.kind == "classification":
-            if names and size > len(names):
-                raise DataError(f"{self.title}: class {size - 1} among the targets, but classes has {len(names)} names")
-            size = max(2, len(names) or size)  # of one, there is nothing to learn
-        return TargetSpec(kind=self.kind, size=size, names=names if len(names) == size else ())
+        try:
+            return self.asked.of(self.targets, names)
+        except TargetError as error:
+            raise DataError(f"{self.title}: {error}") from None
 
     def longest(self) -> int:
         return max(len(self.input(index)) for index in range(len(self)))

@@ -22,6 +22,7 @@ from trainkit.data.images.image_files import FolderFiles, find, is_hidden, no_pi
 from trainkit.data.images.source import PicturesConfig, Remark, SplitName
 from trainkit.data.paths import expanded, unreadable
 from trainkit.data.transforms.normalize import Normalize, Preset
+from trainkit.tasks import Classification
 
 FOLDERS: dict[SplitName, tuple[str, ...]] = {
     "train": ("train",),
@@ -62,7 +63,8 @@ class FoldersConfig(PicturesConfig):
         for folder in dict.fromkeys([root, *folders.values()]):
             remarks += self._loose_pictures(folder, others)
         remarks += unused_files(root, others)
-        return self._data(root, files, classes, seed, remarks)
+        task = Classification(size=len(classes), names=tuple(classes))
+        return self._data(root, files, task, seed, remarks)
 
     @abstractmethod
     def _split_folders(self, root: Path) -> dict[SplitName, Path]:

@@ -26,6 +26,7 @@ from trainkit.data.paths import expanded, no_file, unreadable
 from trainkit.data.splitting import Keys
 from trainkit.data.tables.columns import ColumnConfig, DateFormat
 from trainkit.data.text_files import read_lines
+from trainkit.tasks import Classification
 
 if TYPE_CHECKING:
     from trainkit.data.tables.table_files import Cells
@@ -113,7 +114,9 @@ class PictureListConfig(PicturesConfig):
         def keys_of(names: Sequence[str]) -> Keys:
             return keys([indices[name] for name in names])
 
-        return self._data(Path(where), files, classes, seed, remarks, keys_of)
+        return self._data(
+            Path(where), files, Classification(size=len(classes), names=tuple(classes)), seed, remarks, keys_of
+        )
 
     def _why_none(self, root: Path, row: Listed) -> str | None:
         """What is wrong with the file that a row names; None where there is one."""

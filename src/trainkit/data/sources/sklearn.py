@@ -17,7 +17,10 @@ from torch.nn import functional
 from trainkit.config.registry import register
 from trainkit.data.base import Data, DataConfig, TensorSource
 from trainkit.data.images.config import ImageDataConfig, Size, height_width
-from trainkit.data.spec import DataSpec, Kind, TargetSpec
+from trainkit.data.inputs import Numbers
+from trainkit.data.spec import DataSpec
+from trainkit.data.splitting import are_classes
+from trainkit.tasks import Classification, Regression, Task
 
 FLOAT32 = torch.finfo(torch.float32)
 
@@ -44,7 +47,9 @@ class DigitsConfig(ImageDataConfig):
     """The grey value is repeated over the channels."""
 
     def spec(self) -> DataSpec:
-        return self.image_spec((self.channels, *height_width(self.size)), tuple("0123456789"))
+        return self.image_spec(
+            (self.channels, *height_width(self.size)), Classification(size=10, names=tuple("0123456789"))
+        )
 
     def build(self, seed: int) -> Data:
         from sklearn.datasets import load_digits
@@ -65,7 +70,9 @@ class Known(NamedTuple):
     features: int
     size: int
     """Classes, or numbers to be predicted."""
-    kind: Kind = "classification"
+    task: type[Task] = Classification
+    names: tuple[str, ...] = ()
+    """Of what is to be predicted, where scikit-learn has none."""
 
 
 class SklearnTableConfig(DataConfig):
@@ -80,22 +87,19 @@ class SklearnTableConfig(DataConfig):
 
     def spec(self) -> DataSpec:
         # Without the statistics, which only the training samples can tell.
-        return DataSpec(shape=(self.known.features,), target=TargetSpec(kind=self.known.kind, size=self.known.size))
+        return DataSpec(input=Numbers(shape=(self.known.features,)), task=self.known.task(size=self.known.size))
 
     def build(self, seed: int) -> Data:
         import sklearn.datasets
 
         table = getattr(sklearn.datasets, f"load_{self.name}")()
-        if classes := self.known.kind == "classification":
-            targets = torch.as_tensor(table.target, dtype=torch.int64)
-            names = tuple(map(str, table.target_names))
-        else:
-            targets = torch.as_tensor(table.target, dtype=torch.float32).unsqueeze(1)
-            names = ("disease progression",)
-        rest, held_out = _train_test_rows(table.target, stratify=classes)
+        targets = self.known.task.as_targets(torch.as_tensor(table.target))
+        rest, held_out = _train_test_rows(table.target, stratify=are_classes(targets))
         inputs = torch.as_tensor(table.data, dtype=torch.float32)
-        target = TargetSpec(kind=self.known.kind, size=self.known.size, names=names)
-        spec = DataSpec(shape=(self.known.features,), target=target)
+        names = self.known.names or tuple(map(str, table.target_names))
+        spec = DataSpec(
+            input=Numbers(shape=(self.known.features,)), task=self.known.task(size=self.known.size, names=names)
+        )
 
         def divided(inputs: Tensor) -> Data:
             train, test = (TensorSource(inputs[rows], targets[rows]) for rows in (rest, held_out))
@@ -107,14 +111,14 @@ class SklearnTableConfig(DataConfig):
 
             rows = np.array(rest)[data.train.index]
             columns, numbers = scaled(table.data, map(str, table.feature_names), rows, "robust")
-            spec = spec.model_copy(update={"columns": columns})
+            spec = spec.with_input(columns=columns)
             return divided(torch.from_numpy(numbers))
         if self.standardize:
             seen = inputs[rest][data.train.index].double()
             # A feature that never changes, or hardly, has no deviation to divide by: it becomes 0, not infinite.
             std = seen.std(dim=0, correction=0)
             std = torch.where(std > FLOAT32.tiny, std, 1.0)
-            spec = spec.model_copy(update={"mean": tuple(seen.mean(dim=0).tolist()), "std": tuple(std.tolist())})
+            spec = spec.with_input(mean=tuple(seen.mean(dim=0).tolist()), std=tuple(std.tolist()))
         return replace(data, spec=spec)
 
 
@@ -147,4 +151,4 @@ class DiabetesConfig(SklearnTableConfig):
     """Progression of a disease by 10 measurements, 442 rows, a number between 25 and 346, embedded (Efron, 2004)."""
 
     name: Literal["diabetes"] = "diabetes"
-    known: ClassVar = Known(features=10, size=1, kind="regression")
+    known: ClassVar = Known(features=10, size=1, task=Regression, names=("disease progression",))

@@ -13,8 +13,10 @@ from torch.nn import functional
 from trainkit.config.registry import register
 from trainkit.core.seeding import generator
 from trainkit.data.base import Data, DataConfig, TensorSource
+from trainkit.data.inputs import Numbers, Pictures, Sequences
 from trainkit.data.sequences import SequenceSource
-from trainkit.data.spec import DataSpec, Kind, TargetSpec
+from trainkit.data.spec import DataSpec
+from trainkit.tasks import Kind, task_class
 
 Size = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -44,16 +46,17 @@ class SyntheticConfig(DataConfig):
 
     @model_validator(mode="after")
     def _more_than_one_class(self) -> Self:
-        if self.target == "classification" and self.size == 1:
+        if task_class(self.target).reading == "words" and self.size == 1:
             raise ValueError("size must be >= 2 for classes, got 1")
         if self.min_length is not None and (len(self.shape) != 2 or self.min_length > self.shape[0]):
             raise ValueError(f"min_length is for sequences [length, features] at least as long, got {self.shape}")
         return self
 
     def spec(self) -> DataSpec:
-        target = TargetSpec(kind=self.target, size=self.size)
+        task = task_class(self.target)(size=self.size)
         padded = self.min_length is not None
-        return DataSpec(shape=self.shape, target=target, image=len(self.shape) == 3, padded=padded)
+        input_kind = Pictures if len(self.shape) == 3 else Sequences if padded else Numbers
+        return DataSpec(input=input_kind(shape=self.shape), task=task)
 
     def build(self, seed: int) -> Data:
         data_seed = seed if self.seed is None else self.seed
@@ -74,12 +77,13 @@ class SyntheticConfig(DataConfig):
     def _draw(self, patterns: Tensor, count: int, seed: int, purpose: str) -> TensorSource | SequenceSource:
         """Mix the patterns, each weighted by its factor, so that the inputs have mean square 1 before the noise."""
         random = generator(seed, "synthetic", purpose)
-        if self.target == "classification":
+        reading = task_class(self.target).reading
+        if reading == "words":
             targets = torch.randint(self.size, (count,), generator=random)
             inputs = patterns[targets]
         else:
             factors = torch.randn(count, self.size, generator=random)
-            targets = factors if self.target == "regression" else (factors > 0).float()
+            targets = factors if reading == "numbers" else (factors > 0).float()
             inputs = factors @ patterns / math.sqrt(self.size)
         inputs = (inputs + self.noise * torch.randn(inputs.shape, generator=random)).view(count, *self.shape)
         if len(self.shape) == 3:

@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 
 from trainkit.config.registry import register
 from trainkit.data.base import Data, DataConfig
-from trainkit.data.spec import DataSpec, Kind
+from trainkit.data.spec import DataSpec
 from trainkit.data.tables.columns import Asked, ColumnConfig
+from trainkit.tasks import Kind, task_class
 
 
 @register("data")
@@ -86,7 +87,7 @@ class TableConfig(DataConfig):
             raise ValueError(f"ignore: {both[0]!r} is among features")
         if self.decimal is not None and self.decimal == self.thousands:
             raise ValueError(f"decimal: {self.decimal!r} is thousands as well")
-        if self.task in ("classification", "auto") and len(self.targets) > 1:
+        if len(self.targets) > 1 and (self.task == "auto" or task_class(self.task).reading == "words"):
             raise ValueError("several target columns are for task=regression or task=multilabel")
         if self.group and self.order:
             raise ValueError("group or order, not both: which split the rest of a group is in could not be said")

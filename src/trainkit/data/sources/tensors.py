@@ -15,11 +15,14 @@ from trainkit.config.registry import register
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
 from trainkit.data.base import Data, DataConfig, Source, Split, TensorSource
+from trainkit.data.inputs import Numbers as NumbersKind
+from trainkit.data.inputs import Pictures, Sequences
 from trainkit.data.paths import file_at, unreadable
 from trainkit.data.sample_checks import EXACTLY, lost_in_float32
 from trainkit.data.sequences import SequenceSource
 from trainkit.data.sources import tensor_files
-from trainkit.data.spec import MAX_CLASSES, DataSpec, Kind, TargetSpec
+from trainkit.data.spec import DataSpec
+from trainkit.tasks import Kind, TargetError, Task, suited_to, task_class
 
 Number = int | float
 Inputs = Tensor | list[Tensor]
@@ -57,15 +60,15 @@ class TensorsConfig(DataConfig):
         tensors = self._read()
         where = self.file or "data"
         inputs, targets = _pair(where, tensors["inputs"], tensors["targets"])
-        target = self._target_spec(where, targets)
-        source = _source(where, inputs, targets, target)
+        task = self._task(where, targets)
+        source = _source(where, inputs, targets, task)
         test: Source | float | None = self.test
-        spec = _spec(target, source)
+        spec = _spec(task, source)
         if "test_inputs" in tensors and "test_targets" in tensors:
-            test = _source(where, *_pair(where, tensors["test_inputs"], tensors["test_targets"]), target)
-            spec = _common(where, spec, _spec(target, test))
+            test = _source(where, *_pair(where, tensors["test_inputs"], tensors["test_targets"]), task)
+            spec = _common(where, spec, _spec(task, test))
         train, val, test_split = self.train_val_test(source, seed, test)
-        return Data(spec, train, val, test_split, found=tuple(_lost(inputs, targets, target, train)))
+        return Data(spec, train, val, test_split, found=tuple(_lost(inputs, targets, train)))
 
     def _read(self) -> Mapping[str, Inputs]:
         if self.file is None:
@@ -84,24 +87,12 @@ class TensorsConfig(DataConfig):
             raise DataError(f"{path}: expected tensors called inputs and targets, got {there}")
         return named
 
-    def _target_spec(self, where: str, targets: Tensor) -> TargetSpec:
-        whole = not targets.is_floating_point()
-        rows = targets.ndim == 2
-        binary = rows and bool(((targets == 0) | (targets == 1)).all())
-        kind = self.target or ("multilabel" if binary else "classification" if whole and not rows else "regression")
-        if kind == "classification":
-            if rows or not whole:
-                what = f"rows of {targets.shape[1]}" if rows else "not whole"
-                raise DataError(f"{where}: targets: classes are one whole number >= 0 per sample, these are {what}")
-            _check_range(where, targets, MAX_CLASSES)
-            size = max(2, int(targets.max()) + 1)  # of one, there is nothing to learn
-            return TargetSpec(kind="classification", size=size)
-        if kind == "multilabel" and not binary:
-            raise DataError(f"{where}: targets: labels are a row of 0 and 1 per sample")
-        return TargetSpec(kind=kind, size=targets.shape[1] if rows else 1)
+    def _task(self, where: str, targets: Tensor) -> Task:
+        asked = task_class(self.target) if self.target else suited_to(targets)
+        return asked.of(_targets(where, targets, asked))
 
 
-def _lost(inputs: Inputs, targets: Tensor, target: TargetSpec, train: Split) -> list[Diagnostic]:
+def _lost(inputs: Inputs, targets: Tensor, train: Split) -> list[Diagnostic]:
     """What of the training samples is no longer there in batches. Nothing here is standardised by us, so that nothing
     could be subtracted before the numbers are rounded: that is left to whoever wrote the file."""
     some = train.index[:EXACTLY]
@@ -111,13 +102,11 @@ def _lost(inputs: Inputs, targets: Tensor, target: TargetSpec, train: Split) -> 
         lost += lost_in_float32(torch.cat([one.view(len(one), -1) for one in steps])[:EXACTLY], "inputs")
     elif inputs.ndim < 4:  # vectors, or sequences of one length
         lost += lost_in_float32(inputs[some].flatten(0, -2)[:EXACTLY], "inputs")
-    if target.kind == "regression":
-        lost += lost_in_float32(targets[some].view(len(some), -1), "targets")
-    return lost
+    return lost + lost_in_float32(targets[some].view(len(some), -1), "targets")
 
 
-def _source(where: str, inputs: Inputs, targets: Tensor, target: TargetSpec) -> TensorSource | SequenceSource:
-    targets = _as_target(where, targets, target)
+def _source(where: str, inputs: Inputs, targets: Tensor, task: Task) -> TensorSource | SequenceSource:
+    targets = _targets(where, targets, type(task), task.size)
     if isinstance(inputs, list):
         return _sequences(where, inputs, targets)
     shape = tuple(inputs.shape)
@@ -136,25 +125,13 @@ def _source(where: str, inputs: Inputs, targets: Tensor, target: TargetSpec) -> 
     return TensorSource(inputs, targets)
 
 
-def _as_target(where: str, targets: Tensor, target: TargetSpec) -> Tensor:
-    """The targets as batches have them; those of a test split must be of the same kind as those of training."""
-    if target.kind == "classification":
-        if targets.ndim != 1 or targets.is_floating_point():
-            raise DataError(f"{where}: targets: classes are one whole number >= 0 per sample")
-        _check_range(where, targets, target.size)
-        return targets.to(torch.int64)
-    rows = targets.to(torch.float32)
-    rows = rows.unsqueeze(1) if rows.ndim == 1 else rows
-    if rows.ndim != 2 or rows.shape[1] != target.size:
-        raise DataError(f"{where}: targets of shape {tuple(targets.shape)}; expected (samples, {target.size})")
-    _check_finite(f"{where}: targets", rows)
-    return rows
-
-
-def _check_range(where: str, targets: Tensor, size: int) -> None:
-    if len(bad := ((targets < 0) | (targets >= size)).nonzero()):
-        first = int(bad[0])
-        raise DataError(f"{where}: targets: sample {first} has class {int(targets[first])}, outside 0 … {size - 1:,}")
+def _targets(where: str, values: Tensor, task: type[Task], size: int | None = None) -> Tensor:
+    """The targets as batches have them; those of a test split must be like those of training."""
+    try:
+        return task.as_targets(values, size)
+    except TargetError as error:
+        which = "" if error.row is None else f"sample {error.row} "
+        raise DataError(f"{where}: targets: {which}{error}") from None
 
 
 def _check_finite(what: str, rows: Tensor) -> None:
@@ -176,23 +153,21 @@ def _sequences(where: str, inputs: list[Tensor], targets: Tensor) -> SequenceSou
     return SequenceSource.of(rows, targets)
 
 
-def _spec(target: TargetSpec, source: TensorSource | SequenceSource) -> DataSpec:
+def _spec(task: Task, source: TensorSource | SequenceSource) -> DataSpec:
     if isinstance(source, SequenceSource):
         shape = (int(source.lengths.max()), source.values.shape[1])
-        return DataSpec(shape=shape, target=target, padded=True, whole=source.values.dtype == torch.int64)
+        return DataSpec(input=Sequences(shape=shape, whole=source.values.dtype == torch.int64), task=task)
     dtype = source.inputs.dtype
-    return DataSpec(
-        shape=tuple(source.inputs.shape[1:]), target=target, whole=dtype == torch.int64, image=dtype == torch.uint8
-    )
+    one = tuple(source.inputs.shape[1:])
+    if dtype == torch.uint8:
+        return DataSpec(input=Pictures(shape=one), task=task)
+    return DataSpec(input=NumbersKind(shape=one, whole=dtype == torch.int64), task=task)
 
 
 def _common(where: str, train: DataSpec, test: DataSpec) -> DataSpec:
     """The spec of both splits: sequences may be of different lengths."""
-    padded = train.padded and test.padded
-    if padded or not (train.padded or test.padded):
-        longest = max(train.shape[0], test.shape[0]) if padded else train.shape[0]
-        if train.image == test.image and train.shape[padded:] == test.shape[padded:]:
-            return train.model_copy(update={"shape": (longest, *train.shape[1:]), "whole": train.whole and test.whole})
+    if type(train.input) is type(test.input) and train.input.goes_with(test.input):
+        return train.model_copy(update={"input": train.input.joined(test.input)})
     raise DataError(f"{where}: test_inputs of shape {test.shape} per sample do not go with inputs of {train.shape}")
 
 

@@ -27,6 +27,7 @@ from trainkit.data.paths import expanded, unreadable
 from trainkit.data.sources.sklearn import DigitsConfig
 from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.normalize import Normalize, Preset
+from trainkit.tasks import Classification
 
 DOWNLOAD_TIMEOUT_S = 5.0
 
@@ -45,12 +46,12 @@ class Placeholder:
     @property
     def targets(self) -> Tensor:
         """Shape (n,), int64."""
-        return torch.arange(self.samples) % self.spec.target.size
+        return torch.arange(self.samples) % self.spec.task.size
 
     def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
         shape, random = (len(index), *self.spec.shape), generator(0, "imagined")
         inputs = torch.randint(256, shape, dtype=torch.uint8, generator=random)
-        return Batch(inputs, index % self.spec.target.size, index)
+        return Batch(inputs, index % self.spec.task.size, index)
 
     def digest(self) -> str:
         return f"imagined {self.samples}"
@@ -96,7 +97,8 @@ class TorchvisionConfig(ImageDataConfig):
         channels, *sides = self.known.shape
         channels = {"rgb": 3, "grey": 1, None: channels}[self.mode]
         height, width = sides if self.size is None else height_width(self.size)
-        return self.image_spec((channels, height, width), self.known.class_names)
+        names = self.known.class_names
+        return self.image_spec((channels, height, width), Classification(size=len(names), names=names))
 
     def fallback_config(self) -> DigitsConfig | None:
         if self.fallback is None:
@@ -125,10 +127,10 @@ class TorchvisionConfig(ImageDataConfig):
     def placeholder(self, seed: int) -> Data:
         spec = self.spec()
         train, val = self.divide(Placeholder(spec, self.known.train_samples), seed)
-        counted = spec.target.counted(train.targets)
         # Which classes a small subset of the real samples lacks, placeholders cannot tell.
-        counted = counted.model_copy(update={"counts": tuple(max(1, count) for count in counted.counts)})
-        return Data(spec.model_copy(update={"target": counted}), train, val, None)
+        counts = tuple(max(1, count) for count in spec.task.count(train.targets))
+        task = spec.task.model_copy(update={"counts": counts, "samples": len(train)})
+        return Data(spec.with_task(task), train, val, None)
 
     def build(self, seed: int) -> Data:
         spec = self.spec()

@@ -20,9 +20,10 @@ from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import permutation
 from trainkit.core.text import counted
 from trainkit.data.base import Data, Split, TensorSource
+from trainkit.data.inputs import Numbers
 from trainkit.data.sources.table import TableConfig
-from trainkit.data.spec import DataSpec, Kind
-from trainkit.data.splitting import Keys
+from trainkit.data.spec import DataSpec
+from trainkit.data.splitting import Keys, are_classes
 from trainkit.data.tables import cells, column_kinds, encoding, split_keys, table_files
 from trainkit.data.tables.column_kinds import Read
 from trainkit.data.tables.columns import FIRST_NA_VALUES, Column, ColumnFacts
@@ -92,7 +93,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     odd: list[Diagnostic] = []
     if isinstance(config.test, str):
         other = _cells(config, (config.test,), "test")
-        fixed = DataSpec(shape=(1,), target=target.spec) if like is None else like
+        fixed = DataSpec(input=Numbers(shape=(1,)), task=target.task) if like is None else like
         held = _table(config, other, _parsed(other, used), read_target(config, other, fixed), notes)
         odd = shared_groups(config.group, file, other)
     elif config.rules == 1:
@@ -101,14 +102,14 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
         held, table = table.at(np.sort(order[:count])), table.at(np.sort(order[count:]))
     if not len(table):
         raise DataError(f"{file.name}: no rows to train on")
-    train, val, test = _divided(config, table, target.spec.kind, seed, apart=held is not None)
+    train, val, test = _divided(config, table, seed, apart=held is not None)
     columns = [one.column for one in used.values() if one.column is not None]
     facts: tuple[ColumnFacts, ...] = ()
     if like is None:
         rows = train.numpy()
         columns = [encoding.fitted(one, table.values[one.name], rows, config.standardize) for one in columns]
         facts = tuple(facts_of(reads, columns))
-        odd += oddities(table.values, columns, table.targets, target.spec, rows, used, file.name)
+        odd += oddities(table.values, columns, table.targets, target.task, rows, used, file.name)
         notes += unused_columns(reads)
     else:
         others = [name for name in file.columns if name not in used and name not in config.targets]
@@ -117,9 +118,11 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     splits = {"train": table.at(train.numpy())} if like else {}
     splits |= {"val": table.at(val.numpy()), "test": table.at(test.numpy()) if held is None else held}
     notes += unseen_words(columns, {name: split.values for name, split in splits.items()})
-    spec = DataSpec(shape=(sum(column.width for column in columns),), target=target.spec, columns=tuple(columns))
+    spec = DataSpec(
+        input=Numbers(shape=(sum(column.width for column in columns),), columns=tuple(columns)), task=target.task
+    )
     if like is not None:
-        spec = spec.model_copy(update={"mean": like.mean, "std": like.std})
+        spec = spec.with_input(mean=like.input.mean, std=like.input.std)
     if (key := config.group or config.order) and (config.val and not len(val)) and (held is None and not len(test)):
         text = f"{file.name}: all rows have the same {key!r}, so that there is nothing to hold out"
         notes.append(NoteRecord(text, "warning"))
@@ -130,7 +133,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     return Data(spec, train_split, val_split, tested if len(tested) else None, tuple(notes), facts, tuple(odd))
 
 
-def _divided(config: TableConfig, table: Table, kind: Kind, seed: int, *, apart: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _divided(config: TableConfig, table: Table, seed: int, *, apart: bool) -> tuple[Tensor, Tensor, Tensor]:
     """The rows of train, val and test.
 
     Args:
@@ -138,9 +141,10 @@ def _divided(config: TableConfig, table: Table, kind: Kind, seed: int, *, apart:
     """
     source = TensorSource(torch.zeros(len(table), 1), table.targets)
     fraction = None if apart or isinstance(config.test, str) else config.test
-    if config.rules != 1 and kind != "classification":
+    classes = are_classes(table.targets)
+    if config.rules != 1 and not classes:
         config = config.model_copy(update={"stratify": False})
-    labels = table.targets if kind == "classification" and config.stratify else None
+    labels = table.targets if classes and config.stratify else None
     train, val, test = config.train_val_test(source, seed, fraction, labels=labels, keys=table.keys)
     none = torch.zeros(0, dtype=torch.int64)
     return train.index, val.index if val else none, test.index if test else none

@@ -15,10 +15,10 @@ from torch import Tensor
 from trainkit.config.shell import typed
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.text import counted, printable
-from trainkit.data.spec import TargetSpec
 from trainkit.data.tables import cells, encoding
 from trainkit.data.tables.column_kinds import NA_VALUES, Read
 from trainkit.data.tables.columns import MOST_COUNTED, Column, ColumnFacts
+from trainkit.tasks import Task
 
 NOTHING = Column(name="", na_values=NA_VALUES)
 SHOWN = 3
@@ -88,16 +88,16 @@ def oddities(
     values: Mapping[str, Any],
     columns: Sequence[Column],
     targets: Tensor,
-    target: TargetSpec,
+    task: Task,
     rows: NDArray[np.int64],
     reads: Mapping[str, Read],
     file: str,
 ) -> Iterator[Diagnostic]:
     """What is allowed in columns, but usually a mistake."""
     wanted = targets.numpy()[rows]
-    if target.kind == "classification":
-        counts = np.bincount(targets.numpy(), minlength=target.size)
-        if rare := [f"{name!r} ({count})" for name, count in zip(target.names, counts, strict=True) if count < FEW]:
+    if task.exclusive:
+        counted_names = zip(task.known_names, task.count(targets), strict=True)
+        if rare := [f"{name!r} ({count})" for name, count in counted_names if count < FEW]:
             text = f"classes with hardly a row can be neither learned nor measured: {', '.join(rare[:SHOWN])}"
             more = f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else ""
             yield Diagnostic("rare-class", f"{file}: {text}{more}; find more of them, join them, or take them out")
@@ -114,8 +114,8 @@ def oddities(
             continue
         if column.kind == "number" and column.center:
             yield from _lost(column, one[rows], file)
-        if len(rows) >= ENOUGH and _gives_away(column, one, rows, wanted, target):
-            text = f"{name} alone tells {' and '.join(target.names) if target.kind == 'regression' else 'the class'}"
+        if len(rows) >= ENOUGH and _gives_away(column, one, rows, wanted, task):
+            text = f"{name} alone tells {' and '.join(task.names) if task.reading == 'numbers' else 'the class'}"
             yield Diagnostic(
                 "gives-away", f"{file}: {text}; if it is not known beforehand, use {typed('data.ignore', [name])}"
             )
@@ -149,8 +149,8 @@ def _lost(column: Column, seen: Any, file: str) -> Iterator[Diagnostic]:
         )
 
 
-def _gives_away(column: Column, values: Any, rows: NDArray[np.int64], wanted: Any, target: TargetSpec) -> bool:
-    if target.kind == "multilabel" or (target.kind == "regression" and column.kind == "category"):
+def _gives_away(column: Column, values: Any, rows: NDArray[np.int64], wanted: Any, task: Task) -> bool:
+    if task.reading == "flags" or (task.reading == "numbers" and column.kind == "category"):
         return False
     if column.kind == "category":
         seen = values.take(pa.array(rows))
@@ -159,7 +159,7 @@ def _gives_away(column: Column, values: Any, rows: NDArray[np.int64], wanted: An
         if np.isnan(seen).any():
             return False
         different = len(np.unique(seen[:MOST_COUNTED]))
-        if target.kind == "regression":
+        if task.reading == "numbers":
             return different > 2 and any(
                 abs(np.corrcoef(seen, each)[0, 1]) > 0.9999 for each in wanted.T if np.ptp(each) > 0
             )

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from trainkit.core.errors import DataError
 from trainkit.data.sources.table import TableConfig
-from trainkit.data.spec import DataSpec, Kind, TargetSpec
+from trainkit.data.spec import DataSpec
 from trainkit.data.tables import cells, column_kinds
 from trainkit.data.tables.cells import Bools, Floats
 from trainkit.data.tables.columns import FIRST_NA_VALUES, Column
 from trainkit.data.tables.table_files import Cells, Texts
+from trainkit.tasks import Classification, Regression, Task, task_class
 
 MOST_CLASSES = 20
 """Different whole numbers that are classes without being called so."""
@@ -29,7 +30,7 @@ SHOWN = 5
 class Target(NamedTuple):
     """What is to be predicted, in all rows of a file."""
 
-    spec: TargetSpec
+    task: Task
     values: Tensor
     """Shape (rows,) or (rows, size)."""
     missing: Bools
@@ -45,50 +46,50 @@ def read_target(config: TableConfig, file: Cells, like: DataSpec | None) -> Targ
     Raises:
         DataError: one holds what its kind does not allow, or may be of either kind.
     """
-    kind = like.target.kind if like else _kind(config, file)
-    if kind == "classification":
-        return _classes(config, file, like)
+    task = type(like.task) if like else _task(config, file)
+    if task.reading == "words":
+        return _classes(config, file, task, like)
     columns, missing = [], np.zeros(len(file), dtype=bool)
     for name in config.targets:
-        values = _numbers(config, file, name) if kind == "regression" else _labels(config, file, name)
+        values = _numbers(config, file, name) if task.reading == "numbers" else _labels(config, file, name)
         missing |= np.isnan(values)
         columns.append(values)
-    spec = like.target.uncounted() if like else TargetSpec(kind=kind, size=len(columns), names=config.targets)
-    return Target(spec, torch.from_numpy(np.stack(columns, 1).astype(np.float32)), missing)
+    known = like.task.unmeasured() if like else task(size=len(columns), names=config.targets)
+    return Target(known, torch.from_numpy(np.stack(columns, 1).astype(np.float32)), missing)
 
 
-def _kind(config: TableConfig, file: Cells) -> Kind:
+def _task(config: TableConfig, file: Cells) -> type[Task]:
     """What a target is of which nothing is said.
 
     Raises:
         DataError: it may be either.
     """
     if config.task != "auto":
-        return config.task
+        return task_class(config.task)
     [name] = config.targets
     asked = config.asked(name)
     if asked.kind in ("category", "flag"):
-        return "classification"
+        return Classification
     if asked.kind == "number":
-        return "regression"
+        return Regression
     try:
         one = column_kinds.read(file.column(name), asked, is_target=True)
     except DataError as error:
         raise DataError(*error.problems, f"data.task: is {name!r} a number or a class? say which") from None
     if one.column is None or one.column.kind != "number":
-        return "classification"
+        return Classification
     different = np.unique(one.values[~np.isnan(one.values)])
     if bool((different != np.floor(different)).any()) or len(different) > SURELY_NUMBERS:
-        return "regression"
+        return Regression
     if len(different) <= MOST_CLASSES:
-        return "classification"
+        return Classification
     raise DataError(
         f"data.task: {name!r} holds {len(different):,} different whole numbers; say data.task=regression to predict "
         "a number, or data.task=classification where they are only names"
     )
 
 
-def _classes(config: TableConfig, file: Cells, like: DataSpec | None) -> Target:
+def _classes(config: TableConfig, file: Cells, task: type[Task], like: DataSpec | None) -> Target:
     [name] = config.targets
     given = tuple(text.lower() for text in config.asked(name).na_values or ())
     column = Column(name=name, na_values=FIRST_NA_VALUES if config.rules == 1 else ("", *given))
@@ -100,20 +101,20 @@ def _classes(config: TableConfig, file: Cells, like: DataSpec | None) -> Target:
         if len(names) < 2:
             what = f"every row has the class {names[0]!r}" if names else f"no row has a value for {name!r}"
             raise DataError(f"{file.name}: {what}")
-        spec = TargetSpec(kind="classification", size=len(names), names=tuple(names))
+        known = task(size=len(names), names=tuple(names))
     else:
-        spec = like.target.uncounted()
-    indices = pc.index_in(texts, pa.array(spec.names, pa.string()))
+        known = like.task.unmeasured()
+    indices = pc.index_in(texts, pa.array(known.names, pa.string()))
     unknown = np.asarray(indices.is_null().to_numpy(zero_copy_only=False), dtype=bool) & ~missing
     if unknown.any():
         row = int(unknown.argmax())
         raise DataError(
             f"{file.where(row)}: class {texts[row].as_py()!r} is not among the training rows' classes "
-            f"({', '.join(spec.names[:SHOWN])}{', …' if len(spec.names) > SHOWN else ''}); "
+            f"({', '.join(known.names[:SHOWN])}{', …' if len(known.names) > SHOWN else ''}); "
             "for numbers use data.task=regression"
         )
     values = torch.from_numpy(pc.fill_null(indices, 0).to_numpy(zero_copy_only=False).astype(np.int64))
-    return Target(spec, values, missing)
+    return Target(known, values, missing)
 
 
 def _by_number(texts: Texts) -> Any:

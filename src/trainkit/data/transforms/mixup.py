@@ -10,13 +10,13 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
 from trainkit.data.base import Batch
-from trainkit.data.spec import DataSpec, TargetSpec
+from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.base import TransformConfig
+from trainkit.tasks import Task
 
 
 class BatchMix(TransformConfig):
@@ -35,18 +35,15 @@ class BatchMix(TransformConfig):
     }
 
     def check(self, spec: DataSpec) -> None:
-        if spec.target.kind not in ("classification", "multilabel"):
+        if not spec.task.mixes:
             text = f"data.augment: {self.name} needs classes or labels, the targets of the data are"
-            raise DataError(f"{text} {spec.target.plural}; leave it out")
+            raise DataError(f"{text} {spec.task.noun[1]}; leave it out")
 
-    def mix(self, batch: Batch, target: TargetSpec, random: Random) -> Batch:
-        """The mixed batch: inputs of the same shape, targets (batch, target.size), float32."""
+    def mix(self, batch: Batch, task: Task, random: Random) -> Batch:
+        """The mixed batch: inputs of the same shape, targets (batch, task.size), float32."""
         share = random.betavariate(self.alpha, self.alpha)
         inputs, share = self.blend(batch.inputs, share, random)
-        targets = batch.targets
-        if target.kind == "classification":
-            targets = functional.one_hot(targets, target.size).float()
-        return batch._replace(inputs=inputs, targets=_lerp(targets, share))
+        return batch._replace(inputs=inputs, targets=task.mixed(batch.targets, share))
 
     @abstractmethod
     def blend(self, inputs: Tensor, share: float, random: Random) -> tuple[Tensor, float]:

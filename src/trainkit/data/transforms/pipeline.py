@@ -50,7 +50,7 @@ def check_augment(augment: tuple[TransformConfig, ...], spec: DataSpec) -> None:
         DataError: one does not fit.
     """
     for transform in augment:
-        if not spec.image:
+        if not spec.input.drawable:
             raise DataError(f"data.augment: {transform.name} is for images, the data has none")
         transform.check(spec)
 
@@ -73,12 +73,7 @@ def preparation(
     check_augment(augment, spec)
     transforms = [transform for transform in augment if isinstance(transform, PictureTransform)]
     mixes = [transform for transform in augment if isinstance(transform, BatchMix)]
-    per_value = (1, -1, 1, 1) if spec.image else (1, -1)
-    mean = torch.tensor(spec.mean or (0.0,), dtype=torch.float64).view(per_value)
-    std = torch.tensor(spec.std or (1.0,), dtype=torch.float64).view(per_value)
-    # (x / 255 - mean) / std, and without the 255 for numbers, as one multiply-add
-    scale = (1 / (std * 255 if spec.image else std)).float().to(device)
-    shift = (-mean / std).float().to(device)
+    normalise, pictures = spec.input.preparation(device, dtype), spec.input.drawable
 
     def prepare(batch: Batch, epoch: int | None) -> Batch:
         index = batch.index  # on the CPU, where reading it does not wait for the device
@@ -86,19 +81,16 @@ def preparation(
             index = index + (batch.repeat << REPEAT_BITS)  # a sample that comes again is another one to what is random
         batch = batch.to(device)
         inputs = batch.inputs
-        if not spec.image:
-            inputs = inputs.to(dtype)
-            return batch._replace(inputs=torch.addcmul(shift, inputs, scale) if spec.mean else inputs)
-        inputs = fitted(inputs, spec.shape)
-        if epoch is not None:
-            draws = SampleRandom(index, seed, epoch, device)
-            for transform in transforms:
-                inputs = transform.apply(inputs, draws)
-        inputs = inputs.to(torch.float32, memory_format=torch.channels_last)
-        batch = batch._replace(inputs=torch.addcmul(shift, inputs, scale))
+        if pictures:
+            inputs = fitted(inputs, spec.shape)
+            if epoch is not None:
+                draws = SampleRandom(index, seed, epoch, device)
+                for transform in transforms:
+                    inputs = transform.apply(inputs, draws)
+        batch = batch._replace(inputs=normalise(inputs))
         if epoch is not None and mixes:
             random = Random(derive(seed, "mix", epoch, int(index[0])))
-            batch = random.choice(mixes).mix(batch, spec.target, random)
+            batch = random.choice(mixes).mix(batch, spec.task, random)
         return batch
 
     return prepare

@@ -18,8 +18,7 @@ from trainkit.checks.overfit import overfit
 from trainkit.config import registry
 from trainkit.config.base import Config
 from trainkit.core.errors import DataError, TrainkitError
-from trainkit.data import Batch, TargetSpec
-from trainkit.data.target_scale import TargetScale, described, in_the_users_unit, statistics
+from trainkit.data import Batch, Data
 from trainkit.experiment.building import agreed, build, open_data, open_experiment, warnings
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.inference.evaluation import evaluate_checkpoint
@@ -28,6 +27,8 @@ from trainkit.runs import checkpoint
 from trainkit.runs.checkpoint_schema import checked
 from trainkit.runs.run import train
 from trainkit.runs.summary_lines import baseline_loss
+from trainkit.tasks import Regression, Task
+from trainkit.tasks.target_scale import TargetScale, described, statistics
 from trainkit.training.baseline_loss import constant_prediction, untrained
 from trainkit.training.loop import train_steps
 from trainkit.training.losses import (
@@ -43,12 +44,8 @@ from trainkit.training.losses import (
 from trainkit.training.progress import Progress
 
 CPU = torch.device("cpu")
-TWO = TargetSpec(
-    kind="regression", size=2, transform="standardize", mean=(100.0, 5.0), std=(10.0, 0.5), skewness=(0.0, 0.0)
-)
-LOG = TargetSpec(
-    kind="regression", size=1, transform="log", mean=(math.log(1000),), std=(math.log(10),), skewness=(3.4,)
-)  # fmt: skip
+TWO = Regression(size=2, transform="standardize", mean=(100.0, 5.0), std=(10.0, 0.5), skewness=(0.0, 0.0))
+LOG = Regression(size=1, transform="log", mean=(math.log(1000),), std=(math.log(10),), skewness=(3.4,))  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -88,8 +85,13 @@ def experiment(**sections: Any) -> ExperimentConfig:
     return ExperimentConfig.from_plain(plain)
 
 
-def target_of(**sections: Any) -> TargetSpec:
-    return open_data(experiment(**sections))[1].spec.target
+def numbers(data: Data) -> Regression:
+    assert isinstance(data.spec.task, Regression)
+    return data.spec.task
+
+
+def target_of(**sections: Any) -> Regression:
+    return numbers(open_data(experiment(**sections))[1])
 
 
 # What is measured
@@ -131,9 +133,9 @@ def test_only_the_training_samples_are_measured() -> None:
     linear()
     _, data, _ = open_data(experiment())
     values = data.train.targets.double()
-    assert data.spec.target.mean == pytest.approx((float(values.mean()),))
-    assert data.spec.target.std == pytest.approx((float(values.std(correction=0)),))
-    assert data.spec.target.uncounted() == TargetSpec(kind="regression", size=1)
+    assert numbers(data).mean == pytest.approx((float(values.mean()),))
+    assert numbers(data).std == pytest.approx((float(values.std(correction=0)),))
+    assert data.spec.task.unmeasured() == Regression(size=1)
 
 
 # There and back
@@ -147,7 +149,7 @@ def test_there_and_back() -> None:
     torch.testing.assert_close(log.transform(torch.tensor([[1000.0], [100.0]])), torch.tensor([[0.0], [-1.0]]))
     torch.testing.assert_close(log.undo(torch.tensor([[0.0], [-1.0]])), torch.tensor([[1000.0], [100.0]]))
     same = torch.ones(2, 1)
-    assert in_the_users_unit(same, TargetSpec(kind="regression", size=1)) is same
+    assert Regression(size=1).untransform(same) is same
 
 
 def test_logarithms_stay_finite() -> None:
@@ -195,7 +197,7 @@ def test_the_reported_loss_is_the_definition_in_the_users_unit(config: LossConfi
     assert outcome.outputs.tolist() == [[110.0, 5.25], [60.0, 6.5]]
     # and is that of the ordinary criterion with these outputs, for those that have no turn
     if isinstance(config, MseConfig | L1Config):
-        plain = config.build(TWO.unscaled())(nn.Identity(), Batch(outcome.outputs, targets, torch.arange(2)))
+        plain = config.build(TWO.untransformed())(nn.Identity(), Batch(outcome.outputs, targets, torch.arange(2)))
         assert float(outcome.reported) == pytest.approx(float(plain.reported))
     outcome.loss.backward()
     assert outputs.grad is not None
@@ -203,7 +205,7 @@ def test_the_reported_loss_is_the_definition_in_the_users_unit(config: LossConfi
 
 
 @pytest.mark.parametrize("target", [TWO, LOG])
-def test_it_goes_where_the_outputs_are(target: TargetSpec) -> None:
+def test_it_goes_where_the_outputs_are(target: Task) -> None:
     outputs = torch.zeros(4, target.size, device="meta")
     outcome = HuberConfig().build(target)(nn.Identity(), Batch(outputs, outputs, torch.arange(4)))
     assert {outcome.loss.device.type, outcome.outputs.device.type, outcome.reported.device.type} == {"meta"}
@@ -233,13 +235,13 @@ def test_marks_are_those_of_the_reported_loss() -> None:
     linear()
     one = experiment()
     _, data, _ = open_data(one)
-    variance = data.spec.target.std[0] ** 2
-    assert baseline_loss(one, data, one.loss.build(data.spec.target)) == pytest.approx(variance, rel=1e-3)
+    variance = numbers(data).std[0] ** 2
+    assert baseline_loss(one, data, one.loss.build(data.spec.task)) == pytest.approx(variance, rel=1e-3)
     # An untrained network says the mean.
-    assert untrained(one.loss.build(data.spec.target), data.train, 1) == pytest.approx(variance, rel=1e-3)
+    assert untrained(one.loss.build(data.spec.task), data.train, 1) == pytest.approx(variance, rel=1e-3)
     l1 = L1Config()
     median = float((data.train.targets - data.train.targets.median()).abs().mean())
-    guess = constant_prediction(l1.build(data.spec.target), data.train, data.spec.target, 1)
+    guess = constant_prediction(l1.build(data.spec.task), data.train, data.spec.task, 1)
     assert guess == pytest.approx(median, rel=1e-2)
 
 
@@ -271,7 +273,7 @@ def test_without_a_transform_it_is_as_it_was() -> None:
     linear()
     one = experiment(data={"target_transform": "none"})
     _, data, _ = open_data(one)
-    assert data.spec.target.transform == "none"
+    assert numbers(data).transform == "none"
     parts, plan = build(one, data, CPU)
     largest = f"{float(data.train.targets.abs().max()):.4g}"
     [found] = warnings(one, data, parts, plan)
@@ -338,9 +340,7 @@ def test_a_skewed_target_is_learned_as_a_logarithm() -> None:
     [said] = predict(result.checkpoint, saved(inputs[:1]))
     assert said.values["0"] == pytest.approx(float(targets[0]), rel=0.5)
     _, data, _ = open_data(experiment())
-    assert f"log, then standardised (skewness {data.spec.target.skewness[0]:.2g}); the loss is" in described(
-        data.spec.target
-    )
+    assert f"log, then standardised (skewness {numbers(data).skewness[0]:.2g}); the loss is" in described(numbers(data))
 
 
 def saved(inputs: Tensor) -> str:
@@ -366,10 +366,10 @@ class PoissonConfig(LossConfig):
 
     name: Literal["poisson"] = "poisson"
 
-    def num_outputs(self, target: TargetSpec) -> int:
+    def num_outputs(self, target: Task) -> int:
         return target.size
 
-    def build(self, target: TargetSpec) -> LossFn:
+    def build(self, target: Task) -> LossFn:
         return supervised(nn.PoissonNLLLoss())
 
 
@@ -378,7 +378,7 @@ class WeightedConfig(MseConfig):
 
     name: Literal["weighted"] = "weighted"  # type: ignore[assignment]
 
-    def build(self, target: TargetSpec) -> LossFn:
+    def build(self, target: Task) -> LossFn:
         plain = super().build(target)
 
         def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
@@ -394,7 +394,7 @@ def test_losses_of_users_get_targets_as_they_are(config: type[Config]) -> None:
     name = config.model_fields["name"].default
     write(torch.arange(100.0) % 7 + 1)
     _, data, _ = open_data(experiment(loss=name))
-    assert data.spec.target.transform == "none"
+    assert numbers(data).transform == "none"
     assert [note.text for note in data.notes] == [f"data.target_transform: the loss {name!r} takes targets as they are"]
     assert agreed(experiment(), data) is data
     result = train(experiment(loss=name, model={"name": "mlp", "hidden": [4]}), quiet=True)
@@ -425,7 +425,9 @@ def test_what_cannot_be() -> None:
     )
     for fine in ("auto", "none"):
         plain = {**classes, "target_transform": fine}
-        assert target_of(data=plain, loss="cross_entropy", metrics=["accuracy"]).transform == "none"
+        assert not open_data(experiment(data=plain, loss="cross_entropy", metrics=["accuracy"]))[
+            1
+        ].spec.task.transformed
 
 
 @pytest.mark.parametrize(
@@ -450,9 +452,9 @@ def test_words() -> None:
     assert described(LOG.model_copy(update={"names": ("price",)})) == (
         "price: log, then standardised (skewness 3.4); the loss is that of the logarithm"
     )
-    assert described(TargetSpec(kind="regression", size=1)) == "as they are"
+    assert described(Regression(size=1)) == "as they are"
     many = statistics(torch.randn(10, 5), "standardize")
-    five = TargetSpec(kind="regression", size=5, **many._asdict())
+    five = Regression(size=5, **many._asdict())
     assert described(five).endswith("; and 2 more)")
 
 

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassF1Score, MultilabelPrecision
 
-from trainkit.data import TargetSpec
-from trainkit.training.confusion import MOST_ROWS, ClassScore, Tally, matrix, table
+from trainkit.tasks import Classification, MultiLabel
+from trainkit.tasks.categorical import Categorical
+from trainkit.tasks.class_scores import MOST_ROWS, ClassScore, Tally, matrix, table
 
 CPU = torch.device("cpu")
-PETS = TargetSpec(kind="classification", size=3, names=("cat", "dog", "owl"))
-LABELS = TargetSpec(kind="multilabel", size=3)
+PETS = Classification(size=3, names=("cat", "dog", "owl"))
+LABELS = MultiLabel(size=3)
 
 
-def counted(target: TargetSpec, outputs: Tensor, targets: Tensor, batch: int = 100) -> Tally:
-    tally = Tally(target, CPU)
+def counted(task: Categorical, outputs: Tensor, targets: Tensor, batch: int = 100) -> Tally:
+    tally = task.tally(CPU)
     with torch.inference_mode():
         for start in range(0, len(outputs), batch):
             tally.update(outputs[start : start + batch], targets[start : start + batch])
@@ -41,7 +42,7 @@ def test_worked_example(batch: int) -> None:
 
 
 def test_one_output_for_two_classes() -> None:
-    binary = TargetSpec(kind="classification", size=2)
+    binary = Classification(size=2)
     tally = counted(binary, torch.tensor([[0.5], [-0.5], [2.0], [-2.0]]), torch.tensor([1, 0, 0, 0]), 3)
     assert tally.confusion() == [[2, 1], [0, 1]]
     assert [score.name for score in tally.scores()] == ["0", "1"]
@@ -80,10 +81,10 @@ def test_equal_to_scikit_learn_and_torchmetrics() -> None:
 
 
 @pytest.mark.parametrize(("target", "outputs", "shape"), [(PETS, 3, (8,)), (LABELS, 3, (8, 3))])
-def test_counting_does_not_wait_for_the_device(target: TargetSpec, outputs: int, shape: tuple[int, ...]) -> None:
+def test_counting_does_not_wait_for_the_device(target: Categorical, outputs: int, shape: tuple[int, ...]) -> None:
     meta = torch.device("meta")  # has no values that could be read
     targets = torch.empty(shape, device=meta, dtype=torch.int64 if target is PETS else torch.float32)
-    Tally(target, meta).update(torch.empty(8, outputs, device=meta), targets)
+    target.tally(meta).update(torch.empty(8, outputs, device=meta), targets)
 
 
 TABLE = """

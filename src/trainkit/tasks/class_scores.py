@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from rich.cells import cell_len, set_cell_size
 from torch import Tensor
 
 from trainkit.core.text import aligned, format_metric
-from trainkit.data import TargetSpec
+from trainkit.tasks.base import Line
 
 WIDTH = 80
 MOST_ROWS = 20
@@ -18,37 +20,35 @@ MOST_COLUMNS = 12
 SHORTEST_NAME = 12
 
 
-def decisions(outputs: Tensor, target: TargetSpec) -> Tensor:
-    """What a model decides for: the index of a class, shape (batch,), or 0 and 1 for every label, shape (batch, size).
-
-    A single output for two classes is the logit of class 1.
-    """
-    if target.kind == "multilabel":
-        return (outputs > 0).long()
-    return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
-
-
 class Tally:
     """Counts what is predicted for what, on the device.
 
-    Of classes `counts` is (classes, classes): a row for every true class, a column for the predicted one. Of labels
-    it is (labels, 2, 2): a row for whether the label is there, a column for whether it is predicted.
+    Args:
+        names: of the classes or labels.
+        decide: gives what a model decides for, of its outputs.
     """
 
-    def __init__(self, target: TargetSpec, device: torch.device) -> None:
-        self.target = target
-        shape = (target.size, target.size) if target.kind == "classification" else (target.size, 2, 2)
-        self.counts = torch.zeros(shape, dtype=torch.int64, device=device)
+    counts: Tensor
+
+    def __init__(self, names: Sequence[str], decide: Callable[[Tensor], Tensor]) -> None:
+        self.names, self.decide = names, decide
+
+    @abstractmethod
+    def cells(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Which of the counts grow, shape (any,), int64."""
+
+    @abstractmethod
+    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples that are of each class or have each label, those predicted to, and those rightly; shape (size,)."""
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """Count one batch in, as a metric does. Does not wait for the device."""
-        predicted = decisions(outputs, self.target)
-        if self.target.kind == "classification":
-            cell = targets * self.target.size + predicted
-        else:
-            label = torch.arange(self.target.size, device=predicted.device)
-            cell = (label * 4 + (targets > 0.5) * 2 + predicted).flatten()
-        self.counts.view(-1).scatter_add_(0, cell, torch.ones_like(cell))
+        cells = self.cells(self.decide(outputs), targets)
+        self.counts.view(-1).scatter_add_(0, cells, torch.ones_like(cells))
+
+    def merge(self, other: Tally) -> None:
+        """Count in what another share of the split has counted."""
+        self.counts += other.counts.to(self.counts.device)
 
     def reset(self) -> None:
         """Forget all batches."""
@@ -56,18 +56,58 @@ class Tally:
 
     def confusion(self) -> list[list[int]] | None:
         """Samples by true class (rows) and predicted class (columns); None for labels."""
-        return self.counts.tolist() if self.target.kind == "classification" else None
-
-    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Samples that are of each class or have each label, those predicted to, and those rightly; shape (size,)."""
-        if self.target.kind == "classification":
-            return self.counts.sum(1), self.counts.sum(0), self.counts.diagonal()
-        return self.counts[:, 1].sum(1), self.counts[:, :, 1].sum(1), self.counts[:, 1, 1]
+        return None
 
     def scores(self) -> tuple[ClassScore, ...]:
         """One for every class or label, in their order. Waits for the device."""
         numbers = (total.tolist() for total in self.totals())
-        return tuple(ClassScore(*each) for each in zip(class_names(self.target), *numbers, strict=True))
+        return tuple(ClassScore(*each) for each in zip(self.names, *numbers, strict=True))
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        plain: dict[str, Any] = {"per_class": [score.to_plain() for score in self.scores()]}
+        confusion = self.confusion()
+        return plain | ({"confusion": confusion} if confusion else {})
+
+    def lines(self) -> list[Line]:
+        """A table of the classes or labels, the worst of them strong, and the confusion matrix."""
+        texts, worst = table(self.scores())
+        texts += matrix(self.confusion(), self.names)
+        return [Line(text, text == worst) for text in texts]
+
+
+class ClassTally(Tally):
+    """Of classes: `counts` is (classes, classes), a row for every true class, a column for the predicted one."""
+
+    def __init__(self, names: Sequence[str], decide: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        super().__init__(names, decide)
+        self.counts = torch.zeros((len(names), len(names)), dtype=torch.int64, device=device)
+
+    def cells(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        return targets * len(self.names) + predicted
+
+    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.counts.sum(1), self.counts.sum(0), self.counts.diagonal()
+
+    def confusion(self) -> list[list[int]]:
+        counts: list[list[int]] = self.counts.tolist()
+        return counts
+
+
+class LabelTally(Tally):
+    """Of labels: `counts` is (labels, 2, 2), a row for whether the label is there, a column for whether it is
+    predicted."""
+
+    def __init__(self, names: Sequence[str], decide: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        super().__init__(names, decide)
+        self.counts = torch.zeros((len(names), 2, 2), dtype=torch.int64, device=device)
+
+    def cells(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        label = torch.arange(len(self.names), device=predicted.device)
+        return (label * 4 + (targets > 0.5) * 2 + predicted).flatten()
+
+    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.counts[:, 1].sum(1), self.counts[:, :, 1].sum(1), self.counts[:, 1, 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +134,18 @@ class ClassScore:
     def f1(self) -> float:
         return 2 * self.true_positives / max(self.support + self.predicted, 1)
 
+    def shares(self) -> list[str]:
+        """Precision, recall and F1 as text; a dash for a share of nothing."""
+        return [
+            _share(self.precision, self.predicted),
+            _share(self.recall, self.support),
+            _share(self.f1, self.support + self.predicted),
+        ]
+
     def to_plain(self) -> dict[str, str | int | float]:
         """For JSON."""
         keys = ("name", "support", "predicted", "true_positives", "precision", "recall", "f1")
         return {key: getattr(self, key) for key in keys}
-
-
-def class_names(target: TargetSpec) -> tuple[str, ...]:
-    """Of the classes or labels; their numbers where they have no names."""
-    return target.names or tuple(map(str, range(target.size)))
 
 
 def table(scores: Sequence[ClassScore]) -> tuple[list[str], str | None]:
@@ -113,12 +156,7 @@ def table(scores: Sequence[ClassScore]) -> tuple[list[str], str | None]:
     shown = list(scores) if len(scores) <= MOST_ROWS else ranked[:MOST_ROWS]
     rows = [["name", "samples", "precision", "recall", "F1"]]
     for score in shown:
-        shares = (
-            (score.precision, score.predicted),
-            (score.recall, score.support),
-            (score.f1, score.support + score.predicted),
-        )
-        rows.append([score.name, f"{score.support:,}", *(_share(value, of) for value, of in shares)])
+        rows.append([score.name, f"{score.support:,}", *score.shares()])
     lines = _columns(rows)
     worst = lines[1 + shown.index(ranked[0])] if ranked and ranked[0].f1 < 1 else None
     if len(shown) < len(scores):

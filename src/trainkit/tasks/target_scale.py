@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from trainkit.core.errors import DataError
 
 if TYPE_CHECKING:
-    from trainkit.data.spec import TargetSpec
+    from trainkit.tasks.regression import Regression
 
 Transform = Literal["none", "standardize", "log"]
 """What is done to targets before the model has to learn them; after `log`, they are standardised as well."""
@@ -35,27 +36,27 @@ class TargetStatistics(NamedTuple):
     """Of the targets as they are."""
 
 
-def scaled(target: TargetSpec, targets: Tensor, index: Tensor, wanted: Transform | Literal["auto"]) -> TargetSpec:
-    """The spec with what is done to numbers before they are learned, measured on the training targets.
+def scaled(targets: Tensor, index: Tensor, names: Sequence[str], wanted: str) -> TargetStatistics:
+    """What is done to numbers before they are learned, measured on the training targets.
 
     Args:
-        targets: of the training samples; of another shape than (n, size), the loss has a word to say.
+        targets: of the training samples, shape (n, size).
         index: of the training samples in their source, for messages.
+        names: of the numbers, if they have any.
+        wanted: `auto`, `standardize` or `log`.
 
     Raises:
         DataError: that cannot be done to them.
     """
-    if target.kind != "regression" or wanted == "none" or targets.ndim != 2:
-        return target
     for bad, problem in (
         (~targets.isfinite(), "data: the target{name} of training sample {sample} is {value:g}"),
         ((targets <= 0) & (wanted == "log"), LOG_OF_NOTHING),
     ):
         if bool(bad.any()):
             row, column = bad.nonzero()[0].tolist()
-            name = f" {target.names[column]!r}" if target.names else ""
+            name = f" {names[column]!r}" if names else ""
             raise DataError(problem.format(name=name, sample=int(index[row]), value=float(targets[row, column])))
-    return target.model_copy(update=statistics(targets, wanted)._asdict())
+    return statistics(targets, wanted)
 
 
 LOG_OF_NOTHING = (
@@ -64,7 +65,7 @@ LOG_OF_NOTHING = (
 )
 
 
-def statistics(targets: Tensor, wanted: Literal["auto", "standardize", "log"]) -> TargetStatistics:
+def statistics(targets: Tensor, wanted: str) -> TargetStatistics:
     """Decide what is done to targets, shape (n, size), and measure what is needed for it, in double precision."""
     values = targets.double()
     skewness = _skewness(values)
@@ -98,7 +99,7 @@ class TargetScale:
         target: with a transform that is not `none`.
     """
 
-    def __init__(self, target: TargetSpec) -> None:
+    def __init__(self, target: Regression) -> None:
         self.log = target.transform == "log"
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in (target.mean, target.std))
         ends = (mean - REACH * std).clamp(min=math.log(FLOAT32.tiny)), (mean + REACH * std).clamp(max=88.0)
@@ -135,16 +136,11 @@ class TargetScale:
         return self._there[device]
 
 
-def in_the_users_unit(outputs: Tensor, target: TargetSpec) -> Tensor:
-    """Outputs of a model, shape (batch, num_outputs), in the unit of the targets as they were given."""
-    return outputs if target.transform == "none" else TargetScale(target).undo(outputs)
-
-
 MOST_NAMED = 3
 """Columns of which the statistics are shown."""
 
 
-def described(target: TargetSpec) -> str:
+def described(target: Regression) -> str:
     """What is done to the targets, in words."""
     if target.transform == "none":
         return "as they are"
@@ -153,11 +149,10 @@ def described(target: TargetSpec) -> str:
     if target.transform == "log":
         how = "log, then standardised"
         moments = [f"skewness {skewness:.2g}" for skewness in target.skewness]
-    names = target.names or tuple(map(str, range(target.size)))
     if target.size == 1:
         words = f"{f'{target.names[0]}: ' if target.names else ''}{how} ({moments[0]})"
     else:
-        each = [f"{name}: {one}" for name, one in zip(names, moments, strict=True)]
+        each = [f"{name}: {one}" for name, one in zip(target.known_names, moments, strict=True)]
         more = f"; and {target.size - MOST_NAMED} more" if target.size > MOST_NAMED else ""
         words = f"{how} ({'; '.join(each[:MOST_NAMED])}{more})"
     return f"{words}; the loss is that of the logarithm" if target.transform == "log" else words

@@ -1,0 +1,384 @@
+"""The interface of a task: what a target is, what a model has to give for it, and how its predictions are judged and
+shown.
+
+One file, since it is what the author of a new task reads. The defaults suit a task whose targets and outputs are
+`size` numbers for every sample, shape (n, size).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
+
+import torch
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from torch import Tensor
+
+from trainkit.config import registry
+from trainkit.config.base import Config
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.plots.figures import LineChart, Tile
+
+MAX_CLASSES = 1_000_000
+"""More are not meant: the numbers of something else were taken for classes."""
+
+
+def in_utf8(name: str) -> str:
+    """A folder's name may be in another encoding, which Python keeps in half characters that no JSON takes."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+class TargetError(ValueError):
+    """Targets are not what a task takes."""
+
+    def __init__(self, text: str, row: int | None = None) -> None:
+        super().__init__(text)
+        self.row = row
+        """The first sample of which it is so; None where it is so of all."""
+
+
+class Line(NamedTuple):
+    """A line of text for a terminal."""
+
+    text: str
+    strong: bool = False
+
+
+class Details(Protocol):
+    """What a split shows beside its metrics, such as how well each class is found. Counts batch by batch."""
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        """Count one batch in, as a metric does. Must not wait for the device."""
+
+    def merge(self, other: Self) -> None:
+        """Count in what another share of the split has counted."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON, by the keys under which it stands beside the metrics."""
+        ...
+
+    def lines(self) -> list[Line]:
+        """For a terminal."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows for a page."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the predictions of a split show, as plain data that a page draws."""
+
+    tables: list[Table] = field(default_factory=list)
+    charts: list[LineChart] = field(default_factory=list)
+    confusion: Sequence[Sequence[int]] = ()
+    """Samples by true class (rows) and predicted class (columns); empty where there are no classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of one input."""
+
+    input: str
+    """The file; of several in one file `file:row`, which is a line of CSV, or a place in an array, from 0 on."""
+    task: Task
+    answer: tuple[str, ...]
+    """The class, or those of the labels that the model finds; empty for numbers."""
+    values: Mapping[str, float]
+    """The probability of every class or label, or the numbers, by their names."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the task."""
+        return self.task.name
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The most probable classes or labels, and how probable they are."""
+        # Where two are equally probable, the decision comes first.
+        return sorted(self.values.items(), key=lambda item: (-item[1], item[0] not in self.answer))[:count]
+
+    def to_plain(self, top: int | None = None) -> dict[str, Any]:
+        """For JSON; of probabilities all, or the highest."""
+        return {"input": self.input, **self.task.plain(self, top)}
+
+
+NAMES = {"class": "classification", "number": "regression"}
+"""Of tasks that had another one in trainkit 0.1, when they were kinds of targets."""
+
+
+def current_name(name: object) -> object:
+    """What a task is called now."""
+    return NAMES.get(str(name), name)
+
+
+Kind = Annotated[Literal["classification", "multilabel", "regression"], BeforeValidator(current_name)]
+"""The tasks that a config may ask for where targets could be read as several."""
+Reading = Literal["words", "flags", "numbers"]
+"""As what a column of a table is read."""
+Cell = str | float
+
+
+class Task(Config):
+    """Base of every task: what data asks of a model, with what was learned about it from the training samples.
+
+    It stands in checkpoints, so that other data is read and other predictions are decoded as in training.
+    """
+
+    name: str = ""
+    size: int = Field(ge=1)
+    """How many classes, labels or numbers."""
+    names: tuple[Annotated[str, AfterValidator(in_utf8)], ...] = ()
+    """Of the classes, labels or numbers, in the order of the model's outputs; may be empty."""
+    counts: tuple[int, ...] = ()
+    """Training samples of each class or with each label; empty while they have not been read, and of numbers."""
+    samples: int = 0
+    """All training samples."""
+
+    @model_validator(mode="after")
+    def _one_count_for_each(self) -> Self:
+        if len(self.counts) not in (0, self.size):
+            raise ValueError("has too many or too few numbers")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The name, as modules for trainkit 0.1 call it."""
+        return self.name
+
+    noun: ClassVar[tuple[str, str]]
+    """What one of them is called, and what several are."""
+    phrase: ClassVar[str]
+    """What the targets are, in full."""
+    default_loss: ClassVar[str]
+    default_metrics: ClassVar[tuple[str, ...]]
+    """The first is monitored."""
+    memorised: ClassVar[str]
+    """The metric that is 1 where everything is right."""
+    logits: ClassVar[bool] = False
+    """Whether outputs are logits, so that a softmax or sigmoid at a model's end is a mistake."""
+    reading: ClassVar[Reading] = "numbers"
+    """What a target is in plain values: one of several `words`, `flags` (yes or no) or `numbers`, one or several."""
+    exclusive: ClassVar[bool] = False
+    """Whether a sample is of exactly one class, so that their counts say whether one is rare."""
+    mixes: ClassVar[bool] = False
+    """Whether there are targets for mixtures of samples (MixUp, CutMix)."""
+    can_transform: ClassVar[bool] = False
+    """Whether `data.target_transform` means something."""
+    ranked: ClassVar[bool] = False
+    """Whether a prediction gives a probability for each name, of which the highest can be asked for."""
+
+    # The targets
+
+    @classmethod
+    def of(cls, targets: Tensor, names: Sequence[str] = ()) -> Self:
+        """The task that these targets, as batches have them, are for."""
+        return cls(size=targets.shape[1], names=tuple(names) if len(names) == targets.shape[1] else ())
+
+    @classmethod
+    def as_targets(cls, values: Tensor, size: int | None = None) -> Tensor:
+        """Values of samples, shape (n,) or (n, size), as batches have them: shape (n, size), float32.
+
+        Args:
+            size: that of the task, once it is known.
+
+        Raises:
+            TargetError: they are no targets of this task.
+        """
+        rows = values.to(torch.float32)
+        rows = rows.unsqueeze(1) if rows.ndim == 1 else rows
+        if rows.ndim != 2 or size not in (None, rows.shape[1]):
+            raise TargetError(f"of shape {tuple(values.shape)}; expected (samples, {size or 'numbers'})")
+        if len(bad := (~rows.isfinite().all(1)).nonzero()):
+            raise TargetError("holds a value that is not finite", int(bad[0]))
+        return rows
+
+    def check(self, targets: Tensor, split: str) -> None:
+        """Raise DataError where a loss would read beyond what the task has."""
+
+    def count(self, targets: Tensor) -> tuple[int, ...]:
+        """Samples of each class or with each label; empty where there are none such."""
+        return ()
+
+    def measured(self, targets: Tensor, index: Tensor, transform: str) -> Self:
+        """The same with what is to be learned from the training targets.
+
+        Args:
+            targets: of the training samples.
+            index: of the training samples in their source, for messages.
+            transform: as `data.target_transform` has it.
+
+        Raises:
+            DataError: that cannot be done to them.
+        """
+        return self.model_copy(update={"counts": self.count(targets), "samples": len(targets)})
+
+    def unmeasured(self) -> Self:
+        """What is the same for other samples of the same kind."""
+        return self.untransformed().model_copy(update={"counts": (), "samples": 0})
+
+    def transformed_like(self, other: Task) -> Self:
+        """The same, learned in the way of another."""
+        return self
+
+    def untransformed(self) -> Self:
+        """The same, learned as it is."""
+        return self
+
+    @property
+    def transformed(self) -> bool:
+        """Whether a model learns something else instead of the targets."""
+        return False
+
+    @property
+    def described(self) -> str:
+        """What is done to the targets, in words; empty where nothing can be."""
+        return ""
+
+    def diagnostics(self, targets: Tensor, *, pictures: bool) -> Iterator[Diagnostic]:
+        """What is probably a mistake in the training targets."""
+        yield from ()
+
+    def mixed(self, targets: Tensor, share: float) -> Tensor:
+        """The targets of samples of which a share is left, the rest being of the one before, where the task `mixes`."""
+        raise NotImplementedError
+
+    # The outputs
+
+    def output_shape(self, num_outputs: int, input_shape: Sequence[int]) -> tuple[int, ...]:
+        """What a model must give for one sample."""
+        return (num_outputs,)
+
+    def answered_by(self, num_outputs: int) -> bool:
+        """Whether so many outputs are predictions."""
+        return num_outputs == self.size
+
+    def predicts(self, outputs: Tensor) -> bool:
+        """Whether a batch of outputs is one of predictions."""
+        return outputs.ndim == 2 and self.answered_by(outputs.shape[1])
+
+    def kept(self, outputs: Tensor) -> Tensor:
+        """What is kept of a batch of outputs until a whole split is judged: `outputs` of the methods below."""
+        return outputs.float()
+
+    def combined(self, outputs: Tensor) -> Tensor:
+        """The outputs of an ensemble, shape (batch, num_outputs), from those of its members, (members, batch, …)."""
+        return outputs.mean(0)
+
+    def untransform(self, outputs: Tensor) -> Tensor:
+        """Outputs of a model in the unit of the targets as they were given."""
+        return outputs
+
+    def constant(self, targets: Tensor, num_outputs: int) -> Tensor:
+        """Where the search for the best constant outputs begins, shape (num_outputs,)."""
+        return torch.zeros(num_outputs)
+
+    @property
+    def knows_nothing_at_0(self) -> bool:
+        """Whether outputs of 0, as those of a fresh network nearly are, say nothing, so that their loss is expected."""
+        return True
+
+    # What a prediction is, and how good
+
+    def words(self, value: Tensor) -> str:
+        """A target, or what stands for one, as a person would write it."""
+        return ", ".join(f"{number:.4g}" for number in value.tolist())
+
+    @abstractmethod
+    def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """How wrong the model is, one number for each sample, shape (n,), float32."""
+
+    def wrong(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Which predictions are not right, shape (n,), bool. No number is ever quite right."""
+        return torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+
+    def tiles(self, pictures: Tensor, outputs: Tensor, targets: Tensor) -> list[Tile]:
+        """Samples as a person sees them, with truth and prediction.
+
+        Args:
+            pictures: uint8, shape (n, 1 or 3, height, width).
+        """
+        labels, predicted = map(self.words, targets), map(self.words, outputs)
+        return [Tile(*each) for each in zip(pictures, labels, predicted, strict=True)]
+
+    def details(self, device: torch.device) -> Details | None:
+        """What is to be counted of a split beside its metrics; None for nothing."""
+        return None
+
+    def findings(self, outputs: Tensor, targets: Tensor, split: str) -> Findings:
+        """What the predictions of a whole split show."""
+        return Findings()
+
+    def confusion(self, outputs: Tensor, targets: Tensor) -> list[list[int]]:
+        """Samples by true class (rows) and predicted class (columns).
+
+        Raises:
+            ValueError: there are no classes.
+        """
+        raise ValueError("needs classes")
+
+    def curves(self, outputs: Tensor, targets: Tensor) -> Iterable[tuple[str, Tensor, Tensor]]:
+        """For curves of precision against recall: a name, which samples are of it, and the probability that they are.
+
+        Raises:
+            ValueError: there is nothing that a sample may be or not be.
+        """
+        raise ValueError("needs classes or labels")
+
+    # Predictions of new samples
+
+    def predictions(self, inputs: Sequence[str], outputs: Tensor) -> list[Prediction]:
+        """What the model says of each input.
+
+        Args:
+            inputs: their names.
+            outputs: in the unit of the targets as they were given.
+        """
+        return [
+            Prediction(one, self, (), dict(zip(self.known_names, row, strict=True)))
+            for one, row in zip(inputs, outputs.tolist(), strict=True)
+        ]
+
+    def plain(self, prediction: Prediction, top: int | None) -> dict[str, Any]:
+        """For JSON."""
+        return {"values": prediction.values}
+
+    def heads(self, top: int | None, *, every: bool) -> list[str]:
+        """What stands above `cells`."""
+        return list(self.known_names)
+
+    def cells(self, prediction: Prediction, top: int | None, *, every: bool) -> list[Cell]:
+        """A row of a table.
+
+        Args:
+            top: how many of the most probable; None for what the model decides for.
+            every: whether there is room for all values, as in CSV.
+        """
+        return list(prediction.values.values())
+
+    def text(self, number: float) -> str:
+        """A number of `cells` for a person."""
+        return f"{number:.6g}"
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """Of the classes, labels or numbers; their places where they have no names."""
+        return self.names or tuple(map(str, range(self.size)))
+
+
+def task_class(name: str) -> type[Task]:
+    """The task that has this name.
+
+    Raises:
+        ConfigError: none has.
+    """
+    found = registry.find("task", name)
+    assert issubclass(found, Task)
+    return found

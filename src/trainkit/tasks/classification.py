@@ -1,0 +1,171 @@
+"""One class of several for each sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainkit.config.registry import register
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import DataError
+from trainkit.plots.figures import Tile
+from trainkit.tasks.base import MAX_CLASSES, Cell, Findings, Prediction, Reading, TargetError
+from trainkit.tasks.categorical import Categorical, ranked
+from trainkit.tasks.class_scores import ClassTally
+
+MANY_NUMBERS = 50
+"""So many classes whose names are whole numbers are amounts rather than names."""
+
+
+@register("task")
+class Classification(Categorical):
+    """One class of several. Targets: shape (batch,), int64. Outputs: a logit for each class, shape (batch, size), or a
+    single one of the second of two classes."""
+
+    name: Literal["classification"] = "classification"
+
+    noun: ClassVar = ("class", "classes")
+    phrase: ClassVar = "classes"
+    default_loss: ClassVar = "cross_entropy"
+    missing: ClassVar = "has the class"
+    exclusive: ClassVar = True
+    reading: ClassVar[Reading] = "words"
+
+    @classmethod
+    def of(cls, targets: Tensor, names: Sequence[str] = ()) -> Self:
+        size = int(targets.max()) + 1
+        if names and size > len(names):
+            raise TargetError(f"class {size - 1} among the targets, but classes has {len(names)} names")
+        size = max(2, len(names) or size)  # of one, there is nothing to learn
+        return cls(size=size, names=tuple(names) if len(names) == size else ())
+
+    @classmethod
+    def as_targets(cls, values: Tensor, size: int | None = None) -> Tensor:
+        if values.is_floating_point() or values.ndim != 1:
+            found = f"rows of {values.shape[1]}" if values.ndim == 2 else "not whole"
+            raise TargetError(f"classes are one whole number >= 0 per sample, these are {found}")
+        size = size or MAX_CLASSES
+        if len(bad := ((values < 0) | (values >= size)).nonzero()):
+            row = int(bad[0])
+            raise TargetError(f"class {int(values[row])}, outside 0 … {size - 1:,}", row)
+        return values.to(torch.int64)
+
+    def check(self, targets: Tensor, split: str) -> None:
+        if len(targets) and (worst := int(targets.max())) >= self.size:
+            raise DataError(f"data: class {worst} in the {split} split, but there are only 0 to {self.size - 1}")
+
+    def count(self, targets: Tensor) -> tuple[int, ...]:
+        return tuple(targets.bincount(minlength=self.size).tolist())
+
+    def diagnostics(self, targets: Tensor, *, pictures: bool) -> Iterator[Diagnostic]:
+        yield from super().diagnostics(targets, pictures=pictures)
+        if max(self.counts) == self.samples:
+            text = "data: all training samples are of one class; there is nothing to tell apart"
+            yield Diagnostic("one-class", text)
+        yield from _numbers_as_classes(self.names, pictures)
+
+    def mixed(self, targets: Tensor, share: float) -> Tensor:
+        shares = functional.one_hot(targets, self.size).float()
+        return torch.lerp(shares.roll(1, 0), shares, share)
+
+    def answered_by(self, num_outputs: int) -> bool:
+        return num_outputs == self.size or (self.size == 2 and num_outputs == 1)
+
+    def combined(self, outputs: Tensor) -> Tensor:
+        if outputs.shape[2] == 1:
+            return super().combined(outputs)
+        return outputs.log_softmax(2).logsumexp(0) - math.log(len(outputs)) + outputs.logsumexp(2, keepdim=True).mean(0)
+
+    def decisions(self, outputs: Tensor) -> Tensor:
+        return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        if outputs.shape[1] > 1:
+            return outputs.softmax(1)
+        probabilities = outputs.sigmoid()
+        return torch.cat([1 - probabilities, probabilities], 1)
+
+    def has(self, targets: Tensor, number: int) -> Tensor:
+        return targets == number
+
+    def wrong(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.decisions(outputs) != targets
+
+    def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if outputs.shape[1] == 1:
+            return super().errors(outputs, targets)
+        return functional.cross_entropy(outputs, targets, reduction="none")
+
+    def words(self, value: Tensor) -> str:
+        if value.ndim:  # shares of a mixed sample
+            names = (name for name, share in zip(self.known_names, value.tolist(), strict=True) if share > 0.5)
+            return ", ".join(names) or "none"
+        return self.known_names[int(value)]
+
+    def tiles(self, pictures: Tensor, outputs: Tensor, targets: Tensor) -> list[Tile]:
+        decided = self.decisions(outputs)
+        labels, predicted = map(self.words, targets), map(self.words, decided)
+        confidence = [
+            f"{share:.0%}" for share in self.probabilities(outputs).gather(1, decided[:, None])[:, 0].tolist()
+        ]
+        wrong = (decided != targets).tolist()
+        return [Tile(*each) for each in zip(pictures, labels, predicted, confidence, wrong, strict=True)]
+
+    def tally(self, device: torch.device) -> ClassTally:
+        return ClassTally(self.known_names, self.decisions, device)
+
+    def findings(self, outputs: Tensor, targets: Tensor, split: str) -> Findings:
+        found = super().findings(outputs, targets, split)
+        found.confusion = self.confusion(outputs, targets)
+        return found
+
+    def confusion(self, outputs: Tensor, targets: Tensor) -> list[list[int]]:
+        tally = self.tally(targets.device)
+        tally.update(outputs, targets)
+        return tally.confusion()
+
+    def predictions(self, inputs: Sequence[str], outputs: Tensor) -> list[Prediction]:
+        names, decided = self.known_names, self.decisions(outputs).tolist()
+        return [
+            Prediction(one, self, (names[number],), dict(zip(names, row, strict=True)))
+            for one, number, row in zip(inputs, decided, self.probabilities(outputs).tolist(), strict=True)
+        ]
+
+    def plain(self, prediction: Prediction, top: int | None) -> dict[str, Any]:
+        [predicted] = prediction.answer
+        return {
+            "class": predicted,
+            "probability": prediction.values[predicted],
+            "probabilities": dict(prediction.top(top)) if top else prediction.values,
+        }
+
+    def heads(self, top: int | None, *, every: bool) -> list[str]:
+        return self._ranked_heads(top)
+
+    def cells(self, prediction: Prediction, top: int | None, *, every: bool) -> list[Cell]:
+        return ranked(prediction.top(top or 1))
+
+
+def _numbers_as_classes(names: Sequence[str], pictures: bool) -> Iterator[Diagnostic]:
+    """What is odd about classes whose names are numbers."""
+    try:
+        values = [float(name) for name in names]
+    except ValueError:
+        return
+    if not all(map(math.isfinite, values)):
+        return
+    first: dict[float, str] = {}
+    for name, value in zip(names, values, strict=True):
+        if (other := first.setdefault(value, name)) != name:
+            text = f"data: {other!r} and {name!r} are two classes, though they are the same number"
+            yield Diagnostic("class-names", text)
+    fractions = [name for name, value in zip(names, values, strict=True) if value % 1]
+    if fractions or (len(names) > MANY_NUMBERS and not pictures):  # folders of pictures may well be numbered
+        shown = ", ".join((fractions or list(names))[:2])
+        text = f"data: the targets are numbers ({shown} …), but taken for {len(names)} classes"
+        yield Diagnostic("numbers-as-classes", f"{text}; predict them as numbers, unless they are names")

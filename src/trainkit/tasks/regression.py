@@ -1,0 +1,106 @@
+"""Numbers for each sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from trainkit.config.registry import register
+from trainkit.core.diagnostics import Diagnostic
+from trainkit.plots.figures import COLOURS, LineChart, Series
+from trainkit.tasks.base import Findings, Task
+from trainkit.tasks.target_scale import TargetScale, Transform, described, scaled
+
+LARGE = 1000.0
+"""Numbers to be predicted beyond this are worth a warning."""
+MOST_POINTS = 2000
+"""In a chart."""
+
+
+@register("task")
+class Regression(Task):
+    """Numbers. Targets: shape (batch, size), float32, in the user's unit. Outputs: as many."""
+
+    name: Literal["regression"] = "regression"
+    transform: Transform = "none"
+    """What was done to targets before a model learned them; its outputs have to be undone accordingly."""
+    mean: tuple[float, ...] = ()
+    """Of the training targets, or of their logarithms: one for each number; empty where nothing was done."""
+    std: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    skewness: tuple[float, ...] = ()
+    """Of the training targets as they are, by which it was decided."""
+
+    noun: ClassVar = ("number", "numbers")
+    phrase: ClassVar = "numbers"
+    default_loss: ClassVar = "mse"
+    default_metrics: ClassVar = ("mae",)
+    memorised: ClassVar = "r2"
+    can_transform: ClassVar = True
+
+    @model_validator(mode="after")
+    def _one_of_each_number(self) -> Self:
+        expected = 0 if self.transform == "none" else self.size
+        if {len(self.mean), len(self.std), len(self.skewness)} != {expected}:
+            raise ValueError("what was measured of the targets does not go with them")
+        return self
+
+    def measured(self, targets: Tensor, index: Tensor, transform: str) -> Self:
+        found = super().measured(targets, index, transform)
+        if transform == "none" or targets.ndim != 2:  # of another shape, a loss of the user's own has a word to say
+            return found
+        return found.model_copy(update=scaled(targets, index, self.names, transform)._asdict())
+
+    def transformed_like(self, other: Task) -> Self:
+        assert isinstance(other, Regression)
+        keys = ("transform", "mean", "std", "skewness")
+        return self.model_copy(update={key: getattr(other, key) for key in keys})
+
+    def untransformed(self) -> Self:
+        return self.transformed_like(Regression(size=self.size))
+
+    @property
+    def transformed(self) -> bool:
+        return self.transform != "none"
+
+    @property
+    def described(self) -> str:
+        return described(self)
+
+    def diagnostics(self, targets: Tensor, *, pictures: bool) -> Iterator[Diagnostic]:
+        if len(targets) > 1:
+            rows = targets.view(len(targets), -1)
+            for column in (rows == rows[0]).all(0).nonzero()[:1].flatten().tolist():
+                name = f" of {self.names[column]!r}" if self.names else ""
+                text = f"data: the target{name} is {float(rows[0, column]):g} for every training sample"
+                yield Diagnostic("constant-target", f"{text}; there is nothing to learn")
+        if not self.transformed and (largest := float(targets.abs().max())) > LARGE:
+            text = f"targets reach {largest:.4g}, far from a network's first answers; try data.target_transform=auto"
+            yield Diagnostic("large-targets", f"data: {text}")
+
+    def untransform(self, outputs: Tensor) -> Tensor:
+        return TargetScale(self).undo(outputs) if self.transformed else outputs
+
+    def constant(self, targets: Tensor, num_outputs: int) -> Tensor:
+        return super().constant(targets, num_outputs) if self.transformed else targets.float().mean(0)
+
+    @property
+    def knows_nothing_at_0(self) -> bool:
+        return self.transformed  # otherwise it may be far off, in whatever unit
+
+    def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean over a sample's squared errors."""
+        return (outputs - targets).square().mean(1)
+
+    def findings(self, outputs: Tensor, targets: Tensor, split: str) -> Findings:
+        """Predictions against targets, for each of the numbers to be predicted."""
+        step = math.ceil(len(targets) / MOST_POINTS)
+        true, said = (each.view(len(each), -1)[::step].T.tolist() for each in (targets, outputs))
+        names = self.known_names[: len(COLOURS)]
+        series = [Series(name, x, y, "points") for name, x, y in zip(names, true, said, strict=False)]
+        return Findings(
+            charts=[LineChart("Predictions against targets", series, "target", "prediction", diagonal=True)]
+        )
