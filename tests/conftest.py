@@ -80,7 +80,7 @@ def payload(**content: Any) -> dict[str, Any]:
     return {
         "meta": {"torch": "2.10", "device": "cpu", "threads": 1, "optimizer": "SGD", "parameters": ["weight"]},
         "config": {},
-        "spec": {"shape": [3], "target": {"kind": "regression", "size": 2}},
+        "spec": {"input": {"name": "numbers", "shape": [3]}, "task": {"name": "regression", "size": 2}},
         "data": {},
         "model": {"weight": torch.arange(6.0).view(2, 3)},
         "ema": None,

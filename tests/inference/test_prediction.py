@@ -323,7 +323,7 @@ def test_only_arrays_for_other_models(make: MakeExperiment) -> None:
 def test_an_old_checkpoint_does_not_know_its_columns(make: MakeExperiment) -> None:
     checkpoint = animals(make)
     content = torch.load(checkpoint, weights_only=True)
-    del content["spec"]["columns"]
+    del content["spec"]["input"]["columns"]
     torch.save(content, "old.pt")
     np.save("x.npy", np.zeros(4))
     assert len(list(predict("old.pt", "x.npy"))) == 1
@@ -338,17 +338,17 @@ def test_an_old_checkpoint_does_not_know_its_columns(make: MakeExperiment) -> No
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"columns": [{"name": "x"}]}, "spec: Value error, the columns make another number of features"),
-        ({"columns": [{"name": "x", "mean": "1"}]}, "spec.columns.0.mean: should be a valid number"),
-        ({"image": True}, "spec: Value error, an input of this kind has another number of axes"),
-        ({"padded": True}, "spec: Value error, an input of this kind has another number of axes"),
-        ({"shape": [-4]}, "spec.shape.0: should be greater than or equal to 1"),
-        ({"shape": []}, "spec.shape: Tuple should have at least 1 item after validation, not 0"),
+        ({"columns": [{"name": "x"}]}, "spec.input: Value error, the columns make another number of features"),
+        ({"columns": [{"name": "x", "mean": "1"}]}, "spec.input.columns.0.mean: should be a valid number"),
+        ({"name": "pictures", "whole": None}, "spec.input.whole: Extra inputs are not permitted"),
+        ({"name": "sequences"}, "spec.input: Value error, an input of this kind has another number of axes"),
+        ({"shape": [-4]}, "spec.input.shape.0: should be greater than or equal to 1"),
+        ({"shape": []}, "spec.input.shape: Tuple should have at least 1 item after validation, not 0"),
     ],
 )
 def test_a_checkpoint_whose_inputs_make_no_sense(make: MakeExperiment, changes: dict[str, Any], message: str) -> None:
     content = torch.load(animals(make), weights_only=True)
-    content["spec"].update(changes)
+    content["spec"]["input"].update(changes)
     torch.save(content, "odd.pt")
     with pytest.raises(CheckpointError) as error:
         predict("odd.pt", "animals.csv")
@@ -513,7 +513,7 @@ def test_pictures_of_sixteen_bits_are_read_as_they_were_by_old_checkpoints() -> 
     deep, plain = predict(FIXTURE, ["deep.png", "plain.png"])
     assert deep.values == plain.values
     new = restore(FIXTURE)
-    spec = new.spec.model_copy(update={"range": None})
+    spec = new.spec.with_input(range=None)
     told: list[str] = []
     assert not [*batches(replace(new, spec=spec), ["deep.png"], lambda error: told.append(str(error)))]
     assert told == ["deep.png: has more than 8 bits a pixel, and which values are black and white is not known"]

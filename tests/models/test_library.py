@@ -374,12 +374,12 @@ def test_positions_of_timm_are_resized_to_the_pictures() -> None:
 
 @pytest.mark.parametrize(("arch", "side", "least"), [("alexnet", 28, 63), ("vgg11", 28, 32), ("vit_b_16", 28, 32)])
 def test_the_smallest_pictures_are_found_by_trying(arch: str, side: int, least: int) -> None:
-    spec = PHOTOS.model_copy(update={"shape": (3, side, side)})
+    spec = PHOTOS.with_input(shape=(3, side, side))
     assert TorchvisionModelConfig(arch=arch).least_size(spec, 10) == least
 
 
 def test_the_smallest_pictures_of_timm() -> None:
-    spec = PHOTOS.model_copy(update={"shape": (1, 20, 24)})
+    spec = PHOTOS.with_input(shape=(1, 20, 24))
     assert TimmModelConfig(arch="test_vit").least_size(spec, 10) == 32
     assert TorchvisionModelConfig(arch="nothing").least_size(spec, 10) is None
 

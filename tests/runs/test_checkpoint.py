@@ -412,9 +412,9 @@ NUMPY = ("MT19937", [0] * 624, 624, 0, 0.0)
         ({"meta": {"torch": "2.10"}}, "meta.device: Field required"),
         ({"meta": torch.ones(2)}, "a tensor stands where plain data belongs"),
         ({"config": []}, "config: should be an object"),
-        ({"spec": {**PAYLOAD["spec"], "shape": ["x"]}}, "spec.shape.0: should be a valid integer"),
-        ({"spec": {**PAYLOAD["spec"], "mean": [0.0, 0.0]}}, "spec: Value error, has too many or too few numbers"),
-        ({"spec": {**PAYLOAD["spec"], "more": 1}}, "spec.more: Extra inputs are not permitted"),
+        ({"spec": {**PAYLOAD["spec"], "input": {**PAYLOAD["spec"]["input"], "shape": ["x"]}}}, "spec.input.shape.0: should be a valid integer"),
+        ({"spec": {**PAYLOAD["spec"], "input": {**PAYLOAD["spec"]["input"], "mean": [0.0, 0.0]}}}, "spec.input: Value error, has too many or too few numbers"),
+        ({"spec": {**PAYLOAD["spec"], "input": {**PAYLOAD["spec"]["input"], "more": 1}}}, "spec.input.more: Extra inputs are not permitted"),
         ({"data": {"train": 1}}, "data.train: should be a valid string"),
         ({"model": {1: torch.ones(1)}}, "model.1.[key]: should be a valid string"),
         ({"model": {"weight": [1.0]}}, "model.weight: should be an instance of Tensor"),
@@ -470,8 +470,8 @@ def test_targets_of_schema_1_were_learned_as_they_were() -> None:
     assert checkpoint.load(Path("old.pt"))["config"] == {"data": {"name": "digits", "target_transform": "none"}}
 
 
-@pytest.mark.parametrize("schema", [3, 0, "1", 1.0, True, None, torch.ones(2)])
+@pytest.mark.parametrize("schema", [4, 0, "1", 1.0, True, None, torch.ones(2)])
 def test_another_schema(schema: object) -> None:
     torch.save({"format": checkpoint.FORMAT, "schema": schema}, "x.pt")
-    with pytest.raises(CheckpointError, match=r"^x\.pt: written with schema .*, this trainkit reads 1 to 2$"):
+    with pytest.raises(CheckpointError, match=r"^x\.pt: written with schema .*, this trainkit reads 1 to 3$"):
         checkpoint.load(Path("x.pt"))

@@ -289,7 +289,7 @@ def test_the_checkpoint_has_what_was_measured_and_others_do_not_count() -> None:
     linear()
     result = train(experiment(), quiet=True)
     before = evaluate_checkpoint(result.checkpoint)
-    stored = checkpoint.load(result.checkpoint)["spec"]["target"]
+    stored = checkpoint.load(result.checkpoint)["spec"]["task"]
     assert stored["transform"] == "standardize"
     # Of the same test samples, among others to train on.
     _, data, _ = open_data(experiment())
@@ -398,7 +398,7 @@ def test_losses_of_users_get_targets_as_they_are(config: type[Config]) -> None:
     assert [note.text for note in data.notes] == [f"data.target_transform: the loss {name!r} takes targets as they are"]
     assert agreed(experiment(), data) is data
     result = train(experiment(loss=name, model={"name": "mlp", "hidden": [4]}), quiet=True)
-    assert checkpoint.load(result.checkpoint)["spec"]["target"]["transform"] == "none"
+    assert checkpoint.load(result.checkpoint)["spec"]["task"]["transform"] == "none"
     assert evaluate_checkpoint(result.checkpoint).metrics["loss"] == result.metrics["test/loss"]
     assert problem(loss=name, data={"target_transform": "standardize"}) == (
         f"data.target_transform: standardize, but the loss {name!r} takes targets as they are; use "
@@ -438,8 +438,8 @@ def test_a_checkpoint_with_other_numbers_is_damaged(broken: dict[str, Any]) -> N
     linear()
     payload = checkpoint.load(train(experiment(), quiet=True).checkpoint)
     assert checked(payload, "x")
-    payload["spec"]["target"].update(broken)
-    with pytest.raises(TrainkitError, match=r"^x: spec\.target"):
+    payload["spec"]["task"].update(broken)
+    with pytest.raises(TrainkitError, match=r"^x: spec\.task"):
         checked(payload, "x")
 
 

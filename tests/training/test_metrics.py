@@ -237,6 +237,7 @@ def test_defaults_fit_their_kind_of_target() -> None:
 def test_torchmetrics_is_imported_only_where_it_counts() -> None:
     script = """
 import sys, torch
+from trainkit.tasks import Classification, Regression
 from trainkit.training.metrics import AccuracyConfig, MaeConfig, MseConfig, R2Config, RmseConfig
 cpu = torch.device("cpu")
 AccuracyConfig().build(Classification(size=3), 3, cpu)

@@ -55,10 +55,10 @@ class Restored:
         data = run_state.open_data(self.experiment, spec, self.overrides)
         if data.spec.task.unmeasured() != spec.task.unmeasured():
             raise DataError(f"{path}: trained for {spec.task.size} {spec.task.noun[1]}, this data has others")
-        if not spec.input.goes_with(data.spec.input):
-            raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
         if data.spec.input.name != spec.input.name:
             raise DataError(f"{path}: trained on {spec.input.name}, this data has {data.spec.input.name}")
+        if not spec.input.goes_with(data.spec.input):
+            raise DataError(f"{path}: trained on inputs of shape {spec.shape}, this data has {data.spec.shape}")
         return data
 
 

@@ -24,7 +24,7 @@ from trainkit.models.pretrained import State, mismatched_keys, tensors_of
 from trainkit.runs.checkpoint_schema import Payload, checked, is_ordinary, upgrade, with_old_pictures
 
 FORMAT = "trainkit-checkpoint"
-SCHEMA = 2
+SCHEMA = 3
 KEYS = ("meta", "config", "spec", "data", "model", "ema", "optimizer", "scheduler", "scaler", "progress", "log", "rng")
 
 MARGIN_BYTES = 1_000_000

@@ -197,7 +197,7 @@ class Task(Config):
         if rows.ndim != 2 or size not in (None, rows.shape[1]):
             raise TargetError(f"of shape {tuple(values.shape)}; expected (samples, {size or 'numbers'})")
         if len(bad := (~rows.isfinite().all(1)).nonzero()):
-            raise TargetError("holds a value that is not finite", int(bad[0]))
+            raise TargetError("a value that is not finite", int(bad[0]))
         return rows
 
     def check(self, targets: Tensor, split: str) -> None:

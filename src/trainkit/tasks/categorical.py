@@ -64,8 +64,8 @@ class Categorical(Task):
 
     def diagnostics(self, targets: Tensor, *, pictures: bool) -> Iterator[Diagnostic]:
         if 0 in self.counts:
-            name = self.known_names[self.counts.index(0)]
-            yield Diagnostic("missing-class", f"data: no training sample {self.missing} {name}")
+            name = (self.names or range(self.size))[self.counts.index(0)]
+            yield Diagnostic("missing-class", f"data: no training sample {self.missing} {name!r}")
         folded: dict[str, str] = {}
         for name in self.names:
             if (other := folded.setdefault(name.casefold(), name)) != name:

@@ -290,9 +290,9 @@ def test_the_range_is_that_of_the_training_pictures_alone() -> None:
     assert again.val.take(torch.arange(4)).inputs.unique().tolist() == [255]
     # ... and of a checkpoint the one that its training pictures had
     config = ImageFolderConfig(path="pets", size=8)
-    assert config.reopen(0, data.spec.model_copy(update={"range": (0, 100)})).spec.range == (0, 100)
+    assert config.reopen(0, data.spec.with_input(range=(0, 100))).spec.range == (0, 100)
     with pytest.raises(DataError, match=r"and which values are black and white is not known; see data\.range"):
-        config.reopen(0, data.spec.model_copy(update={"range": None}))
+        config.reopen(0, data.spec.with_input(range=None))
 
 
 @pytest.mark.parametrize("on_error", ["stop", "skip"])
@@ -345,7 +345,7 @@ def test_a_run_keeps_its_range() -> None:
     deep_folder()
     directory = train(experiment()).run_dir
     stored = checkpoint.load(directory / "checkpoints/last.pt")
-    assert stored["spec"]["range"] == (0, 4095)
+    assert stored["spec"]["input"]["range"] == [0, 4095]
     assert stored["config"]["data"]["range"] == "auto"
     resume(directory, ["train.epochs=2"])
     evaluated = evaluate_checkpoint(directory, "train")

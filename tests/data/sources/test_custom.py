@@ -235,16 +235,16 @@ def gives(*items: Any) -> type[Dataset[Any]]:
         ([], {}, "Given: has no samples"),
         ([{"x": 1}], {}, r"Given\[0\]: expected a pair \(input, target\), got dict"),
         ([("a text", 1)], {}, r"Given\[0\]: the input is a str; expected a tensor, an array, numbers or a PIL picture"),
-        ([([1.0], 0), ([2.0], -1)], {}, r"Given\[1\]: class -1, outside 0 … 999,999"),
+        ([([1.0], 0), ([2.0], -1)], {}, r"Given\[1\]: the target has class -1, outside 0 … 999,999"),
         ([([1.0], [0.5, 1.0])], {"target": "multilabel"}, "Given: labels are a row of 0 and 1 per sample"),
         ([([1.0], 0), ([2.0], 1)], {"normalize": "half"}, "data.normalize: is for uint8 pictures"),
-        ([([1.0], 0.5), ([2.0], float("nan"))], {}, r"Given\[1\]: the target holds a value that is not finite"),
+        ([([1.0], 0.5), ([2.0], float("nan"))], {}, r"Given\[1\]: the target has a value that is not finite"),
         (
             [([1.0], [0.5, 1]), ([2.0], [1.5])],
             {},
             r"the targets differ in shape: .*; samples 0 and 1 have \(2,\) and \(",
         ),
-        ([([1.0], 0), ([2.0], 10**12)], {}, r"Given\[1\]: class 1000000000000, outside 0 … 999,999"),
+        ([([1.0], 0), ([2.0], 10**12)], {}, r"Given\[1\]: the target has class 1000000000000, outside 0 … 999,999"),
         (
             [([[1.0]], 0), ([], 1)],
             {"collate": "pad"},
@@ -328,7 +328,7 @@ class Failing(Points):
         (FileNotFoundError(2, "No such file or directory", "a.png"), r"Failing\[1\]: a.png: no such file or directory"),
         (OSError("image file is truncated"), r"Failing\[1\]: image file is truncated"),
         (StopIteration(), r"Failing\[1\]: __getitem__ raised StopIteration"),
-        (None, r"Failing\[1\]: class 7, outside 0 … 2"),
+        (None, r"Failing\[1\]: the target has class 7, outside 0 … 2"),
     ],
 )
 def test_a_sample_that_fails_later_is_named(error: Exception | None, message: str) -> None:

@@ -117,7 +117,7 @@ def test_nothing_is_executed() -> None:
         ),
         (
             {"inputs": [[1], [2]], "targets": [0.5, 1e300]},
-            "data: targets: sample 1 holds a value that is not finite",
+            "data: targets: sample 1 has a value that is not finite",
         ),
         (
             {"inputs": [[1], [2]], "targets": [[[1], [2]], [[3], [4]]]},
@@ -166,8 +166,16 @@ def test_pictures_with_their_channels_last() -> None:
     [
         (np.zeros((2, 5)), np.arange(2), "test_inputs of shape (5,) per sample do not go with inputs of (4,)"),
         (np.zeros((2, 4)), np.array([0, 7]), "targets: sample 1 has class 7, outside 0 … 2"),
-        (np.zeros((2, 4)), np.array([0, 0.5]), "targets: classes are one whole number >= 0 per sample"),
-        (np.zeros((2, 4)), np.array([0, np.nan]), "targets: classes are one whole number >= 0 per sample"),
+        (
+            np.zeros((2, 4)),
+            np.array([0, 0.5]),
+            "targets: classes are one whole number >= 0 per sample, these are not whole",
+        ),
+        (
+            np.zeros((2, 4)),
+            np.array([0, np.nan]),
+            "targets: classes are one whole number >= 0 per sample, these are not whole",
+        ),
         (np.zeros((0, 4)), np.arange(0), "inputs (0, 4) and targets (0,) do not go together"),
     ],
 )

@@ -143,7 +143,7 @@ class DatasetSource:
         except TargetError as error:
             if error.row is None:
                 raise DataError(f"{self.title}: {error}; the targets are what data.target says") from None
-            raise DataError(f"{self.title}[{indices[error.row]}]: the target {error}") from None
+            raise DataError(f"{self.title}[{indices[error.row]}]: the target has {error}") from None
 
     def task(self) -> Task:
         """What the targets are for, with the names of the classes where the dataset has `classes`."""

@@ -130,7 +130,7 @@ def _targets(where: str, values: Tensor, task: type[Task], size: int | None = No
     try:
         return task.as_targets(values, size)
     except TargetError as error:
-        which = "" if error.row is None else f"sample {error.row} "
+        which = "" if error.row is None else f"sample {error.row} has "
         raise DataError(f"{where}: targets: {which}{error}") from None
 
 
