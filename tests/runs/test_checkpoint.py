@@ -403,6 +403,10 @@ STATE = (3, (0,) * 625, None)
 NUMPY = ("MT19937", [0] * 624, 624, 0, 0.0)
 
 
+def spec_with(changes: dict[str, Any]) -> dict[str, Any]:
+    return {**PAYLOAD["spec"], "input": {**PAYLOAD["spec"]["input"], **changes}}
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -412,9 +416,9 @@ NUMPY = ("MT19937", [0] * 624, 624, 0, 0.0)
         ({"meta": {"torch": "2.10"}}, "meta.device: Field required"),
         ({"meta": torch.ones(2)}, "a tensor stands where plain data belongs"),
         ({"config": []}, "config: should be an object"),
-        ({"spec": {**PAYLOAD["spec"], "input": {**PAYLOAD["spec"]["input"], "shape": ["x"]}}}, "spec.input.shape.0: should be a valid integer"),
-        ({"spec": {**PAYLOAD["spec"], "input": {**PAYLOAD["spec"]["input"], "mean": [0.0, 0.0]}}}, "spec.input: Value error, has too many or too few numbers"),
-        ({"spec": {**PAYLOAD["spec"], "input": {**PAYLOAD["spec"]["input"], "more": 1}}}, "spec.input.more: Extra inputs are not permitted"),
+        ({"spec": spec_with({"shape": ["x"]})}, "spec.input.shape.0: should be a valid integer"),
+        ({"spec": spec_with({"mean": [0.0, 0.0]})}, "spec.input: Value error, has too many or too few numbers"),
+        ({"spec": spec_with({"more": 1})}, "spec.input.more: Extra inputs are not permitted"),
         ({"data": {"train": 1}}, "data.train: should be a valid string"),
         ({"model": {1: torch.ones(1)}}, "model.1.[key]: should be a valid string"),
         ({"model": {"weight": [1.0]}}, "model.weight: should be an instance of Tensor"),

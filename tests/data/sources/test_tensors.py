@@ -161,6 +161,9 @@ def test_pictures_with_their_channels_last() -> None:
     )
 
 
+NOT_WHOLE = "targets: classes are one whole number >= 0 per sample, these are not whole"
+
+
 @pytest.mark.parametrize(
     ("test_inputs", "test_targets", "message"),
     [
@@ -169,12 +172,12 @@ def test_pictures_with_their_channels_last() -> None:
         (
             np.zeros((2, 4)),
             np.array([0, 0.5]),
-            "targets: classes are one whole number >= 0 per sample, these are not whole",
+            NOT_WHOLE,
         ),
         (
             np.zeros((2, 4)),
             np.array([0, np.nan]),
-            "targets: classes are one whole number >= 0 per sample, these are not whole",
+            NOT_WHOLE,
         ),
         (np.zeros((0, 4)), np.arange(0), "inputs (0, 4) and targets (0,) do not go together"),
     ],
