@@ -10,6 +10,7 @@ from torchvision import transforms
 
 from trainkit.core import seeding
 from trainkit.core.errors import DataError
+from trainkit.core.nest import Nest
 from trainkit.data import Batch, DataSpec, Split, TargetSpec, TensorSource
 from trainkit.data.loader import Loader, LoaderConfig, _drawn
 from trainkit.data.transforms.geometric import RandomCrop
@@ -32,7 +33,7 @@ class CountingSource:
         return len(self.source)
 
     @property
-    def targets(self) -> Tensor:
+    def targets(self) -> Nest:
         return self.source.targets
 
     def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from itertools import count
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainkit.config import registry
+from trainkit.core import nest
 from trainkit.core.device import Precision
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.text import and_more
@@ -33,7 +34,7 @@ def check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: to
     dry_run.check_takes_lengths(model, spec)
     dtype = dry_run.input_type(model, spec, device)
     with evaluating(model), torch.no_grad():
-        outputs = dry_run.run(model, *dry_run.two_samples(spec, device, dtype))
+        outputs = dry_run.run_to_tensor(model, *dry_run.two_samples(spec, device, dtype))
     if tuple(outputs.shape) != (2, num_outputs):
         lost = "; the samples of a batch are mixed: flatten from dimension 1" * (outputs.shape[:1] != (2,))
         raise ConfigError(
@@ -86,10 +87,10 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), 0)
     inputs = (batch.inputs,) if batch.lengths is None else (batch.inputs, batch.lengths)
     target, name = data.spec.target, experiment.loss.to_plain()["name"]
-    expected = (len(batch.inputs), experiment.loss.num_outputs(target))
+    expected = (len(batch.index), experiment.loss.num_outputs(target))
     with dry_run.training(parts.model, parts.device), parts.precision.autocast():
         with torch.no_grad():
-            given = tuple(dry_run.run(parts.model, *inputs).shape)
+            given = tuple(dry_run.run_to_tensor(parts.model, *inputs).shape)
         has_members = len(given) == 3 and (given[0], given[2]) == expected
         if given != expected and not has_members:
             raise ConfigError(
@@ -103,7 +104,8 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             raise ConfigError(_of_members(name, given)) from error
     if not isinstance(outcome, LossOutput):
         raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected a LossOutput(loss, outputs)")
-    shape = tuple(outcome.outputs.shape)
+    outputs = outcome.outputs
+    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else ()
     if has_members and shape == given:
         raise ConfigError(_of_members(name, given))
     if own := dry_run.parameters_beside(parts.model, outcome.loss):
@@ -112,11 +114,11 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             "which would not be trained; put them into the model, or requires_grad_(False) where they are to stay"
         )
     ours = [metric.label for metric in metrics_of(experiment, data.spec) if registry.is_ours(metric)]
+    made = f"(batch, {', '.join(map(str, shape[1:]))})" if shape else nest.described(outputs)
     if ours and not (len(shape) == 2 and target.answered_by(shape[1])):
         raise ConfigError(
             f"metrics: {ours[0]!r} wants an output for each of the {target.size} {target.plural}, but the loss "
-            f"{name!r} gives (batch, {', '.join(map(str, shape[1:]))}); let its LossOutput have such outputs, or name "
-            "metrics of your own"
+            f"{name!r} gives {made}; let its LossOutput have such outputs, or name metrics of your own"
         )
 
 

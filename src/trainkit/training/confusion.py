@@ -50,6 +50,10 @@ class Tally:
             cell = (label * 4 + (targets > 0.5) * 2 + predicted).flatten()
         self.counts.view(-1).scatter_add_(0, cell, torch.ones_like(cell))
 
+    def merge(self, other: Tally) -> None:
+        """Count in what another one has counted."""
+        self.counts += other.counts
+
     def reset(self) -> None:
         """Forget all batches."""
         self.counts.zero_()

@@ -87,7 +87,7 @@ def preparation(
         batch = batch.to(device)
         inputs = batch.inputs
         if not spec.image:
-            inputs = inputs.to(dtype)
+            inputs = inputs.to(dtype) if isinstance(inputs, Tensor) else inputs
             return batch._replace(inputs=torch.addcmul(shift, inputs, scale) if spec.mean else inputs)
         inputs = fitted(inputs, spec.shape)
         if epoch is not None:
