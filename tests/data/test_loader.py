@@ -13,9 +13,11 @@ from trainkit.core import nest, seeding
 from trainkit.core.errors import DataError
 from trainkit.core.nest import Nest
 from trainkit.data import Batch, DataSpec, Split, TargetSpec, TensorSource
+from trainkit.data.base import BatchRequest
 from trainkit.data.loader import Loader, LoaderConfig, _drawn, _ToPin
 from trainkit.data.transforms.geometric import RandomCrop
 from trainkit.data.transforms.pipeline import preparation
+from trainkit.data.workers import Guarded
 
 CPU = torch.device("cpu")
 
@@ -283,6 +285,8 @@ def test_workers_hand_over_nests_as_they_are() -> None:
         config = LoaderConfig(batch_size=400, num_workers=num_workers)
         return list(config.train_loader(nested(2000), 3, CPU).epoch(1, start=start))
 
+    request = BatchRequest(torch.arange(400).numpy(), 0)
+    assert isinstance(Guarded(nested(2000))[request], nest.Packed)
     alone, together, resumed = batches(0), batches(2), batches(2, start=3)
     assert [len(batch.index) for batch in together] == [400] * 5
     for one, other in zip(alone + alone[3:], together + resumed, strict=True):

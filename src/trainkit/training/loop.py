@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import islice
 from typing import Literal
 
@@ -147,7 +148,7 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
                 # Weighted by its samples, a group of batches is one big batch, also when the last one is smaller.
                 share: float | Tensor = len(batch.index) / samples
                 if outcome.count is not None and len(sizes) > 1:
-                    # Of how many in all is not known yet: about as many as if the others had what the first one has.
+                    # Of how many in all is not known before the last one: until then it is estimated.
                     counts.append(outcome.count)
                     share = outcome.count / _expected(counts, len(sizes))
                 parts.precision.backward(outcome.loss * share if len(sizes) > 1 else outcome.loss)
@@ -156,9 +157,10 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
                 asked = time.perf_counter()
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
             if counts:
-                known = _expected(counts, len(sizes)) / torch.stack(counts).sum().clamp(min=1)
-                loss = loss * known
-                torch._foreach_mul_([one.grad for one in parameters if one.grad is not None], known)
+                known = torch.stack(counts).sum()
+                correction = _expected(counts, len(sizes)) / torch.where(known > 0, known, 1)
+                loss = loss * correction
+                torch._foreach_mul_([one.grad for one in parameters if one.grad is not None], correction)
             guard = None if plan.max_skipped is None else loss
             norm, updated = parts.precision.update(parts.optimizer, parameters, plan.clip_norm, guard=guard)
             if buffers is not None and not updated:
@@ -178,8 +180,9 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
 
 
 def _expected(counts: list[Tensor], batches: int) -> Tensor:
-    """How many there are in all batches of a step if each has as many as the first, at least 1; shape ()."""
-    return (counts[0] * batches).clamp(min=1)
+    """How many there are in all batches of a step if each has as many as the first that has any; shape ()."""
+    first = reduce(lambda one, next_one: torch.where(one > 0, one, next_one), counts)
+    return torch.where(first > 0, first * batches, 1)
 
 
 def fit(
@@ -356,4 +359,4 @@ def evaluate(
                 metric.update(outcome.outputs, batch.targets)
             watch(batch, outcome)
         values = {name: float(metric.compute()) for name, metric in parts.metrics.items()}
-    return {"loss": float(total) / max(float(count), 1.0), **values}
+    return {"loss": float(total) / (float(count) or 1.0), **values}

@@ -34,7 +34,7 @@ class LossOutput(_LossAndOutputs):
 
     Args:
         count: over how many the loss is the mean, shape (), on its device, where these are no samples: pixels, say.
-            Batches that make up a step, or an evaluation, are weighted by it.
+            Batches that make up a step, or an evaluation, are weighted by it. Where it is 0, the loss must be 0, too.
         in_unit: the loss in the user's unit, shape (), where it is minimised in another.
     """
 
@@ -51,7 +51,7 @@ class LossOutput(_LossAndOutputs):
     @classmethod
     def of_sum(cls, total: Tensor, count: Tensor, outputs: Nest) -> LossOutput:
         """The mean of what sums to `total`, shape (); 0 where nothing counts, such as in a batch of ignored pixels."""
-        return cls(total / count.clamp(min=1), outputs, count=count)
+        return cls(total / torch.where(count > 0, count, 1), outputs, count=count)
 
     @property
     def reported(self) -> Tensor:
