@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from trainkit.core import device as devices
 from trainkit.core import seeding
 from trainkit.data import Batch
@@ -77,7 +79,8 @@ def evaluate_checkpoint(
 
     def watch(batch: Batch, outcome: LossOutput) -> None:
         nonlocal answered
-        answered = outcome.outputs.ndim == 2 and spec.target.answered_by(outcome.outputs.shape[1])
+        shape = outcome.outputs.shape if isinstance(outcome.outputs, Tensor) else ()
+        answered = len(shape) == 2 and spec.target.answered_by(shape[1])
         if answered:
             tally.update(outcome.outputs, batch.targets)
 

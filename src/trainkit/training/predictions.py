@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainkit.core import nest
 from trainkit.core.errors import ConfigError
 from trainkit.data import Batch, TargetSpec
 from trainkit.data.loader import Loader
@@ -32,6 +33,8 @@ def predictions_of(
     targets: list[Tensor] = []
 
     def watch(batch: Batch, outcome: LossOutput) -> None:
+        if not isinstance(outcome.outputs, Tensor):
+            raise ConfigError(f"the loss gives {nest.described(outcome.outputs)}, which are no predictions")
         outputs.append(outcome.outputs.float())
         targets.append(batch.targets)
 
