@@ -17,12 +17,16 @@ class Pair(NamedTuple):
     weight: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Boxes:
     boxes: Tensor
     labels: Tensor
     kind: str = "xyxy"
-    derived: str = field(init=False, default="")
+    area: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        assert self.boxes.ndim == 2
+        object.__setattr__(self, "area", self.boxes.prod(1))
 
 
 def ragged(sample: int) -> dict[str, Tensor]:
@@ -56,15 +60,16 @@ def test_a_change_reaches_every_tensor_and_keeps_the_form() -> None:
     assert type(doubled["dataclass"]) is Boxes
     assert doubled["named"].weight is None
     assert doubled["dataclass"].kind == "xyxy"
+    assert doubled["dataclass"].area.tolist() == (value["dataclass"].area * 2).tolist()
     assert doubled["list"][4]["label"] == 8
-    assert len(nest.tensors(doubled)) == len(nest.tensors(value)) == 7 + 10
+    assert len(nest.tensors(doubled)) == len(nest.tensors(value)) == 8 + 10
     assert nest.map_tensors(torch.neg, torch.ones(2)).tolist() == [-1, -1]
 
 
 def test_tensors_have_an_order_and_names() -> None:
     names = [name for name, _ in nest.named_leaves(everything(1))]
     assert names[:4] == ["dict.b", "dict.a", "tuple.0", "tuple.1"]
-    assert names[-4:] == ["dataclass.kind", "dataclass.derived", "list.0.boxes", "list.0.label"]
+    assert names[-4:] == ["dataclass.kind", "dataclass.area", "list.0.boxes", "list.0.label"]
     assert [*nest.named_leaves(torch.ones(1))] == [("", torch.ones(1))]
 
 

@@ -6,6 +6,7 @@ where sizes differ from sample to sample. What else stands in one, such as None,
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -185,10 +186,10 @@ def _parts(value: Nest) -> Mapping[str, Nest] | None:
     """What stands in a nest, by name; None for a tensor, and for what is no nest."""
     if isinstance(value, Tensor):
         return None
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): part for key, part in value.items()}
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, tuple | list):
         names = getattr(value, "_fields", map(str, range(len(value))))  # of a named tuple
         return dict(zip(names, value, strict=True))
@@ -198,11 +199,14 @@ def _parts(value: Nest) -> Mapping[str, Nest] | None:
 def _each(change: Callable[..., object], value: Nest, *others: Nest) -> Nest:
     """The same nest of what becomes of its parts, each with those of others in the same place."""
     every = (value, *others)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if field.init]
-        return dataclasses.replace(value, **{name: change(*(getattr(one, name) for one in every)) for name in names})
     if isinstance(value, Mapping):
         return {key: change(*(one[key] for one in every)) for key in value}
+    if dataclasses.is_dataclass(value):
+        made = copy.copy(value)
+        for field in dataclasses.fields(value):
+            part = change(*(getattr(one, field.name) for one in every))
+            object.__setattr__(made, field.name, part)  # not by its __init__, which may ask for whole tensors
+        return made
     if isinstance(value, tuple):
         make = getattr(value, "_make", tuple)  # of a named tuple
         return make(starmap(change, zip(*every, strict=True)))
