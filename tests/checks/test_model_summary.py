@@ -127,7 +127,7 @@ def test_shapes_of_nests_are_shown_by_summary_and_check(make: MakeExperiment) ->
     experiment, data, _ = open_data(make())
     parts, _ = build(experiment, data, torch.device("cpu"))
     plain = summary(parts, data, 16)
-    assert (plain.inputs, plain.outputs) == ("(2, 1, 8, 8)", "(2, 4)")
+    assert plain.inputs == plain.outputs == ""
     assert not any(line.startswith(("inputs", "outputs")) for line in summary_lines(plain))
     assert first_update(parts, data) == []
 

@@ -65,9 +65,9 @@ class Summary:
     activation_bytes: int
     """What a forward pass of a batch keeps for the backward pass."""
     inputs: str
-    """The shapes of what the model takes for two samples."""
+    """The shapes of what the model takes for two samples, where that is more than one tensor; else empty."""
     outputs: str
-    """The shapes of what it gives for them; empty where its loss calls only parts of it."""
+    """Of what it gives for them."""
 
     @property
     def total_bytes(self) -> int:
@@ -134,8 +134,8 @@ def summary(parts: Parts, data: Data, batch_size: int) -> Summary:
         weights_bytes=sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers())),
         training_bytes=sum(tensor.nbytes for tensor in (*gradients, *states, *averaged)),
         activation_bytes=sum(kept.values()) * batch_size // count,
-        inputs=nest.shapes(batch.inputs),
-        outputs=nest.shapes(given[-1]) if given else "",
+        inputs=_nested(batch.inputs),
+        outputs=_nested(given[-1]) if given else "",
     )
 
 
@@ -183,6 +183,10 @@ def _watched(model: nn.Module, flops: FlopCounterMode, count: int) -> Iterator[l
         yield layers
 
 
+def _nested(value: Nest) -> str:
+    return "" if isinstance(value, Tensor) else nest.shapes(value)
+
+
 def _first_tensor(value: object) -> Tensor | None:
     return next(iter(nest.tensors(value)), None)
 
@@ -217,11 +221,10 @@ def summary_lines(found: Summary) -> list[str]:
     }
     memory = ", ".join(f"{megabytes(count)} {what}" for what, count in parts.items())
     told = {"inputs": found.inputs, "outputs": found.outputs}
-    nested = [f"{name:<15}{text}" for name, text in told.items() if text.startswith(("{", "[", "(("))]
     return [
         *aligned(rows, right=(4, 5, 6)),
         "",
-        *nested,
+        *(f"{name:<15}{text}" for name, text in told.items() if text),
         f"parameters     {found.parameters:,}{frozen}; {share}",
         f"multiply-adds  {found.multiply_adds:,} for a sample, forward; a training step takes about three times that",
         f"memory         {megabytes(found.total_bytes)} in fp32, batch size {found.batch_size}: {memory}",
