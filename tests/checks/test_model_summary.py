@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests.command import ROOT, warm
 from tests.conftest import MakeExperiment
-from trainkit.checks.model_summary import Layer, summarize, summary_lines
+from trainkit.checks.checking import first_update
+from trainkit.checks.model_summary import Layer, summarize, summary, summary_lines
+from trainkit.data import Batch, Split, TensorSource
+from trainkit.experiment.building import build, open_data
 from trainkit.experiment.loading import load
+from trainkit.training.losses import LossOutput
 
 RNN = {"name": "lstm", "hidden_size": 8}
 
@@ -105,3 +110,48 @@ def test_a_loss_that_the_config_leaves_to_the_data() -> None:
     Path("my.yaml").write_text("data: {name: csv, path: t.csv, target: price}\nmodel: {name: mlp, hidden: [4]}\n")
     found = summarize(load(Path("my.yaml")))
     assert found.parameters == 4 * 1 + 4 + 4 + 1
+
+
+class Nested(nn.Module):
+    """It takes and gives several tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 4)
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, object]:
+        return {"logits": self.layer(inputs["picture"].flatten(1)), "sizes": (inputs["size"], None)}
+
+
+def test_shapes_of_nests_are_shown_by_summary_and_check(make: MakeExperiment) -> None:
+    experiment, data, _ = open_data(make())
+    parts, _ = build(experiment, data, torch.device("cpu"))
+    plain = summary(parts, data, 16)
+    assert plain.inputs == plain.outputs == ""
+    assert not any(line.startswith(("inputs", "outputs")) for line in summary_lines(plain))
+    assert first_update(parts, data) == []
+
+    def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
+        outputs = model(batch.inputs)
+        return LossOutput(nn.functional.cross_entropy(outputs["logits"], batch.targets), outputs)
+
+    model = Nested()
+    inputs = {"picture": torch.rand(16, 8, 8), "size": torch.arange(16)}
+    nested = replace(
+        parts,
+        model=model,
+        loss_fn=loss_fn,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        prepare=lambda batch, epoch: batch,
+    )
+    data = replace(data, train=Split.whole(TensorSource(inputs, torch.arange(16) % 4)))
+    lines = summary_lines(summary(nested, data, 16))
+    assert lines[3:5] == [
+        "inputs         {picture: (2, 8, 8), size: (2,)}",
+        "outputs        {logits: (2, 4), sizes: ((2,), NoneType)}",
+    ]
+    [found] = first_update(nested, data)
+    assert found.to_text() == (
+        "fine[shapes]: model: takes {picture: (2, 8, 8), size: (2,)}, gives {logits: (2, 4), sizes: ((2,), NoneType)}"
+    )
+    assert found.to_github("my.yaml").startswith("::notice file=my.yaml")

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from trainkit.core.errors import DataError
 from trainkit.data import Data, DataSpec, Split, TensorSource
@@ -135,3 +136,50 @@ def test_a_class_beyond_the_spec_is_an_error() -> None:
     test = TensorSource(torch.zeros(2, 1), torch.tensor([1, 5]))
     with pytest.raises(DataError, match="data: class 5 in the test split, but there are only 0 to 2"):
         Classification(size=3).check(Split.whole(test).targets, "test")
+
+
+@dataclass(frozen=True)
+class Boxes:
+    boxes: Tensor
+    labels: Tensor
+
+
+def nests(samples: int) -> TensorSource:
+    """Inputs and targets of several parts, each of which tells the sample."""
+    numbers = torch.arange(samples)
+    inputs = {"picture": numbers.view(-1, 1, 1).expand(-1, 2, 2).to(torch.uint8), "size": numbers.float()}
+    targets = (numbers, [Boxes(torch.full((n % 3, 4), float(n)), torch.tensor(n)) for n in range(samples)])
+    return TensorSource(inputs, targets)
+
+
+def test_a_source_of_nests() -> None:
+    whole = nests(10)
+    assert len(whole) == 10
+    batch = whole.take(torch.tensor([7, 2]))
+    assert batch.inputs["size"].tolist() == batch.targets[0].tolist() == [7, 2]
+    assert [one.boxes.shape[0] for one in batch.targets[1]] == [1, 2]
+    moved = batch.to(torch.device("meta"))
+    assert moved.inputs["picture"].device.type == moved.targets[1][0].boxes.device.type == "meta"
+    assert type(moved.targets[1][0]) is Boxes
+    some = Split(whole, torch.tensor([9, 1]))
+    assert some.targets[0].tolist() == [9, 1]
+    assert [int(one.labels) for one in some.targets[1]] == [9, 1]
+
+
+def test_digests_of_nests_tell_values_names_and_sizes() -> None:
+    whole = nests(10)
+    other = TensorSource(whole.inputs, (whole.targets[0], whole.targets[1][::-1]))
+    renamed = TensorSource({"image": whole.inputs["picture"], "size": whole.inputs["size"]}, whole.targets)
+    assert len({nests(10).digest(), whole.digest()}) == 1
+    assert len({whole.digest(), other.digest(), renamed.digest(), nests(9).digest()}) == 4
+    splits = [Split.whole(one).targets_digest() for one in (whole, other, renamed)]
+    assert splits[0] == splits[2] != splits[1]
+    assert len(splits[0]) == 16
+
+
+def test_nests_are_divided_but_not_stratified() -> None:
+    train, held_out = SyntheticConfig(val=3).divide(nests(10), 0)
+    assert held_out is not None
+    assert sorted([*train.targets[0].tolist(), *held_out.targets[0].tolist()]) == [*range(10)]
+    with pytest.raises(DataError, match=r"data\.stratify: the targets are no classes"):
+        SyntheticConfig(val=3, stratify=True).divide(nests(10), 0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,13 +9,16 @@ import torch
 from torch import Tensor
 from torchvision import transforms
 
-from trainkit.core import seeding
+from trainkit.core import nest, seeding
 from trainkit.core.errors import DataError
+from trainkit.core.nest import Nest
 from trainkit.data import Batch, DataSpec, Split, TensorSource
+from trainkit.data.base import BatchRequest
 from trainkit.data.inputs import Pictures
-from trainkit.data.loader import Loader, LoaderConfig, _drawn
+from trainkit.data.loader import Loader, LoaderConfig, _drawn, _ToPin
 from trainkit.data.transforms.geometric import RandomCrop
 from trainkit.data.transforms.pipeline import preparation
+from trainkit.data.workers import Guarded
 from trainkit.tasks import Classification
 
 CPU = torch.device("cpu")
@@ -34,7 +38,7 @@ class CountingSource:
         return len(self.source)
 
     @property
-    def targets(self) -> Tensor:
+    def targets(self) -> Nest:
         return self.source.targets
 
     def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
@@ -258,3 +262,56 @@ def test_more_samples_than_multinomial_takes() -> None:
     assert 900 < int((drawn == len(weights) - 1).sum()) < 1100
     assert int(drawn.min()) >= 0
     assert 0.4 < float((drawn[drawn < len(weights) - 1] / len(weights)).mean()) < 0.6
+
+
+@dataclass(frozen=True)
+class Boxes:
+    boxes: Tensor
+    label: Tensor
+
+
+def nested(samples: int) -> Split:
+    numbers = torch.arange(samples)
+    targets = [Boxes(torch.full((n % 3, 4), float(n)), torch.tensor(n)) for n in range(samples)]
+    return Split.whole(TensorSource({"a": numbers.float(), "b": (numbers, None)}, targets))
+
+
+def test_workers_hand_over_nests_as_they_are() -> None:
+    """More tensors than there are open files, and the same from the middle of an epoch on."""
+
+    def batches(num_workers: int, start: int = 0) -> list[Batch]:
+        config = LoaderConfig(batch_size=400, num_workers=num_workers)
+        return list(config.train_loader(nested(2000), 3, CPU).epoch(1, start=start))
+
+    request = BatchRequest(torch.arange(400).numpy(), 0)
+    assert isinstance(Guarded(nested(2000))[request], nest.Packed)
+    alone, together, resumed = batches(0), batches(2), batches(2, start=3)
+    assert [len(batch.index) for batch in together] == [400] * 5
+    for one, other in zip(alone + alone[3:], together + resumed, strict=True):
+        assert type(other.targets[0]) is Boxes
+        assert other.inputs["b"][1] is None
+        for (name, leaf), (same, there) in zip(nest.named_leaves(one), nest.named_leaves(other), strict=True):
+            assert name == same
+            assert leaf is there is None or (leaf.dtype == there.dtype and torch.equal(leaf, there))
+
+
+def test_every_tensor_of_a_nest_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.utils.data._utils.pin_memory import pin_memory
+
+    pinned: list[int] = []
+
+    def pin(tensor: Tensor) -> Tensor:
+        pinned.append(id(tensor))
+        return tensor
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
+    batch = nested(5).take(torch.arange(5))
+    assert type(pin_memory(_ToPin(batch))) is Batch
+    assert pinned == [id(tensor) for tensor in nest.tensors(batch)]
+    error = DataError("of a worker")
+    assert pin_memory(_ToPin(error)) is error
+
+
+def test_nests_cannot_be_balanced() -> None:
+    with pytest.raises(DataError, match=r"loader\.sampler: balanced needs classes"):
+        LoaderConfig(sampler="balanced").train_loader(nested(5), 0, CPU)

@@ -47,3 +47,18 @@ def test_what_is_in_memory_stays_where_it_is() -> None:
     assert in_memory(split) is split
     padded = SyntheticConfig(shape=(6, 2), min_length=3, samples=20, test_samples=4).open(0)
     assert train_subset(padded, 5).train.take(torch.arange(5)).lengths is not None
+
+
+def test_nests_are_kept_in_memory_as_well() -> None:
+    class Nested(Read):
+        def take(self, index: torch.Tensor, draw: int = 0, repeat: torch.Tensor | None = None) -> Batch:
+            batch = super().take(index)
+            return Batch({"number": batch.inputs}, [torch.ones(n % 2) * n for n in index.tolist()], index)
+
+    source = Nested()
+    kept = in_memory(Split(source, torch.arange(300, 600)))
+    assert source.reads == 301
+    batch = kept.take(torch.tensor([299, 0]))
+    assert batch.inputs["number"].tolist() == [[599], [300]]
+    assert [one.tolist() for one in batch.targets] == [[599], []]
+    assert len(kept.source) == 300

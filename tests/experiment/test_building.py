@@ -283,7 +283,7 @@ class Own(LossConfig):
     """Cross-entropy in ways of one's own."""
 
     name: Literal["own"] = "own"
-    way: Literal["supervised", "plain", "tensor"]
+    way: Literal["supervised", "plain", "tensor", "dict"]
 
     def num_outputs(self, target: Task) -> int:
         return target.size
@@ -297,6 +297,8 @@ class Own(LossConfig):
                 return LossOutput(outcome.loss + 0.0, outcome.outputs)
             said = model(batch.inputs)
             loss = functional.cross_entropy(said, batch.targets)
+            if self.way == "dict":
+                return LossOutput(loss, {"logits": said, "norm": said.norm(dim=1)})
             return loss if self.way == "tensor" else LossOutput(loss, said)
 
         return loss_fn
@@ -314,6 +316,32 @@ def test_own_losses_and_a_model_of_several_members(make: MakeExperiment) -> None
     )
     train(make(loss={"name": "own", "way": "supervised"}, model=table, **SMALL), quiet=True)
     train(make(loss={"name": "own", "way": "plain"}, **SMALL), quiet=True)
+
+
+class Norm(Length):
+    """The mean of what the loss calls so."""
+
+    name: Literal["norm"] = "norm"  # type: ignore[assignment]
+
+    def build(self, target: Task, num_outputs: int, device: torch.device) -> Metric:
+        return Mean(lambda outputs, targets: outputs["norm"], device)
+
+
+def test_a_loss_whose_outputs_are_a_nest(make: MakeExperiment) -> None:
+    register("loss")(Own)
+    register("metric")(Norm)
+    own = {"name": "own", "way": "dict"}
+    assert problem(make(loss=own)) == (
+        "metrics: 'accuracy' wants an output for each of the 4 classes, but the loss 'own' gives a dict of logits "
+        "(2, 4), norm (2,); let its LossOutput have such outputs, or name metrics of your own"
+    )
+    log = {"tensorboard": True, "confusion_matrix": True}
+    result = train(make(loss=own, metrics=["norm"], log=log, **SMALL), quiet=True)
+    told = (result.run_dir / "train.log").read_text()
+    assert "the loss gives a dict of logits (16, 4), norm (16,), which are no predictions" in told
+    found = evaluate_checkpoint(result.checkpoint)
+    assert found.metrics["norm"] == pytest.approx(result.metrics["test/norm"])
+    assert found.notes == ["the outputs are not one for each of the classes: there is nothing to say of each"]
 
 
 @pytest.mark.parametrize("name", ["kind", "split", "step", "epoch", "best", "wall"])

@@ -43,7 +43,8 @@ def test_a_model_that_gives_no_tensor() -> None:
         def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
             return inputs, inputs
 
+    assert dry_run.run(Twice().eval(), INPUTS) == (INPUTS, INPUTS)
     with pytest.raises(
         ConfigError, match=r"model: gives a tuple of \(2, 3, 8, 8\), \(2, 3, 8, 8\), expected one tensor"
     ):
-        dry_run.run(Twice().eval(), INPUTS)
+        dry_run.run_to_tensor(Twice().eval(), INPUTS)

@@ -120,3 +120,15 @@ def test_what_a_norm_computes_is_no_hidden_tensor() -> None:
     old._parameters["weight_orig"] = old._parameters.pop("weight")
     vars(old)["weight"] = torch.zeros(10, 192)  # as torch.nn.utils.spectral_norm does it
     assert lint.diagnostics(nn.Sequential(nn.Flatten(), old), INPUTS) == []
+
+
+def test_outputs_may_be_a_nest() -> None:
+    class Nested(Functional):
+        def forward(self, inputs: dict[str, Tensor]) -> dict[str, object]:  # type: ignore[override]
+            return {"labels": torch.tensor([1]), "scores": [self.one(inputs["picture"].flatten(1))]}
+
+    model = Nested().eval()
+    assert lint.diagnostics(model, {"picture": INPUTS}) == []
+    assert lint.unreached(model, {"picture": INPUTS}) == ["two.weight", "two.bias"]
+    with pytest.raises(ConfigError, match="do not depend on any parameter"):
+        lint.unreached(type("Fixed", (Nested,), {"forward": lambda self, inputs: {"labels": torch.ones(1)}})(), INPUTS)

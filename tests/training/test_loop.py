@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
@@ -15,15 +15,19 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.conftest import MakeExperiment, equal
+from trainkit import register
+from trainkit.config import registry
 from trainkit.core.device import Precision
-from trainkit.core.errors import DivergedError
-from trainkit.core.records import EpochRecord, Record, TrainRecord
-from trainkit.data import Batch
+from trainkit.core.errors import ConfigError, DivergedError
+from trainkit.core.records import EpochRecord, EvalRecord, Record, TrainRecord
+from trainkit.data import Batch, Split, TensorSource
 from trainkit.experiment import building
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models.dry_run import evaluating
 from trainkit.runs.run import train
+from trainkit.tasks import Task
 from trainkit.training.loop import Parts, Plan, due, evaluate, fit, train_steps
+from trainkit.training.losses import LossConfig, LossFn, LossOutput
 from trainkit.training.progress import Progress
 
 
@@ -257,3 +261,185 @@ def test_a_step_that_is_left_out_leaves_no_mark(make: MakeExperiment) -> None:
     assert equal(parts.model.state_dict(), before)
     [epoch] = [record for record in heard.records if isinstance(record, EpochRecord)]
     assert math.isnan(epoch.loss)
+
+
+class Counted(LossConfig):
+    """Cross-entropy that ignores class 0, as a segmentation ignores pixels."""
+
+    name: Literal["counted"] = "counted"
+    divisible: ClassVar[bool] = True
+
+    def num_outputs(self, target: Task) -> int:
+        return target.size
+
+    def build(self, target: Task) -> LossFn:
+        def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
+            outputs = model(batch.inputs)
+            real = batch.targets != 0
+            each = nn.functional.cross_entropy(outputs, batch.targets, reduction="none")
+            return LossOutput.of_sum((each * real).sum(), real.sum(), outputs)
+
+        return loss_fn
+
+
+class WholeBatch(Counted):
+    name: Literal["whole_batch"] = "whole_batch"  # type: ignore[assignment]
+    divisible = False
+
+
+@pytest.fixture
+def own_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(registry, "_families", {family: dict(known) for family, known in registry._families.items()})
+    register("loss")(Counted)
+    register("loss")(WholeBatch)
+
+
+COUNTED: dict[str, Any] = {
+    "loss": {"name": "counted"},
+    "model": {"name": "mlp"},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+    "data": {"samples": 152},
+    "log": {"every": 1, "tensorboard": False},
+}
+SMALL, BIG = {"batch_size": 16, "eval_batch_size": 5}, {"batch_size": 64, "eval_batch_size": 32}
+
+
+@pytest.mark.usefixtures("own_losses")
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 0.1}, {"on_nonfinite": "skip"}])
+def test_accumulated_batches_of_unequal_counts_equal_one_big_batch(make: MakeExperiment, options: Any) -> None:
+    small, heard = fitted(make(**COUNTED, loader=SMALL, train={"accumulate": 4, "epochs": 2, **options}))
+    big, other = fitted(make(**COUNTED, loader=BIG, train={"epochs": 2, **options}))
+    for one, same in zip(small.model.parameters(), big.model.parameters(), strict=True):
+        torch.testing.assert_close(one, same, rtol=1e-5, atol=1e-6)
+    for record, there in zip(heard, other, strict=True):
+        if isinstance(record, TrainRecord) and isinstance(there, TrainRecord):
+            assert (record.loss, record.grad_norm) == pytest.approx((there.loss, there.grad_norm), rel=1e-5)
+        if isinstance(record, EvalRecord) and isinstance(there, EvalRecord):
+            assert record.metrics == pytest.approx(there.metrics, rel=1e-5)
+
+
+def ignoring(parts: Parts, first: int) -> Parts:
+    """The same where so many samples, from the first one on, are ignored."""
+    seen = 0
+
+    def prepare(batch: Batch, epoch: int | None) -> Batch:
+        nonlocal seen
+        places = torch.arange(seen, seen + len(batch.index))
+        seen += len(batch.index)
+        batch = parts.prepare(batch, epoch)
+        return batch._replace(targets=batch.targets.where(places >= first, 0))
+
+    return replace(parts, prepare=prepare)
+
+
+@pytest.mark.usefixtures("own_losses")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_first_batch_in_which_nothing_counts(make: MakeExperiment, precision: str) -> None:
+    small, plan = built(make(**COUNTED, loader=SMALL, train={"accumulate": 4, "precision": precision}))
+    big, whole = built(make(**COUNTED, loader=BIG, train={"precision": precision}))
+    output = next(train_steps(ignoring(small, 16), plan, Progress()))
+    expected = next(train_steps(ignoring(big, 16), whole, Progress()))
+    torch.testing.assert_close(output.loss, expected.loss, rtol=1e-3, atol=0)
+    for one, same in zip(small.model.parameters(), big.model.parameters(), strict=True):
+        torch.testing.assert_close(one, same, rtol=1e-3, atol=1e-4 if precision == "fp16" else 1e-6)
+
+
+@pytest.mark.usefixtures("own_losses")
+def test_what_counts_is_not_read_back(make: MakeExperiment) -> None:
+    parts, plan = built(make(**COUNTED, train={"accumulate": 2, "clip_norm": 1.0}))
+    steps = train_steps(parts, plan, Progress())
+    next(steps)
+    with Reads() as reads:
+        next(steps)
+    assert reads.count == 0
+
+
+@pytest.mark.usefixtures("own_losses")
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_where_nothing_counts_the_loss_is_0_and_nothing_is_learned(make: MakeExperiment, accumulate: int) -> None:
+    parts, plan = built(make(**COUNTED, loader=SMALL, train={"accumulate": accumulate, "on_nonfinite": "skip"}))
+    before = {key: value.clone() for key, value in parts.model.state_dict().items()}
+    output = next(train_steps(ignoring(parts, 1000), plan, Progress()))
+    assert (float(output.loss), output.updated) == (0, True)
+    assert equal(parts.model.state_dict(), before)
+    found = evaluate(ignoring(parts, 1000), parts.train)
+    assert found is not None
+    assert found["loss"] == 0
+
+
+@pytest.mark.usefixtures("own_losses")
+def test_a_loss_of_the_whole_batch_is_not_accumulated(make: MakeExperiment) -> None:
+    built(make(**{**COUNTED, "loss": {"name": "whole_batch"}}))
+    with pytest.raises(ConfigError) as caught:
+        built(make(**{**COUNTED, "loss": {"name": "whole_batch"}}, train={"accumulate": 2}))
+    assert str(caught.value) == (
+        "train.accumulate: the loss 'whole_batch' is one over the whole batch, not the mean of those of smaller ones; "
+        "use train.accumulate=1 or a larger loader.batch_size"
+    )
+
+
+class Nested(nn.Module):
+    """It takes and gives several tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 4)
+
+    def forward(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return {"logits": self.layer(inputs["picture"].flatten(1)), "sizes": (inputs["size"], None)}
+
+
+class Sizes:
+    """A metric of another part of the outputs."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def update(self, outputs: Any, targets: Any) -> None:
+        self.found += outputs["sizes"][0].tolist()
+        assert [float(one.sum()) for one in targets["boxes"]] == outputs["sizes"][0].tolist()
+
+    def compute(self) -> torch.Tensor:
+        return torch.tensor(sum(self.found))
+
+    def reset(self) -> None:
+        self.found = []
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_the_loop_takes_nests(make: MakeExperiment, num_workers: int) -> None:
+    experiment = make(optimizer={"name": "sgd", "lr": 0.1}, loader={"num_workers": num_workers})
+    parts, plan = built(experiment)
+    sizes = torch.arange(128) % 5
+    targets = {"label": sizes % 4, "boxes": [torch.ones(int(size)) for size in sizes]}
+    split = Split.whole(TensorSource({"picture": torch.rand(128, 8, 8), "size": sizes}, targets))
+
+    def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
+        outputs = model(batch.inputs)
+        return LossOutput(nn.functional.cross_entropy(outputs["logits"], batch.targets["label"]), outputs)
+
+    model = Nested()
+    nested = replace(
+        parts,
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        loss_fn=loss_fn,
+        metrics={"sizes": Sizes()},
+        prepare=lambda batch, epoch: batch.to(parts.device),
+        train=experiment.loader.train_loader(split, 0, parts.device),
+    )
+    seen: list[int] = []
+    before = evaluate(nested, experiment.loader.eval_loader(split, parts.device))
+    assert sum(output.samples for output in islice(train_steps(nested, plan, Progress()), 8)) == 128
+    after = evaluate(
+        nested,
+        experiment.loader.eval_loader(split, parts.device),
+        watch=lambda batch, outcome: seen.extend(outcome.outputs["sizes"][0].tolist()),
+    )
+    assert before is not None
+    assert after is not None
+    assert after["sizes"] == before["sizes"] == float(sizes.sum())
+    assert after["loss"] != before["loss"]
+    assert seen == sizes.tolist()

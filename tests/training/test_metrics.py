@@ -270,3 +270,42 @@ def test_auroc_leaves_out_what_cannot_be_told_apart() -> None:
     metric.reset()
     metric.update(outputs[:1], targets[:1])
     assert metric.compute().isnan()
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3])
+@pytest.mark.parametrize("config", [AccuracyConfig(), AccuracyConfig(top_k=2), F1Config(), AurocConfig()], ids=repr)
+@pytest.mark.parametrize("target", [THREE, LABELS, BINARY], ids=lambda target: target.noun[1] + str(target.size))
+def test_shares_of_classes_are_merged(config: MetricConfig, target: Task, shares: int) -> None:
+    torch.manual_seed(0)
+    outputs = torch.randn(60, target.size)
+    labels = target.kind == "multilabel"
+    targets = torch.randint(2, (60, 3)).float() if labels else torch.randint(target.size, (60,))
+    if getattr(config, "top_k", 1) < target.size and not (labels and config.label.startswith("top")):
+        merged, whole = in_shares(config, target, outputs, targets, shares)
+        assert merged == whole
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3])
+@pytest.mark.parametrize("config", [MaeConfig(), MseConfig(), RmseConfig(), R2Config()], ids=repr)
+@pytest.mark.parametrize("shift", [0.0, 1e4])
+def test_shares_of_numbers_are_merged(config: MetricConfig, shares: int, shift: float) -> None:
+    torch.manual_seed(0)
+    targets = torch.randn(60, 2) + shift + torch.arange(60).unsqueeze(1)  # every share has another mean
+    merged, whole = in_shares(config, NUMBERS, targets + torch.randn(60, 2), targets, shares)
+    assert merged == pytest.approx(whole, rel=1e-12)
+
+
+def in_shares(config: MetricConfig, target: Task, outputs: Tensor, targets: Tensor, shares: int) -> tuple[float, float]:
+    """What several count together, with one among them, the first, that has no batch; and what one counts alone."""
+    alone, *several = (config.build(target, outputs.shape[1], CPU) for _ in range(shares + 2))
+    for number, batch in enumerate(torch.arange(60).split(7)):
+        for metric in (alone, several[1 + number % shares]):
+            metric.update(outputs[batch], targets[batch])
+    for order in (several, several[::-1]):
+        merged: Any = config.build(target, outputs.shape[1], CPU)
+        for metric in order:
+            merged.merge(metric)
+        if order is several:
+            first = float(merged.compute())
+    assert first == pytest.approx(float(merged.compute()), rel=1e-12)
+    return first, float(alone.compute())

@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from trainkit.config import merging
 from trainkit.config.yamlfile import Node
 from trainkit.core import device as devices
+from trainkit.core import nest
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import ConfigError, DataError, StorageError, TrainkitError
+from trainkit.core.nest import Nest
 from trainkit.core.text import and_more, printable
 from trainkit.data import Data
 from trainkit.experiment import grid
@@ -73,19 +76,22 @@ def _diagnostics(experiment: ExperimentConfig, data: Data, device: torch.device)
     parts, plan = build(experiment, data, device)
     found = warnings(experiment, data, parts, plan)
     run_state.check_readable(experiment, data.spec, {}, parts)
-    silent = first_update(parts, data)  # made in any case, for what it may raise
-    return found if any(one.code == "no-gradient" for one in found) else found + silent
+    known = {one.code for one in found}
+    return found + [one for one in first_update(parts, data) if one.code not in known]
 
 
 def first_update(parts: Parts, data: Data) -> list[Diagnostic]:
-    """Make one optimizer update with two samples, as `train_steps` would.
+    """Make one optimizer update with two samples, as `train_steps` would; tell what the model takes and gives where
+    that is more than a tensor.
 
     Raises:
         ConfigError: the loss is not finite before anything has been learned.
     """
     batch = parts.prepare(data.train.take(torch.arange(min(2, len(data.train)))), 0)
     parts.model.train()
-    with parts.precision.autocast():
+    given: list[Nest] = []
+    seen = parts.model.register_forward_hook(lambda model, args, made: given.append(made))
+    with seen, parts.precision.autocast():
         loss = parts.loss_fn(parts.model, batch).loss
     if not bool(loss.isfinite()):
         raise ConfigError(
@@ -95,7 +101,11 @@ def first_update(parts: Parts, data: Data) -> list[Diagnostic]:
     parameters = [(name, one) for name, one in parts.model.named_parameters() if one.requires_grad]
     silent = [name for name, parameter in parameters if parameter.grad is None]
     parts.precision.update(parts.optimizer, [parameter for _, parameter in parameters], None)
-    return [Diagnostic("no-gradient", f"model: in training no gradient reaches {and_more(silent)}")] if silent else []
+    found = [Diagnostic("no-gradient", f"model: in training no gradient reaches {and_more(silent)}")] if silent else []
+    if given and not all(isinstance(one, Tensor) for one in (batch.inputs, given[-1])):
+        text = f"model: takes {nest.shapes(batch.inputs)}, gives {nest.shapes(given[-1])}"
+        found.append(Diagnostic("shapes", text, "fine"))
+    return found
 
 
 @contextmanager

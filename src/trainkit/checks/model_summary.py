@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainkit.core import device as devices
+from trainkit.core import nest
+from trainkit.core.nest import Nest
 from trainkit.core.text import aligned
 from trainkit.data import Data
 from trainkit.experiment.building import build, placeholder_data
@@ -62,6 +64,10 @@ class Summary:
     """Gradients and the optimizer's state, of averaged weights as well."""
     activation_bytes: int
     """What a forward pass of a batch keeps for the backward pass."""
+    inputs: str
+    """The shapes of what the model takes for two samples, where that is more than one tensor; else empty."""
+    outputs: str
+    """Of what it gives for them."""
 
     @property
     def total_bytes(self) -> int:
@@ -101,8 +107,10 @@ def summary(parts: Parts, data: Data, batch_size: int) -> Summary:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
+    given: list[Nest] = []
     model.train()
     with (
+        model.register_forward_hook(lambda model, args, made: given.append(made)),
         FlopCounterMode(display=False) as flops,
         _watched(model, flops, count) as layers,
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
@@ -126,6 +134,8 @@ def summary(parts: Parts, data: Data, batch_size: int) -> Summary:
         weights_bytes=sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers())),
         training_bytes=sum(tensor.nbytes for tensor in (*gradients, *states, *averaged)),
         activation_bytes=sum(kept.values()) * batch_size // count,
+        inputs=_nested(batch.inputs),
+        outputs=_nested(given[-1]) if given else "",
     )
 
 
@@ -173,10 +183,12 @@ def _watched(model: nn.Module, flops: FlopCounterMode, count: int) -> Iterator[l
         yield layers
 
 
+def _nested(value: Nest) -> str:
+    return "" if isinstance(value, Tensor) else nest.shapes(value)
+
+
 def _first_tensor(value: object) -> Tensor | None:
-    if isinstance(value, tuple | list):
-        return next((found for one in value if (found := _first_tensor(one)) is not None), None)
-    return value if isinstance(value, Tensor) else None
+    return next(iter(nest.tensors(value)), None)
 
 
 def _shape(tensor: Tensor | None) -> Shape | None:
@@ -208,9 +220,11 @@ def summary_lines(found: Summary) -> list[str]:
         "kept for the backward pass": found.activation_bytes,
     }
     memory = ", ".join(f"{megabytes(count)} {what}" for what, count in parts.items())
+    told = {"inputs": found.inputs, "outputs": found.outputs}
     return [
         *aligned(rows, right=(4, 5, 6)),
         "",
+        *(f"{name:<15}{text}" for name, text in told.items() if text),
         f"parameters     {found.parameters:,}{frozen}; {share}",
         f"multiply-adds  {found.multiply_adds:,} for a sample, forward; a training step takes about three times that",
         f"memory         {megabytes(found.total_bytes)} in fp32, batch size {found.batch_size}: {memory}",

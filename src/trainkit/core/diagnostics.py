@@ -49,4 +49,5 @@ class Diagnostic:
         """A line that GitHub's runners show beside the code."""
         file, line, column = self.where or (config, 1, 1)
         text = self.text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-        return f"::{self.level} file={file},line={line},col={column},title=trainkit {self.code}::{text}"
+        level = "notice" if self.level == "fine" else self.level
+        return f"::{level} file={file},line={line},col={column},title=trainkit {self.code}::{text}"

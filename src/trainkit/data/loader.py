@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from trainkit.config.base import Config
+from trainkit.core import nest
 from trainkit.core.errors import DataError
 from trainkit.core.seeding import derive, generator, permutation
 from trainkit.data import workers
@@ -95,7 +96,7 @@ def _balancing(split: Split) -> Tensor:
     Raises:
         DataError: the targets are no classes.
     """
-    targets = split.targets
+    targets: Tensor = split.targets
     if not are_classes(targets):
         raise DataError("loader.sampler: balanced needs classes, the targets of the data are no classes")
     return targets.bincount().double().reciprocal()[targets]
@@ -176,6 +177,16 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+@dataclass(frozen=True, slots=True)
+class _ToPin:
+    """What a loader gives on its way into page-locked memory: torch would pass by the dataclasses in it."""
+
+    batch: Any
+
+    def pin_memory(self) -> Any:
+        return nest.map_tensors(Tensor.pin_memory, self.batch)
+
+
 class Loader:
     """Batches of one split, epoch by epoch."""
 
@@ -183,10 +194,11 @@ class Loader:
         self, split: Split, batches: EpochBatches, *, num_workers: int, timeout: float, pin_memory: bool
     ) -> None:
         self.batches = batches
-        self._loader: DataLoader[Batch | Exception] = DataLoader(
+        self._loader: DataLoader[Batch | nest.Packed | Exception] = DataLoader(
             workers.Guarded(split) if num_workers else split,
             batch_size=None,  # a split makes whole batches
-            collate_fn=_as_it_is,  # by default, torch searches all of it for something to convert
+            # By default, torch searches all of it for something to convert.
+            collate_fn=_ToPin if pin_memory else _as_it_is,
             sampler=batches,
             num_workers=num_workers,
             timeout=timeout if num_workers else 0,

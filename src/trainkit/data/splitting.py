@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainkit.core.nest import Nest
 from trainkit.core.seeding import permutation
 
 
@@ -64,9 +65,9 @@ def ascending(indices: Tensor, total: int) -> Tensor:
     return chosen.nonzero().flatten()  # a sort takes ten times as long
 
 
-def are_classes(targets: Tensor) -> bool:
+def are_classes(targets: Nest) -> bool:
     """Whether targets say one class for each sample, by which samples can be stratified and balanced."""
-    return targets.ndim == 1 and not targets.is_floating_point()
+    return isinstance(targets, Tensor) and targets.ndim == 1 and not targets.is_floating_point()
 
 
 def stratified(order: Tensor, labels: Tensor) -> Tensor:

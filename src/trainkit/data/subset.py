@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from trainkit.core import nest
 from trainkit.core.seeding import permutation
 from trainkit.data.base import Data, Split, TensorSource
 
@@ -36,10 +37,8 @@ def in_memory(split: Split) -> Split:
     if isinstance(split.source, TensorSource) or not len(split):
         return split
     first = split.take(torch.zeros(1, dtype=torch.int64))
-    if first.lengths is not None or first.inputs.nbytes * len(split) > MOST_BYTES:
+    if first.lengths is not None or nest.nbytes(first.inputs) * len(split) > MOST_BYTES:
         return split
-    inputs = first.inputs.new_empty(len(split), *first.inputs.shape[1:])
-    targets = first.targets.new_empty(len(split), *first.targets.shape[1:])
-    for some in torch.arange(len(split)).split(READ_AT_ONCE):
-        inputs[some], targets[some], *_ = split.take(some)
-    return Split(TensorSource(inputs, targets), torch.arange(len(split)))
+    batches = [split.take(some) for some in torch.arange(len(split)).split(READ_AT_ONCE)]
+    inputs, targets = (nest.cat(parts) for parts in zip(*((one.inputs, one.targets) for one in batches), strict=True))
+    return Split.whole(TensorSource(inputs, targets))

@@ -16,9 +16,9 @@ from multiprocessing import util
 from types import FrameType
 from typing import Any, TypeVar
 
-from torch import Tensor
 from torch.utils.data import Dataset
 
+from trainkit.core import nest
 from trainkit.core.errors import OutOfMemoryError, RemoteError, StorageError, TrainkitError, WorkerError
 
 T = TypeVar("T", bound=Iterable[Any])
@@ -27,6 +27,8 @@ NOTICED_S = 5.0
 """After so long, the death of a worker has come to notice."""
 MAY_SHOW_WHY = "in the middle of its work; loader.num_workers=0 may show why"
 TOO_MANY_FILES = "too many open files; use a smaller loader.num_workers, or see ulimit -n"
+MOST_TENSORS = 16
+"""Each that comes from a worker takes an open file; of more in a batch, all come as one."""
 SHARED_MEMORY = "use loader.num_workers=0, or give it more shared memory, such as docker run --shm-size=8g"
 
 
@@ -67,7 +69,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-class Guarded(Dataset[T | Exception]):
+class Guarded(Dataset[T | nest.Packed | Exception]):
     """A dataset in a worker, whose items do not raise: torch's own way loses the frames and hangs on some classes."""
 
     def __init__(self, dataset: Dataset[T]) -> None:
@@ -76,7 +78,7 @@ class Guarded(Dataset[T | Exception]):
         util.get_temp_dir()
         worker_failures.kept = None  # of those before
 
-    def __getitem__(self, key: Any) -> T | Exception:
+    def __getitem__(self, key: Any) -> T | nest.Packed | Exception:
         try:
             return _shared(self.dataset[key])
         except TrainkitError as error:
@@ -88,12 +90,14 @@ class Guarded(Dataset[T | Exception]):
             return RemoteError(type(error).__name__, str(error), traceback.extract_tb(error.__traceback__))
 
 
-def _shared(item: T) -> T:
+def _shared(item: T) -> T | nest.Packed:
     """The same, its tensors in shared memory. torch would put them there in a thread, whose errors nobody hears."""
     try:
-        for tensor in item:
-            if isinstance(tensor, Tensor):
-                tensor.share_memory_()
+        tensors = nest.tensors(item)
+        if len(tensors) > MOST_TENSORS:
+            return nest.Packed.of(item)
+        for tensor in tensors:
+            tensor.share_memory_()
     except RuntimeError as error:
         # torch 2.10 has the wrong reason: "unable to allocate shared memory(shm) for file <…>: Success (0)"
         if "No space left on device" in str(error) or "unable to allocate shared memory" in str(error):
@@ -156,7 +160,7 @@ class _WorkerFailures:
 worker_failures = _WorkerFailures()
 
 
-def results(batches: Iterator[T | Exception]) -> Iterator[T]:
+def results(batches: Iterator[T | nest.Packed | Exception]) -> Iterator[T]:
     """What comes from workers that guard it; their errors raised.
 
     Raises:
@@ -180,7 +184,7 @@ def results(batches: Iterator[T | Exception]) -> Iterator[T]:
                 raise batch
             finally:
                 del batch, batches  # else the error would hold this frame, and the frame the workers
-        yield batch
+        yield batch.unpacked() if isinstance(batch, nest.Packed) else batch
 
 
 def _exit_reason() -> Exception:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainkit.core import device as devices
-from trainkit.core import seeding
+from trainkit.core import nest, seeding
 from trainkit.core.device import Precision
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import ConfigError, DataError
@@ -179,7 +179,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     )
     if not any(parameter.requires_grad for parameter in common.model.parameters()):
         raise ConfigError("model: has no parameters to train; are its layers in a plain list? use nn.ModuleList")
-    if not data.spec.input.bounded and not bool(_first_inputs(data, common).isfinite().all()):
+    if not data.spec.input.bounded and not all(bool(one.isfinite().all()) for one in _first_inputs(data, common)):
         raise DataError("data: among the first inputs are NaN or infinite values")
     compatibility.check_training(experiment, data, common)
     if max_steps == 1 and not train.limit_batches:  # which is a quick try
@@ -222,11 +222,9 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
         text = f"{experiment.loss.to_plain()['name']!r} makes {num_outputs} outputs of the model, for {task.size}"
         warn("no-answers", f"loss: {text} {task.noun[1]}: trainkit predict cannot tell what they mean")
     embeds = any(isinstance(module, nn.Embedding) for module in parts.model.modules())  # whose inputs are no quantities
-    if (
-        not data.spec.input.bounded
-        and not embeds
-        and (largest := float(_first_inputs(data, parts).abs().max())) > LARGE
-    ):
+    calm = data.spec.input.bounded or embeds
+    sizes = [] if calm else [float(one.abs().max()) for one in _first_inputs(data, parts)]
+    if (largest := max(sizes, default=0.0)) > LARGE:
         text = f"inputs reach {largest:.4g}; bring them to numbers around 0 of size 1, such as by dividing them"
         warn("large-inputs", f"data: {text}")
     if experiment.train.limit_batches:
@@ -275,6 +273,7 @@ def _length(plan: Plan) -> str:
     return f"{epochs:g} epoch{'s' * (epochs != 1)} ({plan.max_steps:,} steps)"
 
 
-def _first_inputs(data: Data, parts: EvalParts) -> Tensor:
-    """A few training samples as the model will see them."""
-    return parts.prepare(data.train.take(torch.arange(min(len(data.train), 64))), None).inputs
+def _first_inputs(data: Data, parts: EvalParts) -> list[Tensor]:
+    """The numbers in a few training samples as the model will see them."""
+    batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 64))), None)
+    return [tensor.float() for tensor in nest.tensors(batch.inputs)]

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from itertools import count
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainkit.config import registry
+from trainkit.core import nest
 from trainkit.core.device import Precision
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.text import and_more
@@ -33,7 +34,7 @@ def check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: to
     dry_run.check_takes_lengths(model, spec)
     dtype = dry_run.input_type(model, spec, device)
     with evaluating(model), torch.no_grad():
-        outputs = dry_run.run(model, *dry_run.two_samples(spec, device, dtype))
+        outputs = dry_run.run_to_tensor(model, *dry_run.two_samples(spec, device, dtype))
     if tuple(outputs.shape) != (2, num_outputs):
         lost = "; the samples of a batch are mixed: flatten from dimension 1" * (outputs.shape[:1] != (2,))
         raise ConfigError(
@@ -85,10 +86,10 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     """
     batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), 0)
     task, name = data.spec.task, experiment.loss.to_plain()["name"]
-    expected = (len(batch.inputs), experiment.loss.num_outputs(task))
+    expected = (len(batch.index), experiment.loss.num_outputs(task))
     with dry_run.training(parts.model, parts.device), parts.precision.autocast():
         with torch.no_grad():
-            given = tuple(dry_run.run(parts.model, *batch.arguments).shape)
+            given = tuple(dry_run.run_to_tensor(parts.model, *batch.arguments).shape)
         has_members = len(given) == 3 and (given[0], given[2]) == expected
         if given != expected and not has_members:
             raise ConfigError(
@@ -102,7 +103,8 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             raise ConfigError(_of_members(name, given)) from error
     if not isinstance(outcome, LossOutput):
         raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected a LossOutput(loss, outputs)")
-    shape = tuple(outcome.outputs.shape)
+    outputs = outcome.outputs
+    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else ()
     if has_members and shape == given:
         raise ConfigError(_of_members(name, given))
     if own := dry_run.parameters_beside(parts.model, outcome.loss):
@@ -111,11 +113,11 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             "which would not be trained; put them into the model, or requires_grad_(False) where they are to stay"
         )
     ours = [metric.label for metric in metrics_of(experiment, data.spec) if registry.is_ours(metric)]
-    if ours and not task.predicts(outcome.outputs):
+    made = f"(batch, {', '.join(map(str, shape[1:]))})" if shape else nest.described(outputs)
+    if ours and not task.predicts(outputs):
         raise ConfigError(
             f"metrics: {ours[0]!r} wants an output for each of the {task.size} {task.noun[1]}, but the loss "
-            f"{name!r} gives (batch, {', '.join(map(str, shape[1:]))}); let its LossOutput have such outputs, or name "
-            "metrics of your own"
+            f"{name!r} gives {made}; let its LossOutput have such outputs, or name metrics of your own"
         )
 
 

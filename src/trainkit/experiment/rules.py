@@ -31,6 +31,7 @@ def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
         lambda: _check_labels(experiment, spec),
         lambda: monitored(experiment, spec),
         lambda: _check_val(experiment),
+        lambda: _check_accumulate(experiment),
         lambda: _check_augment(experiment, spec),
     ]
     errors: list[ConfigError | DataError] = []
@@ -103,6 +104,14 @@ def _check_val(experiment: ExperimentConfig) -> None:
         ]
         if problems:
             raise ConfigError(*problems)
+
+
+def _check_accumulate(experiment: ExperimentConfig) -> None:
+    if experiment.train.accumulate > 1 and not experiment.loss.divisible:
+        raise ConfigError(
+            f"train.accumulate: the loss {experiment.loss.to_plain()['name']!r} is one over the whole batch, not the "
+            "mean of those of smaller ones; use train.accumulate=1 or a larger loader.batch_size"
+        )
 
 
 def metrics_of(experiment: ExperimentConfig, spec: DataSpec) -> tuple[MetricConfig, ...]:

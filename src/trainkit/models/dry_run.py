@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from trainkit.core import nest
 from trainkit.core.errors import ConfigError
+from trainkit.core.nest import Nest
 from trainkit.core.seeding import generators_restored
 from trainkit.core.text import and_more
 
@@ -111,49 +112,39 @@ def check_takes_lengths(model: nn.Module, spec: DataSpec) -> None:
         )
 
 
-def run(model: nn.Module, *inputs: Tensor) -> Tensor:
+def run(model: nn.Module, *inputs: Nest) -> Nest:
     """What the model makes of the inputs.
 
     Raises:
-        ConfigError: they do not pass through, or no tensor comes out; names the layer.
+        ConfigError: they do not pass through; names the layer.
     """
     with _entered(model) as inside:
         try:
-            outputs = model(*inputs)
+            return model(*inputs)
         except (RuntimeError, AssertionError) as error:  # torch's and timm's kinds for sizes that do not fit
             name, given = inside[-1] if inside else ("", None)
             layer = f" layer {name} ({type(model.get_submodule(name)).__name__})" if name else ""
             advice = _what_fits(model.get_submodule(name), given) if given is not None else None
             raise ConfigError(
-                f"model: a trial batch of shape {tuple(inputs[0].shape)} does not pass through{layer}: "
+                f"model: a trial batch of shape {nest.shapes(inputs[0])} does not pass through{layer}: "
                 f"{advice or str(error).splitlines()[0]}"
             ) from error
+
+
+def run_to_tensor(model: nn.Module, *inputs: Nest) -> Tensor:
+    """The one tensor that the model makes of the inputs.
+
+    Raises:
+        ConfigError: they do not pass through, or something else comes out.
+    """
+    outputs = run(model, *inputs)
     if not isinstance(outputs, Tensor):
         mode = "in training it " if model.training else ""
         raise ConfigError(
-            f"model: {mode}gives {_described(outputs)}, expected one tensor (batch, outputs), in training and in "
+            f"model: {mode}gives {nest.described(outputs)}, expected one tensor (batch, outputs), in training and in "
             "evaluation; let forward return that alone"
         )
     return outputs
-
-
-def _described(outputs: object) -> str:
-    """What is no tensor, by what is in it."""
-    items: list[str] = []
-    if isinstance(outputs, Mapping):
-        items = [f"{key} {_form(value)}" for key, value in outputs.items()]
-    elif dataclasses.is_dataclass(outputs):
-        items = [f"{field.name} {_form(getattr(outputs, field.name))}" for field in dataclasses.fields(outputs)]
-    elif isinstance(outputs, tuple | list):
-        names = getattr(outputs, "_fields", ("",) * len(outputs))  # of a named tuple
-        items = [f"{name} {_form(value)}".strip() for name, value in zip(names, outputs, strict=True)]
-    kind = type(outputs).__name__
-    article = "an" if kind[:1].lower() in "aeiou" else "a"
-    return f"{article} {kind}" + (f" of {', '.join(items)}" if items else "")
-
-
-def _form(value: object) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def parameters_beside(model: nn.Module, loss: Tensor) -> list[nn.Parameter]:

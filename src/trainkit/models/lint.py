@@ -9,8 +9,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from trainkit.core import nest
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import ConfigError
+from trainkit.core.nest import Nest
 from trainkit.core.text import and_more
 
 AFFINE = (
@@ -36,7 +38,7 @@ def attributes(model: nn.Module) -> Attributes:
     return {(module, key): value for module in model.modules() for key, value in vars(module).items()}
 
 
-def diagnostics(model: nn.Module, *inputs: Tensor, before: Attributes | None = None) -> list[Diagnostic]:
+def diagnostics(model: nn.Module, *inputs: Nest, before: Attributes | None = None) -> list[Diagnostic]:
     """What a model does that is allowed, but usually a mistake.
 
     Args:
@@ -84,7 +86,7 @@ def diagnostics(model: nn.Module, *inputs: Tensor, before: Attributes | None = N
     return found
 
 
-def unreached(model: nn.Module, *inputs: Tensor) -> list[str]:
+def unreached(model: nn.Module, *inputs: Nest) -> list[str]:
     """The names of the parameters that take gradients, but on which the outputs do not depend.
 
     Raises:
@@ -92,7 +94,8 @@ def unreached(model: nn.Module, *inputs: Tensor) -> list[str]:
     """
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN's RNNs need training mode for this
-        total = model(*inputs).float().sum()
+        outputs = [tensor for tensor in nest.tensors(model(*inputs)) if tensor.is_floating_point()]
+        total = torch.stack([tensor.float().sum() for tensor in outputs]).sum() if outputs else torch.zeros(())
         if not total.requires_grad:
             raise ConfigError(
                 "model: the outputs do not depend on any parameter; is there a detach(), .data or no_grad in forward?"
@@ -139,9 +142,9 @@ def _bottleneck(first: nn.Module, second: nn.Module) -> bool:
     return len(weights[0]) < min(weights[0][0].numel(), len(weights[1]))
 
 
-def _ending(outputs: Tensor) -> str | None:
+def _ending(outputs: Nest) -> str | None:
     """The name of what has made these numbers out of logits."""
-    if outputs.ndim == 2 and outputs.shape[1] > 1:
+    if isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] > 1:
         ones = torch.ones(len(outputs), device=outputs.device)
         if bool((outputs >= 0).all()) and torch.allclose(outputs.float().sum(1), ones, atol=1e-4):
             return "a softmax"

@@ -19,6 +19,7 @@ from torch import Tensor
 from trainkit.config import registry
 from trainkit.config.base import Config
 from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.nest import Nest
 from trainkit.plots.figures import LineChart, Tile
 
 MAX_CLASSES = 1_000_000
@@ -260,9 +261,9 @@ class Task(Config):
         """Whether so many outputs are predictions."""
         return num_outputs == self.size
 
-    def predicts(self, outputs: Tensor) -> bool:
+    def predicts(self, outputs: Nest) -> bool:
         """Whether a batch of outputs is one of predictions."""
-        return outputs.ndim == 2 and self.answered_by(outputs.shape[1])
+        return isinstance(outputs, Tensor) and outputs.ndim == 2 and self.answered_by(outputs.shape[1])
 
     def kept(self, outputs: Tensor) -> Tensor:
         """What is kept of a batch of outputs until a whole split is judged: `outputs` of the methods below."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
+from trainkit.core import nest
 from trainkit.core.seeding import generator, permutation
 from trainkit.data import Batch, Split
 from trainkit.tasks import Task
@@ -70,9 +71,9 @@ def untrained(loss_fn: LossFn, split: Split, num_outputs: int) -> float | None:
 
 
 def _some_targets(split: Split, num_outputs: int) -> Tensor:
-    targets = split.targets
     count = min(MOST_TARGETS, max(100, MOST_NUMBERS // num_outputs))
-    return targets[permutation(len(targets), 0, "baseline")[:count]]
+    targets: Tensor = nest.take(split.targets, permutation(len(split), 0, "baseline")[:count])
+    return targets
 
 
 def _loss_output(loss_fn: LossFn, constant: Tensor, targets: Tensor) -> LossOutput:

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import islice
 from typing import Literal
 
@@ -104,7 +105,7 @@ class StepOutput:
     """What one optimizer update did. The tensors are on the device; reading them waits for it."""
 
     loss: Tensor
-    """Mean over the step's samples, before the update, in the user's unit, shape ()."""
+    """Mean over the step's samples, or what else the loss counts, before the update, in the user's unit, shape ()."""
     samples: int
     grad_norm: Tensor | None
     """Global gradient norm (L2) before clipping, shape (); None when nothing is clipped."""
@@ -137,6 +138,7 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             # A step that may be skipped must not leave its mark on BatchNorm's statistics either.
             buffers = None if plan.max_skipped is None else [buffer.clone() for buffer in parts.model.buffers()]
             losses: list[Tensor] = []
+            counts: list[Tensor] = []  # over which each loss is the mean, where these are no samples
             waited, asked = 0.0, time.perf_counter()
             for batch in islice(batches, len(sizes)):
                 waited += time.perf_counter() - asked
@@ -144,12 +146,21 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
                 with parts.precision.autocast():
                     outcome = parts.loss_fn(parts.model, batch)
                 # Weighted by its samples, a group of batches is one big batch, also when the last one is smaller.
-                share = len(batch.index) / samples
+                share: float | Tensor = len(batch.index) / samples
+                if outcome.count is not None and len(sizes) > 1:
+                    # Of how many in all is not known before the last one: until then it is estimated.
+                    counts.append(outcome.count)
+                    share = outcome.count / _expected(counts, len(sizes))
                 parts.precision.backward(outcome.loss * share if len(sizes) > 1 else outcome.loss)
                 loss = outcome.reported.detach()
                 losses.append(loss * share if len(sizes) > 1 else loss)
                 asked = time.perf_counter()
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+            if counts:
+                known = torch.stack(counts).sum()
+                correction = _expected(counts, len(sizes)) / torch.where(known > 0, known, 1)
+                loss = loss * correction
+                torch._foreach_mul_([one.grad for one in parameters if one.grad is not None], correction)
             guard = None if plan.max_skipped is None else loss
             norm, updated = parts.precision.update(parts.optimizer, parameters, plan.clip_norm, guard=guard)
             if buffers is not None and not updated:
@@ -166,6 +177,12 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             yield StepOutput(loss, samples, norm, waited, updated)
             if epoch_ends:
                 break
+
+
+def _expected(counts: list[Tensor], batches: int) -> Tensor:
+    """How many there are in all batches of a step if each has as many as the first that has any; shape ()."""
+    first = reduce(lambda one, next_one: torch.where(one > 0, one, next_one), counts)
+    return torch.where(first > 0, first * batches, 1)
 
 
 def fit(
@@ -316,7 +333,8 @@ def evaluate(
     stop: Callable[[], bool] = lambda: False,
     watch: Watch = lambda batch, outcome: None,
 ) -> dict[str, float] | None:
-    """`loss` and the metrics over all samples of a loader, each a sum over samples divided once.
+    """`loss` and the metrics over all samples of a loader, each a sum divided once: over samples, or what else the loss
+    counts.
 
     Gives None when `stop` asks in between: nothing is half-counted. What is drawn meanwhile is the same every time, and
     shifts no other stream.
@@ -324,7 +342,7 @@ def evaluate(
     for metric in parts.metrics.values():
         metric.reset()
     total = torch.zeros((), device=parts.device, dtype=sum_dtype(parts.device))
-    samples = 0
+    count: int | Tensor = 0
     with seeding.generators_restored(parts.device), evaluating(parts.model), torch.no_grad():
         seeding.seed_global(0)
         seeding.reseed(parts.device, 0, "evaluation")
@@ -334,10 +352,11 @@ def evaluate(
             batch = parts.prepare(batch, None)
             with parts.precision.autocast():
                 outcome = parts.loss_fn(parts.model, batch)
-            total += outcome.reported * len(batch.index)
-            samples += len(batch.index)
+            counted = len(batch.index) if outcome.count is None else outcome.count
+            total += outcome.reported * counted
+            count += counted
             for metric in parts.metrics.values():
                 metric.update(outcome.outputs, batch.targets)
             watch(batch, outcome)
         values = {name: float(metric.compute()) for name, metric in parts.metrics.items()}
-    return {"loss": float(total) / samples, **values}
+    return {"loss": float(total) / (float(count) or 1.0), **values}

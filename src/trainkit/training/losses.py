@@ -17,40 +17,48 @@ from trainkit.config import registry
 from trainkit.config.base import Config
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError, DataError
+from trainkit.core.nest import Nest
 from trainkit.data import Batch
 from trainkit.tasks import Classification, MultiLabel, Regression, Task
 from trainkit.tasks.target_scale import TargetScale
 
 
-class LossOutput(NamedTuple):
-    """What a loss makes of one batch."""
-
+class _LossAndOutputs(NamedTuple):
     loss: Tensor
     """What is minimised: the mean over the batch, shape ()."""
-    outputs: Tensor
-    """The model's predictions, in the user's unit, shape (batch, num_outputs)."""
+    outputs: Nest
+    """The model's predictions, in the user's unit, shape (batch, num_outputs); or a nest of tensors, for metrics that
+    take it."""
+
+
+class LossOutput(_LossAndOutputs):
+    """What a loss makes of one batch: a pair, as which users' losses take apart what they build upon.
+
+    Args:
+        count: over how many the loss is the mean, shape (), on its device, where these are no samples: pixels, say.
+            Batches that make up a step, or an evaluation, are weighted by it. Where it is 0, the loss must be 0, too.
+        in_unit: the loss in the user's unit, shape (), where it is minimised in another.
+    """
+
+    count: Tensor | None = None  # type: ignore[assignment]  # hides tuple.count, which no one calls on it
+    in_unit: Tensor | None = None
+
+    def __new__(
+        cls, loss: Tensor, outputs: Nest, *, count: Tensor | None = None, in_unit: Tensor | None = None
+    ) -> LossOutput:
+        made = super().__new__(cls, loss, outputs)
+        made.count, made.in_unit = count, in_unit
+        return made
+
+    @classmethod
+    def of_sum(cls, total: Tensor, count: Tensor, outputs: Nest) -> LossOutput:
+        """The mean of what sums to `total`, shape (); 0 where nothing counts, such as in a batch of ignored pixels."""
+        return cls(total / torch.where(count > 0, count, 1), outputs, count=count)
 
     @property
     def reported(self) -> Tensor:
         """The loss that a person sees, shape (), in the user's unit; not finite where the one minimised is not."""
-        return self.loss
-
-
-class LossOutputInUnit(LossOutput):
-    """What a loss makes of one batch that is minimised in another unit than the user's."""
-
-    # No third item of the tuple: users' losses take what they build upon for a pair.
-    in_unit: Tensor
-
-    @classmethod
-    def of(cls, loss: Tensor, outputs: Tensor, in_unit: Tensor) -> LossOutputInUnit:
-        made = cls(loss, outputs)
-        made.in_unit = in_unit
-        return made
-
-    @property
-    def reported(self) -> Tensor:
-        return self.in_unit
+        return self.loss if self.in_unit is None else self.in_unit
 
 
 LossFn = Callable[[nn.Module, Batch], LossOutput]
@@ -75,6 +83,9 @@ class LossConfig(Config):
 
     works_on: ClassVar[tuple[type[Task], ...]] = (Task,)
     """The tasks that it is for, and those derived from them."""
+    divisible: ClassVar[bool] = True
+    """Whether the loss of a batch is the mean of those of its parts. One that is not, such as a dice loss over all
+    pixels of a batch, cannot be accumulated, and in evaluation depends on the batch size."""
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
         "reduction": "a loss is the mean over samples, so that it does not depend on the batch size",
     }
@@ -111,7 +122,7 @@ class LossConfig(Config):
             raise ConfigError(f"loss.{key}: expected {values}, one for each {what}, got {len(weights)}")
 
 
-def supervised(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
+def supervised(criterion: Callable[[Nest, Nest], Tensor]) -> LossFn:
     """The ordinary case: a function of the model's outputs and the targets."""
 
     def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
@@ -121,13 +132,13 @@ def supervised(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
     return loss_fn
 
 
-def _forward(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(model: nn.Module, batch: Batch) -> tuple[Nest, Nest, Nest]:
     """A model's outputs for a batch, the targets that go with them, and its prediction of each sample.
 
     In training, a model of several members gives (batch, members, num_outputs): each is to be right by itself.
     """
-    outputs: Tensor = model(*batch.arguments)
-    if outputs.ndim < 3:
+    outputs: Nest = model(*batch.arguments)
+    if not isinstance(outputs, Tensor) or outputs.ndim != 3:
         return outputs, batch.targets, outputs
     return outputs.flatten(0, 1), batch.targets.repeat_interleave(outputs.shape[1], 0), outputs.mean(1)
 
@@ -172,9 +183,9 @@ def standardised(
         unit = scale.unit(outputs.device, degree)
         if len(unit) == 1:
             loss = mean(outputs.float(), targets)
-            return LossOutputInUnit.of(loss, predicted, loss.detach() * unit[0])
+            return LossOutput(loss, predicted, in_unit=loss.detach() * unit[0])
         columns = each(outputs.float(), targets).mean(0)
-        return LossOutputInUnit.of(columns.mean(), predicted, (columns.detach() * unit).mean())
+        return LossOutput(columns.mean(), predicted, in_unit=(columns.detach() * unit).mean())
 
     return loss_fn
 

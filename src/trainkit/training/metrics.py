@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -19,19 +19,28 @@ from trainkit.config import registry
 from trainkit.config.base import Config
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
+from trainkit.core.nest import Nest
 from trainkit.tasks import Classification, MultiLabel, Regression, Task, task_class
 from trainkit.tasks.base import current_name
 from trainkit.tasks.categorical import Categorical
 from trainkit.tasks.class_scores import Tally
 
+if TYPE_CHECKING:
+    from torchmetrics import Metric as TorchMetric
+
 Ratio = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Metric(Protocol):
-    """What torchmetrics objects are, too."""
+    """What torchmetrics objects are, too.
 
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """Count one batch in: outputs (batch, num_outputs), targets as in `Batch`. Must not wait for the device."""
+    Those of trainkit also have `merge(other)`, which counts in what another one of the same kind has counted. It is
+    optional: only a run that divides a split among processes needs it.
+    """
+
+    def update(self, outputs: Nest, targets: Nest) -> None:
+        """Count one batch in: outputs (batch, num_outputs), or what else the loss calls outputs; targets as in `Batch`.
+        Must not wait for the device."""
 
     def compute(self) -> Tensor:
         """The value over all batches since the last reset, shape ()."""
@@ -86,14 +95,20 @@ class Mean:
         score: gives one number per sample, shape (batch,), of outputs and targets.
     """
 
-    def __init__(self, score: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> None:
+    def __init__(self, score: Callable[[Nest, Nest], Tensor], device: torch.device) -> None:
         self.score = score
         self.total = torch.zeros((), device=device, dtype=sum_dtype(device))
         self.count = 0
 
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
-        self.total += self.score(outputs, targets).sum()
-        self.count += len(targets)
+    def update(self, outputs: Nest, targets: Nest) -> None:
+        scores = self.score(outputs, targets)
+        self.total += scores.sum()
+        self.count += len(scores)
+
+    def merge(self, other: Mean) -> None:
+        """Count in what another one has counted."""
+        self.total += other.total
+        self.count += other.count
 
     def compute(self) -> Tensor:
         return self.total / max(self.count, 1)
@@ -248,7 +263,11 @@ class _Auroc:
     """
 
     def __init__(
-        self, metric: Metric, read: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], weighted: bool, classes: int = 0
+        self,
+        metric: TorchMetric,
+        read: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        weighted: bool,
+        classes: int = 0,
     ) -> None:
         self.metric, self.read, self.weighted, self.classes = metric, read, weighted, classes
         self.positives, self.count = torch.zeros(()), 0
@@ -260,10 +279,16 @@ class _Auroc:
         self.positives = self.positives + (targets.bincount(minlength=self.classes) if self.classes else rows.sum(0))
         self.count += len(targets)
 
+    def merge(self, other: _Auroc) -> None:
+        """Count in what another one has counted."""
+        self.metric.merge_state(other.metric)
+        self.positives = self.positives + other.positives
+        self.count += other.count
+
     def compute(self) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the classes that are left out below
-            values = self.metric.compute().view(-1)
+            values: Tensor = self.metric.compute().view(-1)
         mixed = (self.positives > 0) & (self.positives < self.count)
         shares = self.positives[mixed] if self.weighted else mixed[mixed]
         return (values[mixed] * shares).sum() / shares.sum()
@@ -341,6 +366,16 @@ class R2:
         self.residual = self.residual + (targets - outputs).square().sum(0)
         self.sum, self.squares = self.sum + centered.sum(0), self.squares + centered.square().sum(0)
         self.count += len(targets)
+
+    def merge(self, other: R2) -> None:
+        """Count in what another one has counted."""
+        if self.count == 0:
+            self.origin = other.origin
+        shift = other.origin - self.origin
+        self.residual = self.residual + other.residual
+        self.squares = self.squares + other.squares + 2 * shift * other.sum + other.count * shift.square()
+        self.sum = self.sum + other.sum + other.count * shift
+        self.count += other.count
 
     def compute(self) -> Tensor:
         if self.count < 2:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainkit.core import nest
 from trainkit.core.errors import ConfigError
 from trainkit.data import Batch
 from trainkit.data.loader import Loader
@@ -31,8 +32,10 @@ def predictions_of(
 
     def watch(batch: Batch, outcome: LossOutput) -> None:
         if not task.predicts(outcome.outputs):
-            shape = tuple(outcome.outputs.shape)
-            raise ConfigError(f"the outputs {shape} are not one for each of {task.size} {task.noun[1]}")
+            given = nest.described(outcome.outputs)
+            if isinstance(outcome.outputs, Tensor):
+                given = f"the outputs {tuple(outcome.outputs.shape)}"
+            raise ConfigError(f"{given} are not one for each of {task.size} {task.noun[1]}")
         outputs.append(task.kept(outcome.outputs))
         targets.append(batch.targets)
 

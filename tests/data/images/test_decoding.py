@@ -34,7 +34,9 @@ def source(*names: str, mode: str = "rgb", height: int = 8, width: int = 8, crop
 
 
 def decoded(name: str, mode: str = "rgb", height: int = 8, width: int = 8, crop_pct: float = 1.0) -> torch.Tensor:
-    return source(name, mode=mode, height=height, width=width, crop_pct=crop_pct).take(torch.tensor([0])).inputs[0]
+    pixels = source(name, mode=mode, height=height, width=width, crop_pct=crop_pct).take(torch.tensor([0])).inputs
+    assert isinstance(pixels, torch.Tensor)
+    return pixels[0]
 
 
 def half(name: str) -> None:

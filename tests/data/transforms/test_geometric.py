@@ -76,7 +76,8 @@ def prepare_with(*augment: TransformConfig, seed: int = 0, shape: tuple[int, ...
 
 
 def pixels(batch: Batch) -> Tensor:
-    return (batch.inputs * 255).round().to(torch.uint8)
+    scaled: Tensor = batch.inputs * 255
+    return scaled.round().to(torch.uint8)
 
 
 def distance(one: Tensor, other: Tensor) -> int:

@@ -93,7 +93,8 @@ def test_shares_have_the_beta_distribution(alpha: float) -> None:
 @BOTH
 def test_a_mix_follows_from_seed_epoch_and_first_index(mix: BatchMix) -> None:
     def mixed(seed: int, epoch: int, first: int) -> Tensor:
-        return prepare_with(mix, shape=SHAPE, seed=seed)(batch_from(first), epoch).inputs
+        inputs: Tensor = prepare_with(mix, shape=SHAPE, seed=seed)(batch_from(first), epoch).inputs
+        return inputs
 
     assert torch.equal(mixed(0, 0, 0), mixed(0, 0, 0))
     others = [mixed(1, 0, 0), mixed(0, 1, 0), mixed(0, 0, 1)]

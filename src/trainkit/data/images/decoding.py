@@ -24,6 +24,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from trainkit.core import nest
 from trainkit.core.errors import DataError, StorageError, os_error_text
 from trainkit.data import workers
 from trainkit.data.base import Batch
@@ -239,7 +240,7 @@ def decode_all(source: PictureSource) -> Iterator[tuple[Tensor, Unreadable]]:
     # Processes, not threads: measured on 2 cores, threads take 1.3 (500 x 500) to 1.8 times (64 x 64) as long.
     few = len(source) < 200 or sys.platform == "win32"
     decoded = _Decoded(source)
-    loader: DataLoader[tuple[Tensor, Unreadable] | Exception] = DataLoader(
+    loader: DataLoader[tuple[Tensor, Unreadable] | nest.Packed | Exception] = DataLoader(
         decoded if few else workers.Guarded(decoded),
         batch_size=None,
         sampler=chunks(len(source), count),
