@@ -17,6 +17,7 @@ from trainkit.data import Data, DataSpec, Split, TensorSource, sample_checks
 from trainkit.data.duplicates import hashes, shared_with
 from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.inputs import InputKind
+from trainkit.data.splitting import are_classes
 from trainkit.data.subset import subset_of_all
 from trainkit.data.tables.columns import ColumnFacts, column_lines
 from trainkit.data.transforms.normalize import measured
@@ -150,7 +151,7 @@ def _numbers(split: Split, spec: DataSpec) -> tuple[float, float, tuple[float, .
     moments = _Moments()
     for positions in torch.arange(len(split)).split(LOOKED_AT):
         moments.add(split.take(positions).inputs)
-    if spec.input.drawable:
+    if spec.input.pictures:
         return moments.low, moments.high, *measured(split, spec.shape[0])
     return moments.low, moments.high, (moments.mean,), (moments.std,)
 
@@ -158,9 +159,9 @@ def _numbers(split: Split, spec: DataSpec) -> tuple[float, float, tuple[float, .
 def attainable(source: TensorSource, index: Tensor) -> float:
     """The share of these samples that can be right, as equal inputs get one prediction: the commonest class of each."""
     keys, targets = hashes(source.inputs, index), source.targets[index]
-    if targets.ndim > 1:
+    if not are_classes(targets):
         return 1.0
-    pairs, counts = torch.stack([keys, targets.long()], 1).unique(dim=0, return_counts=True)
+    pairs, counts = torch.stack([keys, targets], 1).unique(dim=0, return_counts=True)
     inputs, groups = pairs[:, 0].unique(return_inverse=True)
     commonest = torch.zeros(len(inputs), dtype=torch.int64).scatter_reduce_(0, groups, counts, "amax")
     return int(commonest.sum()) / len(index)
@@ -183,7 +184,7 @@ def findings(
 ) -> list[Diagnostic]:
     """What the numbers say that is probably not meant, each with the line that mends it."""
     spec, found = data.spec, []
-    pictures = experiment.data if spec.input.drawable and isinstance(experiment.data, ImageDataConfig) else None
+    pictures = experiment.data if spec.input.pictures and isinstance(experiment.data, ImageDataConfig) else None
     # Weights want the numbers that they were trained with, whatever these pictures are.
     used = spec.input
     if pictures and used.mean and experiment.model.weights == "none" and _is_off(used, mean, std):
@@ -208,7 +209,7 @@ def findings(
                 f"loader.sampler=balanced and {typed('metrics', ['accuracy', 'f1'])}"
             )
             found.append(Diagnostic("imbalance", text))
-    if contradicting and spec.input.drawable:  # rows of a table may well be alike
+    if contradicting and spec.input.pictures:  # rows of a table may well be alike
         text = f"data: {contradicting:,} training samples are equal to one with another target; look at their labels"
         found.append(Diagnostic("contradictions", text))
     return found

@@ -112,8 +112,9 @@ def fingerprint(*values: Nest) -> str:
 
 
 def unless_pictures(inputs: Tensor) -> Tensor:
-    """Inputs in float32, unless they are pictures: so they went into fingerprints when no others were kept."""
-    return inputs if inputs.dtype == torch.uint8 else inputs.to(torch.float32)
+    """Inputs in float32, unless they are pictures: so they went into fingerprints when no others were kept. Complex
+    numbers stay whole."""
+    return inputs if inputs.dtype == torch.uint8 or inputs.is_complex() else inputs.to(torch.float32)
 
 
 class BatchRequest(NamedTuple):

@@ -29,17 +29,19 @@ def check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: to
     """Run two placeholder samples through the model; gives the type in which it takes its inputs.
 
     Raises:
-        ConfigError: what comes out is not one row of `num_outputs` numbers per sample.
+        ConfigError: what comes out is not of the shape that the task asks for: one row of `num_outputs` numbers per
+            sample, as a rule.
     """
     dry_run.check_takes_lengths(model, spec)
     dtype = dry_run.input_type(model, spec, device)
     with evaluating(model), torch.no_grad():
         outputs = dry_run.run_to_tensor(model, *dry_run.two_samples(spec, device, dtype))
-    if tuple(outputs.shape) != (2, num_outputs):
+    expected = (2, *spec.task.output_shape(num_outputs, spec.shape))
+    if tuple(outputs.shape) != expected:
         lost = "; the samples of a batch are mixed: flatten from dimension 1" * (outputs.shape[:1] != (2,))
         raise ConfigError(
             f"model: two samples of shape {spec.shape} give outputs of shape {tuple(outputs.shape)}, but loss and "
-            f"data need (2, {num_outputs}){lost}; change the model's last layer, the loss, or the data"
+            f"data need {expected}{lost}; change the model's last layer, the loss, or the data"
         )
     return dtype
 
@@ -50,7 +52,7 @@ def least_size_told(model: ModelConfig, spec: DataSpec, num_outputs: int) -> Ite
     try:
         yield
     except ConfigError as error:
-        if not isinstance(model, LibraryModelConfig) or not spec.input.drawable:
+        if not isinstance(model, LibraryModelConfig) or not spec.input.pictures:
             raise
         if (least := model.least_size(spec, num_outputs)) is None:
             raise
@@ -86,11 +88,12 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     """
     batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), 0)
     task, name = data.spec.task, experiment.loss.to_plain()["name"]
-    expected = (len(batch.index), experiment.loss.num_outputs(task))
+    each = task.output_shape(experiment.loss.num_outputs(task), data.spec.shape)
+    expected = (len(batch.index), *each)
     with dry_run.training(parts.model, parts.device), parts.precision.autocast():
         with torch.no_grad():
             given = tuple(dry_run.run_to_tensor(parts.model, *batch.arguments).shape)
-        has_members = len(given) == 3 and (given[0], given[2]) == expected
+        has_members = len(given) == len(expected) + 1 and (given[0], *given[2:]) == expected
         if given != expected and not has_members:
             raise ConfigError(
                 f"model: in training it gives outputs of shape {given}, in evaluation {expected}; they must be alike"

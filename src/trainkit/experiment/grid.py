@@ -75,7 +75,7 @@ def read(path: Path, assignments: Iterable[str]) -> Grid:
     shared = Node({key: node for key, node in base.value.items() if key != "sweep"}, base.where)
     points = points_of(axes)
     experiments = _validate(shared, points, path.parent)
-    monitor, mode = _ranking(experiments, points, shared)
+    experiments, monitor, mode = _suited(experiments, points, shared)
     if differ := unlike(judged_by(one, f"val/{monitor}", None) for one in experiments):
         warnings.append(f"{base.where.source}: not ranked: {not_ranked(f'val/{monitor}', differ)}")
     return Grid(
@@ -217,16 +217,18 @@ def _experiment(shared: Node, point: dict[str, Node], beside: Path) -> Experimen
     return experiment
 
 
-def _ranking(
+def _suited(
     experiments: list[ExperimentConfig], points: list[dict[str, Node]], shared: Node
-) -> tuple[str, Literal["min", "max"]]:
-    """The metric by which all trials can be compared."""
+) -> tuple[list[ExperimentConfig], str, Literal["min", "max"]]:
+    """The experiments with what they leave to their data, and the metric by which all can be compared."""
+    suited: list[ExperimentConfig] = []
     found: dict[tuple[str, Literal["min", "max"]], dict[str, Node]] = {}
     for experiment, point in zip(experiments, points, strict=True):
         with located(merging.assign(shared, point)):
             spec = experiment.data.spec() or open_data(experiment)[1].spec
+            suited.append(experiment.suited(spec))
             found.setdefault(monitored(experiment, spec), point)
     if len(found) > 1:
         by = ", ".join(f"{mode} val/{name} (trial {label(_plain(point))})" for (name, mode), point in found.items())
         raise ConfigError(f"checkpoint.monitor: trials that are ranked by different metrics: {by}")
-    return next(iter(found))
+    return suited, *next(iter(found))

@@ -71,7 +71,7 @@ def evaluate_checkpoint(
         notes.append(f"{bad} holds NaN or infinite values")
     notes += [f"these {split} samples are not the ones of the training run"] if other else []
     other_input, own_input = data.spec.input, spec.input
-    if own_input.drawable and (other_input.mean, other_input.std) != (own_input.mean, own_input.std):
+    if own_input.pictures and (other_input.mean, other_input.std) != (own_input.mean, own_input.std):
         notes.append("the normalisation of the training run is used, not the one given")
     samples = data.split(split)
     parts = restored.parts

@@ -70,7 +70,7 @@ class InferenceInputs:
     def _listed(self, inputs: Iterable[str]) -> Iterator[str]:
         """The inputs, and for pictures what standard input lists."""
         for name in inputs:
-            if name == STDIN and self.spec.input.drawable:
+            if name == STDIN and self.spec.input.pictures:
                 lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
                 yield from filter(None, lines)
             else:
@@ -80,7 +80,7 @@ class InferenceInputs:
         ending = Path(name).suffix.lower()
         if ending == ".npy":
             return self._array(name)
-        if self.spec.input.drawable and ending != ".csv":
+        if self.spec.input.pictures and ending != ".csv":
             return self._pictures(name)
         if isinstance(self.config, TableConfig) and ending not in ENDINGS and not _is_folder(name):
             return self._rows(name, self.config)
@@ -91,7 +91,7 @@ class InferenceInputs:
         shape = ", ".join(map(str, sizes))
         one = f"({shape},)" if len(sizes) == 1 else f"({shape})"
         array = f"{self.spec.input.array} of shape {one} or (n, {shape})"
-        if self.spec.input.drawable:
+        if self.spec.input.pictures:
             return f"expected a picture, a folder of pictures, or {array}"
         return f"expected a CSV file or {array}" if isinstance(self.config, TableConfig) else f"expected {array}"
 
@@ -172,7 +172,7 @@ class InferenceInputs:
             raise
         except Exception:  # NumPy leaks many kinds on other files
             raise DataError(f"{name}: not an .npy array, or cut short") from None
-        grey = self.spec.input.drawable and self.spec.shape[0] == 1
+        grey = self.spec.input.pictures and self.spec.shape[0] == 1
         if grey and array.shape[-2:] == self.spec.shape[1:] and array.ndim < 4 and array.shape != self.spec.shape:
             array = array[..., None, :, :]  # as most have them, without an axis for the channel
         if 0 not in array.shape and self.spec.input.takes(array):

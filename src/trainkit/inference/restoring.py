@@ -76,7 +76,7 @@ def open_checkpoint(path: Path, *, device: str = "auto", overrides: Iterable[str
     payload = checkpoint.load(path)
     run_state.experiment_of(path, payload)  # an error in it is the file's, not that of the overrides
     experiment = parse(merging.override(run_state.config_node(path, payload), overrides), beside=None)
-    return Restored(path, payload, experiment, DataSpec.from_plain(payload["spec"]), device, overrides)
+    return Restored(path, payload, experiment, run_state.spec_of(path, payload), device, overrides)
 
 
 def restore(path: Path, *, device: str = "auto", overrides: Iterable[str] = ()) -> Restored:

@@ -72,11 +72,15 @@ class Facts(Config):
 
     meta: Meta
     config: dict[str, Any]
-    spec: DataSpec
+    spec: dict[str, Any]
     data: dict[str, str]
     progress: Progress
     log: Log
     rng: Rng | None
+
+
+class _OfData(Config):
+    spec: DataSpec
 
 
 class Group(Config, extra="ignore"):
@@ -138,6 +142,8 @@ def upgrade(payload: Payload) -> None:
 def checked(payload: Payload, source: str) -> Payload:
     """The content of a checkpoint, when everything is there and is what trainkit writes.
 
+    Where its config imports modules, `spec` is looked at by `spec_of` alone: its task may be of one of them.
+
     Raises:
         CheckpointError: it is not; the message begins with the source.
     """
@@ -149,14 +155,33 @@ def checked(payload: Payload, source: str) -> Payload:
         if missing := [key for key in ("step", "epoch", "batch") if key not in payload["progress"]]:
             raise ValueError(f"progress.{missing[0]} is missing")
     except ValidationError as error:
-        first = error.errors()[0]
-        place, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Input ")
-        raise CheckpointError(f"{source}: {place}: {what}") from None
+        raise _damaged(error, source) from None
     except TypeError:
         raise CheckpointError(f"{source}: a tensor stands where plain data belongs") from None
     except ValueError as error:
         raise CheckpointError(f"{source}: {error}") from None
-    return {**payload, **facts.model_dump()}
+    found = {**payload, **facts.model_dump()}
+    if not facts.config.get("imports"):
+        spec_of(found, source)
+    return found
+
+
+def spec_of(payload: Payload, source: str) -> DataSpec:
+    """What the training data was, once the modules that the config imports are.
+
+    Raises:
+        CheckpointError: it is damaged; the message begins with the source.
+    """
+    try:
+        return _OfData.from_plain({"spec": payload["spec"]}).spec
+    except ValidationError as error:
+        raise _damaged(error, source) from None
+
+
+def _damaged(error: ValidationError, source: str) -> CheckpointError:
+    first = error.errors()[0]
+    place, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Input ")
+    return CheckpointError(f"{source}: {place}: {what}")
 
 
 def is_ordinary(tensor: Tensor) -> bool:

@@ -19,7 +19,6 @@ from trainkit.core.errors import DivergedError, StoppedError
 from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, ProgressRecord, Sink, StartRecord
 from trainkit.core.signals import Stop, stop_on_signal
 from trainkit.core.text import format_duration
-from trainkit.data import DataSpec
 from trainkit.data.workers import worker_failures
 from trainkit.experiment.building import build, open_experiment, warnings
 from trainkit.experiment.ranking import judged_by
@@ -117,7 +116,7 @@ def resume(path: Path, overrides: Iterable[str] = (), *, device: str | None = No
                 summary_lines.last_lines(stored, directory, result.metrics, "already complete")
             )
             return result
-        like = DataSpec.from_plain(payload["spec"])
+        like = run_state.spec_of(checkpoint_path, payload)
         chosen = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
         data = run_state.open_data(experiment, like, overrides)
         parts, plan = build(experiment.restored(), data, chosen)

@@ -24,7 +24,7 @@ from trainkit.experiment import building
 from trainkit.experiment.loading import parse
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models.pretrained import tensors_of
-from trainkit.runs import checkpoint
+from trainkit.runs import checkpoint, checkpoint_schema
 from trainkit.runs.checkpoint_schema import Payload
 from trainkit.training.loop import Parts, Plan
 from trainkit.training.progress import Progress
@@ -82,6 +82,7 @@ def check_readable(experiment: ExperimentConfig, spec: DataSpec, digests: dict[s
     try:
         payload = checkpoint.read_back(where, take(experiment, spec, digests, parts, Progress(), 0))
         validate(ExperimentConfig, config_node(where, payload))
+        spec_of(where, payload)
         restore(where, payload, digests, parts)
     except (CheckpointError, ConfigError) as error:
         extra = [key for key in parts.model.state_dict() if key not in tensors_of(parts.model.state_dict())]
@@ -246,6 +247,15 @@ def experiment_of(path: Path, payload: Payload) -> ExperimentConfig:
     if (experiment.train.ema is None) != (payload["ema"] is None):
         raise CheckpointError(f"{path}: damaged: averaged weights and train.ema do not go together")
     return experiment
+
+
+def spec_of(path: Path, payload: Payload) -> DataSpec:
+    """What the training data was. Call `experiment_of` first, which imports what the task may be of.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    return checkpoint_schema.spec_of(payload, f"{path}: damaged")
 
 
 def _parameter_names(parts: Parts) -> list[str]:

@@ -253,13 +253,18 @@ class Task(Config):
 
     # The outputs
 
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers per sample a loss asks of the model, unless the loss has its own idea of it."""
+        return self.size
+
     def output_shape(self, num_outputs: int, input_shape: Sequence[int]) -> tuple[int, ...]:
         """What a model must give for one sample."""
         return (num_outputs,)
 
     def answered_by(self, num_outputs: int) -> bool:
         """Whether so many outputs are predictions."""
-        return num_outputs == self.size
+        return num_outputs == self.num_outputs
 
     def predicts(self, outputs: Nest) -> bool:
         """Whether a batch of outputs is one of predictions."""

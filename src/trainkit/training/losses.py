@@ -104,7 +104,7 @@ class LossConfig(Config):
         """
         if not isinstance(task, self.works_on):
             raise self._unsuitable(task, " or ".join(wanted.noun[1] for wanted in self.works_on))
-        return task.size
+        return task.num_outputs
 
     @abstractmethod
     def build(self, task: Task) -> LossFn:

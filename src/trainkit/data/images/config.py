@@ -44,7 +44,7 @@ class ImageDataConfig(DataConfig):
 
     def open(self, seed: int) -> Data:
         data = super().open(seed)
-        if self.normalize != "auto" or not data.spec.input.drawable:
+        if self.normalize != "auto" or not data.spec.input.pictures:
             return data
         mean, std = measured(data.train, data.spec.shape[0])
         return replace(data, spec=data.spec.with_input(mean=mean, std=std))

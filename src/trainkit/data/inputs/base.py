@@ -33,6 +33,9 @@ class InputKind(Config):
 
     drawable: ClassVar[bool] = False
     """Whether a person sees it as a picture: `pixels` gives that."""
+    pictures: ClassVar[bool] = False
+    """Whether a source gives pictures, uint8 (channels, height, width), which are brought to the size of `shape`: they
+    may be in picture files and be transformed at random, and `mean` and `std` are in units of 0 … 1."""
     bounded: ClassVar[bool] = False
     """Whether values lie within known bounds, so that none is infinite or unusually large."""
     has_lengths: ClassVar[bool] = False

@@ -26,6 +26,7 @@ class Pictures(InputKind):
     of none."""
 
     drawable: ClassVar = True
+    pictures: ClassVar = True
     bounded: ClassVar = True
     memory_format: ClassVar = torch.channels_last
     array: ClassVar = "an .npy array of uint8"

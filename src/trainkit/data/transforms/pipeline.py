@@ -50,7 +50,7 @@ def check_augment(augment: tuple[TransformConfig, ...], spec: DataSpec) -> None:
         DataError: one does not fit.
     """
     for transform in augment:
-        if not spec.input.drawable:
+        if not spec.input.pictures:
             raise DataError(f"data.augment: {transform.name} is for images, the data has none")
         transform.check(spec)
 
@@ -73,7 +73,7 @@ def preparation(
     check_augment(augment, spec)
     transforms = [transform for transform in augment if isinstance(transform, PictureTransform)]
     mixes = [transform for transform in augment if isinstance(transform, BatchMix)]
-    normalise, pictures = spec.input.preparation(device, dtype), spec.input.drawable
+    normalise, pictures = spec.input.preparation(device, dtype), spec.input.pictures
 
     def prepare(batch: Batch, epoch: int | None) -> Batch:
         index = batch.index  # on the CPU, where reading it does not wait for the device
