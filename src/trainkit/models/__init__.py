@@ -1,6 +1,7 @@
 """Architectures. Importing this registers every model that trainkit ships."""
 
-from trainkit.models import cnn, layers, mlp, rnn, sequential, table, transformer, library  # isort: skip  # as listed
+from trainkit.models import cnn, layers, mlp, rnn, sequential, table, transformer  # isort: skip  # as listed
+from trainkit.models import unet, library, torchvision_segmentation  # isort: skip
 from trainkit.models.base import ModelConfig, register_model
 
 __all__ = [
@@ -13,5 +14,7 @@ __all__ = [
     "rnn",
     "sequential",
     "table",
+    "torchvision_segmentation",
     "transformer",
+    "unet",
 ]

@@ -29,7 +29,7 @@ SIDE_OUTPUTS = ("aux1.", "aux2.", "AuxLogits.")
 
 KINDS = {
     "detection": "finds objects",
-    "segmentation": "sorts pixels into classes",
+    "segmentation": "sorts pixels into classes (model.name=torchvision_segmentation)",
     "video": "is for videos",
     "optical_flow": "tells how pixels move",
     "quantization": "computes with 8-bit numbers, for use after training",
@@ -132,7 +132,7 @@ class TorchvisionModelConfig(LibraryModelConfig):
             if self.arch.startswith("vit_") and height != width:
                 raise ValueError("the pictures must be square")
         if channels == 1:
-            model.register_forward_pre_hook(_three_channels)  # a module in front would change the state_dict's keys
+            model.register_forward_pre_hook(three_channels)  # a module in front would change the state_dict's keys
         return model
 
     def initial(self, spec: DataSpec) -> State:
@@ -273,6 +273,6 @@ def _failures_explained(missing: str, place: Path | None) -> Iterator[None]:
         raise DataError(f"{missing}; the download failed ({reason}); or name a file of your own") from None
 
 
-def _three_channels(_module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+def three_channels(_module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
     """(batch, 1, height, width) to (batch, 3, height, width)."""
     return (args[0].expand(-1, 3, -1, -1),)
