@@ -21,6 +21,7 @@ FIXTURES = ROOT / "tests/fixtures"
 SCHEMA_1 = FIXTURES / "checkpoint-schema-1.pt"
 NUMBERS_1 = FIXTURES / "checkpoint-schema-1-regression.pt"
 SCHEMA_2 = FIXTURES / "checkpoint-schema-2.pt"
+SCHEMA_3 = FIXTURES / "checkpoint-schema-3.pt"
 TABLE_1 = FIXTURES / "checkpoint-schema-1-table.pt"
 
 
@@ -99,6 +100,31 @@ def test_numbers_go_on_to_where_their_own_trainkit_took_them(path: Path, loss: f
     }
     stored = load(Path("run/config.yaml")).data.target_transform
     assert stored == ("none" if path is NUMBERS_1 else "auto")
+
+
+@pytest.mark.parametrize(
+    ("split", "loss", "accuracy", "f1"),
+    [
+        ("test", 0.6077587604522705, 0.6875000476837159, 0.6681377291679382),
+        ("val", 0.5792461395263672, 0.755555534362793, 0.7661290168762207),
+    ],
+)
+def test_labels_are_evaluated_as_they_were_when_they_were_written(
+    split: str, loss: float, accuracy: float, f1: float
+) -> None:
+    found = evaluate_checkpoint(SCHEMA_3, split)
+    assert found.notes == []
+    assert found.metrics == {
+        "loss": pytest.approx(loss, rel=1e-4),
+        "accuracy": pytest.approx(accuracy, abs=0.01),
+        "f1": pytest.approx(f1, abs=0.01),
+    }
+
+
+def test_labels_go_on_to_where_their_own_trainkit_took_them() -> None:
+    result = resumed(SCHEMA_3)
+    assert checkpoint.load(Path("run/checkpoints/last.pt"))["progress"]["step"] == 20
+    assert result.metrics["test/loss"] == pytest.approx(0.5496641159057617, rel=1e-2)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from pathlib import Path
 
 from tests.conftest import MakeExperiment, records
@@ -46,10 +47,11 @@ def test_a_resumed_table_is_that_of_a_run_without_a_stop(make: MakeExperiment) -
 
 
 def test_numbers_that_are_not_finite_are_the_same_in_a_resumed_table() -> None:
-    whole, log = CsvSink(Path("whole.csv")), JsonlSink(Path("metrics.jsonl"))
-    for step, mape in enumerate([math.inf, math.nan, 0.5]):
-        for sink in (whole, log):
-            sink.write(EvalRecord(step, 1.0, "val", {"loss": 1.0, "mape": mape}, False, 0.1))
+    with closing(CsvSink(Path("whole.csv"))) as whole, closing(JsonlSink(Path("metrics.jsonl"))) as log:
+        for step, mape in enumerate([math.inf, math.nan, 0.5]):
+            record = EvalRecord(step, 1.0, "val", {"loss": 1.0, "mape": mape}, False, 0.1)
+            whole.write(record)
+            log.write(record)
     CsvSink(Path("resumed.csv"), history.records(Path("metrics.jsonl"))).close()
     assert Path("resumed.csv").read_text() == Path("whole.csv").read_text()
     assert Path("whole.csv").read_text().splitlines()[1:] == ["0,1.0,val,1.0,", "1,1.0,val,1.0,", "2,1.0,val,1.0,0.5"]
