@@ -32,10 +32,10 @@ def predictions_of(
 
     def watch(batch: Batch, outcome: LossOutput) -> None:
         if not task.predicts(outcome.outputs):
-            given = nest.described(outcome.outputs)
-            if isinstance(outcome.outputs, Tensor):
-                given = f"the outputs {tuple(outcome.outputs.shape)}"
-            raise ConfigError(f"{given} are not one for each of {task.size} {task.noun[1]}")
+            if not isinstance(outcome.outputs, Tensor):
+                raise ConfigError(f"the loss gives {nest.described(outcome.outputs)}, which are no predictions")
+            shape = tuple(outcome.outputs.shape)
+            raise ConfigError(f"the outputs {shape} are not one for each of {task.size} {task.noun[1]}")
         outputs.append(task.kept(outcome.outputs))
         targets.append(batch.targets)
 
