@@ -31,6 +31,8 @@ def map_tensors(change: Callable[[Tensor], object], value: Nest) -> Nest:
 
 def to(value: Nest, device: torch.device) -> Nest:
     """The same on a device, copied while the host goes on."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
     return map_tensors(lambda tensor: tensor.to(device, non_blocking=True), value)
 
 
