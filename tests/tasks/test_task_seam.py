@@ -190,7 +190,7 @@ def test_examined(config: str) -> None:
 
 def test_swept(config: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRAINKIT_RUNS_DIR", "runs")
-    trainkit("sweep", config, "optimizer.lr=0.01,0.00001", "log.tensorboard=false")
+    trainkit("sweep", config, "optimizer.lr=0.01,0.00001", "log.tensorboard=false", "--jobs", "2")
     [directory] = Path("runs/waves").iterdir()
     rows = list(csv.DictReader((directory / "results.csv").read_text().splitlines()))
     assert [row["optimizer.lr"] for row in rows] == ["0.01", "1e-05"]
