@@ -93,6 +93,11 @@ def test_digests_change_with_samples_and_split() -> None:
     assert TensorSource(changed.targets, changed.inputs).digest() != changed.digest()
 
 
+def test_digest_sees_both_parts_of_complex_numbers() -> None:
+    numbers, targets = torch.tensor([1 + 2j, 3 - 1j]), torch.tensor([0, 1])
+    assert TensorSource(numbers, targets).digest() != TensorSource(numbers.conj().resolve_conj(), targets).digest()
+
+
 def test_digest_sees_shape_and_type_and_not_memory_layout() -> None:
     numbers, targets = torch.arange(12.0), torch.arange(3)
     digest = TensorSource(numbers.view(3, 4), targets).digest()

@@ -28,7 +28,7 @@ from trainkit.training.losses import LossConfig, LossFn, supervised
 from trainkit.training.metrics import Mean, Metric, MetricConfig
 
 QUADRANTS = ("north", "east", "south", "west")
-CLOSE = 5.0
+CLOSE = 8.0
 """Degrees by which a prediction may be off."""
 
 
@@ -215,10 +215,10 @@ class RecordingsConfig(DataConfig):
 class Antenna(nn.Module):
     """Two layers."""
 
-    def __init__(self, in_features: int, num_outputs: int, hidden: int = 16) -> None:
+    def __init__(self, in_features: int, num_outputs: int, hidden: int = 16, dropout: float = 0.1) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Flatten(), nn.Linear(in_features, hidden), nn.ReLU(), nn.Dropout(0.1), nn.Linear(hidden, num_outputs)
+            nn.Flatten(), nn.Linear(in_features, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, num_outputs)
         )
 
     def forward(self, inputs: Tensor) -> Tensor:

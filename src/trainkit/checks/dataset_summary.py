@@ -131,6 +131,7 @@ class _Moments:
         self.low, self.high = math.inf, -math.inf
 
     def add(self, values: Tensor) -> None:
+        values = torch.view_as_real(values) if values.is_complex() else values
         values = values.cpu().double()  # mps has no doubles
         self.count += values.numel()
         self.sum += float(values.sum())
