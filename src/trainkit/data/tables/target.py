@@ -52,7 +52,7 @@ def read_target(config: TableConfig, file: Cells, like: DataSpec | None) -> Targ
     read = numbers if task.reading == "numbers" else flags
     values = np.stack([read(file, name, config.asked(name)) for name in config.targets], 1)
     known = like.task.unmeasured() if like else task(size=values.shape[1], names=config.targets)
-    missing: Bools = np.isnan(values).any(1)
+    missing = np.asarray(np.isnan(values).any(1))
     return Target(known, torch.from_numpy(values.astype(np.float32)), missing)
 
 
