@@ -412,7 +412,8 @@ class ImageListConfig(LabelFileConfig):
         columns = zip(names, zip(*rows, strict=True), strict=True)
         cells = {name: pa.array([*map(str, column)], pa.string()) for name, column in columns}
         config = self.model_copy(update={"label_column": names})
-        return config._labels(Cells("data.labels", cells, (InYaml("data.labels", len(rows), None),)), [], like)
+        file = Cells("data.labels", cells, (InYaml("data.labels", len(rows), None),))
+        return config._labels(file, [True] * len(rows), like)
 
     def _unlisted(self, where: str, root: Path, files: Mapping[SplitName, PictureSource]) -> list[Remark]:
         return []  # a list is often of a part
