@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
@@ -42,8 +43,8 @@ class ImageDataConfig(DataConfig):
     """Random transforms, applied to training batches only, in this order; `mixup` and `cutmix` come after the
     normalisation wherever they stand."""
 
-    def open(self, seed: int) -> Data:
-        data = super().open(seed)
+    def _counted(self, build: Callable[[], Data]) -> Data:
+        data = super()._counted(build)
         if self.normalize != "auto" or not data.spec.input.pictures:
             return data
         mean, std = measured(data.train, data.spec.shape[0])

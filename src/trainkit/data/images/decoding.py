@@ -56,7 +56,7 @@ class PictureSource:
     names: Sequence[str]
     """Paths below `root`."""
     targets: Tensor
-    """Shape (n,), int64."""
+    """Shape (n,), int64; or (n, size), float32."""
     mode: Literal["rgb", "grey"]
     height: int
     width: int

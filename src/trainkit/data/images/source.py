@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from trainkit.config.shell import typed
 from trainkit.core.diagnostics import Diagnostic
@@ -106,14 +107,18 @@ class PicturesConfig(ImageDataConfig):
         return self.model_copy(update={"cache": False}).open(seed)  # decoding them all would take long
 
     def reopen(self, seed: int, spec: DataSpec) -> Data:
-        return (self.model_copy(update={"range": spec.range}) if self._measures else self).open(seed)
+        return self.in_range_of(spec).open(seed)
 
-    def source(self, root: Path, names: Sequence[str], targets: Sequence[int]) -> PictureSource:
+    def in_range_of(self, spec: DataSpec) -> Self:
+        """The same with what was black and white in training."""
+        return self.model_copy(update={"range": spec.range}) if self._measures else self
+
+    def source(self, root: Path, names: Sequence[str], targets: Sequence[int] | Tensor) -> PictureSource:
         """Pictures with these paths below a folder, decoded as this config says."""
         return PictureSource(
             root,
             names,
-            torch.tensor(targets, dtype=torch.int64),
+            targets if isinstance(targets, Tensor) else torch.tensor(targets, dtype=torch.int64),
             self.mode,
             *height_width(self.size),
             self.crop_pct,

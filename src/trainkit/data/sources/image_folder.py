@@ -6,10 +6,10 @@ import os
 from abc import abstractmethod
 from collections.abc import Container, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Annotated, Literal
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainkit.config.registry import register
 from trainkit.core.diagnostics import Diagnostic
@@ -21,6 +21,8 @@ from trainkit.data.images.decoding import PictureSource
 from trainkit.data.images.image_files import FolderFiles, find, is_hidden, no_pictures, taken, unused_files
 from trainkit.data.images.source import PicturesConfig, Remark, SplitName
 from trainkit.data.paths import expanded, unreadable
+from trainkit.data.sources.image_list import LabelFileConfig
+from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.normalize import Normalize, Preset
 from trainkit.tasks import Classification
 
@@ -99,11 +101,36 @@ class FoldersConfig(PicturesConfig):
 
 
 @register("data")
-class ImageFolderConfig(FoldersConfig):
+class ImageFolderConfig(FoldersConfig, LabelFileConfig):
     """A folder of pictures per class; or `train`, and if you like `val` (or `valid`, `validation`, `dev`) and `test`,
-    with a folder per class in each."""
+    with a folder per class in each. Or, with `file`, a folder of pictures and a CSV file that has their labels."""
 
     name: Literal["image_folder"] = "image_folder"
+
+    @model_validator(mode="after")
+    def _labels_need_a_file(self) -> Self:
+        keys = LabelFileConfig.model_fields.keys() - PicturesConfig.model_fields.keys()
+        given = [key for key in sorted(keys) if getattr(self, key) != LabelFileConfig.model_fields[key].default]
+        if given and self.file is None:
+            raise ValueError(f"{given[0]} is of the file that has the labels; say which with file")
+        return self
+
+    def build(self, seed: int, like: DataSpec | None = None) -> Data:
+        if self.file is None:
+            return super().build(seed)
+        return self._of_file(self.path, seed, like, self._found)
+
+    def _found(self, names: list[str]) -> list[str]:
+        """The pictures that names with or without their endings mean."""
+        root = expanded(self.path)
+        if self.suffix or not root.is_dir():  # of which there is more to say later
+            return names
+        pictures = find(root, rules=self.rules).pictures
+        meant: dict[str, list[str]] = {}
+        for picture in pictures:
+            meant.setdefault(str(PurePosixPath(picture).with_suffix("")), []).append(picture)
+        meant |= {picture: [picture] for picture in pictures}
+        return [meant[name][0] if len(meant.get(name, ())) == 1 else name for name in names]
 
     def _split_folders(self, root: Path) -> dict[SplitName, Path]:
         there = _existing(root, self.rules)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import stat
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 import numpy as np
+import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from trainkit.config.registry import register
 from trainkit.config.shell import typed
@@ -23,10 +27,11 @@ from trainkit.data.images.decoding import PictureSource
 from trainkit.data.images.image_files import ENDINGS, find, unused_files
 from trainkit.data.images.source import SPLIT_NAMES, PicturesConfig, Remark, SplitName, first_ten
 from trainkit.data.paths import expanded, no_file, unreadable
+from trainkit.data.spec import DataSpec
 from trainkit.data.splitting import Keys
 from trainkit.data.tables.columns import ColumnConfig, DateFormat
 from trainkit.data.text_files import read_lines
-from trainkit.tasks import Classification
+from trainkit.tasks import Classification, Kind, Task, task_class
 
 if TYPE_CHECKING:
     from trainkit.data.tables.table_files import Cells
@@ -40,9 +45,21 @@ class Listed:
     """Its line in the list, for messages."""
     name: str
     """Its path below the folder of the pictures."""
-    label: str
+    label: str | None
+    """Its class; None where what is to be predicted is told otherwise."""
     split: str = "train"
     """The split that it belongs to."""
+
+
+class Labels(NamedTuple):
+    """What is to be predicted of pictures."""
+
+    task: Task
+    values: Tensor
+    """Shape (pictures,), int64; or (pictures, size), float32."""
+    missing: Tensor
+    """Which pictures have nothing, shape (pictures,), bool."""
+    notes: tuple[NoteRecord, ...] = ()
 
 
 class PictureListConfig(PicturesConfig):
@@ -58,11 +75,15 @@ class PictureListConfig(PicturesConfig):
         rows: Sequence[Listed],
         seed: int,
         keys: Callable[[Sequence[int]], Keys] = lambda indices: Keys(),
+        labels: Labels | None = None,
+        like: Task | None = None,
     ) -> Data:
         """The data of a list, which `where` names.
 
         Args:
             keys: what keeps the rows with these indices together, or brings them into an order.
+            labels: of all rows; None where they have classes.
+            like: the task of the training, whose classes are meant; None to take those of the rows.
 
         Raises:
             DataError: the folder is none, or rows without a label or a picture; all of them are told, up to the first
@@ -74,12 +95,47 @@ class PictureListConfig(PicturesConfig):
                 raise DataError(f"data.path: {root.absolute()}: is not a directory")
         except (OSError, ValueError) as error:
             raise unreadable("path", root, error) from None
+        used = [row for row in range(len(rows)) if labels is None or not labels.missing[row]]
+        problems = self._problems(root, [rows[row] for row in used])
+        classes: Sequence[str] = ()
+        if labels is None:
+            words = [row.label for row in rows if row.label is not None and row.split == "train"]
+            every = [row.label or "" for row in rows]
+            classes = like.names if like else sorted(set(words), key=natural(every))
+            problems += [
+                f"{row.where}: class {row.label!r} is not among the training pictures"
+                for row in rows
+                if row.split in SPLIT_NAMES and row.label and row.label not in classes
+            ]
+        if problems:
+            raise DataError(*first_ten(problems))
+        if labels is None:
+            labels = _classes(where, rows, classes)
+        elif not any(rows[row].split == "train" for row in used):
+            raise DataError(f"{where}: no training picture has {' and '.join(labels.task.known_names[:3])}")
+        files = {}
+        for split in SPLIT_NAMES:
+            if some := [row for row in used if rows[row].split == split]:
+                names = [f"{rows[row].name}{self.suffix}" for row in some]
+                files[split] = self.source(root, names, labels.values[some])
+        indices = {f"{rows[row].name}{self.suffix}": row for row in used}
+        remarks = [*labels.notes, *self._unlisted(where, root, files)]
+        if "val" in files:
+            remarks.append(NoteRecord(f"val is what {where} calls val; data.val is for sources without one"))
+
+        def keys_of(names: Sequence[str]) -> Keys:
+            return keys([indices[name] for name in names])
+
+        return self._data(Path(where), files, labels.task, seed, remarks, keys_of)
+
+    def _problems(self, root: Path, rows: Sequence[Listed]) -> list[str]:
+        """What is wrong with rows, whatever their classes are."""
         seen: dict[str, str] = {}
         problems: list[str] = []
         for row in rows:
             if not row.name:
                 problems.append(f"{row.where}: the path is empty")
-            elif not row.label:
+            elif row.label == "":
                 problems.append(f"{row.where}: no label for {row.name!r}")
             elif row.split not in SPLIT_NAMES:
                 hint = did_you_mean(row.split, SPLIT_NAMES)
@@ -90,33 +146,7 @@ class PictureListConfig(PicturesConfig):
                 # Looking for what was meant takes time: not for a million rows.
                 problems.append(f"{row.where}: {why}{self._hint(root, row) if len(problems) < 10 else ''}")
             seen.setdefault(row.name, row.where)
-        classes = sorted({row.label for row in rows if row.split == "train"}, key=_natural([row.label for row in rows]))
-        problems += [
-            f"{row.where}: class {row.label!r} is not among the training pictures"
-            for row in rows
-            if row.split in ("val", "test") and row.label and row.label not in classes
-        ]
-        if problems:
-            raise DataError(*first_ten(problems))
-        if len(classes) < 2:
-            raise DataError(f"{where}: expected two labels or more, found {len(classes)}")
-        numbers = {label: number for number, label in enumerate(classes)}
-        files = {}
-        for split in SPLIT_NAMES:
-            if some := [row for row in rows if row.split == split]:
-                names = [f"{row.name}{self.suffix}" for row in some]
-                files[split] = self.source(root, names, [numbers[row.label] for row in some])
-        indices = {f"{row.name}{self.suffix}": index for index, row in enumerate(rows)}
-        remarks = self._unlisted(where, root, files)
-        if "val" in files:
-            remarks.append(NoteRecord(f"val is what {where} calls val; data.val is for sources without one"))
-
-        def keys_of(names: Sequence[str]) -> Keys:
-            return keys([indices[name] for name in names])
-
-        return self._data(
-            Path(where), files, Classification(size=len(classes), names=tuple(classes)), seed, remarks, keys_of
-        )
+        return problems
 
     def _why_none(self, root: Path, row: Listed) -> str | None:
         """What is wrong with the file that a row names; None where there is one."""
@@ -142,11 +172,31 @@ class PictureListConfig(PicturesConfig):
 
     def _unlisted(self, where: str, root: Path, files: Mapping[SplitName, PictureSource]) -> list[Remark]:
         """What to say of files that are there, but not in the list."""
-        return []
+        listed = {Path(name).as_posix() for source in files.values() for name in source.names}
+        try:
+            there = find(root, rules=self.rules)
+        except DataError:  # some folder that has nothing to do with it
+            return []
+        remarks: list[Remark] = []
+        if unlisted := [name for name in there.pictures if name not in listed]:
+            count = f"{len(unlisted):,} of the pictures in it are not in {where} and not used"
+            remarks.append(NoteRecord(f"{root}: {count}, such as {unlisted[0]}"))
+        others = [name for name in there.others if name not in listed and root / name != expanded(where)]
+        return remarks + unused_files(root, others)
 
 
-def _natural(labels: Sequence[str]) -> Callable[[str], tuple[int, str]]:
-    """The order of the classes: by number, where all labels are numbers, so that 10 comes after 9; else by letter."""
+def _classes(where: str, rows: Sequence[Listed], classes: Sequence[str]) -> Labels:
+    """One of the classes for each row."""
+    if len(classes) < 2:
+        raise DataError(f"{where}: expected two labels or more, found {len(classes)}")
+    numbers = {label: number for number, label in enumerate(classes)}
+    values = torch.tensor([numbers[row.label or ""] for row in rows], dtype=torch.int64)
+    task = Classification(size=len(classes), names=tuple(classes))
+    return Labels(task, values, torch.zeros(len(rows), dtype=torch.bool))
+
+
+def natural(labels: Sequence[str]) -> Callable[[str], tuple[int, str]]:
+    """The order of labels: by number, where all labels are numbers, so that 10 comes after 9; else by letter."""
     # Python refuses numbers of thousands of digits.
     numbers = all(label.isdecimal() and len(label) < 1000 for label in labels)
     return lambda label: (int(label) if numbers else 0, label)
@@ -172,37 +222,21 @@ class ImageTxtConfig(PictureListConfig):
             rows.append(Listed(where, name.strip(), label[0].strip() if label else ""))
         return self._listed(self.labels, self.path, rows, seed)
 
-    def _unlisted(self, where: str, root: Path, files: Mapping[SplitName, PictureSource]) -> list[Remark]:
-        listed = {Path(name).as_posix() for source in files.values() for name in source.names}
-        try:
-            there = find(root, rules=self.rules)
-        except DataError:  # some folder that has nothing to do with it
-            return []
-        remarks: list[Remark] = []
-        if unlisted := [name for name in there.pictures if name not in listed]:
-            count = f"{len(unlisted):,} of the pictures in it are not in {where} and not used"
-            remarks.append(NoteRecord(f"{root}: {count}, such as {unlisted[0]}"))
-        others = [name for name in there.others if name not in listed and root / name != expanded(self.labels)]
-        return remarks + unused_files(root, others)
 
+class LabelFileConfig(PictureListConfig):
+    """Base of the sources whose labels may be columns of a file."""
 
-@register("data")
-class ImageListConfig(PictureListConfig):
-    """Pictures and their labels, as lists in the YAML or as columns of a CSV file."""
-
-    name: Literal["image_list"] = "image_list"
-    path: str = "."
-    """The folder below which the pictures lie, relative to the directory in which the command runs; `~` is expanded."""
-    paths: tuple[str, ...] | None = None
-    """The pictures, below `path`."""
-    labels: tuple[str | int, ...] | None = None
-    """One for each of `paths`."""
     file: str | None = None
-    """A CSV file with a header (or TSV, JSON lines, Parquet), instead of `paths` and `labels`."""
-    path_column: str = "path"
-    """The column of the pictures, below `path`."""
-    label_column: str = "label"
-    """The column of the labels."""
+    """A CSV file with a header (or TSV, JSON lines, Parquet)."""
+    path_column: str | None = None
+    """The column of the pictures, below `path`; by default the first one."""
+    label_column: str | Annotated[tuple[str, ...], Field(min_length=1)] = "label"
+    """The column to be predicted, or several: numbers, or 0 and 1 (yes and no) for each label."""
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    """What stands between several labels in one column; a picture without any has an empty cell."""
+    task: Kind | Literal["auto"] = "auto"
+    """What is to be predicted: a class, several labels or numbers. `auto`: one column of words or whole numbers holds
+    classes, one of fractions numbers; several columns hold labels where all are 0 and 1 (yes and no), else numbers."""
     split_column: str | None = None
     """The column that says `train`, `val` or `test`, if there is one."""
     group: str | None = None
@@ -213,33 +247,88 @@ class ImageListConfig(PictureListConfig):
     """How dates in `order` are written: `ymd`, `dmy`, `mdy`, or a format of Python's strptime such as `%d.%m.%Y`."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """What stands between the fields of a CSV file; by default a comma, in files called .tsv a tab."""
+    decimal: Literal[".", ","] | None = None
+    """What stands before the decimals of numbers; by default a point, or a comma where a point is `thousands`."""
+    thousands: Literal[",", ".", " ", "'", ""] = ""
+    """What separates groups of three digits."""
+    na_values: tuple[str, ...] | None = None
+    """Texts that count as missing among numbers, 0 and 1, in any case, besides an empty cell, NA, NaN, null and the
+    like. Pictures of which one is missing are left out."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns to be predicted."""
+        return self.label_column if isinstance(self.label_column, tuple) else (self.label_column,)
+
+    @property
+    def asked(self) -> ColumnConfig:
+        """How numbers are to be read."""
+        decimal = self.decimal or ("," if self.thousands == "." else ".")
+        return ColumnConfig(decimal=decimal, thousands=self.thousands, na_values=self.na_values)
 
     @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if (self.file is None) == (self.paths is None) or (self.paths is None) != (self.labels is None):
-            raise ValueError("give either file, or paths and labels")
-        if self.paths is not None and self.labels is not None and len(self.paths) != len(self.labels):
-            raise ValueError(f"there are {len(self.paths)} paths and {len(self.labels)} labels")
+    def _labels_fit_together(self) -> Self:
         if self.group and self.order:
             raise ValueError("group or order, not both: which split the rest of a group is in could not be said")
         if (self.group or self.order) and self.file is None:
             raise ValueError("group and order are columns of a file")
+        if twice := [name for name in self.targets if self.targets.count(name) > 1]:
+            raise ValueError(f"label_column: {twice[0]!r} stands there twice")
+        reading = None if self.task == "auto" else task_class(self.task).reading
+        if self.separator is not None and (len(self.targets) > 1 or reading not in (None, "flags")):
+            raise ValueError("separator is for one column with several labels (task=multilabel)")
+        if len(self.targets) > 1 and reading == "words":
+            raise ValueError("several label columns are for task=regression or task=multilabel")
+        if self.file and reading == "flags" and self.separator is None and len(self.targets) == 1:
+            raise ValueError("task=multilabel is for several label columns, or one with a separator")
         return self
 
-    def build(self, seed: int) -> Data:
-        if self.file is None:
-            pairs = zip(self.paths or (), self.labels or (), strict=True)
-            rows = [Listed(f"data.paths[{n}]", path, str(label)) for n, (path, label) in enumerate(pairs)]
-            return self._listed("data.paths", self.path, rows, seed)
+    def reopen(self, seed: int, spec: DataSpec) -> Data:
+        config = self.in_range_of(spec)
+        return config._counted(lambda: config.build(seed, spec))
+
+    @abstractmethod
+    def build(self, seed: int, like: DataSpec | None = None) -> Data:
+        """Read the pictures and their labels.
+
+        Args:
+            like: what the training data was; None to decide it.
+        """
+
+    def _of_file(
+        self,
+        folder: str,
+        seed: int,
+        like: DataSpec | None,
+        found: Callable[[list[str]], list[str]] = lambda names: names,
+    ) -> Data:
+        """The data of `file`.
+
+        Args:
+            found: gives the files that names in it mean.
+        """
         from trainkit.data.tables.table_files import read  # brings pyarrow, for those who read a table
 
-        given = (self.path_column, self.label_column, self.split_column, self.group, self.order)
-        needed = [column for column in given if column]
-        table = read([self.file], needed, key="file", delimiter=self.delimiter)
-        names, labels = (table.columns[column].to_pylist() for column in (self.path_column, self.label_column))
+        assert self.file is not None
+        given = (self.path_column, *self.targets, self.split_column, self.group, self.order)
+        table = read([self.file], [column for column in given if column], key="file", delimiter=self.delimiter)
+        names = found(table.columns[self.path_column or next(iter(table.columns))].to_pylist())
         splits = table.columns[self.split_column].to_pylist() if self.split_column else ["train"] * len(table)
-        rows = [Listed(*row) for row in zip(table.locations(), names, labels, splits, strict=True)]
-        return self._listed(self.file, self.path, rows, seed, partial(self._keys, table))
+        task = like.task if like else None
+        labels = self._labels(table, [split == "train" for split in splits], task)
+        classes = [None] * len(table) if labels else table.columns[self.targets[0]].to_pylist()
+        rows = [Listed(*row) for row in zip(table.locations(), names, classes, splits, strict=True)]
+        return self._listed(self.file, folder, rows, seed, partial(self._keys, table), labels, task)
+
+    def _labels(self, file: Cells, training: Sequence[bool], like: Task | None) -> Labels | None:
+        """What is to be predicted, where it is not classes."""
+        from trainkit.data.images import labels  # brings pyarrow
+
+        if self.separator is None or (like and like.reading != "flags"):
+            return labels.in_columns(file, self.targets, self.task, self.asked, like)
+        [name] = self.targets
+        words = labels.divided(file.columns[name].to_pylist(), self.separator, file.name, name, like)
+        return labels.several(words, training, file.name, like)
 
     def _keys(self, table: Cells, indices: Sequence[int]) -> Keys:
         from trainkit.data.tables import split_keys  # brings pyarrow
@@ -250,3 +339,81 @@ class ImageListConfig(PictureListConfig):
             asked, rows = ColumnConfig(format=self.order_format), np.array(indices, dtype=np.int64)
             return split_keys.ranks(table.column(self.order), asked, rows, "data.order_format")
         return Keys()
+
+
+Number = int | float
+Label = str | Number | tuple[str | Number, ...]
+
+
+@register("data")
+class ImageListConfig(LabelFileConfig):
+    """Pictures and their labels, as lists in the YAML or as columns of a CSV file."""
+
+    name: Literal["image_list"] = "image_list"
+    path: str = "."
+    """The folder below which the pictures lie, relative to the directory in which the command runs; `~` is expanded."""
+    paths: tuple[str, ...] | None = None
+    """The pictures, below `path`."""
+    labels: tuple[Label, ...] | None = None
+    """One for each of `paths`: a class or a number; a list of words for any number of labels, or of several numbers."""
+    path_column: str = "path"
+    """The column of the pictures, below `path`."""
+    rules: Literal[1, 2, 3] = 3  # type: ignore[assignment]
+    """How files are found and decoded, and what `task: auto` means. 1 and 2 are for checkpoints from before there was
+    3: numbers with fractions are classes; and of 1, as for all sources of pictures."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.file is None) == (self.paths is None) or (self.paths is None) != (self.labels is None):
+            raise ValueError("give either file, or paths and labels")
+        if self.paths is not None and self.labels is not None and len(self.paths) != len(self.labels):
+            raise ValueError(f"there are {len(self.paths)} paths and {len(self.labels)} labels")
+        labels = self.labels or ()
+        lists = [label for label in labels if isinstance(label, tuple)]
+        if lists and len(lists) < len(labels):
+            raise ValueError("labels: either lists for all pictures or for none")
+        flat = [*chain.from_iterable(lists)] if lists else [*labels]
+        if any(isinstance(one, float) for one in flat) and any(isinstance(one, str) for one in flat):
+            raise ValueError("labels: words among numbers")
+        if not any(isinstance(one, str) for one in flat) and len({len(one) for one in lists}) > 1:
+            raise ValueError("labels: lists of numbers of different lengths")
+        return self
+
+    def build(self, seed: int, like: DataSpec | None = None) -> Data:
+        if self.task == "auto" and self.rules != 3 and len(self.targets) == 1 and self.separator is None:
+            return self.model_copy(update={"task": "classification"}).build(seed, like)
+        if self.file is not None:
+            return self._of_file(self.path, seed, like)
+        task = like.task if like else None
+        given = self.labels or ()
+        labels = self._labels_in_the_yaml(given, task)
+        rows = [
+            Listed(f"data.paths[{n}]", path, None if labels else str(label))
+            for n, (path, label) in enumerate(zip(self.paths or (), given, strict=True))
+        ]
+        return self._listed("data.paths", self.path, rows, seed, labels=labels, like=task)
+
+    def _labels_in_the_yaml(self, given: Sequence[Label], like: Task | None) -> Labels | None:
+        import pyarrow as pa
+
+        from trainkit.data.images import labels
+        from trainkit.data.tables.table_files import Cells, FileRows
+
+        class InYaml(FileRows):
+            def where(self, row: int) -> str:
+                return f"{self.name}[{row}]"
+
+        rows = [label if isinstance(label, tuple) else (label,) for label in given]
+        words = any(isinstance(one, str) for row in rows for one in row)
+        if words and isinstance(given[0], tuple):
+            return labels.several([[*map(str, row)] for row in rows], [True] * len(rows), "data.labels", like)
+        width = len(rows[0]) if rows else 1
+        names = self.targets if len(self.targets) == width else tuple(map(str, range(width)))
+        columns = zip(names, zip(*rows, strict=True), strict=True)
+        cells = {name: pa.array([*map(str, column)], pa.string()) for name, column in columns}
+        config = self.model_copy(update={"label_column": names})
+        file = Cells("data.labels", cells, (InYaml("data.labels", len(rows), None),))
+        return config._labels(file, [True] * len(rows), like)
+
+    def _unlisted(self, where: str, root: Path, files: Mapping[SplitName, PictureSource]) -> list[Remark]:
+        return []  # a list is often of a part

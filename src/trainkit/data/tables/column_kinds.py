@@ -70,7 +70,7 @@ def read(
     Args:
         needed: nothing is left out, as of the only column to predict from.
         is_target: it is to be predicted, and so needed as well.
-        format_key: what says how dates are written, if it is not `data.columns`.
+        format_key: what says how dates are written, where there is no `data.columns`.
 
     Raises:
         DataError: hardly anything in it is not a number (or date), so that this is a mistake; or not what was asked.
@@ -255,7 +255,7 @@ class _Reader:
         if (sign := sign_of(cell, self.as_number)) and sign.apart:
             keys = separator_keys(cell, points=_any(self.texts, POINT))
             text = f"{cell!r} has separators, and what they mean is not guessed ({count} in all); say it with {keys}"
-            raise self._error(row, f"{text} (or for this column alone, in data.columns)")
+            raise self._error(row, text + ("" if self.format_key else " (or for this column alone, in data.columns)"))
         share = 1 - bad.sum() / max(1, (~missing).sum())
         others = f" as {share:.1%} of this column are" if signs and share >= 0.5 else ""
         raise self._error(row, f"{cell!r} is no number{others} ({count} in all); {self._ways_out(row)}")

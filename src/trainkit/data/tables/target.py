@@ -15,7 +15,7 @@ from trainkit.data.sources.table import TableConfig
 from trainkit.data.spec import DataSpec
 from trainkit.data.tables import cells, column_kinds
 from trainkit.data.tables.cells import Bools, Floats
-from trainkit.data.tables.columns import FIRST_NA_VALUES, Column
+from trainkit.data.tables.columns import FIRST_NA_VALUES, Column, ColumnConfig
 from trainkit.data.tables.table_files import Cells, Texts
 from trainkit.tasks import Classification, Regression, Task, task_class
 
@@ -49,13 +49,11 @@ def read_target(config: TableConfig, file: Cells, like: DataSpec | None) -> Targ
     task = type(like.task) if like else _task(config, file)
     if task.reading == "words":
         return _classes(config, file, task, like)
-    columns, missing = [], np.zeros(len(file), dtype=bool)
-    for name in config.targets:
-        values = _numbers(config, file, name) if task.reading == "numbers" else _labels(config, file, name)
-        missing |= np.isnan(values)
-        columns.append(values)
-    known = like.task.unmeasured() if like else task(size=len(columns), names=config.targets)
-    return Target(known, torch.from_numpy(np.stack(columns, 1).astype(np.float32)), missing)
+    read = numbers if task.reading == "numbers" else flags
+    values = np.stack([read(file, name, config.asked(name)) for name in config.targets], 1)
+    known = like.task.unmeasured() if like else task(size=values.shape[1], names=config.targets)
+    missing = np.asarray(np.isnan(values).any(1))
+    return Target(known, torch.from_numpy(values.astype(np.float32)), missing)
 
 
 def _task(config: TableConfig, file: Cells) -> type[Task]:
@@ -123,22 +121,40 @@ def _by_number(texts: Texts) -> Any:
     return (lambda name: (int(name), name)) if whole else None
 
 
-def _numbers(config: TableConfig, file: Cells, name: str) -> Floats:
-    asked = config.asked(name).model_copy(update={"kind": "number"})
-    return np.asarray(column_kinds.read(file.column(name), asked, is_target=True).values, dtype=np.float64)
+def numbers(file: Cells, name: str, asked: ColumnConfig, format_key: str = "") -> Floats:
+    """A column of numbers, NaN where there is none. Shape (rows,).
+
+    Args:
+        format_key: as of `column_kinds.read`.
+
+    Raises:
+        DataError: something in it is no number, or an infinite one.
+    """
+    asked = asked.model_copy(update={"kind": "number"})
+    one = column_kinds.read(file.column(name), asked, is_target=True, format_key=format_key)
+    return np.asarray(one.values, dtype=np.float64)
 
 
-def _labels(config: TableConfig, file: Cells, name: str) -> Floats:
-    """0 or 1, or words for these."""
-    asked = config.asked(name).model_copy(update={"kind": "auto"})
-    one = column_kinds.read(file.column(name), asked, is_target=True)
-    if one.column is not None and one.column.kind in ("number", "flag"):
-        values = np.asarray(one.values, dtype=np.float64)
-        wrong = ~(np.isnan(values) | (values == 0) | (values == 1))
-        if not wrong.any():
-            return values
-    else:
-        wrong = ~cells.missing(file.columns[name], Column(name=name))
-    row = int(wrong.argmax())
-    cell = file.columns[name][row].as_py()
-    raise DataError(f"{file.where(row)}: {name}: labels are 0 or 1 (or yes or no), got {cell!r}")
+def flags(file: Cells, name: str, asked: ColumnConfig) -> Floats:
+    """A column of 0 or 1, or words for these; NaN where there is nothing. Shape (rows,).
+
+    Raises:
+        DataError: something else stands in it.
+    """
+    values, wrong = flags_among(file.columns[name], asked)
+    if wrong.any():
+        raise DataError(not_a_flag(file, name, int(wrong.argmax())))
+    return values
+
+
+def flags_among(texts: Texts, asked: ColumnConfig) -> tuple[Floats, Bools]:
+    """The same, and where something else stands. Both of shape (rows,)."""
+    column = Column(name="", na_values=(*column_kinds.NA_VALUES, *(text.lower() for text in asked.na_values or ())))
+    values, is_no_word = cells.flags(texts, column)
+    figures, _ = cells.numbers(texts, column)
+    return np.where(is_no_word, figures, values), is_no_word & (figures != 0) & (figures != 1)
+
+
+def not_a_flag(file: Cells, name: str, row: int) -> str:
+    """What is said of a cell that is none."""
+    return f"{file.where(row)}: {name}: labels are 0 or 1 (or yes or no), got {file.columns[name][row].as_py()!r}"
