@@ -21,6 +21,7 @@ from trainkit.core.errors import DataError
 from trainkit.core.seeding import derive, generator, permutation
 from trainkit.data import workers
 from trainkit.data.base import Batch, BatchRequest, Split, TensorSource
+from trainkit.data.images.kept import KeptPictures
 from trainkit.data.sequences import SequenceSource
 from trainkit.data.splitting import are_classes
 
@@ -81,7 +82,7 @@ class LoaderConfig(Config):
     def _loader(self, split: Split, batches: EpochBatches, device: torch.device) -> Loader:
         if self.num_workers != "auto":
             num_workers = self.num_workers
-        elif isinstance(split.source, TensorSource | SequenceSource) or sys.platform == "win32":
+        elif isinstance(split.source, TensorSource | SequenceSource | KeptPictures) or sys.platform == "win32":
             num_workers = 0
         else:
             num_workers = min(workers.cores(), 8)

@@ -251,6 +251,11 @@ class Task(Config):
         """The targets of samples of which a share is left, the rest being of the one before, where the task `mixes`."""
         raise NotImplementedError
 
+    @property
+    def mask_fill(self) -> int | None:
+        """What a mask holds where a picture ends; None where targets do not move with a picture."""
+        return None
+
     # The outputs
 
     @property

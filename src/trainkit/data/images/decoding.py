@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from trainkit.core import nest
 from trainkit.core.errors import DataError, StorageError, os_error_text
 from trainkit.data import workers
-from trainkit.data.base import Batch
+from trainkit.data.base import Batch, Source
 from trainkit.data.images.bit_depth import eight_bits, is_deep, white_is_zero
 from trainkit.data.images.image_files import HEIF
 from trainkit.data.paths import no_file
@@ -92,7 +92,7 @@ class PictureSource:
         with quiet():
             for index in indices:
                 try:
-                    pixels.append(self._decode(self.path(index)))
+                    pixels.append(self.pixels(index))
                 except UnreadableError as error:
                     unreadable[index] = str(error)
         if not pixels:
@@ -111,13 +111,17 @@ class PictureSource:
         kept = [index for index in range(len(self)) if index not in unreadable]
         return replace(self, names=[self.names[index] for index in kept], targets=self.targets[kept])
 
+    def kept(self) -> Source:
+        """The same where later epochs are to read it."""
+        return self
+
     def digest(self) -> str:
         # Of the files' sizes, not of their content: reading all of it would take as long as an epoch.
         crop = "" if self.crop_pct == 1 else f" {self.crop_pct:g}"
         resize = "" if self.resize == "crop" else f" {self.resize}"
         background = "" if self.background in (None, "white") else f" {self.background}"  # older files know neither
         sha = hashlib.sha256(f"{self.mode} {self.height}x{self.width}{crop}{resize}{background}".encode())
-        for name, target in zip(self.names, self.targets.tolist(), strict=True):
+        for name, target in zip(self.names, self._identities(), strict=True):
             try:
                 size = (self.root / name).stat().st_size
             except OSError as error:
@@ -125,21 +129,37 @@ class PictureSource:
             sha.update(os.fsencode(f"{name}\0{size}\0{target}\n"))
         return sha.hexdigest()
 
-    def _decode(self, path: Path) -> NDArray[np.uint8]:
-        """One picture. Shape (height, width, 3) or (height, width)."""
-        with opened(path) as picture:
+    def _identities(self) -> Sequence[object]:
+        """What the digest has of each target."""
+        return self.targets.tolist()
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """One picture. Shape (height, width, 3) or (height, width).
+
+        Raises:
+            UnreadableError: it cannot be decoded.
+        """
+        with opened(self.path(index)) as picture:
             flat = flattened(ImageOps.exif_transpose(picture), self.mode, self.background, self.limits)
             if self.heeds_white_is_zero and white_is_zero(picture):
                 flat = ImageOps.invert(flat)
-            size = self.width, self.height
-            if self.resize == "stretch":
-                return np.asarray(flat.resize(size, Image.Resampling.BILINEAR))
-            if self.resize == "pad":
-                paper = _rgb(self.background or "black")
-                padding = paper if self.mode == "rgb" else _grey(paper)
-                return np.asarray(ImageOps.pad(flat, size, Image.Resampling.BILINEAR, padding))
-            # `bleed` is what is cut off on each side.
-            return np.asarray(ImageOps.fit(flat, size, Image.Resampling.BILINEAR, (1 - self.crop_pct) / 2))
+            return np.asarray(self.fitted(flat, Image.Resampling.BILINEAR))
+
+    def fitted(self, picture: Image.Image, resampling: Image.Resampling, padding: int | None = None) -> Image.Image:
+        """A picture, or what belongs to one, brought to the size.
+
+        Args:
+            padding: what stands beside one that is padded; by default the background.
+        """
+        size = self.width, self.height
+        if self.resize == "stretch":
+            return picture.resize(size, resampling)
+        if self.resize == "pad":
+            paper = _rgb(self.background or "black")
+            beside = padding if padding is not None else paper if self.mode == "rgb" else _grey(paper)
+            return ImageOps.pad(picture, size, resampling, beside)
+        # `bleed` is what is cut off on each side.
+        return ImageOps.fit(picture, size, resampling, (1 - self.crop_pct) / 2)
 
 
 def flattened(

@@ -61,7 +61,7 @@ class _SplitFiles:
     def readable(self) -> Source:
         """The pictures that can be read: decoded when asked for, or in the cache."""
         pictures = self.source.without(self.unreadable)
-        return self.cache.open(pictures) if self.cache else pictures
+        return self.cache.open(pictures) if self.cache else pictures.kept()
 
 
 class PicturesConfig(ImageDataConfig):
@@ -267,6 +267,8 @@ class PicturesConfig(ImageDataConfig):
             raise DataError(*first_ten(problems), f"{count}; are these the pictures that are meant?")
         if problems and self.on_error == "stop":
             raise DataError(*first_ten(problems), f"{count}; mend or remove them, or use data.on_error=skip")
+        if not problems:
+            return []
         train = splits["train"]
         readable = train.source.without(train.unreadable).targets
         for name, before, after in zip(

@@ -1,5 +1,23 @@
 """A kind of data source a file. Importing this registers them all."""
 
-from trainkit.data.sources import image_folder, image_list, sklearn, synthetic, table, tensors, torchvision
+from trainkit.data.sources import (
+    image_folder,
+    image_list,
+    segmentation_folder,
+    sklearn,
+    synthetic,
+    table,
+    tensors,
+    torchvision,
+)
 
-__all__ = ["image_folder", "image_list", "sklearn", "synthetic", "table", "tensors", "torchvision"]
+__all__ = [
+    "image_folder",
+    "image_list",
+    "segmentation_folder",
+    "sklearn",
+    "synthetic",
+    "table",
+    "tensors",
+    "torchvision",
+]

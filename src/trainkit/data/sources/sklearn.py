@@ -25,7 +25,7 @@ from trainkit.tasks import Classification, Regression, Task
 FLOAT32 = torch.finfo(torch.float32)
 
 
-def _train_test_rows(targets: Any, *, stratify: bool = True) -> tuple[list[int], list[int]]:
+def train_test_rows(targets: Any, *, stratify: bool = True) -> tuple[list[int], list[int]]:
     """The rows to train on and those of the test split, in ascending order."""
     from sklearn.model_selection import train_test_split
 
@@ -60,7 +60,7 @@ class DigitsConfig(ImageDataConfig):
         # Halves occur; without the small addition, the last bit of a machine's interpolation would decide about them.
         images = (images * (255 / 16) + 1e-3).round().to(torch.uint8).expand(-1, self.channels, -1, -1).contiguous()
         targets = torch.as_tensor(scans.target, dtype=torch.int64)
-        train, test = (TensorSource(images[rows], targets[rows]) for rows in _train_test_rows(scans.target))
+        train, test = (TensorSource(images[rows], targets[rows]) for rows in train_test_rows(scans.target))
         return Data(self.spec(), *self.train_val_test(train, seed, test))
 
 
@@ -94,7 +94,7 @@ class SklearnTableConfig(DataConfig):
 
         table = getattr(sklearn.datasets, f"load_{self.name}")()
         targets = self.known.task.as_targets(torch.as_tensor(table.target))
-        rest, held_out = _train_test_rows(table.target, stratify=are_classes(targets))
+        rest, held_out = train_test_rows(table.target, stratify=are_classes(targets))
         inputs = torch.as_tensor(table.data, dtype=torch.float32)
         names = self.known.names or tuple(map(str, table.target_names))
         spec = DataSpec(

@@ -60,6 +60,15 @@ class PictureTransform(TransformConfig):
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         """Transform uint8 pictures of shape (batch, channels, height, width), and give as many of the same shape."""
 
+    def apply_to_masks(self, masks: Tensor, draws: SampleRandom, fill: int) -> Tensor:
+        """Move the masks of pictures as `apply` with the same draws moves the pictures; one for colours leaves them.
+
+        Args:
+            masks: a class for each pixel, shape (batch, height, width), uint8.
+            fill: what a mask holds where nothing is left of the picture.
+        """
+        return masks
+
 
 def ordered(pair: tuple[float, float]) -> tuple[float, float]:
     """Refuse a range whose ends are swapped."""

@@ -45,13 +45,19 @@ class RandomCrop(PictureTransform):
             )
 
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
-        height, width = inputs.shape[-2:]
-        padded = functional.pad(inputs, (self.padding,) * 4)
+        return self._window(functional.pad(inputs, (self.padding,) * 4), draws)
+
+    def apply_to_masks(self, masks: Tensor, draws: SampleRandom, fill: int) -> Tensor:
+        padded = functional.pad(masks.unsqueeze(1), (self.padding,) * 4, value=fill)
+        return self._window(padded, draws).squeeze(1)
+
+    def _window(self, padded: Tensor, draws: SampleRandom) -> Tensor:
+        height, width = (side - 2 * self.padding for side in padded.shape[-2:])
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (batch, channels, y, x, height, width)
         offsets = 2 * self.padding + 1
         y = (draws("crop y") * offsets).long()
         x = (draws("crop x") * offsets).long()
-        return windows[torch.arange(len(inputs), device=inputs.device), :, y, x]
+        return windows[torch.arange(len(padded), device=padded.device), :, y, x]
 
 
 class _Flip(PictureTransform):
@@ -61,6 +67,9 @@ class _Flip(PictureTransform):
     """Share of the samples that are mirrored."""
 
     unknown_key_hints: ClassVar[Mapping[str, str]] = {"probability": "did you mean 'p'?"}
+
+    def apply_to_masks(self, masks: Tensor, draws: SampleRandom, fill: int) -> Tensor:
+        return self.apply(masks.unsqueeze(1), draws).squeeze(1)
 
     def _flipped(self, inputs: Tensor, draw: Tensor, axis: int) -> Tensor:
         return torch.where((draw < self.p)[:, None, None, None], inputs.flip(axis), inputs)
@@ -106,6 +115,13 @@ class RandomRotation(PictureTransform):
     }
 
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
+        return _sampled(inputs, *self._old_positions(inputs, draws), self.interpolation, self.fill)
+
+    def apply_to_masks(self, masks: Tensor, draws: SampleRandom, fill: int) -> Tensor:
+        return _sampled(masks.unsqueeze(1), *self._old_positions(masks, draws), "nearest", fill).squeeze(1)
+
+    def _old_positions(self, inputs: Tensor, draws: SampleRandom) -> tuple[Tensor, Tensor]:
+        """Where the pixels come from: x and y, each of shape (batch, height, width)."""
         low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
         angle = draws("rotation", low, high).deg2rad()[:, None, None]
         height, width = inputs.shape[-2:]
@@ -114,7 +130,7 @@ class RandomRotation(PictureTransform):
         x = torch.arange(width, device=inputs.device) - middle_x
         old_x = angle.cos() * x - angle.sin() * y + middle_x
         old_y = angle.sin() * x + angle.cos() * y + middle_y
-        return _sampled(inputs, old_x, old_y, self.interpolation, self.fill)
+        return old_x, old_y
 
 
 def _sampled(inputs: Tensor, x: Tensor, y: Tensor, interpolation: str = "bilinear", fill: int = 0) -> Tensor:
@@ -181,10 +197,17 @@ class RandomResizedCrop(PictureTransform):
     }
 
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
+        return _sampled(inputs, *self._old_positions(inputs, draws))
+
+    def apply_to_masks(self, masks: Tensor, draws: SampleRandom, fill: int) -> Tensor:
+        return _sampled(masks.unsqueeze(1), *self._old_positions(masks, draws), "nearest").squeeze(1)
+
+    def _old_positions(self, inputs: Tensor, draws: SampleRandom) -> tuple[Tensor, Tensor]:
+        """Where the pixels come from: x, shape (batch, 1, width), and y, shape (batch, height, 1)."""
         box = _boxes(inputs, draws, "resized crop", self.scale, self.ratio)
-        y = _source_positions(inputs.shape[2], box.top, box.height)[:, :, None]
-        x = _source_positions(inputs.shape[3], box.left, box.width)[:, None, :]
-        return _sampled(inputs, x, y)
+        y = _source_positions(inputs.shape[-2], box.top, box.height)[:, :, None]
+        x = _source_positions(inputs.shape[-1], box.left, box.width)[:, None, :]
+        return x, y
 
 
 def _source_positions(pixels: int, start: Tensor, length: Tensor) -> Tensor:
@@ -215,11 +238,18 @@ class RandomErasing(PictureTransform):
     }
 
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
+        return inputs.masked_fill(self._erased(inputs, draws)[:, None], self.fill)
+
+    def apply_to_masks(self, masks: Tensor, draws: SampleRandom, fill: int) -> Tensor:
+        return masks.masked_fill(self._erased(masks, draws), fill)
+
+    def _erased(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
+        """Which pixels are painted over. Shape (batch, height, width), bool."""
         box = _boxes(inputs, draws, "erasing", self.scale, (1 / self.ratio[1], 1 / self.ratio[0]))
-        rows = _inside(inputs.shape[2], box.top, box.height)[:, :, None]
-        columns = _inside(inputs.shape[3], box.left, box.width)[:, None, :]
+        rows = _inside(inputs.shape[-2], box.top, box.height)[:, :, None]
+        columns = _inside(inputs.shape[-1], box.left, box.width)[:, None, :]
         chosen = (draws("erasing") < self.p)[:, None, None]
-        return inputs.masked_fill((rows & columns & chosen)[:, None], self.fill)
+        return rows & columns & chosen
 
 
 def _inside(pixels: int, start: Tensor, length: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class BatchMix(TransformConfig):
     def check(self, spec: DataSpec) -> None:
         if not spec.task.mixes:
             text = f"data.augment: {self.name} needs classes or labels, the targets of the data are"
-            raise DataError(f"{text} {spec.task.noun[1]}; leave it out")
+            raise DataError(f"{text} {spec.task.phrase}; leave it out")
 
     def mix(self, batch: Batch, task: Task, random: Random) -> Batch:
         """The mixed batch: inputs of the same shape, targets (batch, task.size), float32."""

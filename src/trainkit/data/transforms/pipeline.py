@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import torch
@@ -23,17 +23,28 @@ def fitted(pictures: Tensor, shape: tuple[int, ...]) -> Tensor:
 
     Bilinear with antialiasing, as torchvision's `v2.Resize` and `v2.CenterCrop`.
     """
-    channels, height, width = shape
+    channels, *size = shape
     if pictures.shape[1] > channels:
         pictures = with_channels(pictures, channels)  # before there are more pixels
-    old_height, old_width = pictures.shape[-2:]
-    if (old_height, old_width) != (height, width):
-        factor = max(height / old_height, width / old_width)
-        covering = (max(height, round(old_height * factor)), max(width, round(old_width * factor)))
-        pictures = functional.interpolate(pictures.float(), covering, mode="bilinear", antialias=True)
-        top, left = round((covering[0] - height) / 2), round((covering[1] - width) / 2)
-        pictures = pictures[:, :, top : top + height, left : left + width].round_().to(torch.uint8)
+    if list(pictures.shape[-2:]) != size:
+        pictures = _covering(pictures, size, mode="bilinear", antialias=True)
     return with_channels(pictures, channels)
+
+
+def fitted_masks(masks: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Masks (batch, height, width) brought to the size of their `fitted` pictures; each pixel is the nearest one."""
+    size = list(shape[-2:])
+    return masks if list(masks.shape[-2:]) == size else _covering(masks[:, None], size, mode="nearest-exact")[:, 0]
+
+
+def _covering(pictures: Tensor, size: Sequence[int], *, mode: str, antialias: bool = False) -> Tensor:
+    """Scaled to cover a size, and cut to it around the centre."""
+    (height, width), (old_height, old_width) = size, pictures.shape[-2:]
+    factor = max(height / old_height, width / old_width)
+    covering = (max(height, round(old_height * factor)), max(width, round(old_width * factor)))
+    pictures = functional.interpolate(pictures.float(), covering, mode=mode, antialias=antialias)
+    top, left = round((covering[0] - height) / 2), round((covering[1] - width) / 2)
+    return pictures[:, :, top : top + height, left : left + width].round_().to(torch.uint8)
 
 
 REPEAT_BITS = 40
@@ -74,20 +85,25 @@ def preparation(
     transforms = [transform for transform in augment if isinstance(transform, PictureTransform)]
     mixes = [transform for transform in augment if isinstance(transform, BatchMix)]
     normalise, pictures = spec.input.preparation(device, dtype), spec.input.pictures
+    fill = spec.task.mask_fill
 
     def prepare(batch: Batch, epoch: int | None) -> Batch:
         index = batch.index  # on the CPU, where reading it does not wait for the device
         if batch.repeat is not None:
             index = index + (batch.repeat << REPEAT_BITS)  # a sample that comes again is another one to what is random
         batch = batch.to(device)
-        inputs = batch.inputs
+        inputs, targets = batch.inputs, batch.targets
         if pictures:
             inputs = fitted(inputs, spec.shape)
+            if fill is not None:
+                targets = fitted_masks(targets, spec.shape)
             if epoch is not None:
                 draws = SampleRandom(index, seed, epoch, device)
                 for transform in transforms:
                     inputs = transform.apply(inputs, draws)
-        batch = batch._replace(inputs=normalise(inputs))
+                    if fill is not None:
+                        targets = transform.apply_to_masks(targets, draws, fill)
+        batch = batch._replace(inputs=normalise(inputs), targets=targets)
         if epoch is not None and mixes:
             random = Random(derive(seed, "mix", epoch, int(index[0])))
             batch = random.choice(mixes).mix(batch, spec.task, random)

@@ -16,9 +16,12 @@ from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.base import PictureTransform, SampleRandom
 
 Operation = Callable[[Tensor], Tensor]
+Table = list[tuple[Operation, Operation]]
 
 BINS = 31
 """Strengths that `magnitude` can choose between, torchvision's `num_magnitude_bins`."""
+GEOMETRIC = 5
+"""Operations that move pixels, the first of the table."""
 
 
 @register("transform")
@@ -41,7 +44,15 @@ class RandAugment(PictureTransform):
         self.check_grey_or_rgb(spec)
 
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
-        table = operations(self.magnitude, *inputs.shape[-2:])
+        return self._operated(inputs, draws, operations(self.magnitude, *inputs.shape[-2:]))
+
+    def apply_to_masks(self, masks: Tensor, draws: SampleRandom, fill: int) -> Tensor:
+        height, width = masks.shape[-2:]
+        table = operations(self.magnitude, height, width, fill)
+        colours = len(table) - GEOMETRIC
+        return self._operated(masks.unsqueeze(1), draws, table[:GEOMETRIC] + [(_same, _same)] * colours).squeeze(1)
+
+    def _operated(self, inputs: Tensor, draws: SampleRandom, table: Table) -> Tensor:
         for step in range(self.num_ops):
             operation = (draws.on_host(f"rand_augment operation {step}") * len(table)).long().tolist()
             negative = (draws.on_host(f"rand_augment sign {step}") < 0.5).tolist()
@@ -56,10 +67,18 @@ class RandAugment(PictureTransform):
         return inputs
 
 
-def operations(magnitude: int, height: int, width: int) -> list[tuple[Operation, Operation]]:
-    """The table of torchvision's `v2.RandAugment`: each operation with a positive and a negative strength.
+def _same(pictures: Tensor) -> Tensor:
+    return pictures
+
+
+def operations(magnitude: int, height: int, width: int, fill: int | None = None) -> Table:
+    """The table of torchvision's `v2.RandAugment`: each operation with a positive and a negative strength, the
+    geometric ones first.
 
     Where strength has no sign, both are the same.
+
+    Args:
+        fill: of what was outside of a picture; None is black.
     """
     from torchvision.transforms.v2 import functional as f  # seconds, so only when it is used
 
@@ -69,7 +88,8 @@ def operations(magnitude: int, height: int, width: int) -> list[tuple[Operation,
     def signed(operate: Callable[[Tensor, float], Tensor], strength: float) -> tuple[Operation, Operation]:
         return lambda pictures: operate(pictures, strength), lambda pictures: operate(pictures, -strength)
 
-    affine = partial(f.affine, angle=0.0, scale=1.0)
+    filled = None if fill is None else [float(fill)]
+    affine = partial(f.affine, angle=0.0, scale=1.0, fill=filled)
     about_corner = partial(affine, translate=[0, 0], center=[0, 0])
     moved = partial(affine, shear=[0.0, 0.0])
 
@@ -80,7 +100,7 @@ def operations(magnitude: int, height: int, width: int) -> list[tuple[Operation,
     bits = round(8 - magnitude / ((BINS - 1) / 4))
     threshold = 255 * float(torch.linspace(1.0, 0.0, BINS)[magnitude])
     unsigned: list[Operation] = [
-        lambda pictures: pictures,
+        _same,
         lambda pictures: f.posterize(pictures, bits),
         lambda pictures: f.solarize(pictures, threshold),
         f.autocontrast,
@@ -91,7 +111,7 @@ def operations(magnitude: int, height: int, width: int) -> list[tuple[Operation,
         signed(lambda pictures, by: about_corner(pictures, shear=[0.0, slope(by)]), shear),
         signed(lambda pictures, by: moved(pictures, translate=[int(by), 0]), up_to(150 / 331 * width)),
         signed(lambda pictures, by: moved(pictures, translate=[0, int(by)]), up_to(150 / 331 * height)),
-        signed(lambda pictures, by: f.rotate(pictures, by), up_to(30.0)),
+        signed(lambda pictures, by: f.rotate(pictures, by, fill=filled), up_to(30.0)),
         signed(lambda pictures, by: f.adjust_brightness(pictures, 1 + by), colour),
         signed(lambda pictures, by: f.adjust_saturation(pictures, 1 + by), colour),
         signed(lambda pictures, by: f.adjust_contrast(pictures, 1 + by), colour),

@@ -1,0 +1,106 @@
+"""Pictures with masks, decoded once: each when it is first asked for, and from memory after that."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainkit.core.errors import DataError, os_error_text
+from trainkit.data import workers
+from trainkit.data.base import Batch, Source
+from trainkit.data.images.decoding import PictureSource, Unreadable, UnreadableError, quiet
+
+MOST_BYTES = 1_000_000_000
+"""Of the decoded pictures of a split that are kept in memory; of more, each epoch decodes all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedPictures(PictureSource):
+    """Picture files with a mask each. `targets` are the masks in memory: shape (n, height, width), uint8."""
+
+    masks: Sequence[str] = ()
+    """The files of the masks, paths below `root`."""
+
+    @classmethod
+    def of(cls, pictures: PictureSource, masks: Sequence[str], targets: Tensor) -> Self:
+        """These pictures with masks."""
+        same = {field.name: getattr(pictures, field.name) for field in fields(pictures)}
+        return cls(**{**same, "targets": targets, "masks": masks})
+
+    def without(self, unreadable: Unreadable) -> Self:
+        kept = [index for index in range(len(self)) if index not in unreadable]
+        if len(kept) == len(self):
+            return self
+        names, masks = ([files[index] for index in kept] for files in (self.names, self.masks))
+        return replace(self, names=names, masks=masks, targets=self.targets[kept])
+
+    def kept(self) -> Source:
+        size = len(self) * math.prod(self.shape)
+        return kept_in_memory(self) if 0 < size <= MOST_BYTES else self
+
+    def _identities(self) -> Sequence[object]:
+        return [f"{name}\0{self._file_size(name)}" for name in self.masks]
+
+    def _file_size(self, name: str) -> int:
+        try:
+            return (self.root / name).stat().st_size
+        except OSError as error:
+            raise DataError(f"{self.root / name}: {os_error_text(error)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPictures:
+    """A source of pictures that fit in memory. Worker processes share it: what one has decoded, all have."""
+
+    files: MaskedPictures
+    pictures: Tensor
+    """Shape (n, channels, height, width), uint8."""
+    decoded: Tensor
+    """Which of them are there. Shape (n,), bool."""
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def targets(self) -> Tensor:
+        return self.files.targets
+
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
+        missing = index[~self.decoded[index]].unique().tolist()
+        if missing:
+            # Threads, which fill one memory; Pillow decodes and scales without Python's lock.
+            with quiet(), ThreadPoolExecutor(min(workers.cores(), 8)) as pool:
+                list(pool.map(self._decode, missing))
+        return Batch(self.pictures.index_select(0, index), self.files.targets.index_select(0, index), index)
+
+    def _decode(self, index: int) -> None:
+        try:
+            pixels = self.files.pixels(index)
+        except UnreadableError as error:
+            text = f"{self.files.path(index)}: {error}; data.on_error=skip leaves such pictures out"
+            raise DataError(text) from None
+        self.pictures.numpy()[index] = np.atleast_3d(pixels).transpose(2, 0, 1)
+        self.decoded[index] = True
+
+    def digest(self) -> str:
+        return self.files.digest()
+
+    def __reduce__(self) -> tuple[Callable[[MaskedPictures], KeptPictures], tuple[MaskedPictures]]:
+        return kept_in_memory, (self.files,)  # where processes are not forked, each decodes for itself
+
+
+def kept_in_memory(files: MaskedPictures) -> KeptPictures:
+    """Pictures of which none is decoded yet."""
+    shape = (len(files), *files.shape)
+    # Not torch's shared memory, of which containers have little; pages that are not written to take no memory.
+    pictures = torch.frombuffer(mmap.mmap(-1, math.prod(shape)), dtype=torch.uint8).view(shape)
+    decoded = torch.frombuffer(mmap.mmap(-1, len(files)), dtype=torch.bool)
+    return KeptPictures(files, pictures, decoded)
