@@ -6,6 +6,7 @@ from trainkit.tasks.base import Details, Findings, Kind, Line, Prediction, Targe
 from trainkit.tasks.classification import Classification
 from trainkit.tasks.multilabel import MultiLabel
 from trainkit.tasks.regression import Regression
+from trainkit.tasks.segmentation import Segmentation
 
 __all__ = [
     "Classification",
@@ -16,6 +17,7 @@ __all__ = [
     "MultiLabel",
     "Prediction",
     "Regression",
+    "Segmentation",
     "TargetError",
     "Task",
     "suited_to",
