@@ -194,5 +194,5 @@ def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:
     one = replace(one, experiment=one.experiment.model_copy(update={"loss": Penalised()}))
     found = overfit(one, samples=64, max_steps=300)
     assert (found.memorised, found.baseline_loss) == (True, None)
-    assert untrained(Penalised().build(one.data.spec.task), one.data.train, 10) is None
+    assert untrained(Penalised().build(one.data.spec.task), one.data.train, one.data.spec.task, 10) is None
     assert wrong(examine(one)) == []

@@ -238,7 +238,7 @@ def test_marks_are_those_of_the_reported_loss() -> None:
     variance = numbers(data).std[0] ** 2
     assert baseline_loss(one, data, one.loss.build(data.spec.task)) == pytest.approx(variance, rel=1e-3)
     # An untrained network says the mean.
-    assert untrained(one.loss.build(data.spec.task), data.train, 1) == pytest.approx(variance, rel=1e-3)
+    assert untrained(one.loss.build(data.spec.task), data.train, data.spec.task, 1) == pytest.approx(variance, rel=1e-3)
     l1 = L1Config()
     median = float((data.train.targets - data.train.targets.median()).abs().mean())
     guess = constant_prediction(l1.build(data.spec.task), data.train, data.spec.task, 1)

@@ -41,7 +41,7 @@ ENTROPY = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
 def test_by_hand(loss: LossConfig, target: Task, targets: torch.Tensor, guess: float, zero: float) -> None:
     loss_fn, outputs = loss.build(target), loss.num_outputs(target)
     assert constant_prediction(loss_fn, split(targets), target, outputs) == pytest.approx(guess, rel=1e-3)
-    assert untrained(loss_fn, split(targets), outputs) == pytest.approx(zero, rel=1e-5)
+    assert untrained(loss_fn, split(targets), target, outputs) == pytest.approx(zero, rel=1e-5)
 
 
 def test_balanced_draws_make_every_class_as_frequent() -> None:

@@ -171,7 +171,7 @@ def _start(opened: Opened) -> Iterator[Diagnostic]:
         return
     parts, _ = _bare(opened)
     loss, _ = measure(parts, experiment.loader.eval_loader(opened.data.train, opened.device))
-    expected = untrained(parts.loss_fn, opened.data.train, experiment.loss.num_outputs(task))
+    expected = untrained(parts.loss_fn, opened.data.train, task, experiment.loss.num_outputs(task))
     if expected is None:
         return
     knows = experiment.model.weights != "none"  # what it begins with has learned something already

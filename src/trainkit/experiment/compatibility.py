@@ -92,7 +92,7 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     expected = (len(batch.index), *each)
     with dry_run.training(parts.model, parts.device), parts.precision.autocast():
         with torch.no_grad():
-            given = tuple(dry_run.run_to_tensor(parts.model, *batch.arguments).shape)
+            given = tuple(dry_run.run_to_tensor(parts.model, *batch.arguments, main=task.main).shape)
         has_members = len(given) == len(expected) + 1 and (given[0], *given[2:]) == expected
         if given != expected and not has_members:
             raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -131,13 +131,16 @@ def run(model: nn.Module, *inputs: Nest) -> Nest:
             ) from error
 
 
-def run_to_tensor(model: nn.Module, *inputs: Nest) -> Tensor:
+def run_to_tensor(model: nn.Module, *inputs: Nest, main: Callable[[Nest], Nest] = lambda outputs: outputs) -> Tensor:
     """The one tensor that the model makes of the inputs.
+
+    Args:
+        main: leaves out what else a model may give.
 
     Raises:
         ConfigError: they do not pass through, or something else comes out.
     """
-    outputs = run(model, *inputs)
+    outputs = main(run(model, *inputs))
     if not isinstance(outputs, Tensor):
         mode = "in training it " if model.training else ""
         raise ConfigError(

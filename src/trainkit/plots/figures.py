@@ -38,6 +38,11 @@ class LineChart:
     note: str = ""
 
 
+RGB = tuple[int, int, int]
+Legend = Sequence[tuple[str, RGB]]
+"""What colours mean."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tile:
     """One picture of a sheet."""
@@ -52,3 +57,5 @@ class Tile:
     """The probability that the model gives that."""
     wrong: bool | None = None
     """Frames it green or red, with a mark for those who cannot tell the two apart."""
+    beside: tuple[Tensor, ...] = ()
+    """Further pictures of its size that are shown to the right of it, such as truth and prediction."""

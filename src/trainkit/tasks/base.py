@@ -20,7 +20,7 @@ from trainkit.config import registry
 from trainkit.config.base import Config
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.nest import Nest
-from trainkit.plots.figures import LineChart, Tile
+from trainkit.plots.figures import Legend, LineChart, Tile
 
 MAX_CLASSES = 1_000_000
 """More are not meant: the numbers of something else were taken for classes."""
@@ -139,7 +139,8 @@ class Task(Config):
     names: tuple[Annotated[str, AfterValidator(in_utf8)], ...] = ()
     """Of the classes, labels or numbers, in the order of the model's outputs; may be empty."""
     counts: tuple[int, ...] = ()
-    """Training samples of each class or with each label; empty while they have not been read, and of numbers."""
+    """Training samples of each class or with each label, or pixels of each class where each pixel has one; empty while
+    they have not been read, and of numbers."""
     samples: int = 0
     """All training samples."""
 
@@ -271,6 +272,10 @@ class Task(Config):
         """Whether so many outputs are predictions."""
         return num_outputs == self.num_outputs
 
+    def main(self, outputs: Nest) -> Nest:
+        """Of what a model gives in training, the outputs that count in evaluation: without auxiliary ones."""
+        return outputs
+
     def predicts(self, outputs: Nest) -> bool:
         """Whether a batch of outputs is one of predictions."""
         return isinstance(outputs, Tensor) and outputs.ndim == 2 and self.answered_by(outputs.shape[1])
@@ -291,6 +296,18 @@ class Task(Config):
         """Where the search for the best constant outputs begins, shape (num_outputs,)."""
         return torch.zeros(num_outputs)
 
+    def repeated(self, constant: Tensor, targets: Tensor) -> Tensor:
+        """A batch of outputs that are the same wherever there is a target.
+
+        Args:
+            constant: shape (num_outputs,).
+        """
+        return constant.expand(len(targets), -1)
+
+    def thinned(self, targets: Tensor) -> Tensor:
+        """As much of the targets as is enough to find the best constant outputs."""
+        return targets
+
     @property
     def knows_nothing_at_0(self) -> bool:
         """Whether outputs of 0, as those of a fresh network nearly are, say nothing, so that their loss is expected."""
@@ -309,6 +326,15 @@ class Task(Config):
     def wrong(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Which predictions are not right, shape (n,), bool. No number is ever quite right."""
         return torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+
+    @property
+    def legend(self) -> Legend:
+        """What the colours of tiles mean, where they have a meaning."""
+        return ()
+
+    def labelled(self, pictures: Tensor, targets: Tensor) -> list[Tile]:
+        """Samples as a person sees them, with the truth. Arguments as of `tiles`."""
+        return [Tile(*each) for each in zip(pictures, map(self.words, targets), strict=True)]
 
     def tiles(self, pictures: Tensor, outputs: Tensor, targets: Tensor) -> list[Tile]:
         """Samples as a person sees them, with truth and prediction.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from rich.cells import cell_len, set_cell_size
@@ -114,6 +114,10 @@ class LabelTally(Tally):
 class ClassScore:
     """How well one class or label is found. A share of nothing is 0."""
 
+    heads: ClassVar[tuple[str, ...]] = ("samples", "precision", "recall", "F1")
+    """Of a table: what is counted, and the `shares`."""
+    ranked_by: ClassVar[str] = "F1"
+
     name: str
     support: int
     """Samples that are of the class or have the label."""
@@ -134,12 +138,17 @@ class ClassScore:
     def f1(self) -> float:
         return 2 * self.true_positives / max(self.support + self.predicted, 1)
 
+    @property
+    def rank(self) -> float:
+        """By which the worst is found; 1 where everything is right."""
+        return self.f1
+
     def shares(self) -> list[str]:
         """Precision, recall and F1 as text; a dash for a share of nothing."""
         return [
-            _share(self.precision, self.predicted),
-            _share(self.recall, self.support),
-            _share(self.f1, self.support + self.predicted),
+            share(self.precision, self.predicted),
+            share(self.recall, self.support),
+            share(self.f1, self.support + self.predicted),
         ]
 
     def to_plain(self) -> dict[str, str | int | float]:
@@ -152,19 +161,20 @@ def table(scores: Sequence[ClassScore]) -> tuple[list[str], str | None]:
     """The scores as lines of text in columns, of many classes the worst only; and which of them is the worst class."""
     if not scores:
         return [], None
-    ranked = sorted((score for score in scores if score.support), key=lambda score: score.f1)
+    ranked = sorted((score for score in scores if score.support), key=lambda score: score.rank)
     shown = list(scores) if len(scores) <= MOST_ROWS else ranked[:MOST_ROWS]
-    rows = [["name", "samples", "precision", "recall", "F1"]]
+    rows = [["name", *scores[0].heads]]
     for score in shown:
         rows.append([score.name, f"{score.support:,}", *score.shares()])
     lines = _columns(rows)
-    worst = lines[1 + shown.index(ranked[0])] if ranked and ranked[0].f1 < 1 else None
+    worst = lines[1 + shown.index(ranked[0])] if ranked and ranked[0].rank < 1 else None
     if len(shown) < len(scores):
-        lines.append(f"These are the {len(shown)} worst of {len(scores)} by F1; --json has all.")
+        lines.append(f"These are the {len(shown)} worst of {len(scores)} by {scores[0].ranked_by}; --json has all.")
     return ["", *lines], worst
 
 
-def _share(value: float, of: int) -> str:
+def share(value: float, of: int) -> str:
+    """As text; a dash for a share of nothing."""
     return format_metric("recall", value).removeprefix("recall ") if of else "-"
 
 

@@ -11,26 +11,11 @@ from trainkit.core import nest
 from trainkit.core.seeding import generator, permutation
 from trainkit.data import Batch, Split
 from trainkit.tasks import Task
-from trainkit.training.losses import LossFn, LossOutput
+from trainkit.training.losses import Given, LossFn, LossOutput
 
 MOST_TARGETS = 10_000
 MOST_NUMBERS = 10_000_000
 """In so many predictions; there may be very many classes."""
-
-
-class Constant(nn.Module):
-    """The same prediction for every input.
-
-    Args:
-        outputs: shape (num_outputs,).
-    """
-
-    def __init__(self, outputs: Tensor) -> None:
-        super().__init__()
-        self.outputs = outputs
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.outputs.expand(len(inputs), -1)
 
 
 def constant_prediction(
@@ -43,7 +28,7 @@ def constant_prediction(
     Args:
         balanced: every class counts as if it were as frequent as the others, as with `loader.sampler=balanced`.
     """
-    targets = _some_targets(split, num_outputs)
+    targets = _some_targets(split, task, num_outputs)
     if balanced:
         weights = targets.bincount().double().reciprocal()[targets]
         targets = targets[weights.multinomial(len(targets), replacement=True, generator=generator(0, "baseline"))]
@@ -52,30 +37,31 @@ def constant_prediction(
 
     def cost() -> Tensor:
         search.zero_grad()
-        loss = _loss_output(loss_fn, constant, targets).loss
+        loss = _loss_output(loss_fn, task, constant, targets).loss
         loss.backward()
         return loss
 
     with suppress(Exception), torch.enable_grad():  # a user's loss may ask anything of a model, which is none here
         search.step(cost)
-        return float(_loss_output(loss_fn, constant.detach(), targets).reported)
+        return float(_loss_output(loss_fn, task, constant.detach(), targets).reported)
     return None
 
 
-def untrained(loss_fn: LossFn, split: Split, num_outputs: int) -> float | None:
+def untrained(loss_fn: LossFn, split: Split, task: Task, num_outputs: int) -> float | None:
     """The loss of outputs that are all 0, as those of a fresh network nearly are: ln C for C classes, that of the
     mean as a constant prediction where targets are standardised; None as above."""
     with suppress(Exception):
-        return float(_loss_output(loss_fn, torch.zeros(num_outputs), _some_targets(split, num_outputs)).reported)
+        targets = _some_targets(split, task, num_outputs)
+        return float(_loss_output(loss_fn, task, torch.zeros(num_outputs), targets).reported)
     return None
 
 
-def _some_targets(split: Split, num_outputs: int) -> Tensor:
+def _some_targets(split: Split, task: Task, num_outputs: int) -> Tensor:
     count = min(MOST_TARGETS, max(100, MOST_NUMBERS // num_outputs))
     targets: Tensor = nest.take(split.targets, permutation(len(split), 0, "baseline")[:count])
-    return targets
+    return task.thinned(targets)
 
 
-def _loss_output(loss_fn: LossFn, constant: Tensor, targets: Tensor) -> LossOutput:
+def _loss_output(loss_fn: LossFn, task: Task, constant: Tensor, targets: Tensor) -> LossOutput:
     nothing = torch.zeros(len(targets), 1)
-    return loss_fn(Constant(constant), Batch(nothing, targets, torch.arange(len(targets))))
+    return loss_fn(Given(task.repeated(constant, targets)), Batch(nothing, targets, torch.arange(len(targets))))

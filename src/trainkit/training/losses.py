@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from trainkit.config import registry
 from trainkit.config.base import Config
 from trainkit.config.registry import register
+from trainkit.core import nest
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.nest import Nest
 from trainkit.data import Batch
-from trainkit.tasks import Classification, MultiLabel, Regression, Task
+from trainkit.tasks import Classification, MultiLabel, Regression, Segmentation, Task
 from trainkit.tasks.target_scale import TargetScale
 
 
@@ -64,6 +65,17 @@ class LossOutput(_LossAndOutputs):
 LossFn = Callable[[nn.Module, Batch], LossOutput]
 
 
+class Given(nn.Module):
+    """A model whose outputs are known already, whatever it is called with."""
+
+    def __init__(self, outputs: Nest) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, *inputs: Nest) -> Nest:
+        return self.outputs
+
+
 def _some_count(weights: tuple[float, ...]) -> tuple[float, ...]:
     if not any(weights):
         raise ValueError("all are 0, so that nothing is learned; at least one must be above 0")
@@ -103,7 +115,9 @@ class LossConfig(Config):
             ConfigError: the loss is not for such a task.
         """
         if not isinstance(task, self.works_on):
-            raise self._unsuitable(task, " or ".join(wanted.noun[1] for wanted in self.works_on))
+            nouns = dict.fromkeys(wanted.noun[1] for wanted in self.works_on)
+            phrases = [wanted.phrase for wanted in self.works_on]
+            raise self._unsuitable(task, " or ".join(phrases if task.noun[1] in nouns else nouns))
         return task.num_outputs
 
     @abstractmethod
@@ -141,6 +155,34 @@ def _forward(model: nn.Module, batch: Batch) -> tuple[Nest, Nest, Nest]:
     if not isinstance(outputs, Tensor) or outputs.ndim != 3:
         return outputs, batch.targets, outputs
     return outputs.flatten(0, 1), batch.targets.repeat_interleave(outputs.shape[1], 0), outputs.mean(1)
+
+
+AUXILIARY = 0.5
+"""How much outputs count that a model has in training alone, as in torchvision's reference for segmentation."""
+
+
+def per_pixel(each: Callable[[Tensor, Tensor], Tensor], task: Segmentation) -> LossFn:
+    """The mean over the pixels that count; 0 where none does.
+
+    Args:
+        each: gives the loss of each pixel, shape (batch, height, width), 0 for what is ignored, of outputs
+            (batch, size, height, width), float32, and targets (batch, height, width), int64.
+    """
+
+    def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
+        outputs, targets = model(*batch.arguments), batch.targets.long()
+        total = weighted(lambda part: each(part, targets).sum(), outputs, task)
+        return LossOutput.of_sum(total, (targets != task.ignore_index).sum(), task.main(outputs))
+
+    return loss_fn
+
+
+def weighted(criterion: Callable[[Tensor], Tensor], outputs: Nest, task: Task) -> Tensor:
+    """A loss of the outputs that count, in float32, and with less weight of the auxiliary ones."""
+    main: Tensor = task.main(outputs)
+    others = [part for part in nest.tensors(outputs) if part is not main]
+    loss = criterion(main.float())
+    return loss + AUXILIARY * torch.stack([criterion(part.float()) for part in others]).sum() if others else loss
 
 
 def elementwise(criterion: Callable[[Tensor, Tensor], Tensor]) -> LossFn:
@@ -203,6 +245,14 @@ def on_device_of_outputs(criterion: nn.Module) -> Callable[[Tensor, Tensor], Ten
     return lambda outputs, targets: criterion.to(outputs.device)(outputs, targets)
 
 
+def class_weight(given: Weights | None, task: Task) -> Tensor | None:
+    """How much each class counts, shape (size,), float32; None where all count the same."""
+    if given != "balanced":
+        return None if given is None else torch.tensor(given)
+    counts = torch.tensor(_samples_of_each(task))
+    return (task.samples if isinstance(task, Classification) else counts.sum()) / (task.size * counts)
+
+
 def _samples_of_each(task: Task) -> tuple[int, ...]:
     """The training samples of each class or label.
 
@@ -217,17 +267,18 @@ def _samples_of_each(task: Task) -> tuple[int, ...]:
 
 @register("loss")
 class CrossEntropyConfig(LossConfig):
-    """Negative log-likelihood of the right class. The model gives logits: no softmax at its end."""
+    """Negative log-likelihood of the right class, of a sample or of each pixel. The model gives logits: no softmax at
+    its end."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target spread evenly over all classes (Szegedy et al., 2016, arXiv:1512.00567)."""
     weight: Weights | None = None
     """How much each class counts, in the order of the classes; `balanced`: in inverse proportion to its training
-    samples, so that the weights of all samples have mean 1. The mean is over samples: torch divides by the sum of their
-    weights instead, which makes the loss of a sample depend on what else is in its batch."""
+    samples or pixels, so that the weights of all of them have mean 1. The mean is over samples or pixels: torch divides
+    by the sum of their weights instead, which makes the loss of a sample depend on what else is in its batch."""
 
-    works_on: ClassVar = (Classification,)
+    works_on: ClassVar = (Classification, Segmentation)
 
     def num_outputs(self, task: Task) -> int:
         size = super().num_outputs(task)
@@ -235,14 +286,16 @@ class CrossEntropyConfig(LossConfig):
         return size
 
     def build(self, task: Task) -> LossFn:
-        if self.weight is None:
-            return supervised(nn.CrossEntropyLoss(label_smoothing=self.label_smoothing))
-        if self.weight == "balanced":
-            weight = task.samples / (task.size * torch.tensor(_samples_of_each(task)))
-        else:
-            weight = torch.tensor(self.weight)
-        each = on_device_of_outputs(nn.CrossEntropyLoss(weight, label_smoothing=self.label_smoothing, reduction="none"))
-        return supervised(lambda outputs, targets: each(outputs, targets).mean())
+        weight, smoothing = class_weight(self.weight, task), self.label_smoothing
+        if isinstance(task, Segmentation):
+            each = nn.CrossEntropyLoss(
+                weight, ignore_index=task.ignore_index, label_smoothing=smoothing, reduction="none"
+            )
+            return per_pixel(on_device_of_outputs(each), task)
+        if weight is None:
+            return supervised(nn.CrossEntropyLoss(label_smoothing=smoothing))
+        of_each = on_device_of_outputs(nn.CrossEntropyLoss(weight, label_smoothing=smoothing, reduction="none"))
+        return supervised(lambda outputs, targets: of_each(outputs, targets).mean())
 
 
 @register("loss")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import model_validator
+from torch import Tensor
 
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
@@ -65,7 +66,7 @@ class SegmentationFolderConfig(PicturesConfig):
             self._classes()
         return self
 
-    def source(self, root: Path, names: Sequence[str], targets: Sequence[int]) -> PictureSource:
+    def source(self, root: Path, names: Sequence[str], targets: Sequence[int] | Tensor) -> PictureSource:
         if self.size is not None:
             return super().source(root, names, targets)
         return self.model_copy(update={"size": _one_size(root, names)}).source(root, names, targets)
