@@ -42,13 +42,14 @@ def test_the_same_for_the_same_seed_and_test_for_any() -> None:
 def test_each_digit_stands_on_its_mask_and_no_threshold_finds_it() -> None:
     batch = read().train.take(torch.arange(50))
     pixels, ink = batch.inputs[:, 0].float(), batch.targets > 0
-    # Bright ones and dark ones: neither side of a threshold is the digits.
-    bright = (pixels > 160) & ink
-    dark = (pixels < 80) & ink
-    assert bright.sum() > 0.25 * ink.sum()
-    assert dark.sum() > 0.25 * ink.sum()
-    level = pixels[~ink].median()
-    assert ((pixels - level).abs()[ink].mean()) > 2 * (pixels - level).abs()[~ink].mean()
+    differs = [bool(digit.any()) and pixels[n][digit].mean() > pixels[n][~digit].mean() for n, digit in enumerate(ink)]
+    assert sum(differs) > 0.9 * len(differs)
+    # Even the best of all thresholds, chosen with the masks at hand, is far from them.
+    overlap = []
+    for threshold in range(0, 256, 5):
+        found = pixels > threshold
+        overlap.append(((found & ink).sum() / (found | ink).sum()).item())
+    assert max(overlap) < 0.6
 
 
 def test_a_larger_canvas_and_other_scans_for_the_test() -> None:

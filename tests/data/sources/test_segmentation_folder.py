@@ -401,11 +401,14 @@ def test_pictures_that_are_stored_turned(orientation: int, as_shown: bool) -> No
     assert problems() == (
         (
             f"pets/masks/0.png: the picture pets/images/0.png is shown turned (EXIF orientation {orientation}), and "
-            "the sizes do not tell whether its mask is for that; save the picture as it is shown"
+            "whether its mask is for that cannot be told; save the picture as it is shown"
         ),
         "pets/masks/1.png: 9x9 pixels, but the picture pets/images/1.png is shown with 20x12",
         "pets: 2 of 8 masks cannot be used",
     )
+    Path("pets/images/2.png").unlink()
+    Image.fromarray(mask(2) * 200).save("pets/images/2.tiff", exif=exif)
+    assert "pets/images/2.tiff is shown turned" in problems()[2]
 
 
 def test_other_data_is_read_with_the_classes_of_the_model() -> None:

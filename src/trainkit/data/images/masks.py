@@ -211,16 +211,17 @@ def _turned(values: NDArray[np.uint8], path: Path) -> Image.Image:
     try:
         with opened(path) as picture:
             stored, orientation = picture.size, _orientation(picture)
+            tiff = picture.format == "TIFF"  # of which Pillow swaps the sides by itself
     except UnreadableError:  # which is told of the picture itself
         return mask
     if orientation not in TURNS:
         if mask.size != stored:
             raise WrongMaskError(f"{_sides(mask.size)} pixels, but the picture {path} has {_sides(stored)}")
         return mask
-    if orientation not in SWAPS or stored[0] == stored[1]:
+    if tiff or orientation not in SWAPS or stored[0] == stored[1]:
         raise WrongMaskError(
-            f"the picture {path} is shown turned (EXIF orientation {orientation}), and the sizes do not tell whether "
-            "its mask is for that; save the picture as it is shown"
+            f"the picture {path} is shown turned (EXIF orientation {orientation}), and whether its mask is for that "
+            "cannot be told; save the picture as it is shown"
         )
     if mask.size == stored:
         return mask.transpose(TURNS[orientation])
@@ -242,8 +243,8 @@ def shown_size(path: Path) -> tuple[int, int]:
 
 
 def _orientation(picture: Image.Image) -> int:
-    # Pillow turns TIFF by itself, and would decode a whole PNG to see whether EXIF follows the pixels.
-    if picture.format == "TIFF" or (picture.format == "PNG" and "exif" not in picture.info):
+    # Pillow would decode a whole PNG to see whether EXIF follows the pixels.
+    if picture.format == "PNG" and "exif" not in picture.info:
         return 1
     return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
 

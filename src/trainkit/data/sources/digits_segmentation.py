@@ -19,12 +19,12 @@ from trainkit.data.sources.sklearn import train_test_rows
 from trainkit.data.spec import DataSpec
 from trainkit.tasks import Segmentation
 
-SIDES = (20, 24, 28)
+SIDES = (24, 28, 32)
 """To which scans of 8 x 8 are enlarged, in pixels."""
 INK = 0.401
 """Pixels of an enlarged scan with more of the full ink are the digit. None has just as much, so that the last bit of a
 machine's interpolation decides nothing."""
-NOISE = 0.06
+NOISE = 0.05
 """Standard deviation of the noise on every pixel; black is 0, white 1."""
 QUARTERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Of a canvas, each with one digit at the most."""
@@ -34,7 +34,7 @@ AT_ONCE = 500
 
 @register("data")
 class DigitsSegmentationConfig(ImageDataConfig):
-    """Scans of handwritten digits (those of `digits`), 1 to 4 on a canvas, bright or dark on an uneven, noisy
+    """Scans of handwritten digits (those of `digits`), 1 to 4 on a canvas, brighter than an uneven, noisy
     background, each in a quarter of its own. The classes are the background and the digits 0 to 9.
 
     A fifth of the scans is for the test canvases alone, which are the same for every seed. Those of `val` are of the
@@ -43,7 +43,7 @@ class DigitsSegmentationConfig(ImageDataConfig):
 
     name: Literal["digits_segmentation"] = "digits_segmentation"
     size: int = Field(64, ge=2 * max(SIDES), le=1024)
-    """Height and width of a canvas in pixels. The digits have 20 to 28 on any."""
+    """Height and width of a canvas in pixels. The digits have 24 to 32 on any."""
     samples: int = Field(2000, ge=1, le=1_000_000)
     """Training canvases, before `val` is split off."""
     test_samples: int = Field(500, ge=1, le=1_000_000)
@@ -101,7 +101,7 @@ def _backgrounds(count: int, size: int, random: torch.Generator) -> Tensor:
     """Grey, each of its own level, with darker and brighter regions. Shape (count, size, size)."""
     regions = torch.rand(count, 1, 4, 4, generator=random)
     uneven = functional.interpolate(regions, (size, size), mode="bicubic")[:, 0]
-    return 0.35 + 0.15 * torch.rand(count, 1, 1, generator=random) + 0.2 * uneven
+    return 0.2 * torch.rand(count, 1, 1, generator=random) + 0.4 * uneven
 
 
 def _paste(
@@ -116,9 +116,8 @@ def _paste(
 
     Args:
         at: its first row and column.
-        level: dark below 0.5, else bright; the further from it, the more.
+        level: how much brighter than the background it is, from 0 to 1.
     """
     place = tuple(slice(start, start + len(ink)) for start in at)
-    brightness = 0.4 * level if level < 0.5 else 0.6 + 0.4 * level
-    canvas[place] += ink * (brightness - canvas[place])
+    canvas[place] += ink * (0.3 + 0.2 * level)
     mask[place][ink > INK] = label

@@ -40,7 +40,12 @@ class _Pairs:
 @register("data")
 class SegmentationFolderConfig(PicturesConfig):
     """A folder of pictures and one of masks with the same names, endings aside: `images` and `masks`; `train/images`,
-    `val/images`, …; or `images/train`, `masks/train`, …"""
+    `val/images`, …; or `images/train`, `masks/train`, …
+
+    All masks are read once, before training, and stay in memory, one byte a pixel of `size`. So do the pictures of a
+    split that take no more than 1 GB together, each once it has been decoded; of more, every epoch decodes all of them,
+    unless `cache` keeps them on disk.
+    """
 
     name: Literal["segmentation_folder"] = "segmentation_folder"
     path: str
