@@ -177,6 +177,9 @@ class Task(Config):
     ranked: ClassVar[bool] = False
     """Whether a prediction gives a probability for each name, of which the highest can be asked for."""
 
+    drawn: ClassVar[str] = "label and prediction"
+    """What `tiles` show beside pictures."""
+
     # The targets
 
     @classmethod

@@ -60,6 +60,7 @@ class Segmentation(Categorical):
     missing: ClassVar = "has a pixel of the class"
     mixes: ClassVar = False
     ranked: ClassVar = False
+    drawn: ClassVar = "picture, truth and prediction"
 
     @model_validator(mode="after")
     def _classes_are_told_apart(self) -> Self:
