@@ -79,7 +79,7 @@ def batches(
             tensors: list[Tensor] = []
             views: list[View | None] = []
             while some := list(islice(samples, size - len(used))):  # those refused leave room for others
-                for sample, read in zip(some, _read(threads, some), strict=True):
+                for sample, read in zip(some, _read(threads, some, views=bool(task.writes)), strict=True):
                     if isinstance(read, DataError):
                         refuse(read)
                     else:
@@ -90,7 +90,8 @@ def batches(
             if not used:
                 return
             found = task.predictions_in([sample.name for sample in used], _ask(restored, tensors), views)
-            yield list(found) if files is None else list(_written(files, found, used, refuse))
+            if kept := list(found if files is None else _written(files, found, used, refuse)):
+                yield kept
 
 
 def _written(
@@ -103,10 +104,12 @@ def _written(
             refuse(error)
 
 
-def _read(threads: ThreadPoolExecutor, samples: Sequence[Sample]) -> list[tuple[Tensor, View | None] | DataError]:
+def _read(
+    threads: ThreadPoolExecutor, samples: Sequence[Sample], *, views: bool
+) -> list[tuple[Tensor, View | None] | DataError]:
     def read(sample: Sample) -> tuple[Tensor, View | None] | DataError:
         try:
-            return sample.read(), sample.view()
+            return sample.read(), sample.view() if views else None
         except DataError as error:
             return error
 

@@ -398,7 +398,8 @@ class Task(Config):
         """The same where it matters which part of a picture the model has seen.
 
         Args:
-            views: of each input; None where it is no picture, or was made for the model.
+            views: of each input; None where it is no picture, where it was made for the model, and where the task
+                writes nothing.
         """
         return self.predictions(inputs, outputs)
 

@@ -266,7 +266,7 @@ class Segmentation(Categorical):
         for one, logits, view in zip(inputs, outputs, views, strict=True):
             mask = mask_of(logits, view, self.ignore_index)
             pixels = _pixels(mask[None])[: self.size]
-            shares = (pixels / pixels.sum().clamp(min=1)).tolist()
+            shares = (pixels.double() / pixels.sum().clamp(min=1)).tolist()
             order = pixels.argsort(descending=True, stable=True)[: int((pixels > 0).sum())]
             answer = tuple(self.known_names[number] for number in order.tolist())
             values = dict(zip(self.known_names, shares, strict=True))
@@ -292,10 +292,8 @@ class Segmentation(Categorical):
     def cells(self, prediction: Prediction, top: int | None, *, every: bool) -> list[Cell]:
         if every:
             return [prediction.file, *prediction.values.values()]
-        return [
-            prediction.file,
-            ", ".join(f"{name} {self.text(prediction.values[name])}" for name in prediction.answer),
-        ]
+        shares = (f"{name} {self.text(prediction.values[name])}" for name in prediction.answer)
+        return [prediction.file, ", ".join(shares)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
