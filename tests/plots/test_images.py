@@ -31,3 +31,29 @@ def test_sheets_of_any_size() -> None:
     assert sheet("title", small).size == (8 * 128, images.TITLE + 128 + 2 * images.LINE)
     large = [Tile(torch.zeros(3, 300, 600, dtype=torch.uint8), "größer")] * 9
     assert sheet("title", large).size == (8 * 160, images.TITLE + 2 * (72 + 2 * images.GAP + images.LINE))
+
+
+def test_pictures_beside_a_tile_and_a_legend() -> None:
+    """Each tile is as wide as its three pictures, and the legend stands below them."""
+    from trainkit.plots.images import BETWEEN, GAP, LINE
+
+    picture, red = torch.zeros(1, 28, 28, dtype=torch.uint8), torch.zeros(3, 28, 28, dtype=torch.uint8)
+    red[0] = 255
+    tiles = [Tile(picture, "7", beside=(red, red))] * 3
+    plain, drawn = sheet("", tiles), sheet("", tiles, legend=[("red", (255, 0, 0)), ("black", (0, 0, 0))])
+    side = 112
+    assert plain.width == 2 * (3 * side + 2 * BETWEEN + 2 * GAP)  # of 8 columns, 2 of three pictures each
+    assert drawn.width == plain.width
+    assert drawn.height == plain.height + LINE + GAP
+    assert plain.getpixel((GAP + side // 2, plain.height // 4)) == (0, 0, 0)
+    assert plain.getpixel((GAP + BETWEEN + side + side // 2, plain.height // 4)) == (255, 0, 0)
+    assert drawn.getpixel((GAP + 4, plain.height + 6)) == (255, 0, 0)
+
+
+def test_a_legend_takes_as_many_lines_as_it_needs() -> None:
+    picture = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    entries = [(f"class number {number}", (number, 0, 0)) for number in range(40)]
+    few = sheet("", [Tile(picture, "7")], legend=entries[:1])
+    many = sheet("", [Tile(picture, "7")], legend=entries)
+    assert many.width == few.width
+    assert many.height > few.height + 4 * 16

@@ -10,7 +10,6 @@ from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.splitting import are_classes
 from trainkit.data.transforms.pipeline import Prepare, preparation
 from trainkit.experiment.schema import ExperimentConfig
-from trainkit.plots.figures import Tile
 from trainkit.plots.images import sheet
 
 SHOWN = 32
@@ -31,6 +30,6 @@ def first_batch(experiment: ExperimentConfig, data: Data, device: torch.device) 
     draw = next(iter(loader.batches(data.train, experiment.seed)))
     # By position, not through the loader, whose workers would read ahead for nothing.
     batch = prepared(experiment, data, device)(data.train[draw.first(SHOWN)], 0)
-    labels, pictures = map(data.spec.task.words, batch.targets), data.spec.input.pixels(batch.inputs)
-    tiles = [Tile(*each) for each in zip(pictures, labels, strict=True)]
-    return sheet("The first training batch, as the model sees it", tiles)
+    task = data.spec.task
+    tiles = task.labelled(data.spec.input.pixels(batch.inputs), batch.targets)
+    return sheet("The first training batch, as the model sees it", tiles, legend=task.legend)

@@ -15,18 +15,21 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from trainkit.core.errors import CheckpointError, DataError, os_error_text
+from trainkit.core.view import View
 from trainkit.data import DataConfig, DataSpec
-from trainkit.data.images.bit_depth import is_deep
-from trainkit.data.images.decoding import PictureSource, UnreadableError, opened
+from trainkit.data.images.bit_depth import SIXTEEN_BITS, is_deep, white_is_zero
+from trainkit.data.images.decoding import PictureSource, UnreadableError, flattened, opened, quiet
 from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures
 from trainkit.data.images.source import PicturesConfig
+from trainkit.data.images.views import fitted_view, view_of
 from trainkit.data.paths import no_file
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.transforms.pipeline import fitted
+from trainkit.plots.images import as_image
 
 STDIN = "-"
 LYING = (5, 6, 7, 8)
@@ -36,6 +39,11 @@ Refuse = Callable[[DataError], object]
 """Hears of an input that cannot be used; the others go on, unless it raises."""
 
 
+def blank() -> Image.Image:
+    """Of an input that is no picture."""
+    raise DataError("there is no picture to draw over")
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One input that is read when it is its turn."""
@@ -43,6 +51,12 @@ class Sample:
     name: str
     read: Callable[[], Tensor]
     """Gives it as a data source would. Raises DataError, with the name."""
+    view: Callable[[], View | None] = lambda: None
+    """Which part of a picture that is; None where it is no picture of another size."""
+    picture: Callable[[], Image.Image] = blank
+    """The picture at its own size, RGB. Raises DataError, with the name."""
+    stem: str = ""
+    """What files that belong to it are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +118,16 @@ class InferenceInputs:
             if found.others:
                 self.tell(f"{name}: {len(found.others):,} not taken for pictures: {by_ending(found.others)}")
             names = [str(Path(name, picture)) for picture in found.pictures]
-        return (Sample(picture, partial(self._picture, picture)) for picture in names)
+        return (self._sample(picture) for picture in names)
+
+    def _sample(self, name: str) -> Sample:
+        return Sample(
+            name,
+            partial(self._picture, name),
+            partial(self._view, name),
+            partial(self._whole_picture, name),
+            Path(name).stem,
+        )
 
     def _picture(self, name: str) -> Tensor:
         """A picture in the size and with the channels that the model takes. Shape spec.shape, uint8."""
@@ -116,6 +139,24 @@ class InferenceInputs:
             raise DataError(f"{name}: {unreadable[0]}")
         return fitted(pixels, self.spec.shape)[0]
 
+    def _view(self, name: str) -> View:
+        """Which part of a picture `_picture` gives. Raises DataError as that does."""
+        try:
+            source = self._source(name)
+            with opened(Path(name)) as picture:
+                view = view_of(source, shown_size(picture))
+        except UnreadableError as error:
+            raise DataError(f"{name}: {error}") from None
+        return view.then(fitted_view(source.shape[1:], self.spec.shape))
+
+    def _whole_picture(self, name: str) -> Image.Image:
+        try:
+            with quiet(), opened(Path(name)) as picture:
+                flat = flattened(ImageOps.exif_transpose(picture), "rgb", "white", self.spec.range or SIXTEEN_BITS)
+                return ImageOps.invert(flat) if white_is_zero(picture) else flat
+        except UnreadableError as error:
+            raise DataError(f"{name}: {error}") from None
+
     def _source(self, name: str) -> PictureSource:
         """That picture as training on files decodes it; for a model that was not trained on files, as it is.
 
@@ -126,9 +167,7 @@ class InferenceInputs:
         if isinstance(self.config, PicturesConfig):
             return replace(self.config.source(Path(), [name], [0]), limits=self.spec.range)
         with opened(Path(name)) as picture:
-            width, height = picture.size
-            if picture.getexif().get(ExifTags.Base.Orientation) in LYING:
-                width, height = height, width
+            height, width = shown_size(picture)
             is_grey = picture.mode in ("1", "L", "LA", "La") or is_deep(picture)
         mode: Literal["rgb", "grey"] = "grey" if is_grey else "rgb"
         if mode == "rgb" and channels not in (1, 3):
@@ -176,17 +215,32 @@ class InferenceInputs:
         if grey and array.shape[-2:] == self.spec.shape[1:] and array.ndim < 4 and array.shape != self.spec.shape:
             array = array[..., None, :, :]  # as most have them, without an axis for the channel
         if 0 not in array.shape and self.spec.input.takes(array):
-            return iter([Sample(name, partial(self._item, name, array))])
+            read = partial(self._item, name, array)
+            return iter([Sample(name, read, picture=partial(self._drawn, read), stem=Path(name).stem)])
         if 0 in array.shape or not self.spec.input.takes(array[0]):
             raise DataError(f"{name}: {array.dtype} of shape {array.shape}; {self._expected()}")
-        rows = range(len(array))
-        return (Sample(f"{name}:{row}", partial(self._item, f"{name}:{row}", array, row)) for row in rows)
+        return (self._row(name, array, row) for row in range(len(array)))
+
+    def _row(self, name: str, array: NDArray[Any], row: int) -> Sample:
+        read = partial(self._item, f"{name}:{row}", array, row)
+        return Sample(f"{name}:{row}", read, picture=partial(self._drawn, read), stem=f"{Path(name).stem}_{row}")
+
+    def _drawn(self, read: Callable[[], Tensor]) -> Image.Image:
+        picture = read()
+        return as_image(picture[: 3 if len(picture) >= 3 else 1]).convert("RGB")
 
     def _item(self, name: str, array: NDArray[Any], row: int | None = None) -> Tensor:
         try:
             return self.spec.input.from_array(array if row is None else array[row])
         except ValueError as error:
             raise DataError(f"{name}: {error}") from None
+
+
+def shown_size(picture: Image.Image) -> tuple[int, int]:
+    """Height and width of a picture as it is shown."""
+    width, height = picture.size
+    lies = picture.getexif().get(ExifTags.Base.Orientation) in LYING
+    return (width, height) if lies else (height, width)
 
 
 def _is_folder(name: str) -> bool:

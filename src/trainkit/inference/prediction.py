@@ -15,8 +15,10 @@ from torch import Tensor
 from trainkit.core import device as devices
 from trainkit.core.errors import CheckpointError, DataError
 from trainkit.core.seeding import generators_restored
+from trainkit.core.view import View
 from trainkit.data import Batch
 from trainkit.data.workers import cores
+from trainkit.inference.files import Files
 from trainkit.inference.inputs import InferenceInputs, Refuse, Sample
 from trainkit.inference.restoring import Restored, restore
 from trainkit.models.dry_run import evaluating
@@ -51,12 +53,17 @@ def predict(
 
 
 def batches(
-    restored: Restored, inputs: Iterable[str], refuse: Refuse, tell: Callable[[str], object] = lambda text: None
+    restored: Restored,
+    inputs: Iterable[str],
+    refuse: Refuse,
+    tell: Callable[[str], object] = lambda text: None,
+    files: Files | None = None,
 ) -> Iterator[list[Prediction]]:
     """The predictions for all inputs that can be used, in their order and in batches as in an evaluation.
 
     Args:
         tell: hears what should be known of them.
+        files: where to write what the task has written; by default nothing is.
     """
     task = restored.spec.task
     if not task.answered_by(num_outputs := restored.experiment.loss.num_outputs(task)):
@@ -68,24 +75,41 @@ def batches(
     size = restored.experiment.loader.eval_batch_size
     with ThreadPoolExecutor(min(cores(), 8)) as threads:  # Pillow decodes without Python's lock
         while True:
-            names: list[str] = []
+            used: list[Sample] = []
             tensors: list[Tensor] = []
-            while some := list(islice(samples, size - len(names))):  # those refused leave room for others
-                for sample, read in zip(some, _read(threads, some), strict=True):
+            views: list[View | None] = []
+            while some := list(islice(samples, size - len(used))):  # those refused leave room for others
+                for sample, read in zip(some, _read(threads, some, views=bool(task.writes)), strict=True):
                     if isinstance(read, DataError):
                         refuse(read)
                     else:
-                        names.append(sample.name)
-                        tensors.append(read)
-            if not names:
+                        tensor, view = read
+                        used.append(sample)
+                        tensors.append(tensor)
+                        views.append(view)
+            if not used:
                 return
-            yield task.predictions(names, task.kept(_ask(restored, tensors)))
+            found = task.predictions_in([sample.name for sample in used], _ask(restored, tensors), views)
+            if kept := list(found if files is None else _written(files, found, used, refuse)):
+                yield kept
 
 
-def _read(threads: ThreadPoolExecutor, samples: Sequence[Sample]) -> list[Tensor | DataError]:
-    def read(sample: Sample) -> Tensor | DataError:
+def _written(
+    files: Files, predictions: Iterable[Prediction], samples: Sequence[Sample], refuse: Refuse
+) -> Iterator[Prediction]:
+    for prediction, sample in zip(predictions, samples, strict=True):
         try:
-            return sample.read()
+            yield files.write(prediction, sample)
+        except DataError as error:
+            refuse(error)
+
+
+def _read(
+    threads: ThreadPoolExecutor, samples: Sequence[Sample], *, views: bool
+) -> list[tuple[Tensor, View | None] | DataError]:
+    def read(sample: Sample) -> tuple[Tensor, View | None] | DataError:
+        try:
+            return sample.read(), sample.view() if views else None
         except DataError as error:
             return error
 
@@ -98,9 +122,12 @@ def _ask(restored: Restored, tensors: list[Tensor]) -> Tensor:
     """What the model says of a batch, in the unit of the targets as they were given."""
     parts, spec = restored.parts, restored.spec
     inputs, lengths = spec.input.collate(tensors)
-    index = torch.arange(len(tensors))  # no targets are known; these go unread
+    index = torch.arange(len(tensors))
+    targets, fill = index, spec.task.mask_fill  # none are known; these go unread
+    if fill is not None:
+        targets = torch.full((len(tensors), *spec.shape[-2:]), fill, dtype=torch.uint8)
     with evaluating(parts.model), torch.no_grad():
-        batch = parts.prepare(Batch(inputs, index, index, lengths), None)
+        batch = parts.prepare(Batch(inputs, targets, index, lengths), None)
         with parts.precision.autocast():
             outputs: Tensor = parts.model(*batch.arguments)
     return spec.task.untransform(outputs.float())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from trainkit.plots.figures import Tile
+from trainkit.plots.figures import Legend, Tile
 
 WHITE, INK = (255, 255, 255), (32, 33, 36)
 RIGHT, WRONG = (24, 128, 56), (197, 34, 31)
@@ -23,6 +23,9 @@ COLUMNS = 8
 GAP = 8
 LINE = 16
 TITLE = 26
+BETWEEN = 3
+"""Pixels between a picture and what stands beside it."""
+SWATCH = 10
 
 
 def spread(values: Tensor) -> Tensor:
@@ -31,13 +34,19 @@ def spread(values: Tensor) -> Tensor:
     return ((values - low) / (high - low).clamp(min=1e-12)).mul(255).round().byte()
 
 
-def sheet(title: str, tiles: Sequence[Tile], columns: int = COLUMNS) -> Image.Image:
-    """Pictures of the same size side by side, row by row."""
-    pictures = [_scaled(tile.picture) for tile in tiles]
+def sheet(title: str, tiles: Sequence[Tile], columns: int = COLUMNS, legend: Legend = ()) -> Image.Image:
+    """Pictures of the same size side by side, row by row, and what their colours mean."""
+    pictures = [joined([_scaled(picture) for picture in (tile.picture, *tile.beside)]) for tile in tiles]
+    columns = max(1, columns // (1 + len(tiles[0].beside)))
     width, height = pictures[0].size
     across, down = width + 2 * GAP, height + 2 * GAP + LINE * (2 if any(tile.predicted for tile in tiles) else 1)
-    canvas, draw = _titled(title, columns * across, math.ceil(len(tiles) / columns) * down)
-    font = _font(12)
+    font, bottom = _font(12), math.ceil(len(tiles) / columns) * down
+    places = list(_flow([name for name, _ in legend], columns * across, font))
+    canvas, draw = _titled(title, columns * across, bottom + (places[-1][1] + LINE + GAP if places else 0))
+    for (name, color), (x, y) in zip(legend, places, strict=True):
+        y += TITLE + bottom
+        draw.rectangle((x, y + 2, x + SWATCH, y + 2 + SWATCH), color)
+        draw.text((x + SWATCH + 4, y), _fitted(name, columns * across - x - SWATCH - 4, font), INK, font)
     for index, (tile, picture) in enumerate(zip(tiles, pictures, strict=True)):
         x, y = index % columns * across + GAP, index // columns * down + GAP + TITLE
         color = INK
@@ -52,6 +61,28 @@ def sheet(title: str, tiles: Sequence[Tile], columns: int = COLUMNS) -> Image.Im
         draw.text((x - 3, y + LINE), _fitted(mark + tile.predicted, room, font), color, font)
         draw.text((x + width + 3, y + LINE), tile.confidence, color, font, "ra")
     return canvas
+
+
+def joined(images: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of one height as one, from left to right."""
+    if len(images) == 1:
+        return images[0]
+    width, height = images[0].size
+    row = Image.new("RGB", (len(images) * (width + BETWEEN) - BETWEEN, height), WHITE)
+    for place, image in enumerate(images):
+        row.paste(image, (place * (width + BETWEEN), 0))
+    return row
+
+
+def _flow(names: Sequence[str], width: float, font: ImageFont.FreeTypeFont) -> Iterator[tuple[float, int]]:
+    """Where the entries of a legend begin, as many in a line as there is room for."""
+    x, y = float(GAP), 0
+    for name in names:
+        length = SWATCH + 4 + font.getlength(name) + 2 * GAP
+        if x > GAP and x + length > width:
+            x, y = GAP, y + LINE
+        yield x, y
+        x += length
 
 
 def _titled(title: str, width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:

@@ -19,8 +19,8 @@ from trainkit.inference.importance import importances
 from trainkit.inference.restoring import Restored, restore
 from trainkit.models.base import count_parameters
 from trainkit.plots.confusion_matrix import confusion_picture, strengths
-from trainkit.plots.figures import LineChart, Tile
-from trainkit.plots.images import as_image
+from trainkit.plots.figures import Legend, LineChart, Tile
+from trainkit.plots.images import as_image, joined
 from trainkit.plots.svg import Chart, chart
 from trainkit.runs import run_directory
 from trainkit.runs.reader import Run
@@ -56,6 +56,8 @@ class PageData:
     charts: list[Chart] = field(default_factory=list)
     mistakes: list[tuple[str, Tile]] = field(default_factory=list)
     """Samples, each with the address of its picture."""
+    legend: Legend = ()
+    """What the colours of these pictures mean."""
     columns: list[tuple[ColumnFacts, float | None]] = field(default_factory=list)
     """Of a file of rows, with how much the metric gets worse without each."""
     metric: str = ""
@@ -100,6 +102,7 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
         attempt(lambda: _columns(restored, data, found), "columns", missing)
     if data.spec.input.drawable:
         found.mistakes = attempt(lambda: _mistakes(predictions, restored, data), "mistakes", missing) or []
+        found.legend = task.legend
     return found
 
 
@@ -154,11 +157,12 @@ def _mistakes(predictions: Predictions, restored: Restored, data: Data) -> list[
 
 
 def _picture_uri(tile: Tile) -> str:
-    image = as_image(tile.picture)
-    if max(image.size) <= SIDE // 2:
-        return _uri(image, "PNG")
-    image.thumbnail((SIDE, SIDE))
-    return _uri(image, "JPEG")
+    images = [as_image(picture) for picture in (tile.picture, *tile.beside)]
+    if max(images[0].size) <= SIDE // 2:
+        return _uri(joined(images), "PNG")
+    for image in images:
+        image.thumbnail((SIDE, SIDE))
+    return _uri(joined(images), "JPEG")
 
 
 def _uri(image: Image.Image, kind: str) -> str:

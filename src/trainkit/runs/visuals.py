@@ -126,15 +126,16 @@ class Visuals:
         count = len(predictions.targets)
         # From everywhere in the split: files often stand in the order of their classes.
         anywhere = torch.linspace(0, count - 1, min(SHOWN, count)).long()
+        task = predictions.task
         titles = {
-            "val": f"{len(anywhere)} of {count:,} val samples: label and prediction",
-            "worst": f"The worst mistakes in {count:,} val samples: label and prediction",
+            "val": f"{len(anywhere)} of {count:,} val samples: {task.drawn}",
+            "worst": f"The worst mistakes in {count:,} val samples: {task.drawn}",
         }
         for name, indices in ("val", anywhere), ("worst", predictions.worst(SHOWN)):
             if len(indices):
                 batch = self.job.parts.prepare(self.job.data.val.take(indices), None)
                 tiles = predictions.at(indices).tiles(self.job.data.spec.input.pixels(batch.inputs))
-                self._image(f"pictures/{name}", sheet(titles[name], tiles))
+                self._image(f"pictures/{name}", sheet(titles[name], tiles, legend=task.legend))
 
     def _image(self, tag: str, image: Image.Image) -> None:
         self.sink.write(ImageRecord(self.job.progress.step, tag, np.asarray(image)))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import torch
+from PIL import Image
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from trainkit.config import registry
 from trainkit.config.base import Config
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.nest import Nest
+from trainkit.core.view import View
 from trainkit.plots.figures import Legend, LineChart, Tile
 
 MAX_CLASSES = 1_000_000
@@ -94,7 +96,9 @@ class Prediction:
     answer: tuple[str, ...]
     """The class, or those of the labels that the model finds; empty for numbers."""
     values: Mapping[str, float]
-    """The probability of every class or label, or the numbers, by their names."""
+    """The probability of every class or label, or the numbers, or each class's share of the pixels, by their names."""
+    file: str = ""
+    """What was written beside it, such as a mask; empty where nothing was."""
 
     @property
     def kind(self) -> str:
@@ -176,6 +180,11 @@ class Task(Config):
     """Whether `data.target_transform` means something."""
     ranked: ClassVar[bool] = False
     """Whether a prediction gives a probability for each name, of which the highest can be asked for."""
+
+    writes: ClassVar[str] = ""
+    """What `files` are, in a word; empty where there are none."""
+    drawn: ClassVar[str] = "label and prediction"
+    """What `tiles` show beside pictures."""
 
     # The targets
 
@@ -382,6 +391,26 @@ class Task(Config):
             Prediction(one, self, (), dict(zip(self.known_names, row, strict=True)))
             for one, row in zip(inputs, outputs.tolist(), strict=True)
         ]
+
+    def predictions_in(
+        self, inputs: Sequence[str], outputs: Tensor, views: Sequence[View | None]
+    ) -> Sequence[Prediction]:
+        """The same where it matters which part of a picture the model has seen.
+
+        Args:
+            views: of each input; None where it is no picture, where it was made for the model, and where the task
+                writes nothing.
+        """
+        return self.predictions(inputs, outputs)
+
+    def files(self, prediction: Prediction, picture: Image.Image | None) -> Mapping[str, Image.Image | bytes]:
+        """What is to be written beside a prediction, where the task `writes`: pictures, or the content of files, by
+        the endings of their names. The first is what the prediction names as its file.
+
+        Args:
+            picture: the input at its own size, RGB, where predictions are to be drawn over it.
+        """
+        return {}
 
     def plain(self, prediction: Prediction, top: int | None) -> dict[str, Any]:
         """For JSON."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
+from PIL import Image
 from pydantic import Field, model_validator
 from torch import Tensor
+from torch.nn import functional
 
 from trainkit.config.registry import register
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
 from trainkit.core.nest import Nest
 from trainkit.core.text import counted
+from trainkit.core.view import View
 from trainkit.plots.figures import RGB, Legend, Tile
-from trainkit.tasks.base import Findings, Table, TargetError
+from trainkit.tasks.base import Cell, Findings, Prediction, Table, TargetError
 from trainkit.tasks.categorical import MOST_ROWS, Categorical
 from trainkit.tasks.pixel_scores import PixelTally
 
@@ -23,6 +27,10 @@ IGNORED_COLOUR = (224, 224, 192)
 """Of pixels that do not count, as in PASCAL VOC."""
 MOST_PIXELS = 100_000
 """Of which the best constant outputs are found."""
+MOST_NUMBERS = 10_000_000
+"""Logits at the size of a picture that are made at once."""
+OVERLAID = 0.5
+"""How much of an overlay is the mask."""
 AT_ONCE = 64
 """Masks that are counted together: each pixel takes eight bytes then."""
 
@@ -60,6 +68,8 @@ class Segmentation(Categorical):
     missing: ClassVar = "has a pixel of the class"
     mixes: ClassVar = False
     ranked: ClassVar = False
+    writes: ClassVar = "masks"
+    drawn: ClassVar = "picture, truth and prediction"
 
     @model_validator(mode="after")
     def _classes_are_told_apart(self) -> Self:
@@ -242,6 +252,86 @@ class Segmentation(Categorical):
 
     def curves(self, outputs: Tensor, targets: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         raise ValueError("needs classes or labels of whole samples")
+
+    # Predictions of new samples
+
+    def predictions(self, inputs: Sequence[str], outputs: Tensor) -> list[Prediction]:
+        return list(self.predictions_in(inputs, outputs, [None] * len(inputs)))
+
+    def predictions_in(
+        self, inputs: Sequence[str], outputs: Tensor, views: Sequence[View | None]
+    ) -> list[MaskPrediction]:
+        """Each with its mask at the picture's own size; what the model has not seen of it is ignored."""
+        found = []
+        for one, logits, view in zip(inputs, outputs, views, strict=True):
+            mask = mask_of(logits, view, self.ignore_index)
+            pixels = _pixels(mask[None])[: self.size]
+            shares = (pixels.double() / pixels.sum().clamp(min=1)).tolist()
+            order = pixels.argsort(descending=True, stable=True)[: int((pixels > 0).sum())]
+            answer = tuple(self.known_names[number] for number in order.tolist())
+            values = dict(zip(self.known_names, shares, strict=True))
+            found.append(MaskPrediction(one, self, answer, values, mask=mask))
+        return found
+
+    def files(self, prediction: Prediction, picture: Image.Image | None) -> dict[str, Image.Image | bytes]:
+        """An indexed PNG with the colours of the classes; and a JPEG of the mask laid over the picture."""
+        assert isinstance(prediction, MaskPrediction)
+        mask = Image.fromarray(prediction.mask.numpy())
+        colours = self.palette + (IGNORED_COLOUR,) * (256 - self.size)
+        mask.putpalette([channel for colour in colours for channel in colour])
+        if picture is None:
+            return {".png": mask}
+        return {".png": mask, "_overlay.jpg": Image.blend(picture, mask.convert("RGB"), OVERLAID)}
+
+    def plain(self, prediction: Prediction, top: int | None) -> dict[str, Any]:
+        return {"mask": prediction.file or None, "classes": prediction.answer, "shares": prediction.values}
+
+    def heads(self, top: int | None, *, every: bool) -> list[str]:
+        return ["mask", *(self.known_names if every else ["classes"])]
+
+    def cells(self, prediction: Prediction, top: int | None, *, every: bool) -> list[Cell]:
+        if every:
+            return [prediction.file, *prediction.values.values()]
+        shares = (f"{name} {self.text(prediction.values[name])}" for name in prediction.answer)
+        return [prediction.file, ", ".join(shares)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskPrediction(Prediction):
+    """What the model says of one picture."""
+
+    mask: Tensor
+    """The class of each pixel of the picture at its own size, shape (height, width), uint8; `ignore_index` where the
+    model has not seen it."""
+
+
+def mask_of(logits: Tensor, view: View | None, outside: int) -> Tensor:
+    """The class of each pixel of a picture, from logits for what a model has seen of it, which are interpolated.
+
+    Args:
+        logits: shape (classes, height, width).
+        view: what was seen; None for all, at the same size.
+        outside: what stands for pixels that were not seen.
+
+    Returns:
+        shape `view.size`, uint8, on the CPU.
+    """
+    if view in (None, View.whole((logits.shape[1], logits.shape[2]))):
+        return logits.argmax(0).to(torch.uint8).cpu()
+    assert view is not None
+    height, width = view.size
+    # From -1 to 1 within the view, as grid_sample has it.
+    y = (torch.arange(height, device=logits.device) + 0.5 - view.top) / view.height * 2 - 1
+    x = (torch.arange(width, device=logits.device) + 0.5 - view.left) / view.width * 2 - 1
+    mask = torch.full((height, width), outside, dtype=torch.uint8)
+    rows = max(1, MOST_NUMBERS // (len(logits) * width))
+    for start in range(0, height, rows):
+        some = y[start : start + rows]
+        grid = torch.stack(torch.meshgrid(x, some, indexing="xy"), 2)[None]
+        at = functional.grid_sample(logits[None], grid, padding_mode="border", align_corners=False)[0].argmax(0)
+        seen = (some.abs() <= 1)[:, None] & (x.abs() <= 1)
+        mask[start : start + rows] = torch.where(seen, at.to(torch.uint8), outside).cpu()
+    return mask
 
 
 def _pixels(targets: Tensor) -> Tensor:

@@ -61,6 +61,7 @@ def evaluate(
     epilog=examples(
         "predict --ckpt runs/pets/20260102-030405-a1b2 new/ x.jpg",
         "predict --ckpt best.pt houses.csv --csv > prices.csv",
+        "predict --ckpt best.pt roads/ --out masks/ --overlay",
         "predict --ckpt best.pt --top 3 --json - < paths.txt",
     )
 )
@@ -77,12 +78,16 @@ def predict(
     top: Annotated[
         int | None, typer.Option(metavar="K", min=1, help="The K most probable classes or labels, with probabilities.")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where masks are written, an indexed PNG for each picture.")
+    ] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Write each mask laid over its picture, too.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: AsJson = False,
     device: Device = None,
     debug: Debug = False,
 ) -> None:
-    """Say what a model makes of new inputs: classes and labels with their probabilities, or numbers.
+    """Say what a model makes of new inputs: classes and labels with their probabilities, numbers, or masks.
 
     They are brought to size and normalised as in training, and nothing is inverted: a model that knows light digits on
     dark, as MNIST has them, has to be shown such. What cannot be read is reported and the others go on; the command
@@ -94,13 +99,22 @@ def predict(
     if as_csv and as_json:
         raise ConfigError("command line: --csv or --json, not both")
     from trainkit.inference import output, prediction
+    from trainkit.inference.files import Files
     from trainkit.inference.restoring import restore
     from trainkit.runs import checkpoint
 
     restored = restore(path, device=device or "auto")
     task = restored.spec.task
     if top and not task.ranked:
-        raise ConfigError(f"command line: --top is for classes and labels, this model predicts {task.noun[1]}")
+        raise ConfigError(f"command line: --top is for classes and labels, this model predicts {task.phrase}")
+    if task.writes and out is None:
+        raise ConfigError(
+            f"command line: --out DIR is missing: this model predicts {task.phrase}, and its {task.writes} are written "
+            "there"
+        )
+    if not task.writes and (out or overlay):
+        flag = "--out" if out else "--overlay"
+        raise ConfigError(f"command line: {flag} is for models that write files, this model predicts {task.phrase}")
     if bad := checkpoint.not_finite(restored.payload):
         say(f"warning: {printable(bad)} holds NaN or infinite values", stream=sys.stderr)
     refused: list[DataError] = []
@@ -112,7 +126,10 @@ def predict(
     def tell(text: str) -> None:
         say(f"warning: {printable(text)}", stream=sys.stderr)
 
-    batches = prediction.batches(restored, inputs, refuse, tell)
+    files = None if out is None else Files(out, overlay)
+    if files:
+        files.make_folder()
+    batches = prediction.batches(restored, inputs, refuse, tell, files)
     form = output.as_csv if as_csv else output.as_table
     for text in output.as_json(batches, top) if as_json else form(batches, task, top):
         say(text)
