@@ -1,6 +1,7 @@
 """A kind of data source a file. Importing this registers them all."""
 
 from trainkit.data.sources import (
+    digits_segmentation,
     image_folder,
     image_list,
     segmentation_folder,
@@ -12,6 +13,7 @@ from trainkit.data.sources import (
 )
 
 __all__ = [
+    "digits_segmentation",
     "image_folder",
     "image_list",
     "segmentation_folder",
