@@ -38,6 +38,13 @@ CNN = "model={name: cnn, channels: [8], hidden: [], norm: batch}"
 TABLE = "model={name: table, hidden: [16], members: 3}"
 CLIPPED = "train.clip_norm=0.5"
 NUMBERS = "data={name: diabetes, val: 0.2}"
+MASKS = (
+    "data={name: digits_segmentation, samples: 100, test_samples: 16, val: 16, augment: [random_horizontal_flip, "
+    "{name: random_crop, padding: 3}]}"
+)
+UNET = "model={name: unet, channels: [2, 4]}"
+DICE = "loss={name: sum, of: [{loss: cross_entropy}, {loss: dice, weight: 0.5}]}"
+FEW = "loader.batch_size=8"
 
 
 def train(*words: str, failpoints: str = "") -> Ended:
@@ -126,6 +133,8 @@ def test_every_failpoint_of_a_run_is_in_use() -> None:
         (NUMBERS, "loss=huber", ACCUMULATE),
         (NUMBERS, "loss=mse", "data.target_transform=log", WORKERS),
         (TABLE, "scheduler=coslog", "train.eval_every=5 times", BF16),
+        (MASKS, UNET, "loss={name: cross_entropy, weight: balanced}", FEW, BF16, ACCUMULATE),
+        (MASKS, UNET, DICE, FEW, WORKERS),
     ],
 )
 @pytest.mark.parametrize(
