@@ -139,6 +139,7 @@ class HalvesConfig(ImageDataConfig):
 
 
 def said(capsys: pytest.CaptureFixture[str], **options: Any) -> list[dict[str, Any]]:
+    capsys.readouterr()
     command(ckpt=Path("best.pt"), as_json=True, **options)
     found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
     return found
@@ -151,7 +152,7 @@ def test_from_training_to_files(make: MakeExperiment, capsys: pytest.CaptureFixt
     data = {"name": "halves_of_pictures", "val": 4}
     result = train(make(data=data, model=unet, loss=losses, log=log, loader={"batch_size": 6}, train={"epochs": 8}))
     assert result.metrics["val/mean_iou"] > 0.9
-    text = (result.directory / "train.log").read_text()
+    text = (result.run_dir / "train.log").read_text()
     assert "the run goes on without" not in text
     assert "val/mean_iou" in text
 
@@ -161,7 +162,7 @@ def test_from_training_to_files(make: MakeExperiment, capsys: pytest.CaptureFixt
     assert [one["name"] for one in plain["per_class"]] == ["dark", "bright"]
     assert sum(map(sum, plain["confusion"])) == 16 * 14 * 16
     assert plain["ignored_pixels"] == 16 * 2 * 16
-    report = report_page.write(result.directory)
+    report = report_page.write(result.run_dir)
     assert report.missing == []
     page = report.path.read_text()
     assert "val pixels" in page
