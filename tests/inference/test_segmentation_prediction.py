@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,10 +12,20 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tests.conftest import MakeExperiment
+from trainkit.cli.commands.inference import predict as command
+from trainkit.config.registry import register
+from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.view import View
+from trainkit.data import Data, TensorSource
+from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.images.decoding import PictureSource, Resize
 from trainkit.data.images.views import fitted_view, view_of
 from trainkit.data.transforms.pipeline import fitted
+from trainkit.inference.evaluation import evaluate_checkpoint
+from trainkit.inference.prediction import predict
+from trainkit.reports import report_page
+from trainkit.runs.run import train
 from trainkit.tasks import Segmentation
 from trainkit.tasks.segmentation import MaskPrediction, mask_of
 
@@ -110,3 +122,91 @@ def test_files_are_indexed_masks_and_overlays() -> None:
     overlay = both["_overlay.jpg"]
     assert isinstance(overlay, Image.Image)
     assert overlay.getpixel((0, 0)) == (50, 0, 0)
+
+
+@register("data")
+class HalvesConfig(ImageDataConfig):
+    """Pictures that are dark on the left and bright on the right."""
+
+    name: Literal["halves_of_pictures"] = "halves_of_pictures"
+
+    def build(self, seed: int) -> Data:
+        pictures = torch.stack([torch.from_numpy(np.array(halves(16, 16, at / 40))) for at in range(4, 36)])
+        masks = (pictures > 127).to(torch.uint8)
+        masks[:, :2] = 255
+        train_source, test = (TensorSource(pictures[start::2, None], masks[start::2]) for start in (0, 1))
+        return Data(self.image_spec((1, 16, 16), HALVES), *self.train_val_test(train_source, seed, test))
+
+
+def said(capsys: pytest.CaptureFixture[str], **options: Any) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    command(ckpt=Path("best.pt"), as_json=True, **options)
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_from_training_to_files(make: MakeExperiment, capsys: pytest.CaptureFixture[str]) -> None:
+    unet = {"name": "unet", "channels": [4, 8]}
+    losses = {"name": "sum", "of": [{"loss": "cross_entropy"}, {"loss": "dice", "weight": 0.5}]}
+    log = {"every": 3, "tensorboard": True, "pictures": True, "confusion_matrix": True}
+    data = {"name": "halves_of_pictures", "val": 4}
+    result = train(make(data=data, model=unet, loss=losses, log=log, loader={"batch_size": 6}, train={"epochs": 8}))
+    assert result.metrics["val/mean_iou"] > 0.9
+    text = (result.run_dir / "train.log").read_text()
+    assert "the run goes on without" not in text
+    assert "val/mean_iou" in text
+
+    found = evaluate_checkpoint(result.checkpoint)
+    plain = found.to_plain()
+    assert plain["metrics"]["mean_iou"] > 0.9
+    assert [one["name"] for one in plain["per_class"]] == ["dark", "bright"]
+    assert sum(map(sum, plain["confusion"])) == 16 * 14 * 16
+    assert plain["ignored_pixels"] == 16 * 2 * 16
+    report = report_page.write(result.run_dir)
+    assert report.missing == []
+    page = report.path.read_text()
+    assert "val pixels" in page
+    assert "swatch" in page or "The worst mistakes" not in page
+
+    Path("best.pt").write_bytes(result.checkpoint.read_bytes())
+    for name in ("a.png", "other/A.png"):
+        Path("new", name).parent.mkdir(parents=True, exist_ok=True)
+        halves(60, 40, 0.5).save(Path("new", name))
+    with pytest.raises(ConfigError, match="--out DIR is missing: this model predicts a class for each pixel"):
+        command(ckpt=Path("best.pt"), inputs=["new"])
+    with pytest.raises(ConfigError, match="--top is for classes and labels, this model predicts a class for each"):
+        command(ckpt=Path("best.pt"), inputs=["new"], top=2)
+    rows = said(capsys, inputs=["new"], out=Path("masks"), overlay=True)
+    assert [row["mask"] for row in rows] == ["masks/a.png", "masks/A_2.png"]
+    assert {path.name for path in Path("masks").iterdir()} == {
+        "a.png", "A_2.png", "a_overlay.jpg", "A_2_overlay.jpg",
+    }  # fmt: skip
+    with Image.open("masks/a.png") as mask:
+        assert (mask.mode, mask.size) == ("P", (60, 40))
+        values = np.asarray(mask)
+    assert {*np.unique(values[:, :8])} == {255}  # cut off
+    assert (values[6:-6, 14:26] == 0).mean() > 0.9
+    assert (values[6:-6, 34:46] == 1).mean() > 0.9
+    with Image.open("masks/a_overlay.jpg") as overlay:
+        assert overlay.size == (60, 40)
+
+    before = Path("masks/a.png").read_bytes()
+    halves(60, 40, 0.2).save("new/a.png")
+    with pytest.raises(DataError, match="2 inputs could not be used"):
+        said(capsys, inputs=["new"], out=Path("masks"))
+    assert "masks/a.png is there already and is not overwritten" in capsys.readouterr().err
+    assert Path("masks/a.png").read_bytes() == before
+
+    np.save("two.npy", np.stack([np.asarray(halves(16, 16, 0.5))] * 2)[:, None])
+    rows = said(capsys, inputs=["two.npy"], out=Path("more"))
+    assert [row["mask"] for row in rows] == ["more/two_0.png", "more/two_1.png"]
+    [one] = predict("best.pt", "new/a.png")
+    assert isinstance(one, MaskPrediction)
+    assert one.mask.shape == (40, 60)
+    assert one.file == ""
+
+
+def test_other_models_write_no_files(make: MakeExperiment) -> None:
+    result = train(make(train={"epochs": 1}))
+    with pytest.raises(ConfigError, match="--out is for models that write files, this model predicts classes"):
+        command(ckpt=result.checkpoint, inputs=["x.png"], out=Path("masks"))

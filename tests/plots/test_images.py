@@ -39,10 +39,10 @@ def test_pictures_beside_a_tile_and_a_legend() -> None:
 
     picture, red = torch.zeros(1, 28, 28, dtype=torch.uint8), torch.zeros(3, 28, 28, dtype=torch.uint8)
     red[0] = 255
-    tiles = [Tile(picture, "7", beside=(red, red))] * 3
+    tiles = [Tile(picture, "7", beside=(red, red))] * 4
     plain, drawn = sheet("", tiles), sheet("", tiles, legend=[("red", (255, 0, 0)), ("black", (0, 0, 0))])
     side = 112
-    assert plain.width == 2 * (3 * side + 2 * BETWEEN + 2 * GAP)  # of 8 columns, 2 of three pictures each
+    assert plain.width == 3 * (3 * side + 2 * BETWEEN + 2 * GAP)  # of 8 columns, 3 of three pictures each
     assert drawn.width == plain.width
     assert drawn.height == plain.height + LINE + GAP
     assert plain.getpixel((GAP + side // 2, plain.height // 4)) == (0, 0, 0)

@@ -274,7 +274,8 @@ def _table(found: DatasetSummary) -> list[str]:
     names = found.task.known_names
     order = sorted(range(len(names)), key=lambda number: found.counts["train"][number])
     shown = range(len(names)) if len(names) <= MOST_CLASSES else order[:MOST_CLASSES]
-    rows = [["", *found.counts]] + [[names[n], *(f"{counts[n]:,}" for counts in found.counts.values())] for n in shown]
+    rows = [[found.task.counted_in, *found.counts]]
+    rows += [[names[number], *(f"{counts[number]:,}" for counts in found.counts.values())] for number in shown]
     table = aligned(rows, right=range(1, len(rows[0])))
     return [
         "",

@@ -37,7 +37,7 @@ def spread(values: Tensor) -> Tensor:
 def sheet(title: str, tiles: Sequence[Tile], columns: int = COLUMNS, legend: Legend = ()) -> Image.Image:
     """Pictures of the same size side by side, row by row, and what their colours mean."""
     pictures = [joined([_scaled(picture) for picture in (tile.picture, *tile.beside)]) for tile in tiles]
-    columns = max(1, columns // (1 + len(tiles[0].beside)))
+    columns = max(1, round(columns / (1 + len(tiles[0].beside))))
     width, height = pictures[0].size
     across, down = width + 2 * GAP, height + 2 * GAP + LINE * (2 if any(tile.predicted for tile in tiles) else 1)
     font, bottom = _font(12), math.ceil(len(tiles) / columns) * down

@@ -174,6 +174,8 @@ class Task(Config):
     """What a target is in plain values: one of several `words`, `flags` (yes or no) or `numbers`, one or several."""
     exclusive: ClassVar[bool] = False
     """Whether a sample is of exactly one class, so that their counts say whether one is rare."""
+    counted_in: ClassVar[str] = ""
+    """What `counts` are of, where these are no samples."""
     mixes: ClassVar[bool] = False
     """Whether there are targets for mixtures of samples (MixUp, CutMix)."""
     can_transform: ClassVar[bool] = False

@@ -25,7 +25,7 @@ from trainkit.tasks.pixel_scores import PixelTally
 
 IGNORED_COLOUR = (224, 224, 192)
 """Of pixels that do not count, as in PASCAL VOC."""
-MOST_PIXELS = 100_000
+MOST_PIXELS = 30_000
 """Of which the best constant outputs are found."""
 MOST_NUMBERS = 10_000_000
 """Logits at the size of a picture that are made at once."""
@@ -66,6 +66,7 @@ class Segmentation(Categorical):
     default_metrics: ClassVar = ("mean_iou",)
     memorised: ClassVar = "pixel_accuracy"
     missing: ClassVar = "has a pixel of the class"
+    counted_in: ClassVar = "pixels"
     mixes: ClassVar = False
     ranked: ClassVar = False
     writes: ClassVar = "masks"
