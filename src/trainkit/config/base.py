@@ -45,6 +45,10 @@ class Config(BaseModel):
         return {key: plain[key] for key in sorted(plain, key=lambda key: key != "name")}
 
 
+_described: list[str] = []
+"""Families whose members are being described for the JSON Schema."""
+
+
 class Component:
     """Marks a field that holds a registered config of one family: `Annotated[LossConfig, Component("loss")]`.
 
@@ -89,6 +93,15 @@ class Component:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         names = registry.names(self.family)
+        if self.family in _described:  # a component of components of its own family
+            return {"anyOf": [{"enum": names}, {"type": "object", "required": ["name"]}]}
+        _described.append(self.family)
+        try:
+            return self._described(names, handler)
+        finally:
+            _described.pop()
+
+    def _described(self, names: list[str], handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         members = [handler(registry.find(self.family, name).__pydantic_core_schema__) for name in names]
         required = {} if self.default else {"required": ["name"]}
         return {"anyOf": [{"enum": names}, *({**member, **required} for member in members)]}
