@@ -1,4 +1,7 @@
-"""One class of several for each pixel of a picture: semantic segmentation."""
+"""One class of several for each pixel of a picture: semantic segmentation.
+
+One file, since it answers all that is asked of a task.
+"""
 
 from __future__ import annotations
 

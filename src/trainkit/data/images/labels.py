@@ -13,7 +13,7 @@ import torch
 from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import counted
-from trainkit.data.sources.image_list import Labels, natural
+from trainkit.data.images.picture_lists import Labels, natural
 from trainkit.data.tables import column_kinds, target
 from trainkit.data.tables.columns import ColumnConfig
 from trainkit.data.tables.table_files import Cells
