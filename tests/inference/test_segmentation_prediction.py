@@ -27,7 +27,7 @@ from trainkit.inference.prediction import predict
 from trainkit.reports import report_page
 from trainkit.runs.run import train
 from trainkit.tasks import Segmentation
-from trainkit.tasks.segmentation import MaskPrediction, mask_of
+from trainkit.tasks.masks import MaskPrediction, mask_of
 
 HALVES = Segmentation(size=2, names=("dark", "bright"))
 
@@ -86,7 +86,7 @@ def test_a_view_of_a_view() -> None:
 def test_logits_are_interpolated_in_parts_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, view = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0)), View.whole((50, 40))
     whole = mask_of(logits, view, 255)
-    monkeypatch.setattr("trainkit.tasks.segmentation.MOST_NUMBERS", 3 * 40 * 7)
+    monkeypatch.setattr("trainkit.tasks.masks.MOST_NUMBERS", 3 * 40 * 7)
     assert torch.equal(mask_of(logits, view, 255), whole)
     # As torch interpolates.
     larger = nn.functional.interpolate(logits[None], (50, 40), mode="bilinear")[0].argmax(0)

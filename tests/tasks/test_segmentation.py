@@ -11,7 +11,7 @@ from trainkit.core.errors import DataError
 from trainkit.data import Split, TensorSource
 from trainkit.tasks import Segmentation, TargetError
 from trainkit.tasks.base import Line
-from trainkit.tasks.segmentation import IGNORED_COLOUR, palette
+from trainkit.tasks.masks import IGNORED_COLOUR, palette
 from trainkit.training.baseline_loss import constant_prediction, untrained
 from trainkit.training.losses import CrossEntropyConfig
 from trainkit.training.segmentation_losses import DiceConfig

@@ -75,6 +75,7 @@ WHY = {
     "shared-samples": "what the model has seen in training it need not understand: the evaluation flatters it",
     "missing-class": "the model can never learn it",
     "one-class": "a constant prediction is right",
+    "ignored-pictures": "nothing is learned from them",
     "constant-target": "a constant prediction is right",
     "numbers-as-classes": "as classes, 12.3 and 12.4 are as different as 12.3 and 99, and no other number is predicted",
     "unused-files": "what is not taken cannot be learned from",

@@ -6,14 +6,12 @@ One file, since it answers all that is asked of a task.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from PIL import Image
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn import functional
 
 from trainkit.config.registry import register
 from trainkit.core.diagnostics import Diagnostic
@@ -24,30 +22,17 @@ from trainkit.core.view import View
 from trainkit.plots.figures import RGB, Legend, Tile
 from trainkit.tasks.base import Cell, Findings, Prediction, Table, TargetError
 from trainkit.tasks.categorical import MOST_ROWS, Categorical
+from trainkit.tasks.masks import IGNORED_COLOUR, MaskPrediction, mask_of, palette
 from trainkit.tasks.pixel_scores import PixelTally
 
-IGNORED_COLOUR = (224, 224, 192)
-"""Of pixels that do not count, as in PASCAL VOC."""
 MOST_PIXELS = 30_000
 """Of which the best constant outputs are found."""
-MOST_NUMBERS = 10_000_000
-"""Logits at the size of a picture that are made at once."""
 OVERLAID = 0.5
 """How much of an overlay is the mask."""
 AT_ONCE = 64
 """Masks that are counted together: each pixel takes eight bytes then."""
 
 Channel = Annotated[int, Field(ge=0, le=255)]
-
-
-def palette(size: int) -> tuple[RGB, ...]:
-    """Colours that can be told apart, the first black: those of PASCAL VOC, whose channels take the bits of a class's
-    number in turn."""
-
-    def channel(number: int, first: int) -> int:
-        return sum((number >> (3 * place + first) & 1) << (7 - place) for place in range(3))
-
-    return tuple((channel(number, 0), channel(number, 1), channel(number, 2)) for number in range(size))
 
 
 @register("task")
@@ -298,44 +283,6 @@ class Segmentation(Categorical):
             return [prediction.file, *prediction.values.values()]
         shares = (f"{name} {self.text(prediction.values[name])}" for name in prediction.answer)
         return [prediction.file, ", ".join(shares)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaskPrediction(Prediction):
-    """What the model says of one picture."""
-
-    mask: Tensor
-    """The class of each pixel of the picture at its own size, shape (height, width), uint8; `ignore_index` where the
-    model has not seen it."""
-
-
-def mask_of(logits: Tensor, view: View | None, outside: int) -> Tensor:
-    """The class of each pixel of a picture, from logits for what a model has seen of it, which are interpolated.
-
-    Args:
-        logits: shape (classes, height, width).
-        view: what was seen; None for all, at the same size.
-        outside: what stands for pixels that were not seen.
-
-    Returns:
-        shape `view.size`, uint8, on the CPU.
-    """
-    if view in (None, View.whole((logits.shape[1], logits.shape[2]))):
-        return logits.argmax(0).to(torch.uint8).cpu()
-    assert view is not None
-    height, width = view.size
-    # From -1 to 1 within the view, as grid_sample has it.
-    y = (torch.arange(height, device=logits.device) + 0.5 - view.top) / view.height * 2 - 1
-    x = (torch.arange(width, device=logits.device) + 0.5 - view.left) / view.width * 2 - 1
-    mask = torch.full((height, width), outside, dtype=torch.uint8)
-    rows = max(1, MOST_NUMBERS // (len(logits) * width))
-    for start in range(0, height, rows):
-        some = y[start : start + rows]
-        grid = torch.stack(torch.meshgrid(x, some, indexing="xy"), 2)[None]
-        at = functional.grid_sample(logits[None], grid, padding_mode="border", align_corners=False)[0].argmax(0)
-        seen = (some.abs() <= 1)[:, None] & (x.abs() <= 1)
-        mask[start : start + rows] = torch.where(seen, at.to(torch.uint8), outside).cpu()
-    return mask
 
 
 def _pixels(targets: Tensor) -> Tensor:
