@@ -242,6 +242,8 @@ class Segmentation(Categorical):
     # Predictions of new samples
 
     def predictions(self, inputs: Sequence[str], outputs: Tensor) -> list[Prediction]:
+        """Each with its mask as it comes out of the model. Outputs as a model gives them: of kept ones, only the classes
+        are left."""
         return list(self.predictions_in(inputs, outputs, [None] * len(inputs)))
 
     def predictions_in(
