@@ -387,7 +387,7 @@ class Task(Config):
 
         Args:
             inputs: their names.
-            outputs: in the unit of the targets as they were given.
+            outputs: as they are kept, in the unit of the targets as they were given.
         """
         return [
             Prediction(one, self, (), dict(zip(self.known_names, row, strict=True)))
@@ -400,10 +400,11 @@ class Task(Config):
         """The same where it matters which part of a picture the model has seen.
 
         Args:
+            outputs: as a model gives them, in the unit of the targets as they were given.
             views: of each input; None where it is no picture, where it was made for the model, and where the task
                 writes nothing.
         """
-        return self.predictions(inputs, outputs)
+        return self.predictions(inputs, self.kept(outputs))
 
     def files(self, prediction: Prediction, picture: Image.Image | None) -> Mapping[str, Image.Image | bytes]:
         """What is to be written beside a prediction, where the task `writes`: pictures, or the content of files, by

@@ -245,6 +245,11 @@ class Segmentation(Categorical):
     # Predictions of new samples
 
     def predictions(self, inputs: Sequence[str], outputs: Tensor) -> list[Prediction]:
+        """Each with its mask as it comes out of the model.
+
+        Args:
+            outputs: as a model gives them.
+        """
         return list(self.predictions_in(inputs, outputs, [None] * len(inputs)))
 
     def predictions_in(
