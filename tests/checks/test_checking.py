@@ -101,6 +101,13 @@ def test_what_is_found_in_a_model(init: str, forward: str, found: str) -> None:
     assert checked(own_net(init, forward)) == [found]
 
 
+def test_what_gives_auxiliary_outputs_in_training_is_trained() -> None:
+    text = "data: {name: digits_segmentation, samples: 20, test_samples: 4, val: 4}\nloader: {batch_size: 8}\n"
+    model = "model: {name: torchvision_segmentation, arch: deeplabv3_mobilenet_v3_large}\n"
+    shapes = "takes (2, 1, 64, 64), gives {out: (2, 11, 64, 64), aux: (2, 11, 64, 64)}"
+    assert checked(text + model) == [f"fine[shapes]: 3:8: model: {shapes}"]
+
+
 def test_a_layer_that_cannot_compute_in_the_precision() -> None:
     """As an LSTM in fp16, which some processors can."""
     half = "if torch.is_autocast_enabled('cpu'): raise RuntimeError('no such kernel. And a hint')"

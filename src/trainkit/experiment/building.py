@@ -20,7 +20,7 @@ from trainkit.data.transforms.pipeline import preparation
 from trainkit.experiment import compatibility
 from trainkit.experiment.rules import check, check_direction, metrics_of, monitored
 from trainkit.experiment.schema import ExperimentConfig, steps_of
-from trainkit.models import lint
+from trainkit.models import dry_run, lint
 from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
 from trainkit.training.ema import Ema
@@ -214,7 +214,11 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
             logits = data.spec.task.logits  # other outputs may well lie between 0 and 1
             found += [one for one in diagnostics if logits or one.code != "no-logits"]
             found += lint.frozen(parts.model) if experiment.model.freeze == "none" else []
-        if unused := lint.unreached(parts.model, *two):
+        unused = lint.unreached(parts.model, *two)
+        if unused:
+            with dry_run.training(parts.model, parts.device):  # there may be auxiliary outputs there
+                unused = [name for name in lint.unreached(parts.model, *two) if name in unused]
+        if unused:
             text = f"in evaluation the outputs do not depend on {and_more(unused)}, which may not be trained"
             warn("no-gradient", f"model: {text}")
     task, num_outputs = data.spec.task, experiment.loss.num_outputs(data.spec.task)
