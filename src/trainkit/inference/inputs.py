@@ -22,7 +22,7 @@ from trainkit.core.errors import CheckpointError, DataError, os_error_text
 from trainkit.core.view import View
 from trainkit.data import DataConfig, DataSpec
 from trainkit.data.images.bit_depth import SIXTEEN_BITS, is_deep, white_is_zero
-from trainkit.data.images.decoding import PictureSource, UnreadableError, flattened, opened, quiet
+from trainkit.data.images.decoding import LYING, PictureSource, UnreadableError, flattened, opened, quiet
 from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures
 from trainkit.data.images.source import PicturesConfig
 from trainkit.data.images.views import fitted_view, view_of
@@ -32,8 +32,6 @@ from trainkit.data.transforms.pipeline import fitted
 from trainkit.plots.images import as_image
 
 STDIN = "-"
-LYING = (5, 6, 7, 8)
-"""With these EXIF orientations, a picture's height and width are swapped."""
 
 Refuse = Callable[[DataError], object]
 """Hears of an input that cannot be used; the others go on, unless it raises."""

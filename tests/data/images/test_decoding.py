@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 from trainkit.core.errors import DataError, StorageError, WorkerError
 from trainkit.data.images import decoding
 from trainkit.data.images.bit_depth import SIXTEEN_BITS
-from trainkit.data.images.decoding import PictureSource, Unreadable, decode_all
+from trainkit.data.images.decoding import PictureSource, Unreadable, UnreadableError, decode_all, opened
 from trainkit.data.images.headers import read
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -193,6 +193,25 @@ def test_content_counts_and_not_the_name() -> None:
 def test_a_single_pixel_fills_the_picture() -> None:
     Image.new("RGB", (1, 1), (7, 8, 9)).save("a.png")
     assert decoded("a.png", height=3, width=5).flatten(1).unique(dim=1).tolist() == [[7], [8], [9]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_turned_tiff_is_right_or_refused(compression: str | None, orientation: int) -> None:
+    """Pillow 11.0 to 13.0 takes the rows of one without compression for as long as they are to become."""
+    stored = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    options = {"compression": compression} if compression else {}
+    Image.fromarray(stored).save("a.tif", tiffinfo={0x112: orientation}, **options)
+    Image.fromarray(stored).save("a.png", exif=exif)
+    try:
+        with opened(Path("a.tif")) as turned, opened(Path("a.png")) as right:
+            assert np.array_equal(ImageOps.exif_transpose(turned), ImageOps.exif_transpose(right))
+    except UnreadableError as error:
+        assert orientation >= 5
+        assert compression is None
+        assert str(error) == "a TIFF without compression that is stored turned is read wrongly; compress it"
 
 
 def test_the_camera_s_orientation_is_followed() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trainkit.data import workers
 from trainkit.data.images.bit_depth import is_deep
-from trainkit.data.images.decoding import PictureSource, UnreadableError, opened, quiet
+from trainkit.data.images.decoding import LYING, PictureSource, UnreadableError, opened, quiet
 
 RGB = tuple[int, int, int]
 IGNORED = 255
@@ -34,8 +34,6 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What Pillow does to a picture with this EXIF orientation."""
-SWAPS = (5, 6, 7, 8)
-"""Those that make its height its width."""
 
 
 class WrongMaskError(UnreadableError):
@@ -218,7 +216,7 @@ def _turned(values: NDArray[np.uint8], path: Path) -> Image.Image:
         if mask.size != stored:
             raise WrongMaskError(f"{_sides(mask.size)} pixels, but the picture {path} has {_sides(stored)}")
         return mask
-    if tiff or orientation not in SWAPS or stored[0] == stored[1]:
+    if tiff or orientation not in LYING or stored[0] == stored[1]:
         raise WrongMaskError(
             f"the picture {path} is shown turned (EXIF orientation {orientation}), and whether its mask is for that "
             "cannot be told; save the picture as it is shown"
@@ -239,7 +237,7 @@ def shown_size(path: Path) -> tuple[int, int]:
     """
     with opened(path) as picture:
         width, height = picture.size
-        return (width, height) if _orientation(picture) in SWAPS else (height, width)
+        return (width, height) if _orientation(picture) in LYING else (height, width)
 
 
 def _orientation(picture: Image.Image) -> int:
