@@ -8,6 +8,7 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -205,13 +206,13 @@ def test_a_turned_tiff_is_right_or_refused(compression: str | None, orientation:
     options = {"compression": compression} if compression else {}
     Image.fromarray(stored).save("a.tif", tiffinfo={0x112: orientation}, **options)
     Image.fromarray(stored).save("a.png", exif=exif)
-    try:
-        with opened(Path("a.tif")) as turned, opened(Path("a.png")) as right:
-            assert np.array_equal(ImageOps.exif_transpose(turned), ImageOps.exif_transpose(right))
-    except UnreadableError as error:
-        assert orientation >= 5
-        assert compression is None
-        assert str(error) == "a TIFF without compression that is stored turned is read wrongly; compress it"
+    with suppress(UnreadableError), opened(Path("a.tif")) as turned, opened(Path("a.png")) as right:
+        assert np.array_equal(np.asarray(ImageOps.exif_transpose(turned)), np.asarray(ImageOps.exif_transpose(right)))
+        return
+    assert orientation >= 5
+    assert compression is None
+    with pytest.raises(UnreadableError, match="a TIFF without compression that is stored turned is read wrongly"):
+        source("a.tif").pixels(0)
 
 
 def test_the_camera_s_orientation_is_followed() -> None:
