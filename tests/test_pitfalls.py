@@ -259,7 +259,7 @@ def test_samples_of_different_shapes() -> None:
         (
             "one-hot",
             (
-                "Given: classes are one whole number >= 0 per sample; "
+                "Given: classes are one whole number >= 0 per sample, these are rows of 3; "
                 "for one-hot rows row.argmax(), or data.target=multilabel"
             ),
         ),

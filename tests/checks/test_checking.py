@@ -52,7 +52,7 @@ def test_shipped_configs_have_no_error_but_missing_files(config: Path) -> None:
     """The templates' pictures and tables are the user's."""
     errors = [found for found in check(config, []) if found.level == "error"]
     assert all(found.code == "data" and ("no such file" in found.text or "weights" in found.text) for found in errors)
-    templates = ("csv_", "image_", "labels_", "pictures_", "sequences_")
+    templates = ("csv_", "image_", "labels_", "pictures_", "segmentation_", "sequences_")
     assert bool(errors) <= config.stem.startswith(templates)
 
 

@@ -388,7 +388,7 @@ def test_the_smallest_pictures_of_timm() -> None:
     ("arch", "does"),
     [
         ("fasterrcnn_resnet50_fpn", "finds objects"),
-        ("deeplabv3_resnet50", "sorts pixels into classes"),
+        ("deeplabv3_resnet50", "sorts pixels into classes (model.name=torchvision_segmentation)"),
         ("r3d_18", "is for videos"),
         ("raft_small", "tells how pixels move"),
         ("quantized_resnet18", "computes with 8-bit numbers, for use after training"),

@@ -22,9 +22,9 @@ TASKS = TASKS - {Task.__name__} | {Categorical.__name__}
 KINDS = {one.__name__ for one in vars(inputs).values() if isinstance(one, type) and issubclass(one, InputKind)}
 KINDS -= {InputKind.__name__}
 
-DECLARE = ("training/losses.py", "training/metrics.py")
+DECLARE = tuple(f"training/{name}.py" for name in ("losses", "metrics", "segmentation_losses", "segmentation_metrics"))
 """Say on which tasks they work, and may ask which of those it is."""
-MAKE = ("data/sources/", "data/tables/", "__init__.py")
+MAKE = ("data/sources/", "data/tables/", "data/images/", "__init__.py")
 """Make a task of what they read, or hand it out as a name of trainkit."""
 
 

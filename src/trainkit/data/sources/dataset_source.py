@@ -142,7 +142,9 @@ class DatasetSource:
             return self.asked.as_targets(torch.stack(rows), self.size)
         except TargetError as error:
             if error.row is None:
-                raise DataError(f"{self.title}: {error}; the targets are what data.target says") from None
+                one_hot = "for one-hot rows row.argmax(), or data.target=multilabel"
+                hint = one_hot if rows[0].ndim else "or data.target=regression"
+                raise DataError(f"{self.title}: {error}; {hint}") from None
             raise DataError(f"{self.title}[{indices[error.row]}]: the target has {error}") from None
 
     def task(self) -> Task:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 from pydantic import model_validator
 from torch import Tensor
@@ -80,8 +80,7 @@ class SegmentationFolderConfig(PicturesConfig):
         return self._build(seed, None)
 
     def reopen(self, seed: int, spec: DataSpec) -> Data:
-        assert isinstance(spec.task, Segmentation)
-        task = spec.task
+        task = cast(Segmentation, spec.task)
         config = self.model_copy(update={"range": spec.range}) if self._measures else self
         return config._counted(lambda: config._build(seed, task))
 
