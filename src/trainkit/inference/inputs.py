@@ -22,8 +22,9 @@ from trainkit.core.errors import CheckpointError, DataError, os_error_text
 from trainkit.core.view import View
 from trainkit.data import DataConfig, DataSpec
 from trainkit.data.images.bit_depth import SIXTEEN_BITS, is_deep, white_is_zero
-from trainkit.data.images.decoding import LYING, PictureSource, UnreadableError, flattened, opened, quiet
+from trainkit.data.images.decoding import PictureSource, UnreadableError, flattened, opened, quiet
 from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures
+from trainkit.data.images.orientation import LYING
 from trainkit.data.images.source import PicturesConfig
 from trainkit.data.images.views import fitted_view, view_of
 from trainkit.data.paths import no_file

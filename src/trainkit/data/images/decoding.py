@@ -17,8 +17,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 from rich.console import Console
 from rich.progress import track
@@ -31,10 +30,9 @@ from trainkit.data import workers
 from trainkit.data.base import Batch, Source
 from trainkit.data.images.bit_depth import eight_bits, is_deep, white_is_zero
 from trainkit.data.images.image_files import HEIF
+from trainkit.data.images.orientation import is_scrambled
 from trainkit.data.paths import no_file
 
-LYING = (5, 6, 7, 8)
-"""With these EXIF orientations, a picture's height and width are swapped."""
 MAX_PIXELS = 100_000_000
 
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -231,7 +229,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise UnreadableError(f"{picture.width}x{picture.height} pixels are more than {MAX_PIXELS:,}")
-            if _is_scrambled(picture):
+            if is_scrambled(picture):
                 raise UnreadableError("a TIFF without compression that is stored turned is read wrongly; compress it")
             yield picture
     except (UnreadableError, MemoryError):
@@ -248,13 +246,6 @@ def opened(path: Path) -> Iterator[Image.Image]:
             raise UnreadableError(os_error_text(error)) from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UnreadableError(f"not a picture that can be read ({reason})") from None
-
-
-def _is_scrambled(picture: Image.Image) -> bool:
-    """Whether Pillow (from 11.0 on) would take the rows of a turned TIFF for as long as they are to become."""
-    if not isinstance(picture, TiffImageFile) or not picture.tile or picture.tile[0][0] != "raw":
-        return False
-    return picture.size != (picture.tag_v2[ExifTags.Base.ImageWidth], picture.tag_v2[ExifTags.Base.ImageLength])
 
 
 def _read_heif() -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 from torch import Tensor
 
 from trainkit.data import workers
 from trainkit.data.images.bit_depth import is_deep
-from trainkit.data.images.decoding import LYING, PictureSource, UnreadableError, opened, quiet
+from trainkit.data.images.decoding import PictureSource, UnreadableError, opened, quiet
+from trainkit.data.images.orientation import LYING, orientation
 
 RGB = tuple[int, int, int]
 IGNORED = 255
@@ -208,21 +209,21 @@ def _turned(values: NDArray[np.uint8], path: Path) -> Image.Image:
     mask = Image.fromarray(values)
     try:
         with opened(path) as picture:
-            stored, orientation = picture.size, _orientation(picture)
+            stored, turn = picture.size, orientation(picture)
             tiff = picture.format == "TIFF"  # of which Pillow swaps the sides by itself
     except UnreadableError:  # which is told of the picture itself
         return mask
-    if orientation not in TURNS:
+    if turn not in TURNS:
         if mask.size != stored:
             raise WrongMaskError(f"{_sides(mask.size)} pixels, but the picture {path} has {_sides(stored)}")
         return mask
-    if tiff or orientation not in LYING or stored[0] == stored[1]:
+    if tiff or turn not in LYING or stored[0] == stored[1]:
         raise WrongMaskError(
-            f"the picture {path} is shown turned (EXIF orientation {orientation}), and whether its mask is for that "
+            f"the picture {path} is shown turned (EXIF orientation {turn}), and whether its mask is for that "
             "cannot be told; save the picture as it is shown"
         )
     if mask.size == stored:
-        return mask.transpose(TURNS[orientation])
+        return mask.transpose(TURNS[turn])
     if mask.size != stored[::-1]:
         shown = _sides(stored[::-1])
         raise WrongMaskError(f"{_sides(mask.size)} pixels, but the picture {path} is shown with {shown}")
@@ -237,14 +238,7 @@ def shown_size(path: Path) -> tuple[int, int]:
     """
     with opened(path) as picture:
         width, height = picture.size
-        return (width, height) if _orientation(picture) in LYING else (height, width)
-
-
-def _orientation(picture: Image.Image) -> int:
-    # Pillow would decode a whole PNG to see whether EXIF follows the pixels.
-    if picture.format == "PNG" and "exif" not in picture.info:
-        return 1
-    return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        return (width, height) if orientation(picture) in LYING else (height, width)
 
 
 def _sides(size: tuple[int, int]) -> str:
