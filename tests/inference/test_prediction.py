@@ -29,7 +29,7 @@ from trainkit.inference.prediction import batches, predict
 from trainkit.inference.restoring import restore
 from trainkit.runs.run import train
 from trainkit.tasks import Prediction
-from trainkit.tasks.categorical import Categorical
+from trainkit.tasks.ranked import Ranked
 from trainkit.training.predictions import Predictions, predictions_of
 
 FIXTURE = ROOT / "tests/fixtures/checkpoint-schema-1.pt"
@@ -87,7 +87,7 @@ def evaluated(checkpoint: Path, split: str) -> tuple[Predictions, Split]:
 def check(predictions: list[Prediction], answers: Predictions) -> None:
     """The same decisions, and the same probabilities or numbers."""
     task = answers.task
-    values = task.probabilities(answers.outputs) if isinstance(task, Categorical) else answers.outputs
+    values = task.probabilities(answers.outputs) if isinstance(task, Ranked) else answers.outputs
     found = torch.tensor([list(each.values.values()) for each in predictions])
     torch.testing.assert_close(found, values, atol=1e-6, rtol=1e-6)
     assert all(tuple(each.values) == task.known_names for each in predictions)

@@ -26,7 +26,7 @@ from trainkit.plots.figures import COLOURS
 from trainkit.reports import page_data, report_page
 from trainkit.runs import reader
 from trainkit.runs.run import resume, train
-from trainkit.tasks.categorical import precision_and_roc
+from trainkit.tasks.ranked import precision_and_roc
 
 EVIL = "<script>alert(1)<&"
 VOID = {"meta", "link", "br", "img", "path", "use", "input"}

@@ -285,7 +285,7 @@ def test_other_targets_and_no_val_split(make: MakeExperiment, capsys: pytest.Cap
     assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: log")] == [
         "warning: log.confusion_matrix: needs classes; the run goes on without",
         "warning: log.confusion_matrix: needs classes; the run goes on without",
-        "warning: log.pr_curves: needs classes or labels; the run goes on without",
+        "warning: log.pr_curves: needs classes or labels of whole samples; the run goes on without",
         "warning: log.confusion_matrix, log.pr_curves: there is no val split; the run goes on without",
         "warning: log.feature_maps: the model has no two-dimensional convolution; the run goes on without",
     ]

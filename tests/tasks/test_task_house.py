@@ -15,10 +15,11 @@ from trainkit.data import inputs
 from trainkit.data.inputs import InputKind
 from trainkit.tasks import Task
 from trainkit.tasks.categorical import Categorical
+from trainkit.tasks.ranked import Ranked
 
 NAMED = {*registry.names("task"), *registry.names("input")} - {"numbers"}  # as which a table's column may be read, too
 TASKS = {one.__name__ for one in vars(tasks).values() if isinstance(one, type) and issubclass(one, Task)}
-TASKS = TASKS - {Task.__name__} | {Categorical.__name__}
+TASKS = TASKS - {Task.__name__} | {Categorical.__name__, Ranked.__name__}
 KINDS = {one.__name__ for one in vars(inputs).values() if isinstance(one, type) and issubclass(one, InputKind)}
 KINDS -= {InputKind.__name__}
 

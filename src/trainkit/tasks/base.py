@@ -378,7 +378,7 @@ class Task(Config):
         Raises:
             ValueError: there is nothing that a sample may be or not be.
         """
-        raise ValueError("needs classes or labels")
+        raise ValueError("needs classes or labels of whole samples")
 
     # Predictions of new samples
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,96 +19,6 @@ WIDTH = 80
 MOST_ROWS = 20
 MOST_COLUMNS = 12
 SHORTEST_NAME = 12
-
-
-class Tally:
-    """Counts what is predicted for what, on the device.
-
-    Args:
-        names: of the classes or labels.
-        decide: gives what a model decides for, of its outputs.
-    """
-
-    counts: Tensor
-
-    def __init__(self, names: Sequence[str], decide: Callable[[Tensor], Tensor]) -> None:
-        self.names, self.decide = names, decide
-
-    @abstractmethod
-    def cells(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Which of the counts grow, shape (any,), int64."""
-
-    @abstractmethod
-    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Samples that are of each class or have each label, those predicted to, and those rightly; shape (size,)."""
-
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """Count one batch in, as a metric does. Does not wait for the device."""
-        cells = self.cells(self.decide(outputs), targets)
-        self.counts.view(-1).scatter_add_(0, cells, torch.ones_like(cells))
-
-    def merge(self, other: Tally) -> None:
-        """Count in what another share of the split has counted."""
-        self.counts += other.counts.to(self.counts.device)
-
-    def reset(self) -> None:
-        """Forget all batches."""
-        self.counts.zero_()
-
-    def confusion(self) -> list[list[int]] | None:
-        """Samples by true class (rows) and predicted class (columns); None for labels."""
-        return None
-
-    def scores(self) -> tuple[ClassScore, ...]:
-        """One for every class or label, in their order. Waits for the device."""
-        numbers = (total.tolist() for total in self.totals())
-        return tuple(ClassScore(*each) for each in zip(self.names, *numbers, strict=True))
-
-    def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
-        plain: dict[str, Any] = {"per_class": [score.to_plain() for score in self.scores()]}
-        confusion = self.confusion()
-        return plain | ({"confusion": confusion} if confusion else {})
-
-    def lines(self) -> list[Line]:
-        """A table of the classes or labels, the worst of them strong, and the confusion matrix."""
-        texts, worst = table(self.scores())
-        texts += matrix(self.confusion(), self.names)
-        return [Line(text, text == worst) for text in texts]
-
-
-class ClassTally(Tally):
-    """Of classes: `counts` is (classes, classes), a row for every true class, a column for the predicted one."""
-
-    def __init__(self, names: Sequence[str], decide: Callable[[Tensor], Tensor], device: torch.device) -> None:
-        super().__init__(names, decide)
-        self.counts = torch.zeros((len(names), len(names)), dtype=torch.int64, device=device)
-
-    def cells(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        return targets * len(self.names) + predicted
-
-    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.counts.sum(1), self.counts.sum(0), self.counts.diagonal()
-
-    def confusion(self) -> list[list[int]]:
-        counts: list[list[int]] = self.counts.tolist()
-        return counts
-
-
-class LabelTally(Tally):
-    """Of labels: `counts` is (labels, 2, 2), a row for whether the label is there, a column for whether it is
-    predicted."""
-
-    def __init__(self, names: Sequence[str], decide: Callable[[Tensor], Tensor], device: torch.device) -> None:
-        super().__init__(names, decide)
-        self.counts = torch.zeros((len(names), 2, 2), dtype=torch.int64, device=device)
-
-    def cells(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        label = torch.arange(len(self.names), device=predicted.device)
-        return (label * 4 + (targets > 0.5) * 2 + predicted).flatten()
-
-    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.counts[:, 1].sum(1), self.counts[:, :, 1].sum(1), self.counts[:, 1, 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +66,114 @@ class ClassScore:
         """For JSON."""
         keys = ("name", "support", "predicted", "true_positives", "precision", "recall", "f1")
         return {key: getattr(self, key) for key in keys}
+
+
+class Tally(ABC):
+    """Counts what is predicted for what, on the device.
+
+    Args:
+        names: of the classes or labels.
+        decide: gives what a model decides for, of its outputs.
+        shape: of `counts`.
+        ignored: whether one more cell counts what is ignored: to leave that out would mean to wait for the device.
+    """
+
+    score: ClassVar[type[ClassScore]] = ClassScore
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        decide: Callable[[Tensor], Tensor],
+        device: torch.device,
+        shape: tuple[int, ...],
+        *,
+        ignored: bool = False,
+    ) -> None:
+        self.names, self.decide = names, decide
+        cells = math.prod(shape)
+        self.every = torch.zeros(cells + ignored, dtype=torch.int64, device=device)
+        self.counts = self.every[:cells].view(shape)
+
+    @abstractmethod
+    def cells(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Which of all cells grow, shape (any,), int64."""
+
+    @abstractmethod
+    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples that are of each class or have each label, those predicted to, and those rightly; shape (size,)."""
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        """Count one batch in, as a metric does. Does not wait for the device."""
+        cells = self.cells(self.decide(outputs), targets)
+        self.every.scatter_add_(0, cells, torch.ones_like(cells))
+
+    def merge(self, other: Tally) -> None:
+        """Count in what another share of the split has counted."""
+        self.every += other.every.to(self.every.device)
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self.every.zero_()
+
+    def confusion(self) -> list[list[int]] | None:
+        """Samples by true class (rows) and predicted class (columns); None for labels."""
+        return None
+
+    def scores(self) -> tuple[ClassScore, ...]:
+        """One for every class or label, in their order. Waits for the device."""
+        numbers = (total.tolist() for total in self.totals())
+        return tuple(self.score(*each) for each in zip(self.names, *numbers, strict=True))
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        plain: dict[str, Any] = {"per_class": [score.to_plain() for score in self.scores()]}
+        confusion = self.confusion()
+        return plain | ({"confusion": confusion} if confusion else {})
+
+    def lines(self) -> list[Line]:
+        """A table of the classes or labels, the worst of them strong, and the confusion matrix."""
+        texts, worst = table(self.scores())
+        texts += matrix(self.confusion(), self.names)
+        return [Line(text, text == worst) for text in texts]
+
+
+class ClassTally(Tally):
+    """Of classes: `counts` is (classes, classes), a row for every true class, a column for the predicted one."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        decide: Callable[[Tensor], Tensor],
+        device: torch.device,
+        *,
+        ignored: bool = False,
+    ) -> None:
+        super().__init__(names, decide, device, (len(names), len(names)), ignored=ignored)
+
+    def cells(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        return targets * len(self.names) + predicted
+
+    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.counts.sum(1), self.counts.sum(0), self.counts.diagonal()
+
+    def confusion(self) -> list[list[int]]:
+        counts: list[list[int]] = self.counts.tolist()
+        return counts
+
+
+class LabelTally(Tally):
+    """Of labels: `counts` is (labels, 2, 2), a row for whether the label is there, a column for whether it is
+    predicted."""
+
+    def __init__(self, names: Sequence[str], decide: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        super().__init__(names, decide, device, (len(names), 2, 2))
+
+    def cells(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        label = torch.arange(len(self.names), device=predicted.device)
+        return (label * 4 + (targets > 0.5) * 2 + predicted).flatten()
+
+    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.counts[:, 1].sum(1), self.counts[:, :, 1].sum(1), self.counts[:, 1, 1]
 
 
 def table(scores: Sequence[ClassScore]) -> tuple[list[str], str | None]:

@@ -14,16 +14,16 @@ from trainkit.config.registry import register
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
 from trainkit.plots.figures import Tile
-from trainkit.tasks.base import MAX_CLASSES, Cell, Findings, Prediction, Reading, TargetError
-from trainkit.tasks.categorical import Categorical, ranked
+from trainkit.tasks.base import MAX_CLASSES, Cell, Prediction, Reading, TargetError
 from trainkit.tasks.class_scores import ClassTally
+from trainkit.tasks.ranked import Ranked, cross_entropy_of_flags, mean_of_sigmoid, mean_of_softmax, ranked_cells
 
 MANY_NUMBERS = 50
 """So many classes whose names are whole numbers are amounts rather than names."""
 
 
 @register("task")
-class Classification(Categorical):
+class Classification(Ranked):
     """One class of several. Targets: shape (batch,), int64. Outputs: a logit for each class, shape (batch, size), or a
     single one of the second of two classes."""
 
@@ -77,9 +77,8 @@ class Classification(Categorical):
         return num_outputs == self.size or (self.size == 2 and num_outputs == 1)
 
     def combined(self, outputs: Tensor) -> Tensor:
-        if outputs.shape[2] == 1:
-            return super().combined(outputs)
-        return outputs.log_softmax(2).logsumexp(0) - math.log(len(outputs)) + outputs.logsumexp(2, keepdim=True).mean(0)
+        """The mean of the members' probabilities, as logits again."""
+        return mean_of_sigmoid(outputs) if outputs.shape[2] == 1 else mean_of_softmax(outputs)
 
     def decisions(self, outputs: Tensor) -> Tensor:
         return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
@@ -98,7 +97,7 @@ class Classification(Categorical):
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if outputs.shape[1] == 1:
-            return super().errors(outputs, targets)
+            return cross_entropy_of_flags(outputs, targets)
         return functional.cross_entropy(outputs, targets, reduction="none")
 
     def words(self, value: Tensor) -> str:
@@ -119,16 +118,6 @@ class Classification(Categorical):
     def tally(self, device: torch.device) -> ClassTally:
         return ClassTally(self.known_names, self.decisions, device)
 
-    def findings(self, outputs: Tensor, targets: Tensor, split: str) -> Findings:
-        found = super().findings(outputs, targets, split)
-        found.confusion = self.confusion(outputs, targets)
-        return found
-
-    def confusion(self, outputs: Tensor, targets: Tensor) -> list[list[int]]:
-        tally = self.tally(targets.device)
-        tally.update(outputs, targets)
-        return tally.confusion()
-
     def predictions(self, inputs: Sequence[str], outputs: Tensor) -> list[Prediction]:
         names, decided = self.known_names, self.decisions(outputs).tolist()
         return [
@@ -145,10 +134,10 @@ class Classification(Categorical):
         }
 
     def heads(self, top: int | None, *, every: bool) -> list[str]:
-        return self._ranked_heads(top)
+        return self.ranked_heads(top)
 
     def cells(self, prediction: Prediction, top: int | None, *, every: bool) -> list[Cell]:
-        return ranked(prediction.top(top or 1))
+        return ranked_cells(prediction.top(top or 1))
 
 
 def _numbers_as_classes(names: Sequence[str], pictures: bool) -> Iterator[Diagnostic]:

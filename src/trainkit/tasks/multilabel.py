@@ -11,12 +11,12 @@ from torch import Tensor
 from trainkit.config.registry import register
 from trainkit.plots.figures import Tile
 from trainkit.tasks.base import Cell, Prediction, Reading, TargetError
-from trainkit.tasks.categorical import Categorical, ranked
 from trainkit.tasks.class_scores import LabelTally
+from trainkit.tasks.ranked import Ranked, cross_entropy_of_flags, mean_of_sigmoid, ranked_cells
 
 
 @register("task")
-class MultiLabel(Categorical):
+class MultiLabel(Ranked):
     """Any of several labels. Targets: 0 or 1 for each, shape (batch, size), float32. Outputs: a logit for each."""
 
     name: Literal["multilabel"] = "multilabel"
@@ -43,11 +43,21 @@ class MultiLabel(Categorical):
     def decisions(self, outputs: Tensor) -> Tensor:
         return (outputs > 0).long()
 
+    def combined(self, outputs: Tensor) -> Tensor:
+        """The mean of the members' probabilities, as logits again."""
+        return mean_of_sigmoid(outputs)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs.sigmoid()
+
     def has(self, targets: Tensor, number: int) -> Tensor:
         return targets[:, number] > 0.5
 
     def wrong(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (self.decisions(outputs) != targets).any(1)
+
+    def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy_of_flags(outputs, targets)
 
     def words(self, value: Tensor) -> str:
         there = (name for name, there in zip(self.known_names, value.tolist(), strict=True) if there > 0.5)
@@ -81,12 +91,12 @@ class MultiLabel(Categorical):
 
     def heads(self, top: int | None, *, every: bool) -> list[str]:
         if top:
-            return self._ranked_heads(top)
+            return self.ranked_heads(top)
         return list(self.known_names) if every else ["labels"]
 
     def cells(self, prediction: Prediction, top: int | None, *, every: bool) -> list[Cell]:
         if top:
-            return ranked(prediction.top(top))
+            return ranked_cells(prediction.top(top))
         if every:
             return list(prediction.values.values())
         return [", ".join(f"{label} {self.text(prediction.values[label])}" for label in prediction.answer) or "none"]

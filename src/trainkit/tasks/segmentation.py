@@ -20,8 +20,8 @@ from trainkit.core.nest import Nest
 from trainkit.core.text import counted
 from trainkit.core.view import View
 from trainkit.plots.figures import RGB, Legend, Tile
-from trainkit.tasks.base import Cell, Findings, Prediction, Table, TargetError
-from trainkit.tasks.categorical import MOST_ROWS, Categorical
+from trainkit.tasks.base import Cell, Prediction, TargetError
+from trainkit.tasks.categorical import Categorical
 from trainkit.tasks.masks import IGNORED_COLOUR, MaskPrediction, mask_of, palette
 from trainkit.tasks.pixel_scores import PixelTally
 
@@ -55,8 +55,6 @@ class Segmentation(Categorical):
     memorised: ClassVar = "pixel_accuracy"
     missing: ClassVar = "has a pixel of the class"
     counted_in: ClassVar = "pixels"
-    mixes: ClassVar = False
-    ranked: ClassVar = False
     writes: ClassVar = "masks"
     drawn: ClassVar = "picture, truth and prediction"
 
@@ -137,10 +135,6 @@ class Segmentation(Categorical):
         """The class of each pixel, shape (batch, height, width), of outputs as a model gives them, or kept ones."""
         return outputs.argmax(1) if outputs.ndim == 4 else outputs
 
-    def probabilities(self, outputs: Tensor) -> Tensor:
-        """Of every class at every pixel, shape (batch, size, height, width)."""
-        return outputs.softmax(1)
-
     def constant(self, targets: Tensor, num_outputs: int) -> Tensor:
         if num_outputs != self.size:
             return super().constant(targets, num_outputs)
@@ -154,9 +148,6 @@ class Segmentation(Categorical):
         return targets[:, ::step, ::step]
 
     # What a prediction is, and how good
-
-    def has(self, targets: Tensor, number: int) -> Tensor:
-        return (targets == number).flatten(1).any(1)
 
     def words(self, value: Tensor) -> str:
         """The classes in a mask, the largest first."""
@@ -216,31 +207,11 @@ class Segmentation(Categorical):
     def tally(self, device: torch.device) -> PixelTally:
         return PixelTally(self.known_names, self.decisions, self.ignore_index, device)
 
-    def findings(self, outputs: Tensor, targets: Tensor, split: str) -> Findings:
-        """How well the pixels of each class are found."""
-        tally = self._tallied(outputs, targets)
-        scores = tally.scores()
-        trained = [f"{count:,}" for count in self.counts] or [""] * self.size
-        numbered = list(zip(scores, trained, strict=True))
-        title = "Class by class"
-        if len(numbered) > MOST_ROWS:
-            title = f"The {MOST_ROWS} worst of {len(numbered)} classes by IoU"
-            numbered = sorted(numbered, key=lambda each: each[0].iou)[:MOST_ROWS]
-        rows = [[score.name, pixels, f"{score.support:,}", *score.shares()] for score, pixels in numbered]
-        heads = ("name", "pixels trained on", f"{split} pixels", *scores[0].heads[1:])
-        return Findings([Table(title, heads, rows)], confusion=tally.confusion())
-
-    def _tallied(self, outputs: Tensor, targets: Tensor) -> PixelTally:
+    def tallied(self, outputs: Tensor, targets: Tensor) -> PixelTally:
         tally = self.tally(targets.device)
         for each in zip(outputs.split(AT_ONCE), targets.split(AT_ONCE), strict=True):
             tally.update(*each)
         return tally
-
-    def confusion(self, outputs: Tensor, targets: Tensor) -> list[list[int]]:
-        return self._tallied(outputs, targets).confusion()
-
-    def curves(self, outputs: Tensor, targets: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
-        raise ValueError("needs classes or labels of whole samples")
 
     # Predictions of new samples
 
