@@ -123,11 +123,8 @@ def _ask(restored: Restored, tensors: list[Tensor]) -> Tensor:
     parts, spec = restored.parts, restored.spec
     inputs, lengths = spec.input.collate(tensors)
     index = torch.arange(len(tensors))
-    targets, fill = index, spec.task.mask_fill  # none are known; these go unread
-    if fill is not None:
-        targets = torch.full((len(tensors), *spec.shape[-2:]), fill, dtype=torch.uint8)
     with evaluating(parts.model), torch.no_grad():
-        batch = parts.prepare(Batch(inputs, targets, index, lengths), None)
+        batch = parts.prepare(Batch(inputs, None, index, lengths), None)
         with parts.precision.autocast():
             outputs: Tensor = parts.model(*batch.arguments)
     return spec.task.untransform(outputs.float())

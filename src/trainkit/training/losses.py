@@ -265,14 +265,9 @@ def _samples_of_each(task: Task) -> tuple[int, ...]:
     return task.counts
 
 
-@register("loss")
-class CrossEntropyConfig(LossConfig):
-    """Negative log-likelihood of the right class, of a sample or of each pixel. The model gives logits: no softmax at
-    its end."""
+class ClassLossConfig(LossConfig):
+    """Base of the losses of one class of several, of a sample or of each pixel."""
 
-    name: Literal["cross_entropy"] = "cross_entropy"
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """Share of the target spread evenly over all classes (Szegedy et al., 2016, arXiv:1512.00567)."""
     weight: Weights | None = None
     """How much each class counts, in the order of the classes; `balanced`: in inverse proportion to its training
     samples or pixels, so that the weights of all of them have mean 1. The mean is over samples or pixels: torch divides
@@ -284,6 +279,16 @@ class CrossEntropyConfig(LossConfig):
         size = super().num_outputs(task)
         self._check_length("weight", self.weight, size, "class")
         return size
+
+
+@register("loss")
+class CrossEntropyConfig(ClassLossConfig):
+    """Negative log-likelihood of the right class, of a sample or of each pixel. The model gives logits: no softmax at
+    its end."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target spread evenly over all classes (Szegedy et al., 2016, arXiv:1512.00567)."""
 
     def build(self, task: Task) -> LossFn:
         weight, smoothing = class_weight(self.weight, task), self.label_smoothing

@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from trainkit.config.registry import register
 from trainkit.data import Batch
-from trainkit.tasks import Classification, Segmentation, Task
+from trainkit.tasks import Segmentation, Task
 from trainkit.training.losses import (
+    ClassLossConfig,
     LossConfig,
     LossFn,
     LossOutput,
-    Weights,
     class_weight,
     per_pixel,
     supervised,
@@ -65,7 +65,7 @@ def dice_loss(outputs: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
 
 
 @register("loss")
-class FocalConfig(LossConfig):
+class FocalConfig(ClassLossConfig):
     """Cross-entropy in which what is easy counts less: times (1 - p)^gamma, where p is the probability of the right
     class (Lin et al., 2017, arXiv:1708.02002, equation 5). Their sigmoid is the softmax of two classes, and their alpha
     a `weight` of [1 - alpha, alpha]."""
@@ -73,15 +73,6 @@ class FocalConfig(LossConfig):
     name: Literal["focal"] = "focal"
     gamma: float = Field(2.0, ge=0)
     """0 is cross-entropy."""
-    weight: Weights | None = None
-    """How much each class counts, as of `cross_entropy`."""
-
-    works_on: ClassVar = (Segmentation, Classification)
-
-    def num_outputs(self, task: Task) -> int:
-        size = super().num_outputs(task)
-        self._check_length("weight", self.weight, size, "class")
-        return size
 
     def build(self, task: Task) -> LossFn:
         weight, gamma = class_weight(self.weight, task), self.gamma

@@ -95,14 +95,15 @@ def preparation(
         inputs, targets = batch.inputs, batch.targets
         if pictures:
             inputs = fitted(inputs, spec.shape)
-            if fill is not None:
+            outside = None if targets is None else fill  # of new pictures nobody knows the masks
+            if outside is not None:
                 targets = fitted_masks(targets, spec.shape)
             if epoch is not None:
                 draws = SampleRandom(index, seed, epoch, device)
                 for transform in transforms:
                     inputs = transform.apply(inputs, draws)
-                    if fill is not None:
-                        targets = transform.apply_to_masks(targets, draws, fill)
+                    if outside is not None:
+                        targets = transform.apply_to_masks(targets, draws, outside)
         batch = batch._replace(inputs=normalise(inputs), targets=targets)
         if epoch is not None and mixes:
             random = Random(derive(seed, "mix", epoch, int(index[0])))
