@@ -242,10 +242,22 @@ def test_unfitting_pictures_are_told_and_the_others_go_on() -> None:
     np.save("float.npy", np.zeros((1, 8, 8)))
     np.save("size.npy", np.zeros((2, 1, 9, 8), np.uint8))
     np.save("none.npy", np.zeros((0, 1, 8, 8), np.uint8))
+    np.save("one.npy", np.uint8(7))
     np.save("objects.npy", np.array([{}]), allow_pickle=True)
     Path("cut.npy").write_bytes(Path("size.npy").read_bytes()[:150])
-    words = ["bad.jpg", "empty", "x.csv", "float.npy", "size.npy", "none.npy", "objects.npy", "cut.npy", "x.npy", "no"]
-    words.append("long" * 2000)
+    words = [
+        "bad.jpg",
+        "empty",
+        "x.csv",
+        "float.npy",
+        "size.npy",
+        "none.npy",
+        "one.npy",
+        "objects.npy",
+        "cut.npy",
+        "x.npy",
+    ]
+    words += ["no", "long" * 2000]
     ended = warm.run(["predict", "--ckpt", str(FIXTURE), *words, "good.png"])
     assert ended.stderr.splitlines() == [
         "error: empty: no pictures in it; it is empty",
@@ -253,13 +265,14 @@ def test_unfitting_pictures_are_told_and_the_others_go_on() -> None:
         f"error: float.npy: float64 of shape (1, 8, 8); {PICTURE}",
         f"error: size.npy: uint8 of shape (2, 1, 9, 8); {PICTURE}",
         f"error: none.npy: uint8 of shape (0, 1, 8, 8); {PICTURE}",
+        f"error: one.npy: uint8 of shape (); {PICTURE}",
         "error: objects.npy: not an .npy array, or cut short",
         "error: cut.npy: not an .npy array, or cut short",
         "error: x.npy: no such file or directory",
         "error: bad.jpg: not a picture that can be read (it begins with b'hello')",
         "error: no: no such file or directory",
         f"error: {words[-1]}: file name too long",
-        "error: 11 inputs could not be used",
+        "error: 12 inputs could not be used",
     ]
     assert ended.code == 3
     assert [line.split()[0] for line in ended.stdout.splitlines()] == ["input", "good.png"]

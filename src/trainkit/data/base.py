@@ -39,7 +39,8 @@ class Batch(NamedTuple):
     float32. Or a nest of tensors."""
     targets: Nest
     """Shape (batch,) int64 for classes; (batch, size) float32 for numbers and multi-label vectors. Or a nest of tensors
-    (batch, …): a dict, tuple, named tuple or frozen dataclass of them, a list with one entry for each sample."""
+    (batch, …): a dict, tuple, named tuple or frozen dataclass of them, a list with one entry for each sample. None
+    where they are not known."""
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which no one calls on a batch
     """Shape (batch,), int64: the samples' indices in their source, as many as there are samples. Random transforms are
     functions of it."""

@@ -17,8 +17,20 @@ def orientation(picture: Image.Image) -> int:
     return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
 
 
+def stored_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height of a picture in its file: of a TIFF, Pillow (from 11.0 on) gives those that it is shown with."""
+    if isinstance(picture, TiffImageFile):
+        return picture.tag_v2[ExifTags.Base.ImageWidth], picture.tag_v2[ExifTags.Base.ImageLength]
+    return picture.size
+
+
+def shown_size(picture: Image.Image) -> tuple[int, int]:
+    """Height and width of a picture as it is shown."""
+    width, height = stored_size(picture)
+    return (width, height) if orientation(picture) in LYING else (height, width)
+
+
 def is_scrambled(picture: Image.Image) -> bool:
     """Whether Pillow (from 11.0 on) would take the rows of a turned TIFF for as long as they are to become."""
-    if not isinstance(picture, TiffImageFile) or not picture.tile or picture.tile[0][0] != "raw":
-        return False
-    return picture.size != (picture.tag_v2[ExifTags.Base.ImageWidth], picture.tag_v2[ExifTags.Base.ImageLength])
+    is_raw = isinstance(picture, TiffImageFile) and bool(picture.tile) and picture.tile[0][0] == "raw"
+    return is_raw and picture.size != stored_size(picture)
