@@ -97,7 +97,7 @@ def _last_good(job: RunContext) -> str:
     directory = job.directory
     if not directory.saved:
         return "nothing was saved yet"
-    kept = [directory.last, *directory.checkpoints.glob("step-*.pt"), *filter(Path.exists, [directory.best])]
+    kept = [*directory.checkpoints.glob("step-*.pt"), *filter(Path.exists, [directory.last, directory.best])]
     for path in sorted(kept, key=lambda path: path.stat().st_mtime_ns, reverse=True):  # those of one step are one file
         with suppress(Exception):  # what cannot be tried is not called good
             payload = checkpoint.load(path)
