@@ -126,11 +126,9 @@ class Classes:
             _refuse_smooth_edges(training)
         size = known.size if known is not None else len(self.names) or self._size(there)
         table = self.values or {value: value for value in range(size) if value != self.ignored}
-        colours: tuple[RGB, ...] = ()
-        if palette:
-            of_values = {value: file.colour(value) for file in training for value in file.pixels}
-            of_palette = {number: of_values.get(value, palette.colour(value)) for value, number in table.items()}
-            colours = tuple(of_palette.get(number, BLACK) for number in range(size))
+        of_values = {value: file.colour(value) for file in training for value in file.pixels}  # palettes may end early
+        of_palette = {number: of_values.get(v, palette.colour(v)) for v, number in table.items()} if palette else {}
+        colours = tuple(of_palette.get(number, BLACK) for number in range(size)) if palette else ()
         return Decided(known or Segmentation(size=size, names=self.names, colours=colours), table)
 
     def _size(self, there: set[int]) -> int:
