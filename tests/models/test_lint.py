@@ -69,8 +69,11 @@ def test_activations_without_modules_count() -> None:
     ("last", "name"), [(nn.Softmax(1), "a softmax"), (nn.LogSoftmax(1), "a log-softmax"), (nn.Sigmoid(), "a sigmoid")]
 )
 def test_endings_that_losses_apply_themselves(last: nn.Module, name: str) -> None:
-    [found] = lint.diagnostics(nn.Sequential(nn.Flatten(), nn.Linear(192, 10), last), INPUTS)
-    assert found.text == f"model: ends with {name}, but losses here take logits and apply it themselves; leave it out"
+    for first in (nn.Sequential(nn.Flatten(), nn.Linear(192, 10)), nn.Conv2d(3, 10, 1)):
+        [found] = lint.diagnostics(nn.Sequential(first, last), INPUTS)
+        assert found.text == (
+            f"model: ends with {name}, but losses here take logits and apply it themselves; leave it out"
+        )
 
 
 class Hiding(nn.Module):

@@ -144,8 +144,8 @@ def _bottleneck(first: nn.Module, second: nn.Module) -> bool:
 
 def _ending(outputs: Nest) -> str | None:
     """The name of what has made these numbers out of logits."""
-    if isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] > 1:
-        ones = torch.ones(len(outputs), device=outputs.device)
+    if isinstance(outputs, Tensor) and outputs.ndim >= 2 and outputs.shape[1] > 1:
+        ones = torch.ones_like(outputs[:, 0], dtype=torch.float32)
         if bool((outputs >= 0).all()) and torch.allclose(outputs.float().sum(1), ones, atol=1e-4):
             return "a softmax"
         if torch.allclose(outputs.float().exp().sum(1), ones, atol=1e-4):

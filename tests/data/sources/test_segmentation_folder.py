@@ -200,6 +200,13 @@ def test_names_and_colours_from_the_palette_and_a_file() -> None:
     assert problems(classes="one.txt") == ("data.classes: expected 2 to 255, got 1, in one.txt",)
 
 
+def test_palettes_end_with_the_last_value_of_their_mask() -> None:
+    folder(make=lambda number: mask(number, (0, 1, 2)), palette=PALETTE)
+    save(Path("pets/masks/a picture 0.png"), mask(0, (0, 1)), PALETTE[:6])
+    data = read(val=0, test=None)
+    assert task(data).colours == ((0, 0, 0), (200, 40, 30), (20, 60, 220))
+
+
 def test_palettes_that_differ_are_refused() -> None:
     folder(make=lambda number: mask(number, (0, 2, 1)), palette=PALETTE)
     save(Path("pets/masks/a picture 3.png"), mask(3, (0, 1)), [0, 0, 0, 20, 60, 220])
@@ -242,6 +249,16 @@ def test_0_and_255_alone_are_two_classes(classes: list[str] | None, bits: int) -
     ]
     batch = data.train.take(torch.arange(6))
     assert torch.equal(batch.inputs[:, 0], batch.targets * 200)
+
+
+def test_smooth_edges_of_two_classes_are_no_classes() -> None:
+    between = np.arange(80, dtype=np.uint8).reshape(4, 20)
+    folder(make=lambda number: np.concatenate([mask(number, (0, 255))[4:], between]))
+    problem = (
+        "data.path: the training masks hold 0, 255 and, in fewer pixels, 79 values between them, as of masks that were "
+        "smoothed or scaled; make them 0 and 255 alone, or say with data.classes which value is which"
+    )
+    assert problems() == problems(classes=["sea", "land"]) == (problem,)
 
 
 def test_padding_of_two_classes_is_ignored_and_not_foreground() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ MOST = IGNORED
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 BINARY = {0: 0, 255: 1}
 """The classes of masks that hold nothing else."""
+MOST_CLASSES_BESIDE_WHITE = 32
+"""Of more values than this, of which 0 and 255 are the most frequent, those between are edges."""
 
 
 class Decided(NamedTuple):
@@ -119,9 +122,12 @@ class Classes:
             text = f"the training masks hold 0 and 255 alone, which are two classes: {names[0]} and {names[1]}"
             task = Segmentation(size=2, names=names, colours=(BLACK, WHITE))
             return Decided(known or task, BINARY, NoteRecord(text))
+        if self.values is None and binary and palette is None:
+            _refuse_smooth_edges(training)
         size = known.size if known is not None else len(self.names) or self._size(there)
         table = self.values or {value: value for value in range(size) if value != self.ignored}
-        of_palette = {number: palette.colour(value) for value, number in table.items()} if palette else {}
+        of_values = {value: file.colour(value) for file in training for value in file.pixels}  # palettes may end early
+        of_palette = {number: of_values.get(v, palette.colour(v)) for v, number in table.items()} if palette else {}
         colours = tuple(of_palette.get(number, BLACK) for number in range(size)) if palette else ()
         return Decided(known or Segmentation(size=size, names=self.names, colours=colours), table)
 
@@ -136,6 +142,19 @@ class Classes:
                 f"from 0 on; say which is which, such as data.classes={{{mapping}}}"
             )
         return max(2, size)
+
+
+def _refuse_smooth_edges(files: Collection[MaskFile]) -> None:
+    """Raises DataError where masks are of 0 and 255, and of many rarer values between them."""
+    pixels: Counter[int] = Counter()
+    for file in files:
+        pixels.update(file.pixels)
+    if len(pixels) > MOST_CLASSES_BESIDE_WHITE and {value for value, _ in pixels.most_common(2)} == {*BINARY}:
+        raise DataError(
+            f"data.path: the training masks hold 0, 255 and, in fewer pixels, {len(pixels) - 2} values between them, "
+            "as of masks that were smoothed or scaled; make them 0 and 255 alone, or say with data.classes which value "
+            "is which"
+        )
 
 
 def _refuse_other_palettes(files: Mapping[Path, MaskFile]) -> None:
