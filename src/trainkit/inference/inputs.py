@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from trainkit.core.errors import CheckpointError, DataError, os_error_text
@@ -24,7 +24,7 @@ from trainkit.data import DataConfig, DataSpec
 from trainkit.data.images.bit_depth import SIXTEEN_BITS, is_deep, white_is_zero
 from trainkit.data.images.decoding import PictureSource, UnreadableError, flattened, opened, quiet
 from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures
-from trainkit.data.images.orientation import LYING
+from trainkit.data.images.orientation import shown_size
 from trainkit.data.images.source import PicturesConfig
 from trainkit.data.images.views import fitted_view, view_of
 from trainkit.data.paths import no_file
@@ -233,13 +233,6 @@ class InferenceInputs:
             return self.spec.input.from_array(array if row is None else array[row])
         except ValueError as error:
             raise DataError(f"{name}: {error}") from None
-
-
-def shown_size(picture: Image.Image) -> tuple[int, int]:
-    """Height and width of a picture as it is shown."""
-    width, height = picture.size
-    lies = picture.getexif().get(ExifTags.Base.Orientation) in LYING
-    return (width, height) if lies else (height, width)
 
 
 def _is_folder(name: str) -> bool:

@@ -230,17 +230,6 @@ def _turned(values: NDArray[np.uint8], path: Path) -> Image.Image:
     return mask
 
 
-def shown_size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture as it is shown.
-
-    Raises:
-        UnreadableError: it is none.
-    """
-    with opened(path) as picture:
-        width, height = picture.size
-        return (width, height) if orientation(picture) in LYING else (height, width)
-
-
 def _sides(size: tuple[int, int]) -> str:
     width, height = size
     return f"{height}x{width}"

@@ -16,11 +16,12 @@ from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.data.base import Data
 from trainkit.data.images.config import Size
-from trainkit.data.images.decoding import PictureSource, UnreadableError, quiet
+from trainkit.data.images.decoding import PictureSource, UnreadableError, opened, quiet
 from trainkit.data.images.image_files import FolderFiles, find, no_pictures, unused_files
 from trainkit.data.images.kept import MaskedPictures
 from trainkit.data.images.mask_classes import Classes, Colour, Value
-from trainkit.data.images.masks import Masks, read, shown_size
+from trainkit.data.images.masks import Masks, read
+from trainkit.data.images.orientation import shown_size
 from trainkit.data.images.source import PicturesConfig, Remark, SplitName, first_ten
 from trainkit.data.paths import expanded, unreadable
 from trainkit.data.sources.image_folder import FOLDERS
@@ -229,8 +230,8 @@ def _one_size(root: Path, names: Sequence[str]) -> tuple[int, int]:
     sizes: dict[tuple[int, int], Path] = {}
     with quiet():
         for name in names:
-            with suppress(UnreadableError):
-                sizes.setdefault(shown_size(root / name), root / name)
+            with suppress(UnreadableError), opened(root / name) as picture:
+                sizes.setdefault(shown_size(picture), root / name)
     if not sizes:
         raise DataError(f"{root}: no picture can be read")
     if len(sizes) > 1:
