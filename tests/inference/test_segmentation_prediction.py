@@ -20,8 +20,8 @@ from trainkit.core.view import View
 from trainkit.data import Data, TensorSource
 from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.images.decoding import PictureSource, Resize
-from trainkit.data.images.views import fitted_view, view_of
-from trainkit.data.transforms.pipeline import fitted
+from trainkit.data.images.views import view_of
+from trainkit.data.transforms.pipeline import fitted, fitted_view
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import predict
 from trainkit.reports import report_page

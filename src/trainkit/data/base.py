@@ -283,10 +283,14 @@ class DataConfig(Config):
             if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
                 raise
             raise OutOfMemoryError("data: the samples do not fit into memory") from error
+        task, training = data.spec.task, data.train.targets  # asked for once: of masks, it is a copy of all of them
+        task.check(training, "train")
+        measured = task.measured(training, data.train.index, self.target_transform)
+        del training
         for name, split in data.splits.items():
-            data.spec.task.check(split.targets, name)
-        task = data.spec.task.measured(data.train.targets, data.train.index, self.target_transform)
-        return replace(data, spec=data.spec.with_task(task))
+            if name != "train":
+                task.check(split.targets, name)
+        return replace(data, spec=data.spec.with_task(measured))
 
     def reopen(self, seed: int, spec: DataSpec) -> Data:
         """The data for a model that was trained on such: read as its training data was, whatever is in it now.

@@ -26,10 +26,10 @@ from trainkit.data.images.decoding import PictureSource, UnreadableError, flatte
 from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures
 from trainkit.data.images.orientation import shown_size
 from trainkit.data.images.source import PicturesConfig
-from trainkit.data.images.views import fitted_view, view_of
+from trainkit.data.images.views import view_of
 from trainkit.data.paths import no_file
 from trainkit.data.sources.table import TableConfig
-from trainkit.data.transforms.pipeline import fitted
+from trainkit.data.transforms.pipeline import fitted, fitted_view
 from trainkit.plots.images import as_image
 
 STDIN = "-"

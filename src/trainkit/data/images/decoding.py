@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
@@ -82,8 +82,7 @@ class PictureSource:
     def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
         pixels, unreadable = self.decode(index.tolist())
         if unreadable:
-            first, reason = next(iter(unreadable.items()))
-            raise DataError(f"{self.path(first)}: {reason}; data.on_error=skip leaves such pictures out")
+            raise self.refusal(*next(iter(unreadable.items())))
         return Batch(pixels, self.targets[index], index)
 
     def decode(self, indices: Sequence[int]) -> tuple[Tensor, Unreadable]:
@@ -105,12 +104,19 @@ class PictureSource:
         """Of the picture with that index."""
         return self.root / self.names[index]
 
-    def without(self, unreadable: Unreadable) -> PictureSource:
+    def refusal(self, index: int, why: str) -> DataError:
+        """What to raise where a picture cannot be read that is needed now."""
+        return DataError(f"{self.path(index)}: {why}; data.on_error=skip leaves such pictures out")
+
+    def without(self, unreadable: Unreadable) -> Self:
         """The other pictures."""
         if not unreadable:
             return self
-        kept = [index for index in range(len(self)) if index not in unreadable]
-        return replace(self, names=[self.names[index] for index in kept], targets=self.targets[kept])
+        return self.only([index for index in range(len(self)) if index not in unreadable])
+
+    def only(self, indices: Sequence[int]) -> Self:
+        """Those with these indices."""
+        return replace(self, names=[self.names[index] for index in indices], targets=self.targets[indices])
 
     def kept(self) -> Source:
         """The same where later epochs are to read it."""
@@ -123,12 +129,14 @@ class PictureSource:
         background = "" if self.background in (None, "white") else f" {self.background}"  # older files know neither
         sha = hashlib.sha256(f"{self.mode} {self.height}x{self.width}{crop}{resize}{background}".encode())
         for name, target in zip(self.names, self._identities(), strict=True):
-            try:
-                size = (self.root / name).stat().st_size
-            except OSError as error:
-                raise DataError(f"{self.root / name}: {os_error_text(error)}") from None
-            sha.update(os.fsencode(f"{name}\0{size}\0{target}\n"))
+            sha.update(os.fsencode(f"{name}\0{self._file_size(name)}\0{target}\n"))
         return sha.hexdigest()
+
+    def _file_size(self, name: str) -> int:
+        try:
+            return (self.root / name).stat().st_size
+        except OSError as error:
+            raise DataError(f"{self.root / name}: {os_error_text(error)}") from None
 
     def _identities(self) -> Sequence[object]:
         """What the digest has of each target."""

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainkit.core.errors import DataError, os_error_text
 from trainkit.data import workers
 from trainkit.data.base import Batch, Source
-from trainkit.data.images.decoding import PictureSource, Unreadable, UnreadableError, quiet
+from trainkit.data.images.decoding import PictureSource, UnreadableError, quiet
 
 MOST_BYTES = 1_000_000_000
 """Of the decoded pictures of a split that are kept in memory; of more, each epoch decodes all of them."""
@@ -35,12 +34,9 @@ class MaskedPictures(PictureSource):
         same = {field.name: getattr(pictures, field.name) for field in fields(pictures)}
         return cls(**{**same, "targets": targets, "masks": masks})
 
-    def without(self, unreadable: Unreadable) -> Self:
-        kept = [index for index in range(len(self)) if index not in unreadable]
-        if len(kept) == len(self):
-            return self
-        names, masks = ([files[index] for index in kept] for files in (self.names, self.masks))
-        return replace(self, names=names, masks=masks, targets=self.targets[kept])
+    def only(self, indices: Sequence[int]) -> Self:
+        # Not super(), which in a dataclass with slots asks for another class.
+        return replace(PictureSource.only(self, indices), masks=[self.masks[index] for index in indices])
 
     def kept(self) -> Source:
         size = len(self) * math.prod(self.shape)
@@ -48,12 +44,6 @@ class MaskedPictures(PictureSource):
 
     def _identities(self) -> Sequence[object]:
         return [f"{name}\0{self._file_size(name)}" for name in self.masks]
-
-    def _file_size(self, name: str) -> int:
-        try:
-            return (self.root / name).stat().st_size
-        except OSError as error:
-            raise DataError(f"{self.root / name}: {os_error_text(error)}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +75,7 @@ class KeptPictures:
         try:
             pixels = self.files.pixels(index)
         except UnreadableError as error:
-            text = f"{self.files.path(index)}: {error}; data.on_error=skip leaves such pictures out"
-            raise DataError(text) from None
+            raise self.files.refusal(index, str(error)) from None
         self.pictures.numpy()[index] = np.atleast_3d(pixels).transpose(2, 0, 1)
         self.decoded[index] = True
 

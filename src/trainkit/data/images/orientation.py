@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import os
+
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 LYING = (5, 6, 7, 8)
 """With these EXIF orientations, a picture's height and width are swapped."""
+TEXTS = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+"""Chunks of a PNG that may say how it is turned."""
 
 
 def orientation(picture: Image.Image) -> int:
     """What EXIF says of it; 1 where it is stored as it is shown."""
-    # Pillow would decode a whole PNG to see whether EXIF follows the pixels.
-    if picture.format == "PNG" and "exif" not in picture.info:
+    # Pillow would decode a whole PNG to see whether EXIF follows the pixels, as ExifTool writes it.
+    if isinstance(picture, PngImageFile) and "exif" not in picture.info and not _may_say_more(picture):
         return 1
     return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _may_say_more(picture: PngImageFile) -> bool:
+    """Whether there are chunks in a file that may hold EXIF or XMP."""
+    file = picture.fp
+    assert file is not None
+    pixels = file.tell()
+    file.seek(8)  # behind the signature
+    try:
+        while len(start := file.read(8)) == 8:
+            if start[4:] in TEXTS:
+                return True
+            file.seek(int.from_bytes(start[:4]) + 4, os.SEEK_CUR)  # and its checksum
+        return False
+    finally:
+        file.seek(pixels)
 
 
 def stored_size(picture: Image.Image) -> tuple[int, int]:

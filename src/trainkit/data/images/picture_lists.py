@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,9 +23,6 @@ from trainkit.data.images.source import SPLIT_NAMES, PicturesConfig, Remark, Spl
 from trainkit.data.paths import expanded, no_file, unreadable
 from trainkit.data.splitting import Keys
 from trainkit.tasks import Classification, Task
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)

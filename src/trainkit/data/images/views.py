@@ -26,13 +26,3 @@ def view_of(pictures: PictureSource, size: tuple[int, int]) -> View:
     else:
         kept_height = kept_width / shape
     return View(size, (height - kept_height) / 2, (width - kept_width) / 2, kept_height, kept_width)
-
-
-def fitted_view(size: tuple[int, int], shape: tuple[int, ...]) -> View:
-    """What is left of a picture of this height and width that is `fitted` to a shape."""
-    (old_height, old_width), (height, width) = size, shape[-2:]
-    factor = max(height / old_height, width / old_width)
-    covering = (max(height, round(old_height * factor)), max(width, round(old_width * factor)))
-    down, right = old_height / covering[0], old_width / covering[1]
-    top, left = round((covering[0] - height) / 2), round((covering[1] - width) / 2)
-    return View(size, top * down, left * right, height * down, width * right)

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from trainkit.config.registry import register
 from trainkit.data.base import Data
 from trainkit.data.images.decoding import PictureSource
+from trainkit.data.images.picture_lists import Labels, Listed, PictureListConfig
 from trainkit.data.images.source import Remark, SplitName
 from trainkit.data.spec import DataSpec
 from trainkit.data.splitting import Keys
@@ -24,7 +25,6 @@ from trainkit.tasks import Kind, Task, task_class
 
 if TYPE_CHECKING:
     from trainkit.data.tables.table_files import Cells
-from trainkit.data.images.picture_lists import Labels, Listed, PictureListConfig
 
 
 @register("data")

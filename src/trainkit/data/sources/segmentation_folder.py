@@ -82,7 +82,7 @@ class SegmentationFolderConfig(PicturesConfig):
 
     def reopen(self, seed: int, spec: DataSpec) -> Data:
         task = cast(Segmentation, spec.task)
-        config = self.model_copy(update={"range": spec.range}) if self._measures else self
+        config = self.in_range_of(spec)
         return config._counted(lambda: config._build(seed, task))
 
     def _build(self, seed: int, known: Segmentation | None) -> Data:

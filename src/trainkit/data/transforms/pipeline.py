@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from trainkit.core.errors import DataError
 from trainkit.core.seeding import derive
+from trainkit.core.view import View
 from trainkit.data.base import Batch
 from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.base import PictureTransform, SampleRandom, TransformConfig
@@ -37,14 +38,28 @@ def fitted_masks(masks: Tensor, shape: tuple[int, ...]) -> Tensor:
     return masks if list(masks.shape[-2:]) == size else _covering(masks[:, None], size, mode="nearest-exact")[:, 0]
 
 
+def fitted_view(size: tuple[int, int], shape: tuple[int, ...]) -> View:
+    """What is left of a picture of this height and width that is `fitted` to a shape."""
+    height, width = shape[-2:]
+    covering, top, left = _scaled_and_cut(size, (height, width))
+    down, right = size[0] / covering[0], size[1] / covering[1]
+    return View(size, top * down, left * right, height * down, width * right)
+
+
 def _covering(pictures: Tensor, size: Sequence[int], *, mode: str, antialias: bool = False) -> Tensor:
     """Scaled to cover a size, and cut to it around the centre."""
-    (height, width), (old_height, old_width) = size, pictures.shape[-2:]
+    height, width = size
+    covering, top, left = _scaled_and_cut(pictures.shape[-2:], size)
+    pictures = functional.interpolate(pictures.float(), covering, mode=mode, antialias=antialias)
+    return pictures[:, :, top : top + height, left : left + width].round_().to(torch.uint8)
+
+
+def _scaled_and_cut(old: Sequence[int], new: Sequence[int]) -> tuple[tuple[int, int], int, int]:
+    """The height and width to which a size is scaled to cover another, and where that begins in it."""
+    (height, width), (old_height, old_width) = new, old
     factor = max(height / old_height, width / old_width)
     covering = (max(height, round(old_height * factor)), max(width, round(old_width * factor)))
-    pictures = functional.interpolate(pictures.float(), covering, mode=mode, antialias=antialias)
-    top, left = round((covering[0] - height) / 2), round((covering[1] - width) / 2)
-    return pictures[:, :, top : top + height, left : left + width].round_().to(torch.uint8)
+    return covering, round((covering[0] - height) / 2), round((covering[1] - width) / 2)
 
 
 REPEAT_BITS = 40
