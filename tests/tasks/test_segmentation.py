@@ -77,7 +77,7 @@ def test_it_counts_pixels_and_pictures() -> None:
             TRUTH,
             [
                 "data: no training sample has a pixel of the class 'car'",
-                "data: 1 training picture of 2 have no pixel that counts: all of the mask is 255",
+                "data: 1 training sample of 2 have no pixel that counts: all of the mask is 255",
             ],
         ),
         (

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from trainkit.core.errors import CheckpointError, DataError, os_error_text
+from trainkit.core.tiling import Patch, patches
 from trainkit.core.view import View
 from trainkit.data import DataConfig, DataSpec
 from trainkit.data.images.bit_depth import SIXTEEN_BITS, is_deep, white_is_zero
@@ -28,6 +29,7 @@ from trainkit.data.images.orientation import shown_size
 from trainkit.data.images.source import PicturesConfig
 from trainkit.data.images.views import view_of
 from trainkit.data.paths import no_file
+from trainkit.data.sources.segmentation_folder import SegmentationFolderConfig
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.transforms.pipeline import fitted, fitted_view
 from trainkit.plots.images import as_image
@@ -50,8 +52,9 @@ class Sample:
     name: str
     read: Callable[[], Tensor]
     """Gives it as a data source would. Raises DataError, with the name."""
-    view: Callable[[], View | None] = lambda: None
-    """Which part of a picture that is; None where it is no picture of another size."""
+    view: Callable[[], View | list[Patch] | None] = lambda: None
+    """Which part of a picture that is, or which tiles, of which `read` then gives all; None where it is no picture of
+    another size."""
     picture: Callable[[], Image.Image] = blank
     """The picture at its own size, RGB. Raises DataError, with the name."""
     stem: str = ""
@@ -67,6 +70,15 @@ class InferenceInputs:
     spec: DataSpec
     tell: Callable[[str], object] = lambda text: None
     """Hears what should be known of inputs that are used."""
+    tiles: bool = False
+    """Whether pictures are cut into tiles also for a model that was not trained on such."""
+
+    @property
+    def overlap(self) -> int | None:
+        """How many rows and columns two tiles have in common; None where pictures are not cut."""
+        if isinstance(self.config, SegmentationFolderConfig) and self.config.resize == "tile":
+            return self.config.overlap
+        return min(self.spec.shape[1:]) // 8 if self.tiles else None
 
     def samples(self, inputs: Iterable[str], refuse: Refuse) -> Iterator[Sample]:
         """All that are in the inputs, in their order.
@@ -129,19 +141,24 @@ class InferenceInputs:
         )
 
     def _picture(self, name: str) -> Tensor:
-        """A picture in the size and with the channels that the model takes. Shape spec.shape, uint8."""
+        """A picture in the size and with the channels that the model takes. Shape spec.shape, uint8; of one in tiles
+        (tiles, *spec.shape)."""
         try:
-            pixels, unreadable = self._source(name).decode([0])
+            source = self._source(name)
+            pixels, unreadable = source.decode(range(len(source)))
         except UnreadableError as error:
             unreadable = {0: str(error)}
         if unreadable:
             raise DataError(f"{name}: {unreadable[0]}")
-        return fitted(pixels, self.spec.shape)[0]
+        inputs = fitted(pixels, self.spec.shape)
+        return inputs[0] if source.patches is None else inputs
 
-    def _view(self, name: str) -> View:
-        """Which part of a picture `_picture` gives. Raises DataError as that does."""
+    def _view(self, name: str) -> View | list[Patch]:
+        """Which part of a picture `_picture` gives, or which tiles. Raises DataError as that does."""
         try:
             source = self._source(name)
+            if source.patches is not None:
+                return [*source.patches]
             with opened(Path(name)) as picture:
                 view = view_of(source, shown_size(picture))
         except UnreadableError as error:
@@ -157,11 +174,22 @@ class InferenceInputs:
             raise DataError(f"{name}: {error}") from None
 
     def _source(self, name: str) -> PictureSource:
-        """That picture as training on files decodes it; for a model that was not trained on files, as it is.
+        """That picture as training on files decodes it; for a model that was not trained on files, as it is. Or its
+        tiles.
 
         Raises:
             UnreadableError: it cannot be read, or not be brought to the model's channels.
         """
+        source = self._whole_source(name)
+        if self.overlap is None:
+            return source
+        _, height, width = self.spec.shape
+        with opened(Path(name)) as picture:
+            found = patches(shown_size(picture), (height, width), self.overlap)
+        cut = replace(source, resize="tile", crop_pct=1.0, height=height, width=width, patches=found)
+        return replace(cut, names=[name] * len(found), targets=torch.zeros(len(found)))
+
+    def _whole_source(self, name: str) -> PictureSource:
         channels, height, width = self.spec.shape
         if isinstance(self.config, PicturesConfig):
             return replace(self.config.source(Path(), [name], [0]), limits=self.spec.range)

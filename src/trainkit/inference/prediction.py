@@ -15,6 +15,7 @@ from torch import Tensor
 from trainkit.core import device as devices
 from trainkit.core.errors import CheckpointError, DataError
 from trainkit.core.seeding import generators_restored
+from trainkit.core.tiling import Patch
 from trainkit.core.view import View
 from trainkit.data import Batch
 from trainkit.data.workers import cores
@@ -58,12 +59,15 @@ def batches(
     refuse: Refuse,
     tell: Callable[[str], object] = lambda text: None,
     files: Files | None = None,
+    *,
+    tiles: bool = False,
 ) -> Iterator[list[Prediction]]:
     """The predictions for all inputs that can be used, in their order and in batches as in an evaluation.
 
     Args:
         tell: hears what should be known of them.
         files: where to write what the task has written; by default nothing is.
+        tiles: cut pictures into overlapping tiles of the size that the model takes, rather than scale them.
     """
     task = restored.spec.task
     if not task.answered_by(num_outputs := restored.experiment.loss.num_outputs(task)):
@@ -71,13 +75,14 @@ def batches(
             f"{restored.path}: the model gives {num_outputs} outputs for {task.size} {task.noun[1]}: they are no "
             "predictions, and only the loss of its training knows what they mean"
         )
-    samples = InferenceInputs(restored.path, restored.experiment.data, restored.spec, tell).samples(inputs, refuse)
-    size = restored.experiment.loader.eval_batch_size
+    given = InferenceInputs(restored.path, restored.experiment.data, restored.spec, tell, tiles)
+    samples = given.samples(inputs, refuse)
+    size = restored.experiment.loader.eval_batch_size if given.overlap is None else 1
     with ThreadPoolExecutor(min(cores(), 8)) as threads:  # Pillow decodes without Python's lock
         while True:
             used: list[Sample] = []
             tensors: list[Tensor] = []
-            views: list[View | None] = []
+            views: list[View | list[Patch] | None] = []
             while some := list(islice(samples, size - len(used))):  # those refused leave room for others
                 for sample, read in zip(some, _read(threads, some, views=bool(task.writes)), strict=True):
                     if isinstance(read, DataError):
@@ -89,7 +94,8 @@ def batches(
                         views.append(view)
             if not used:
                 return
-            found = task.predictions_in([sample.name for sample in used], _ask(restored, tensors), views)
+            outputs = _ask(restored, tensors) if given.overlap is None else _ask_tiles(restored, *tensors)
+            found = task.predictions_in([sample.name for sample in used], outputs, views)
             if kept := list(found if files is None else _written(files, found, used, refuse)):
                 yield kept
 
@@ -106,8 +112,8 @@ def _written(
 
 def _read(
     threads: ThreadPoolExecutor, samples: Sequence[Sample], *, views: bool
-) -> list[tuple[Tensor, View | None] | DataError]:
-    def read(sample: Sample) -> tuple[Tensor, View | None] | DataError:
+) -> list[tuple[Tensor, View | list[Patch] | None] | DataError]:
+    def read(sample: Sample) -> tuple[Tensor, View | list[Patch] | None] | DataError:
         try:
             return sample.read(), sample.view() if views else None
         except DataError as error:
@@ -116,6 +122,12 @@ def _read(
     with warnings.catch_warnings():  # the threads change the filters, and each puts back what it has found
         warnings.filterwarnings("ignore", module=r"PIL\.")
         return list(threads.map(read, samples))
+
+
+def _ask_tiles(restored: Restored, tiles: Tensor) -> Tensor:
+    """What is kept of the model's outputs for the tiles of one picture. Shape (1, tiles, …)."""
+    some = tiles.view(-1, *restored.spec.shape).split(restored.experiment.loader.eval_batch_size)
+    return torch.cat([restored.spec.task.kept(_ask(restored, [*one])) for one in some]).unsqueeze(0)
 
 
 def _ask(restored: Restored, tensors: list[Tensor]) -> Tensor:

@@ -21,6 +21,7 @@ from trainkit.config import registry
 from trainkit.config.base import Config
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.nest import Nest
+from trainkit.core.tiling import Patch
 from trainkit.core.view import View
 from trainkit.plots.figures import Legend, LineChart, Tile
 
@@ -395,14 +396,15 @@ class Task(Config):
         ]
 
     def predictions_in(
-        self, inputs: Sequence[str], outputs: Tensor, views: Sequence[View | None]
+        self, inputs: Sequence[str], outputs: Tensor, views: Sequence[View | list[Patch] | None]
     ) -> Sequence[Prediction]:
         """The same where it matters which part of a picture the model has seen.
 
         Args:
-            outputs: as a model gives them, in the unit of the targets as they were given.
-            views: of each input; None where it is no picture, where it was made for the model, and where the task
-                writes nothing.
+            outputs: as a model gives them, in the unit of the targets as they were given; of a picture in tiles, what
+                is kept of them for each.
+            views: of each input, or its tiles; None where it is no picture, where it was made for the model, and where
+                the task writes nothing.
         """
         return self.predictions(inputs, self.kept(outputs))
 

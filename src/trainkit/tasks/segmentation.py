@@ -18,6 +18,7 @@ from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
 from trainkit.core.nest import Nest
 from trainkit.core.text import counted
+from trainkit.core.tiling import Patch, joined
 from trainkit.core.view import View
 from trainkit.plots.figures import RGB, Legend, Tile
 from trainkit.tasks.base import Cell, Prediction, TargetError
@@ -112,7 +113,7 @@ class Segmentation(Categorical):
             yield Diagnostic("one-class", text)
         empty = int((targets == self.ignore_index).flatten(1).all(1).sum())
         if empty:
-            text = f"{counted(empty, 'training picture')} of {len(targets):,} have no pixel that counts"
+            text = f"{counted(empty, 'training sample')} of {len(targets):,} have no pixel that counts"
             yield Diagnostic("ignored-pictures", f"data: {text}: all of the mask is {self.ignore_index}")
 
     # The outputs
@@ -224,12 +225,12 @@ class Segmentation(Categorical):
         return list(self.predictions_in(inputs, outputs, [None] * len(inputs)))
 
     def predictions_in(
-        self, inputs: Sequence[str], outputs: Tensor, views: Sequence[View | None]
+        self, inputs: Sequence[str], outputs: Tensor, views: Sequence[View | list[Patch] | None]
     ) -> list[MaskPrediction]:
         """Each with its mask at the picture's own size; what the model has not seen of it is ignored."""
         found = []
         for one, logits, view in zip(inputs, outputs, views, strict=True):
-            mask = mask_of(logits, view, self.ignore_index)
+            mask = joined(logits, view).cpu() if isinstance(view, list) else mask_of(logits, view, self.ignore_index)
             pixels = _pixels(mask[None])[: self.size]
             shares = (pixels.double() / pixels.sum().clamp(min=1)).tolist()
             order = pixels.argsort(descending=True, stable=True)[: int((pixels > 0).sum())]

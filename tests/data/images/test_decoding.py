@@ -216,7 +216,7 @@ def test_a_turned_tiff_is_right_or_refused(compression: str | None, orientation:
     assert orientation >= 5
     assert compression is None
     with pytest.raises(UnreadableError, match="a TIFF without compression that is stored turned is read wrongly"):
-        source("a.tif").pixels(0)
+        source("a.tif").pixels([0])
 
 
 def test_the_camera_s_orientation_is_followed() -> None:

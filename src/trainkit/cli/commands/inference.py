@@ -82,6 +82,10 @@ def predict(
         Path | None, typer.Option(metavar="DIR", help="Where masks are written, an indexed PNG for each picture.")
     ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Write each mask laid over its picture, too.")] = False,
+    tiles: Annotated[
+        bool,
+        typer.Option("--tiles", help="Cut pictures into overlapping tiles as large as the model takes, not scaled."),
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: AsJson = False,
     device: Device = None,
@@ -112,8 +116,8 @@ def predict(
             f"command line: --out DIR is missing: this model predicts {task.phrase}, and its {task.writes} are written "
             "there"
         )
-    if not task.writes and (out or overlay):
-        flag = "--out" if out else "--overlay"
+    if not task.writes and (out or overlay or tiles):
+        flag = "--out" if out else "--overlay" if overlay else "--tiles"
         raise ConfigError(f"command line: {flag} is for models that write files, this model predicts {task.phrase}")
     if bad := checkpoint.not_finite(restored.payload):
         say(f"warning: {printable(bad)} holds NaN or infinite values", stream=sys.stderr)
@@ -129,7 +133,7 @@ def predict(
     files = None if out is None else Files(out, overlay)
     if files:
         files.make_folder()
-    batches = prediction.batches(restored, inputs, refuse, tell, files)
+    batches = prediction.batches(restored, inputs, refuse, tell, files, tiles=tiles)
     form = output.as_csv if as_csv else output.as_table
     for text in output.as_json(batches, top) if as_json else form(batches, task, top):
         say(text)

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -132,6 +132,8 @@ def _identity(source: PictureSource) -> tuple[dict[str, Any], str]:
         "background": list(source.background) if isinstance(source.background, tuple) else source.background,
         "limits": source.limits and list(source.limits),
     }
+    if source.patches is not None:
+        which["patches"] = [list(astuple(patch)) for patch in source.patches]
     files = []
     for name in source.names:
         with suppress(FileNotFoundError):

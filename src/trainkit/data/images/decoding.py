@@ -10,7 +10,8 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -26,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainkit.core import nest
 from trainkit.core.errors import DataError, StorageError, os_error_text
+from trainkit.core.tiling import Patch
 from trainkit.data import workers
 from trainkit.data.base import Batch, Source
 from trainkit.data.images.bit_depth import eight_bits, is_deep, white_is_zero
@@ -37,7 +39,7 @@ MAX_PIXELS = 100_000_000
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Colour = Literal["white", "black"] | tuple[Level, Level, Level]
-Resize = Literal["crop", "pad", "stretch"]
+Resize = Literal["crop", "pad", "stretch", "tile"]
 
 NO_LIMITS = "has more than 8 bits a pixel, and which values are black and white is not known"
 
@@ -70,6 +72,8 @@ class PictureSource:
     """What becomes black and white of pictures with more than 8 bits a pixel; None where there are none."""
     heeds_white_is_zero: bool = True
     """Whether those are inverted that say that 0 is white."""
+    patches: Sequence[Patch] | None = None
+    """With `resize: tile`: which part of its picture each is. Those of one picture stand together."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -90,11 +94,12 @@ class PictureSource:
         pixels: list[NDArray[np.uint8]] = []
         unreadable: Unreadable = {}
         with quiet():
-            for index in indices:
+            for _, some in groupby(indices, self.names.__getitem__):
+                same = list(some)
                 try:
-                    pixels.append(self.pixels(index))
+                    pixels += self.pixels(same)
                 except UnreadableError as error:
-                    unreadable[index] = str(error)
+                    unreadable |= dict.fromkeys(same, str(error))
         if not pixels:
             return torch.empty((0, *self.shape), dtype=torch.uint8), unreadable
         batch = torch.from_numpy(np.stack(pixels))
@@ -116,7 +121,9 @@ class PictureSource:
 
     def only(self, indices: Sequence[int]) -> Self:
         """Those with these indices."""
-        return replace(self, names=[self.names[index] for index in indices], targets=self.targets[indices])
+        names = [self.names[index] for index in indices]
+        patches = None if self.patches is None else [self.patches[index] for index in indices]
+        return replace(self, names=names, targets=self.targets[indices], patches=patches)
 
     def kept(self) -> Source:
         """The same where later epochs are to read it."""
@@ -130,6 +137,8 @@ class PictureSource:
         sha = hashlib.sha256(f"{self.mode} {self.height}x{self.width}{crop}{resize}{background}".encode())
         for name, target in zip(self.names, self._identities(), strict=True):
             sha.update(os.fsencode(f"{name}\0{self._file_size(name)}\0{target}\n"))
+        for patch in self.patches or ():
+            sha.update(f"{astuple(patch)}\n".encode())
         return sha.hexdigest()
 
     def _file_size(self, name: str) -> int:
@@ -142,20 +151,22 @@ class PictureSource:
         """What the digest has of each target."""
         return self.targets.tolist()
 
-    def pixels(self, index: int) -> NDArray[np.uint8]:
-        """One picture. Shape (height, width, 3) or (height, width).
+    def pixels(self, indices: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """One picture, or several tiles of one. Shape (height, width, 3) or (height, width) each.
 
         Raises:
             UnreadableError: it cannot be decoded.
         """
-        with opened(self.path(index)) as picture:
+        with opened(self.path(indices[0])) as picture:
             flat = flattened(ImageOps.exif_transpose(picture), self.mode, self.background, self.limits)
             if self.heeds_white_is_zero and white_is_zero(picture):
                 flat = ImageOps.invert(flat)
-            return np.asarray(self.fitted(flat, Image.Resampling.BILINEAR))
+            return [np.asarray(self.fitted(index, flat, Image.Resampling.BILINEAR)) for index in indices]
 
-    def fitted(self, picture: Image.Image, resampling: Image.Resampling, padding: int | None = None) -> Image.Image:
-        """A picture, or what belongs to one, brought to the size.
+    def fitted(
+        self, index: int, picture: Image.Image, resampling: Image.Resampling, padding: int | None = None
+    ) -> Image.Image:
+        """A picture, or what belongs to one, brought to the size; or its tile with that index.
 
         Args:
             padding: what stands beside one that is padded; by default the background.
@@ -164,11 +175,32 @@ class PictureSource:
         if self.resize == "stretch":
             return picture.resize(size, resampling)
         if self.resize == "pad":
-            paper = _rgb(self.background or "black")
-            beside = padding if padding is not None else paper if self.mode == "rgb" else _grey(paper)
-            return ImageOps.pad(picture, size, resampling, beside)
+            return ImageOps.pad(picture, size, resampling, self._beside(padding))
+        if self.patches is not None:
+            tile = Image.new(picture.mode, size, self._beside(padding))
+            tile.paste(picture, (-self.patches[index].left, -self.patches[index].top))
+            return tile
         # `bleed` is what is cut off on each side.
         return ImageOps.fit(picture, size, resampling, (1 - self.crop_pct) / 2)
+
+    def _beside(self, padding: int | None) -> int | tuple[int, int, int]:
+        """What stands beside a picture."""
+        if padding is not None:
+            return padding
+        paper = _rgb(self.background or "black")
+        return paper if self.mode == "rgb" else _grey(paper)
+
+    def uncounted(self, index: int, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """Which pixels are beside a picture of this width and height, or belong to another tile of it; None where
+        none do. Shape (height, width)."""
+        if self.patches is not None:
+            there = np.ones((self.height, self.width), dtype=np.bool_)
+            there[self.patches[index].own] = False
+            return there
+        if self.resize != "pad":
+            return None
+        inside = self.fitted(index, Image.new("L", size, 1), Image.Resampling.NEAREST, padding=0)
+        return ~np.asarray(inside, dtype=np.bool_)
 
 
 def flattened(

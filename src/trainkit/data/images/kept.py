@@ -38,9 +38,13 @@ class MaskedPictures(PictureSource):
         # Not super(), which in a dataclass with slots asks for another class.
         return replace(PictureSource.only(self, indices), masks=[self.masks[index] for index in indices])
 
+    @property
+    def fits(self) -> bool:
+        """Whether all of them, decoded, are few enough to be kept in memory."""
+        return len(self) * math.prod(self.shape) <= MOST_BYTES
+
     def kept(self) -> Source:
-        size = len(self) * math.prod(self.shape)
-        return kept_in_memory(self) if 0 < size <= MOST_BYTES else self
+        return kept_in_memory(self) if self.fits and len(self) else self
 
     def _identities(self) -> Sequence[object]:
         return [f"{name}\0{self._file_size(name)}" for name in self.masks]
@@ -55,6 +59,8 @@ class KeptPictures:
     """Shape (n, channels, height, width), uint8."""
     decoded: Tensor
     """Which of them are there. Shape (n,), bool."""
+    by_name: dict[str, list[int]]
+    """Which of them are of each file."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -68,16 +74,19 @@ class KeptPictures:
         if missing:
             # Threads, which fill one memory; Pillow decodes and scales without Python's lock.
             with quiet(), ThreadPoolExecutor(min(workers.cores(), 8)) as pool:
-                list(pool.map(self._decode, missing))
+                list(pool.map(self._decode, {self.files.names[one] for one in missing}))
         return Batch(self.pictures.index_select(0, index), self.files.targets.index_select(0, index), index)
 
-    def _decode(self, index: int) -> None:
+    def _decode(self, name: str) -> None:
+        """A file, and all tiles of it."""
+        indices = self.by_name[name]
         try:
-            pixels = self.files.pixels(index)
+            pixels = self.files.pixels(indices)
         except UnreadableError as error:
-            raise self.files.refusal(index, str(error)) from None
-        self.pictures.numpy()[index] = np.atleast_3d(pixels).transpose(2, 0, 1)
-        self.decoded[index] = True
+            raise self.files.refusal(indices[0], str(error)) from None
+        for index, one in zip(indices, pixels, strict=True):
+            self.pictures.numpy()[index] = np.atleast_3d(one).transpose(2, 0, 1)
+        self.decoded[indices] = True
 
     def digest(self) -> str:
         return self.files.digest()
@@ -92,4 +101,7 @@ def kept_in_memory(files: MaskedPictures) -> KeptPictures:
     # Not torch's shared memory, of which containers have little; pages that are not written to take no memory.
     pictures = torch.frombuffer(mmap.mmap(-1, math.prod(shape)), dtype=torch.uint8).view(shape)
     decoded = torch.frombuffer(mmap.mmap(-1, len(files)), dtype=torch.bool)
-    return KeptPictures(files, pictures, decoded)
+    by_name: dict[str, list[int]] = {}
+    for index, name in enumerate(files.names):
+        by_name.setdefault(name, []).append(index)
+    return KeptPictures(files, pictures, decoded, by_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -78,16 +79,16 @@ class Masks:
         return {self.paths[index]: file for index, file in self.files.items()}
 
     def of_classes(self, table: Mapping[int, int], pictures: PictureSource) -> Tensor:
-        """Values replaced by classes, in place. What the table does not have, and the padding, is `IGNORED`."""
+        """Values replaced by classes, in place. What the table does not have, the padding, and pixels of a tile that
+        belong to another are `IGNORED`."""
         lookup = np.full(256, IGNORED, dtype=np.uint8)
         for value, number in table.items():
             lookup[value] = number
         rows = self.values.numpy()
         for index, file in self.files.items():
             rows[index] = lookup[rows[index]]
-            if pictures.resize == "pad":
-                inside = pictures.fitted(Image.new("L", file.size, 1), Image.Resampling.NEAREST, padding=0)
-                rows[index][np.asarray(inside) == 0] = IGNORED
+            if (uncounted := pictures.uncounted(index, file.size)) is not None:
+                rows[index][uncounted] = IGNORED
         return self.values
 
 
@@ -138,7 +139,7 @@ def shown(values: Sequence[object]) -> str:
 
 
 def read(pictures: PictureSource, names: Sequence[str], colours: ColourTable | None) -> Masks:
-    """Read the masks of pictures, several at a time, and bring each to its picture's size.
+    """Read the masks of pictures, several at a time, and bring each to its picture's size, or cut it into its tiles.
 
     Args:
         names: of the masks, below the root of the pictures.
@@ -149,23 +150,26 @@ def read(pictures: PictureSource, names: Sequence[str], colours: ColourTable | N
     rows = masks.values.numpy()
     palettes: dict[bytes, bytes] = {}  # most are equal: one of each is kept
 
-    def into_memory(index: int) -> MaskFile | UnreadableError | WrongMaskError:
+    def into_memory(same: Sequence[int]) -> MaskFile | UnreadableError | WrongMaskError:
         try:
-            values, palette = _values(paths[index], colours)
-            turned = _turned(values, pictures.path(index))
+            values, palette = _values(paths[same[0]], colours)
+            turned = _turned(values, pictures.path(same[0]))
         except (UnreadableError, WrongMaskError) as error:
             return error
-        rows[index] = np.asarray(pictures.fitted(turned, Image.Resampling.NEAREST, padding=IGNORED))
+        for index in same:
+            rows[index] = np.asarray(pictures.fitted(index, turned, Image.Resampling.NEAREST, padding=IGNORED))
         counts = np.bincount(values.ravel(), minlength=256)
         pixels = {value: int(counts[value]) for value in counts.nonzero()[0].tolist()}
         return MaskFile(turned.size, pixels, palette and palettes.setdefault(palette, palette))
 
     with quiet(), ThreadPoolExecutor(min(workers.cores(), 8)) as pool:
-        for index, found in enumerate(pool.map(into_memory, range(len(names)))):
+        files = [list(same) for _, same in groupby(range(len(names)), names.__getitem__)]
+        for same, found in zip(files, pool.map(into_memory, files), strict=True):
             if isinstance(found, MaskFile):
-                masks.files[index] = found
+                masks.files |= dict.fromkeys(same, found)
             else:
-                (masks.wrong if isinstance(found, WrongMaskError) else masks.unreadable)[index] = str(found)
+                wrong = masks.wrong if isinstance(found, WrongMaskError) else masks.unreadable
+                wrong |= dict.fromkeys(same, str(found))
     return masks
 
 

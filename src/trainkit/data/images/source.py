@@ -21,7 +21,7 @@ from trainkit.data.base import Data, Source, Split
 from trainkit.data.images import caching, headers
 from trainkit.data.images.bit_depth import SIXTEEN_BITS, Limits
 from trainkit.data.images.config import ImageDataConfig, Size, height_width
-from trainkit.data.images.decoding import NO_LIMITS, Colour, PictureSource, Resize, Unreadable, decode_all
+from trainkit.data.images.decoding import NO_LIMITS, Colour, PictureSource, Unreadable, decode_all
 from trainkit.data.spec import DataSpec
 from trainkit.data.splitting import Keys
 from trainkit.data.transforms.normalize import MEASURED_FILES
@@ -29,6 +29,12 @@ from trainkit.tasks import Task
 
 SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
+FOLDERS: dict[SplitName, tuple[str, ...]] = {
+    "train": ("train",),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test",),
+}
+"""What the folder of a split may be called."""
 Remark = NoteRecord | Diagnostic
 """What a person should know, or what is probably not meant."""
 KeysOf = Callable[[Sequence[str]], Keys]
@@ -71,7 +77,7 @@ class PicturesConfig(ImageDataConfig):
 
     size: Size = 224
     """Height and width in pixels to which every picture is brought."""
-    resize: Resize = "crop"
+    resize: Literal["crop", "pad", "stretch"] = "crop"
     """How a picture of another shape gets that size. `crop`: it is scaled to cover it, and the centre is kept; `pad`:
     the whole picture, with `background` beside it; `stretch`: the whole picture, out of proportion."""
     crop_pct: float = Field(1.0, gt=0, le=1)
@@ -170,7 +176,7 @@ class PicturesConfig(ImageDataConfig):
                 split.use(cache)
                 remarks.append(NoteRecord(took))
         if problems := self._refuse(where, splits, task):
-            total = sum(map(len, files.values()))
+            total = sum(len({*source.names}) for source in files.values())
             texts = [f"{len(problems):,} of {total:,} pictures cannot be read and are left out", *problems[:10]]
             texts += [f"and {len(problems) - 10:,} more: {'; '.join(problems[10:])}"] if problems[10:] else []
             remarks += [NoteRecord(text, "warning") for text in texts]
@@ -234,7 +240,7 @@ class PicturesConfig(ImageDataConfig):
 
     def _enlarged(self, source: PictureSource) -> list[Diagnostic]:
         """Whether pictures are made much larger than they are because the config says nothing of their size."""
-        if "size" in self.model_fields_set:
+        if "size" in self.model_fields_set or source.patches is not None:
             return []
         step = -(-len(source) // MEASURED_SIZES)
         sizes = headers.sizes_of(source, range(0, len(source), step))
@@ -258,10 +264,11 @@ class PicturesConfig(ImageDataConfig):
         Raises:
             DataError: it is more than can be left out.
         """
-        problems = [
+        told = (
             f"{split.source.path(index)}: {why}" for split in splits.values() for index, why in split.unreadable.items()
-        ]
-        total = sum(len(split.source) for split in splits.values())
+        )
+        problems = [*dict.fromkeys(told)]  # the tiles of one picture have one problem
+        total = sum(len({*split.source.names}) for split in splits.values())
         count = f"{where}: {len(problems):,} of {total:,} pictures cannot be read"
         if 2 * len(problems) > total:
             raise DataError(*first_ten(problems), f"{count}; are these the pictures that are meant?")

@@ -19,19 +19,12 @@ from trainkit.core.text import counted
 from trainkit.data.base import Data
 from trainkit.data.images.decoding import PictureSource
 from trainkit.data.images.image_files import FolderFiles, find, is_hidden, no_pictures, taken, unused_files
-from trainkit.data.images.source import PicturesConfig, Remark, SplitName
+from trainkit.data.images.source import FOLDERS, PicturesConfig, Remark, SplitName
 from trainkit.data.paths import expanded, unreadable
 from trainkit.data.sources.image_list import LabelFileConfig
 from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.normalize import Normalize, Preset
 from trainkit.tasks import Classification
-
-FOLDERS: dict[SplitName, tuple[str, ...]] = {
-    "train": ("train",),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test",),
-}
-"""What the folder of a split may be called."""
 
 
 class FoldersConfig(PicturesConfig):

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self, cast
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from trainkit.config.registry import register
+from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
+from trainkit.core.text import counted
 from trainkit.data.base import Data
-from trainkit.data.images.config import Size
-from trainkit.data.images.decoding import PictureSource, UnreadableError, opened, quiet
-from trainkit.data.images.image_files import FolderFiles, find, no_pictures, unused_files
-from trainkit.data.images.kept import MaskedPictures
+from trainkit.data.images.config import Size, height_width
+from trainkit.data.images.decoding import PictureSource, Resize
+from trainkit.data.images.kept import MOST_BYTES, MaskedPictures
 from trainkit.data.images.mask_classes import Classes, Colour, Value
 from trainkit.data.images.masks import Masks, read
-from trainkit.data.images.orientation import shown_size
+from trainkit.data.images.pairs import FoldersOfPairs, Pairs, sizes, together
 from trainkit.data.images.source import PicturesConfig, Remark, SplitName, first_ten
-from trainkit.data.paths import expanded, unreadable
-from trainkit.data.sources.image_folder import FOLDERS
+from trainkit.data.paths import expanded
 from trainkit.data.spec import DataSpec
 from trainkit.data.text_files import read_lines
 from trainkit.tasks import Segmentation
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """The files of a split, below the root: each picture's mask at the same index."""
-
-    pictures: list[str]
-    masks: list[str]
 
 
 @register("data")
@@ -65,11 +56,28 @@ class SegmentationFolderConfig(PicturesConfig):
     size: Size | None = 224  # type: ignore[assignment]
     """Height and width in pixels to which every picture is brought, and its mask with it. `null`: as they are in the
     files, for pictures that all have one size."""
+    resize: Resize = "crop"  # type: ignore[assignment]
+    """How a picture of another shape gets that size. `crop`: it is scaled to cover it, and the centre is kept; `pad`:
+    the whole picture, with `background` beside it; `stretch`: the whole picture, out of proportion; `tile`: pictures
+    are not scaled, but cut into overlapping tiles of `size`, of which each pixel counts once."""
+    overlap: int = Field(32, ge=0)
+    """With `resize: tile`: how many rows and columns two neighbours have in common, at least. The pixels there count in
+    the nearer tile, in the other they are what a model sees beside its own."""
 
     @model_validator(mode="after")
     def _classes_that_can_be_told_apart(self) -> Self:
         if isinstance(self.classes, tuple | dict):
             self._classes()
+        return self
+
+    @model_validator(mode="after")
+    def _tiles_of_one_size(self) -> Self:
+        if self.resize != "tile":
+            return self
+        if self.size is None:
+            raise ValueError("resize: tile needs the size of a tile (size)")
+        if 2 * self.overlap > min(height_width(self.size)):
+            raise ValueError(f"overlap: {self.overlap} is more than half of a tile")
         return self
 
     def source(self, root: Path, names: Sequence[str], targets: Sequence[int] | Tensor) -> PictureSource:
@@ -90,10 +98,13 @@ class SegmentationFolderConfig(PicturesConfig):
         classes = self._classes()
         root = expanded(self.path)
         remarks: list[Remark] = []
-        splits = self._pairs(root, remarks)
+        splits = FoldersOfPairs(root, self.images, self.masks, self.mask_suffix, self.rules).found(remarks)
         every = [name for pairs in splits.values() for name in pairs.pictures]
-        config = self.model_copy(update={"size": _one_size(root, every)}) if self.size is None else self
-        sources = {name: config.source(root, one.pictures, [0] * len(one.pictures)) for name, one in splits.items()}
+        size = self.size or _one_size(root, every)
+        config = self.model_copy(update={"size": size})
+        if self.resize == "tile":
+            splits = {name: one.cut(root, height_width(size), self.overlap) for name, one in splits.items()}
+        sources = {name: config._files(root, one) for name, one in splits.items()}
         found = {name: read(sources[name], one.masks, classes.colours) for name, one in splits.items()}
         remarks += self._refuse_masks(root, [*found.values()])
         task, table, note = classes.decide(root, found, known)
@@ -103,7 +114,25 @@ class SegmentationFolderConfig(PicturesConfig):
             targets = found[name].of_classes(table, source)
             masked = MaskedPictures.of(source, splits[name].masks, targets)
             files[name] = masked.without(found[name].unreadable)
-        return config._data(root, files, task, seed, remarks)
+        return config._data(root, files, task, seed, [*remarks, *config._tiled(files)], keys=together)
+
+    def _files(self, root: Path, pairs: Pairs) -> PictureSource:
+        source = self.source(root, pairs.pictures, [0] * len(pairs.pictures))
+        return source if pairs.patches is None else replace(source, patches=pairs.patches)
+
+    def _tiled(self, files: Mapping[SplitName, PictureSource]) -> Iterator[Remark]:
+        """What to say of tiles."""
+        if self.resize != "tile":
+            return
+        pictures, tiles = (sum(map(len, many)) for many in ([{*one.names} for one in files.values()], files.values()))
+        height, width = files["train"].shape[1:]
+        yield NoteRecord(f"{counted(pictures, 'picture')} cut into {counted(tiles, 'tile')} of {height}x{width}")
+        if not self.cache and any(isinstance(one, MaskedPictures) and not one.fits for one in files.values()):
+            text = (
+                f"data.resize: tiles of more than {MOST_BYTES / 1e9:g} GB are not kept in memory, and for each of them "
+            )
+            text += "a whole picture is decoded in every epoch; data.cache=true keeps them on disk"
+            yield Diagnostic("tiles-decoded", text)
 
     def _classes(self) -> Classes:
         """What is said of the classes.
@@ -118,107 +147,25 @@ class SegmentationFolderConfig(PicturesConfig):
         except ValueError as error:
             raise DataError(f"data.{error}, in {self.classes}") from None
 
-    def _pairs(self, root: Path, remarks: list[Remark]) -> dict[SplitName, _Pairs]:
-        """The pictures and masks of each split.
-
-        Raises:
-            DataError: there are none, or one has no other.
-        """
-        splits: dict[SplitName, _Pairs] = {}
-        problems: list[str] = []
-        others: list[str] = []
-        try:
-            for name, (pictures, masks) in self._folders(root).items():
-                if name != "train" and not (root / masks).is_dir():  # as Kaggle has it
-                    remarks.append(NoteRecord(f"{root / pictures}: not used, as there is no {root / masks}", "warning"))
-                    continue
-                there, marked = find(root, pictures, rules=self.rules), find(root, masks, rules=self.rules)
-                if not there.pictures:
-                    raise DataError(no_pictures(root / pictures, there))
-                others += there.others + marked.others
-                splits[name] = self._matched(root, (pictures, there), (masks, marked), problems)
-        except OSError as error:
-            raise unreadable("path", root, error) from None
-        if problems:
-            raise DataError(*first_ten(problems))
-        if "val" in splits:
-            remarks.append(NoteRecord(f"{root}: val is a folder there; data.val is for data without one"))
-        remarks += unused_files(root, others)
-        return splits
-
-    def _folders(self, root: Path) -> dict[SplitName, tuple[str, str]]:
-        """The folders of the pictures and the masks of each split, below the root."""
-        there: dict[SplitName, tuple[str, str]] = {}
-        for split, names in FOLDERS.items():
-            for name in names:
-                for pictures, masks in (
-                    (f"{name}/{self.images}", f"{name}/{self.masks}"),
-                    (f"{self.images}/{name}", f"{self.masks}/{name}"),
-                ):
-                    if (root / pictures).is_dir():
-                        there.setdefault(split, (pictures, masks))
-        there = there if "train" in there else {"train": (self.images, self.masks)}
-        for folder in there["train"]:
-            if not (root / folder).is_dir():
-                found = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folder"
-                raise DataError(
-                    f"{root.absolute()}: expected the folders {self.images} and {self.masks}, with train, val and test "
-                    f"above or below them or without; there is no {folder}, but {found}; data.images and data.masks "
-                    "are their names"
-                )
-        return there
-
-    def _matched(
-        self, root: Path, pictures: tuple[str, FolderFiles], masks: tuple[str, FolderFiles], problems: list[str]
-    ) -> _Pairs:
-        """Every picture with its mask; what is missing is added to the problems."""
-        (folder, there), (marked_folder, marked) = pictures, masks
-        by_stem: dict[str, str] = {}
-        for name in there.pictures:
-            stem = _stem(name, folder)
-            if stem in by_stem:
-                problems.append(
-                    f"{root / name}: {root / by_stem[stem]} has the same name, ending aside; one mask for two"
-                )
-            by_stem[stem] = name
-        masks_by_stem: dict[str, str] = {}
-        for name in marked.pictures:
-            stem = _stem(name, marked_folder)
-            if not stem.endswith(self.mask_suffix):
-                problems.append(f"{root / name}: its name does not end in {self.mask_suffix!r} (data.mask_suffix)")
-                continue
-            stem = stem.removesuffix(self.mask_suffix)
-            if stem in masks_by_stem:
-                problems.append(f"{root / name}: {root / masks_by_stem[stem]} is for the same picture")
-            elif stem not in by_stem:
-                problems.append(f"{root / name}: a mask without a picture {root / folder / stem}.…")
-            masks_by_stem[stem] = name
-        problems += [
-            f"{root / name}: no mask {root / marked_folder / stem}{self.mask_suffix}.png"
-            for stem, name in by_stem.items()
-            if stem not in masks_by_stem
-        ]
-        matched = [stem for stem in by_stem if stem in masks_by_stem]
-        return _Pairs([by_stem[stem] for stem in matched], [masks_by_stem[stem] for stem in matched])
-
     def _refuse_masks(self, root: Path, found: Sequence[Masks]) -> list[NoteRecord]:
         """What to say of masks that are left out.
 
         Raises:
             DataError: some cannot be used.
         """
-        total = sum(len(masks.paths) for masks in found)
-        if wrong := [f"{masks.paths[index]}: {why}" for masks in found for index, why in masks.wrong.items()]:
+        total = sum(len({*masks.paths}) for masks in found)
+        if wrong := _told(found, "wrong"):
             raise DataError(*first_ten(wrong), f"{root}: {len(wrong):,} of {total:,} masks cannot be used")
-        bad = [f"{masks.paths[index]}: {why}" for masks in found for index, why in masks.unreadable.items()]
+        bad = _told(found, "unreadable")
         if bad and (self.on_error == "stop" or 2 * len(bad) > total):
             raise DataError(*first_ten(bad), f"{root}: {len(bad):,} of {total:,} masks cannot be read")
         return [NoteRecord(f"left out with its picture: {why}", "warning") for why in first_ten(bad)]
 
 
-def _stem(name: str, folder: str) -> str:
-    """A file's path below a folder, without its ending."""
-    return Path(name).relative_to(folder).with_suffix("").as_posix()
+def _told(found: Sequence[Masks], which: Literal["wrong", "unreadable"]) -> list[str]:
+    """What is to be said of masks, once for all tiles of one."""
+    told = (f"{masks.paths[index]}: {why}" for masks in found for index, why in getattr(masks, which).items())
+    return [*dict.fromkeys(told)]
 
 
 def _one_size(root: Path, names: Sequence[str]) -> tuple[int, int]:
@@ -227,15 +174,14 @@ def _one_size(root: Path, names: Sequence[str]) -> tuple[int, int]:
     Raises:
         DataError: some differ.
     """
-    sizes: dict[tuple[int, int], Path] = {}
-    with quiet():
-        for name in names:
-            with suppress(UnreadableError), opened(root / name) as picture:
-                sizes.setdefault(shown_size(picture), root / name)
-    if not sizes:
+    found: dict[tuple[int, int], Path] = {}
+    for name, size in zip(names, sizes(root, names), strict=True):
+        if size is not None:
+            found.setdefault(size, root / name)
+    if not found:
         raise DataError(f"{root}: no picture can be read")
-    if len(sizes) > 1:
-        such = " and ".join(f"{path} with {height}x{width}" for (height, width), path in [*sizes.items()][:2])
+    if len(found) > 1:
+        such = " and ".join(f"{path} with {height}x{width}" for (height, width), path in [*found.items()][:2])
         raise DataError(f"data.size: null is for pictures of one size; there are {such}; give a size")
-    [size] = sizes
-    return size
+    [only] = found
+    return only
