@@ -97,6 +97,16 @@ def test_each_sample_has_a_draw_of_its_own(transform: PictureTransform) -> None:
 
 
 @pytest.mark.parametrize("transform", ALL, ids=repr)
+def test_the_order_in_memory_changes_nothing(transform: PictureTransform) -> None:
+    pictures, masks = smooth(40, (3, 20, 28)), torch.arange(40 * 560).view(40, 20, 28).remainder(200).to(torch.uint8)
+    last = pictures.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(transform.apply(last, draws(40)), transform.apply(pictures, draws(40)))
+    turned = masks.permute(0, 2, 1).contiguous().permute(0, 2, 1)
+    moved = transform.apply_to_masks(masks, draws(40), 255)
+    assert torch.equal(transform.apply_to_masks(turned, draws(40), 255), moved)
+
+
+@pytest.mark.parametrize("transform", ALL, ids=repr)
 def test_draws_depend_on_seed_epoch_and_index_alone(transform: PictureTransform) -> None:
     shape = (3, 20, 28)
     prepare, batch = prepare_with(transform, shape=shape), labelled(smooth(60, shape))

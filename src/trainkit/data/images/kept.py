@@ -56,7 +56,7 @@ class KeptPictures:
 
     files: MaskedPictures
     pictures: Tensor
-    """Shape (n, channels, height, width), uint8."""
+    """Shape (n, height, width, channels), uint8: in the order in which they are decoded, and normalised fastest."""
     decoded: Tensor
     """Which of them are there. Shape (n,), bool."""
     by_name: dict[str, list[int]]
@@ -75,7 +75,8 @@ class KeptPictures:
             # Threads, which fill one memory; Pillow decodes and scales without Python's lock.
             with quiet(), ThreadPoolExecutor(min(workers.cores(), 8)) as pool:
                 list(pool.map(self._decode, {self.files.names[one] for one in missing}))
-        return Batch(self.pictures.index_select(0, index), self.files.targets.index_select(0, index), index)
+        pictures = self.pictures.index_select(0, index).permute(0, 3, 1, 2)
+        return Batch(pictures, self.files.targets.index_select(0, index), index)
 
     def _decode(self, name: str) -> None:
         """A file, and all tiles of it."""
@@ -85,7 +86,7 @@ class KeptPictures:
         except UnreadableError as error:
             raise self.files.refusal(indices[0], str(error)) from None
         for index, one in zip(indices, pixels, strict=True):
-            self.pictures.numpy()[index] = np.atleast_3d(one).transpose(2, 0, 1)
+            self.pictures.numpy()[index] = np.atleast_3d(one)
         self.decoded[indices] = True
 
     def digest(self) -> str:
@@ -97,7 +98,8 @@ class KeptPictures:
 
 def kept_in_memory(files: MaskedPictures) -> KeptPictures:
     """Pictures of which none is decoded yet."""
-    shape = (len(files), *files.shape)
+    channels, height, width = files.shape
+    shape = (len(files), height, width, channels)
     # Not torch's shared memory, of which containers have little; pages that are not written to take no memory.
     pictures = torch.frombuffer(mmap.mmap(-1, math.prod(shape)), dtype=torch.uint8).view(shape)
     decoded = torch.frombuffer(mmap.mmap(-1, len(files)), dtype=torch.bool)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
 from trainkit.data.spec import DataSpec
-from trainkit.data.transforms.base import PictureTransform, SampleRandom, ordered
+from trainkit.data.transforms.base import PictureTransform, SampleRandom, ordered, selected
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -52,12 +52,17 @@ class RandomCrop(PictureTransform):
         return self._window(padded, draws).squeeze(1)
 
     def _window(self, padded: Tensor, draws: SampleRandom) -> Tensor:
-        height, width = (side - 2 * self.padding for side in padded.shape[-2:])
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (batch, channels, y, x, height, width)
         offsets = 2 * self.padding + 1
         y = (draws("crop y") * offsets).long()
         x = (draws("crop x") * offsets).long()
-        return windows[torch.arange(len(padded), device=padded.device), :, y, x]
+        size = (padded.shape[1], *(side - 2 * self.padding for side in padded.shape[-2:]))
+        of_sample, *steps = padded.stride()
+        rest = sum((length - 1) * step for length, step in zip(size, steps, strict=True))
+        # Every number begins a window, most of which are none: to take whole windows is ten times as fast as `windows[
+        # sample, y, x]`.
+        windows = padded.as_strided((padded.numel() - rest, *size), (1, *steps))
+        start = torch.arange(len(padded), device=padded.device) * of_sample + y * steps[1] + x * steps[2]
+        return selected(windows, start)
 
 
 class _Flip(PictureTransform):
@@ -72,10 +77,10 @@ class _Flip(PictureTransform):
         return self.apply(masks.unsqueeze(1), draws).squeeze(1)
 
     def _flipped(self, inputs: Tensor, draw: Tensor, axis: int) -> Tensor:
-        """Mirror some; `draw` is on the CPU, where finding them waits for nothing."""
-        chosen = (draw < self.p).nonzero().squeeze(1).to(inputs.device, non_blocking=True)
-        # Takes half as long as choosing pixel by pixel, as torch.where does.
-        return inputs.index_copy(0, chosen, inputs.index_select(0, chosen).flip(axis))
+        index = torch.arange(len(inputs), device=inputs.device)
+        # Whole pictures: to choose pixel by pixel, as torch.where does, takes several times as long.
+        both = torch.cat([inputs, inputs.flip(axis)])
+        return selected(both, torch.where(draw < self.p, index + len(inputs), index))
 
 
 @register("transform")
@@ -85,7 +90,7 @@ class RandomHorizontalFlip(_Flip):
     name: Literal["random_horizontal_flip"] = "random_horizontal_flip"
 
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
-        return self._flipped(inputs, draws.on_host("flip"), -1)
+        return self._flipped(inputs, draws("flip"), -1)
 
 
 @register("transform")
@@ -95,7 +100,7 @@ class RandomVerticalFlip(_Flip):
     name: Literal["random_vertical_flip"] = "random_vertical_flip"
 
     def apply(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
-        return self._flipped(inputs, draws.on_host("vertical flip"), -2)
+        return self._flipped(inputs, draws("vertical flip"), -2)
 
 
 @register("transform")
