@@ -64,10 +64,11 @@ def made_up(parts: Parts, count: int) -> list[Batch]:
 def real(parts: Parts, data: Data, augmented: bool) -> Iterator[Batch]:
     """An epoch of real batches, without trainkit where that can be."""
     split, size = data.train, parts.train.batches.batch_size
-    if augmented or not isinstance(split.source, TensorSource) or not data.spec.image:
+    if augmented or not isinstance(split.source, TensorSource) or not data.spec.input.pictures:
         yield from (parts.prepare(batch, 0) for batch in parts.train.epoch(0))
         return
-    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (data.spec.mean or [0.0], data.spec.std or [1.0]))
+    given = data.spec.input.mean or [0.0], data.spec.input.std or [1.0]
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in given)
     inputs, targets, scale, shift = split.source.inputs, split.source.targets, 1 / (255 * std), -mean / std
     for index in split.index[torch.randperm(len(split))].split(size):
         pixels = inputs.index_select(0, index).to(torch.float32, memory_format=torch.channels_last)
