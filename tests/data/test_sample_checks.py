@@ -118,6 +118,20 @@ def table(labels: list[str]) -> list[tuple[str, str]]:
     return diagnostics(TableConfig(path="a.csv", target="y", task="classification").open(0))
 
 
+def test_classes_that_are_several_labels() -> None:
+    assert table(["cat;dog", "dog;bird", "cat", "bird", "bird;cat;dog"]) == [
+        (
+            "labels-as-classes",
+            (
+                "data: 3 of 5 classes are words divided by ';', such as 'bird;cat;dog'; if each word is a label, say "
+                "so (for pictures in a list, 'data.separator=\";\"')"
+            ),
+        )
+    ]
+    assert table(["Paris|France", "Lyon|Italy", "Rome"]) == []
+    assert table(["cat;dog", "bird", "cat"]) == []
+
+
 def test_classes_that_are_numbers() -> None:
     assert table(["12.3", "47.1", "9"]) == [
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainkit.config.registry import register
+from trainkit.config.shell import typed
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
 from trainkit.plots.figures import Tile
@@ -18,6 +20,8 @@ from trainkit.tasks.base import MAX_CLASSES, Cell, Prediction, Reading, TargetEr
 from trainkit.tasks.class_scores import ClassTally
 from trainkit.tasks.ranked import Ranked, cross_entropy_of_flags, mean_of_sigmoid, mean_of_softmax, ranked_cells
 
+SEPARATORS = ",;|"
+"""Between words in one place."""
 MANY_NUMBERS = 50
 """So many classes whose names are whole numbers are amounts rather than names."""
 
@@ -68,6 +72,7 @@ class Classification(Ranked):
             text = "data: all training samples are of one class; there is nothing to tell apart"
             yield Diagnostic("one-class", text)
         yield from _numbers_as_classes(self.names, pictures)
+        yield from _labels_as_classes(self.names)
 
     def mixed(self, targets: Tensor, share: float) -> Tensor:
         shares = functional.one_hot(targets, self.size).float()
@@ -158,3 +163,22 @@ def _numbers_as_classes(names: Sequence[str], pictures: bool) -> Iterator[Diagno
         shown = ", ".join((fractions or list(names))[:2])
         text = f"data: the targets are numbers ({shown} …), but taken for {len(names)} classes"
         yield Diagnostic("numbers-as-classes", f"{text}; predict them as numbers, unless they are names")
+
+
+def _labels_as_classes(names: Sequence[str]) -> Iterator[Diagnostic]:
+    """Whether classes are named like several labels each: by words that stand in the names of other classes, too."""
+    for separator in SEPARATORS:
+        words = [{word.strip() for word in name.split(separator)} for name in names]
+        often = Counter(word for some in words for word in some)
+        several = [name for name, some in zip(names, words, strict=True) if len(some) > 1]
+        repeated = [
+            name
+            for name, some in zip(names, words, strict=True)
+            if len(some) > 1 and all(often[word] > 1 for word in some)
+        ]
+        if len(repeated) > 1 and 2 * len(repeated) >= len(several):
+            key = typed("data.separator", separator)
+            text = f"data: {len(several)} of {len(names)} classes are words divided by {separator!r}, such as "
+            text += f"{repeated[0]!r}; if each word is a label, say so (for pictures in a list, {key})"
+            yield Diagnostic("labels-as-classes", text)
+            return
