@@ -118,13 +118,13 @@ def test_files_have_a_worker_for_each_core(
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
     monkeypatch.setattr(sys, "platform", system)
     loader = LoaderConfig().eval_loader(Split(FileSource(), torch.arange(4)), CPU)
-    assert loader._loader.num_workers == workers
+    assert loader.num_workers == workers
 
 
 def test_memory_is_pinned_for_cuda_alone() -> None:
     split = Split(FileSource(), torch.arange(4))
     loaders = [LoaderConfig(num_workers=0).eval_loader(split, torch.device(name)) for name in ("cpu", "cuda", "mps")]
-    assert [loader._loader.pin_memory for loader in loaders] == [False, True, False]
+    assert [loader.pin_memory for loader in loaders] == [False, True, False]
 
 
 def test_batch_sizes_that_are_hardly_meant(make: MakeExperiment) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -26,6 +30,7 @@ from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models.dry_run import evaluating
 from trainkit.runs.run import train
 from trainkit.tasks import Task
+from trainkit.training import loop
 from trainkit.training.loop import Parts, Plan, due, evaluate, fit, train_steps
 from trainkit.training.losses import LossConfig, LossFn, LossOutput
 from trainkit.training.progress import Progress
@@ -161,7 +166,7 @@ def test_gradients_that_always_overflow_fp16_end_the_run(make: MakeExperiment, m
 def test_a_step_reads_nothing_back(data: dict[str, Any], options: dict[str, Any], make: MakeExperiment) -> None:
     parts, plan = built(make(data=data, train=options))
     steps = train_steps(parts, plan, Progress())
-    next(steps)  # the DataLoader draws a seed, on the host, when an epoch begins
+    next(steps)
     with Reads() as reads:
         for _ in range(3):
             next(steps)
@@ -185,7 +190,44 @@ def test_one_read_per_log_interval(make: MakeExperiment, monkeypatch: pytest.Mon
     # steps 3, 6 and the end of the epoch at 8; the save at the end finds nothing unread
     assert sum(isinstance(record, TrainRecord) for record in heard.records) == 3
     assert reads == 3
-    assert scalars.count == 1  # the seed that the DataLoader draws on the host when the epoch begins
+    assert scalars.count == 0
+
+
+def own_calls(steps: int, make: MakeExperiment) -> int:
+    """How many functions of trainkit a training of so many steps calls."""
+    parts, plan = built(make(data={"name": "digits", "val": 0}, train={"max_steps": steps}, log={"every": 1000}))
+    package, calls = str(Path(loop.__file__).parents[1]), 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_filename.startswith(package)
+
+    sys.setprofile(count)
+    try:
+        fit(parts, plan, Progress(), sink=Heard(), save=lambda best: None, stop=lambda: False)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_the_host_does_little_in_a_step(make: MakeExperiment) -> None:
+    assert (own_calls(20, make) - own_calls(10, make)) / 10 <= 45
+
+
+def test_a_step_leaves_nothing_in_memory(make: MakeExperiment) -> None:
+    few = make(data={"val": 0}, loader={"batch_size": 1}, train={"epochs": 4}, log={"every": 1000})
+    parts, plan = built(few)
+    objects: list[int] = []
+
+    class Counting:
+        def write(self, record: Record) -> None:
+            if isinstance(record, TrainRecord):
+                gc.collect()
+                objects.append(len(gc.get_objects()))
+
+    fit(parts, plan, Progress(), sink=Counting(), save=lambda best: None, stop=lambda: False)
+    assert len(objects) == 4
+    assert objects[-1] - objects[1] < 40  # in 320 steps
 
 
 def test_evaluation_counts_samples_not_batches(make: MakeExperiment) -> None:

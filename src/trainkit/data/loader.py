@@ -185,7 +185,11 @@ class _ToPin:
     batch: Any
 
     def pin_memory(self) -> Any:
-        return nest.map_tensors(Tensor.pin_memory, self.batch)
+        return _pinned(self.batch)
+
+
+def _pinned(batch: Any) -> Any:
+    return nest.map_tensors(Tensor.pin_memory, batch)
 
 
 class Loader:
@@ -194,21 +198,24 @@ class Loader:
     def __init__(
         self, split: Split, batches: EpochBatches, *, num_workers: int, timeout: float, pin_memory: bool
     ) -> None:
-        self.batches = batches
-        self._loader: DataLoader[Batch | nest.Packed | Exception] = DataLoader(
-            workers.Guarded(split) if num_workers else split,
-            batch_size=None,  # a split makes whole batches
-            # By default, torch searches all of it for something to convert.
-            collate_fn=_ToPin if pin_memory else _as_it_is,
-            sampler=batches,
-            num_workers=num_workers,
-            timeout=timeout if num_workers else 0,
-            pin_memory=pin_memory,
-            persistent_workers=num_workers > 0,
-            worker_init_fn=workers.begin if num_workers else None,
-            # Its own generator: otherwise every epoch would draw from the global stream.
-            generator=torch.Generator(),
-        )
+        self.batches, self.num_workers, self.pin_memory = batches, num_workers, pin_memory
+        self._split = split
+        self._loader: DataLoader[Batch | nest.Packed | Exception] | None = None
+        if num_workers:
+            self._loader = DataLoader(
+                workers.Guarded(split),
+                batch_size=None,  # a split makes whole batches
+                # By default, torch searches all of it for something to convert.
+                collate_fn=_ToPin if pin_memory else _as_it_is,
+                sampler=batches,
+                num_workers=num_workers,
+                timeout=timeout,
+                pin_memory=pin_memory,
+                persistent_workers=True,
+                worker_init_fn=workers.begin,
+                # Its own generator: otherwise every epoch would draw from the global stream.
+                generator=torch.Generator(),
+            )
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -225,8 +232,9 @@ class Loader:
             RemoteError: what a user's code raised in a worker.
         """
         self.batches.epoch, self.batches.start = epoch, start
-        if not self._loader.num_workers:
-            return iter(self._loader)
+        if self._loader is None:  # whole batches are made where they are asked for, with nothing in between
+            batches = map(self._split.__getitem__, self.batches)
+            return map(_pinned, batches) if self.pin_memory else batches
         with workers.left_alone():
-            batches = iter(self._loader)
-        return workers.results(batches)
+            packed = iter(self._loader)
+        return workers.results(packed)

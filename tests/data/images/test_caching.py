@@ -221,6 +221,6 @@ def test_no_workers_and_no_copy_for_those_that_are_asked_for() -> None:
     ]
     batches = [[batch.inputs for batch in loader.epoch(1)] for loader in loaders]
     assert all(torch.equal(one, other) for one, other in zip(*batches, strict=True))
-    assert loaders[0]._loader.num_workers == 0
+    assert loaders[0].num_workers == 0
     assert len(pickle.dumps(kept)) < 3000  # of its place and the names, not of the pixels
     assert torch.equal(pickle.loads(pickle.dumps(kept)).inputs, kept.inputs)

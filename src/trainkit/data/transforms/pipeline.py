@@ -100,19 +100,21 @@ def preparation(
     transforms = [transform for transform in augment if isinstance(transform, PictureTransform)]
     mixes = [transform for transform in augment if isinstance(transform, BatchMix)]
     normalise, pictures = spec.input.preparation(device, dtype), spec.input.pictures
-    fill = spec.task.mask_fill
+    fill, shape = spec.task.mask_fill, spec.shape
 
     def prepare(batch: Batch, epoch: int | None) -> Batch:
         index = batch.index  # on the CPU, where reading it does not wait for the device
         if batch.repeat is not None:
             index = index + (batch.repeat << REPEAT_BITS)  # a sample that comes again is another one to what is random
-        batch = batch.to(device)
+        if device.type != "cpu":
+            batch = batch.to(device)
         inputs, targets = batch.inputs, batch.targets
         if pictures:
-            inputs = fitted(inputs, spec.shape)
+            if inputs.shape[1:] != shape:
+                inputs = fitted(inputs, shape)
             outside = None if targets is None else fill  # of new pictures nobody knows the masks
             if outside is not None:
-                targets = fitted_masks(targets, spec.shape)
+                targets = fitted_masks(targets, shape)
             if epoch is not None:
                 draws = SampleRandom(index, seed, epoch, device)
                 for transform in transforms:
