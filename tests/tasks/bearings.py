@@ -53,7 +53,7 @@ class ByQuadrant:
     def __init__(self, device: torch.device) -> None:
         self.sums = torch.zeros(2, 4, device=device)
 
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
+    def update(self, outputs: Tensor, targets: Tensor, batch: Batch | None = None) -> None:
         off = apart(bearing(outputs), targets)
         self.sums.index_add_(1, quadrant(targets), torch.stack([torch.ones_like(off), off]))
 
@@ -117,7 +117,7 @@ class Bearing(Task):
     def details(self, device: torch.device) -> Details:
         return ByQuadrant(device)
 
-    def findings(self, outputs: Tensor, targets: Tensor, split: str) -> Findings:
+    def findings(self, details: Details | None, outputs: Tensor, targets: Tensor, split: str) -> Findings:
         off = self.errors(outputs, targets)
         rows = [(name, f"{int((quadrant(targets) == number).sum())}") for number, name in enumerate(QUADRANTS)]
         series = [Series("off by", targets.tolist(), off.tolist(), "points")]

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from trainkit.core import device as devices
+from trainkit.core import nest
 from trainkit.core.errors import CheckpointError, DataError
+from trainkit.core.nest import Nest
 from trainkit.core.seeding import generators_restored
 from trainkit.core.view import View
 from trainkit.data import Batch
@@ -118,7 +120,7 @@ def _read(
         return list(threads.map(read, samples))
 
 
-def _ask(restored: Restored, tensors: list[Tensor]) -> Tensor:
+def _ask(restored: Restored, tensors: list[Tensor]) -> Nest:
     """What the model says of a batch, in the unit of the targets as they were given."""
     parts, spec = restored.parts, restored.spec
     inputs, lengths = spec.input.collate(tensors)
@@ -126,5 +128,5 @@ def _ask(restored: Restored, tensors: list[Tensor]) -> Tensor:
     with evaluating(parts.model), torch.no_grad():
         batch = parts.prepare(Batch(inputs, None, index, lengths), None)
         with parts.precision.autocast():
-            outputs: Tensor = parts.model(*batch.arguments)
-    return spec.task.untransform(outputs.float())
+            outputs: Nest = parts.model(*batch.arguments)
+    return spec.task.untransform(nest.floats(outputs))
