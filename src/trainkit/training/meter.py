@@ -12,7 +12,6 @@ from trainkit.core.errors import DivergedError
 from trainkit.core.records import EpochRecord, TrainRecord
 from trainkit.training.progress import Progress
 
-
 NOTHING = sys.float_info.min
 """What a step counts in which nothing does: its loss of 0 is known, but has no weight beside those of other steps."""
 
