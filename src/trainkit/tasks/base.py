@@ -341,7 +341,7 @@ class Task(Config):
         inputs = tuple(batch.inputs.shape[1:]) if isinstance(batch.inputs, Tensor) else ()
         each = self.output_shape(num_outputs, inputs)
         if each is None:
-            if not self.predicts(outputs):
+            if not self.predicts(outputs) or nest.num_samples(outputs) != len(batch.index):
                 raise ConfigError(
                     f"model: gives {nest.described(outputs)}, which are no predictions of {self.phrase}; change the "
                     "model's last layer, or the data"
@@ -389,7 +389,12 @@ class Task(Config):
 
         Args:
             constant: shape (num_outputs,).
+
+        Raises:
+            ValueError: outputs of this task are not one tensor.
         """
+        if self.output_shape(len(constant), ()) is None:
+            raise ValueError("has no constant outputs")
         return constant.expand(len(targets), -1)
 
     def thinned(self, targets: Tensor) -> Tensor:
