@@ -92,7 +92,7 @@ class Bearing(Task):
 
     @classmethod
     def as_targets(cls, values: Tensor, size: int | None = None) -> Tensor:
-        return values.float() % 360
+        return values.float().view(len(values)) % 360
 
     @property
     def num_outputs(self) -> int:
@@ -206,7 +206,7 @@ class RecordingsConfig(DataConfig):
         spectra = source.take(torch.arange(len(source))).inputs
         if self.in_memory:
             source = TensorSource(spectra, source.targets)
-        train, val, test = self.train_val_test(source, seed, 0.2)
+        train, val, test = self.train_val_test(source, seed, 0.2, task=Bearing)
         known = Spectrum(shape=(2, spectra.shape[1]), loudest=float(spectra[train.index].abs().max()))
         return Data(DataSpec(input=known, task=Bearing.of(train.targets)), train, val, test)
 

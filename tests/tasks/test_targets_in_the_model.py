@@ -17,8 +17,10 @@ from tests.golden import golden
 from tests.reports.test_report_page import Page
 from tests.tasks.calls import HEIGHT, WIDTH, ByKind, recordings
 from tests.tasks.test_task_seam import trainkit
+from trainkit.data import Batch
+from trainkit.runs.run_directory import RunDir
 
-CONFIG = """
+CALLS = """
 name: calls
 imports: [calls]
 data: {name: spectrograms, val: 40, stratify: true}
@@ -29,15 +31,28 @@ train: {epochs: 8, eval_every: 20}
 log: {every: 4, tensorboard: true, pictures: true}
 checkpoint: {every: 3}
 """
-"""136 steps."""
+"""144 steps."""
+REVERSALS = """
+name: reversals
+imports: [reversals]
+data: {name: sentences, val: 40}
+loader: {batch_size: 16, eval_batch_size: 32}
+model: translator
+optimizer: {name: adam, lr: 0.01}
+train: {epochs: 6, accumulate: 2, eval_every: 20}
+log: {every: 4}
+checkpoint: {every: 3}
+"""
+"""54 steps."""
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The module and its config."""
-    place = tmp_path_factory.mktemp("calls")
-    shutil.copy(Path(__file__).with_name("calls.py"), place)
-    (place / "calls.yaml").write_text(CONFIG)
+    """The modules and their configs."""
+    place = tmp_path_factory.mktemp("own")
+    for name, text in {"calls": CALLS, "reversals": REVERSALS}.items():
+        shutil.copy(Path(__file__).with_name(f"{name}.py"), place)
+        (place / f"{name}.yaml").write_text(text)
     return place
 
 
@@ -46,6 +61,13 @@ def run(place: Path) -> Path:
     """A run that nobody disturbed."""
     trainkit("train", str(place / "calls.yaml"), "loader.num_workers=0", "--run-dir", str(place / "run"), "-q")
     return place / "run"
+
+
+@pytest.fixture(scope="module")
+def translated(place: Path) -> Path:
+    """The same, of the other task."""
+    trainkit("train", str(place / "reversals.yaml"), "--run-dir", str(place / "translated"), "-q")
+    return place / "translated"
 
 
 @pytest.fixture
@@ -97,9 +119,7 @@ def test_predicted(run: Path) -> None:
 def test_drawn_and_reported(run: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from trainkit.runs.run_directory import RunDir
-
-    events = EventAccumulator(str(RunDir(run).tensorboard), size_guidance={"images": 0})
+        events = EventAccumulator(str(RunDir(run).tensorboard), size_guidance={"images": 0})
     events.Reload()
     assert {"pictures/train", "pictures/val", "pictures/worst"} <= set(events.Tags()["images"])
     trainkit("report", str(run), "--output", str(tmp_path / "page.html"))
@@ -133,10 +153,39 @@ def test_examined(config: str) -> None:
     assert found["symptoms"] == []
 
 
+def test_a_sequence_for_a_sequence(translated: Path, place: Path, tmp_path: Path) -> None:
+    """The model is told the true words before each in training and evaluation, and goes on by itself with new ones."""
+    found = [line for line in records(translated) if line["kind"] == "eval" and line["split"] == "val"]
+    assert found[-1]["right_words"] > 0.8
+    killed = str(tmp_path / "killed")
+    words = ("train", str(place / "reversals.yaml"), "loader.num_workers=2", "--run-dir", killed, "-q")
+    trainkit(*words, failpoints="step.after_backward=kill@25", code=-9)
+    trainkit("train", "--resume", killed, "-q")
+    assert golden(tmp_path / "killed") == golden(translated)
+    evaluated = json.loads(trainkit("eval", "--ckpt", str(translated), "--split", "val", "--json").stdout)
+    assert evaluated["metrics"]["right_words"] == found[-1]["right_words"]
+    np.save("new.npy", np.array([[[1], [2], [3], [4]], [[5], [5], [1], [1]]]))
+    [first, second] = json.loads(trainkit("predict", "--ckpt", str(translated), "new.npy", "--json").stdout)
+    assert (first["words"][:1], second["words"][:1]) == ("4", "1")
+    trainkit("report", str(translated), "--output", "page.html")
+    checked = trainkit("check", str(place / "reversals.yaml")).stdout
+    assert "takes ((2, 4, 1), (2,), {words: (2, 5), lengths: (2,)}), gives (2, 5, 6)" in checked
+
+
+def test_what_the_model_gives_is_checked(place: Path) -> None:
+    """Before training, with placeholders as of new samples, and with the first training samples."""
+    module = (place / "calls.py").read_text()
+    for name, old, new, said in (
+        ("few", '"scores": ', '"score": ', "model: gives a list of 0, 1, which are no predictions of calls, any number"),
+        ("lost", "return losses if self.training else", "return losses if self.training else [] and", "model: gives"),
+    ):
+        Path(f"calls_{name}.py").write_text(module.replace(old, new))
+        Path(f"{name}.yaml").write_text(CALLS.replace("[calls]", f"[calls_{name}]"))
+        assert said in trainkit("check", f"{name}.yaml", code=2).stdout
+
+
 def test_details_merge() -> None:
     cpu = torch.device("cpu")
-    from trainkit.data import Batch
-
     pictures, calls = recordings(20, 1)
     _, others = recordings(20, 2)
     whole, first, rest = ByKind(cpu), ByKind(cpu), ByKind(cpu)

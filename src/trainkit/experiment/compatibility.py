@@ -82,9 +82,11 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     Raises:
         ConfigError: the model gives other outputs than in evaluation, or the loss and the metrics do not go with it.
     """
-    batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), 0)
+    two = data.train.take(torch.arange(min(len(data.train), 2)))
+    batch = parts.prepare(two, 0)
     task, name = data.spec.task, experiment.loss.to_plain()["name"]
-    each = task.output_shape(experiment.loss.num_outputs(task), data.spec.shape)
+    num_outputs = experiment.loss.num_outputs(task)
+    each = task.output_shape(num_outputs, data.spec.shape)
     given: tuple[int, ...] = ()
     has_members = False
     with dry_run.training(parts.model, parts.device), parts.precision.autocast():
@@ -115,6 +117,11 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             f"loss: {name!r} has parameters of its own, of shape {and_more([str(tuple(one.shape)) for one in own])}, "
             "which would not be trained; put them into the model, or requires_grad_(False) where they are to stay"
         )
+    if each is None:
+        batch = parts.prepare(two, None)
+        with evaluating(parts.model), torch.no_grad(), parts.precision.autocast():
+            outputs = parts.loss_fn(parts.model, batch).outputs
+        task.check_outputs(outputs, batch, num_outputs)
     ours = [metric.label for metric in metrics_of(experiment, data.spec) if registry.is_ours(metric)]
     made = f"(batch, {', '.join(map(str, shape[1:]))})" if shape else nest.described(outputs)
     if ours and not task.predicts(outputs):

@@ -333,7 +333,9 @@ class Task(Config):
         """Compare what a model gives in evaluation with what loss and predictions need.
 
         Args:
-            batch: what it was called with: two samples of placeholders without targets.
+            outputs: of the model, or, where that may be anything, what the loss makes of it.
+            batch: two samples with which it was called: placeholders without targets, as new samples are; then, where
+                `output_shape` tells nothing, training samples.
 
         Raises:
             ConfigError: it does not fit.

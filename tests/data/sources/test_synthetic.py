@@ -62,7 +62,7 @@ def test_more_training_samples_leave_the_test_split_alone() -> None:
 
 def test_scale() -> None:
     for target in LOSSES:
-        inputs = everything(SyntheticConfig(target=target, size=8, noise=0.0).build(0).train).inputs
+        inputs = everything(SyntheticConfig(target=target, size=8, noise=0.0).build(0).train).inputs  # type: ignore[arg-type]
         assert inputs.square().mean().sqrt().item() == pytest.approx(1.0, rel=0.1)
     single = everything(SyntheticConfig(shape=(1,), target="regression", size=1).build(0).train)
     assert single.inputs.abs().max() < 10
