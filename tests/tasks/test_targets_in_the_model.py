@@ -119,7 +119,7 @@ def test_predicted(run: Path) -> None:
 def test_drawn_and_reported(run: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        events = EventAccumulator(str(RunDir(run).tensorboard), size_guidance={"images": 0})
+    events = EventAccumulator(str(RunDir(run).tensorboard), size_guidance={"images": 0})
     events.Reload()
     assert {"pictures/train", "pictures/val", "pictures/worst"} <= set(events.Tags()["images"])
     trainkit("report", str(run), "--output", str(tmp_path / "page.html"))
@@ -176,7 +176,7 @@ def test_what_the_model_gives_is_checked(place: Path) -> None:
     """Before training, with placeholders as of new samples, and with the first training samples."""
     module = (place / "calls.py").read_text()
     for name, old, new, said in (
-        ("few", '"scores": ', '"score": ', "model: gives a list of 0, 1, which are no predictions of calls, any number"),
+        ("few", '"scores": ', '"score": ', "model: gives a list of dict, dict, which are no predictions of calls"),
         ("lost", "return losses if self.training else", "return losses if self.training else [] and", "model: gives"),
     ):
         Path(f"calls_{name}.py").write_text(module.replace(old, new))
