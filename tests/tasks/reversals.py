@@ -54,7 +54,8 @@ class Translation(Task):
         return outputs.argmax(2) if outputs.ndim == 3 else outputs
 
     def errors(self, outputs: Tensor, targets: Nest) -> Tensor:
-        return (outputs != targets["words"]).float().mean(1)
+        wrong: Tensor = outputs != targets["words"]
+        return wrong.float().mean(1)
 
     def words(self, value: Nest) -> str:
         words = value["words"] if isinstance(value, dict) else value
