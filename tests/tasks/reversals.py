@@ -29,7 +29,6 @@ END = 0
 LONGEST = 4
 
 
-# start of the task
 @register("task")
 class Translation(Task):
     """A sequence of words. Targets: a dict of `words`, shape (batch, LONGEST + 1), int64, and `lengths`, (batch,).
@@ -60,8 +59,6 @@ class Translation(Task):
     def words(self, value: Nest) -> str:
         words = value["words"] if isinstance(value, dict) else value
         return " ".join(str(word) for word in words.tolist() if word != END)
-
-    # end of the task
 
     def predictions(self, inputs: Sequence[str], outputs: Tensor) -> list[Prediction]:
         return [Prediction(one, self, (self.words(row),), {}) for one, row in zip(inputs, outputs, strict=True)]
@@ -98,7 +95,6 @@ class SentencesConfig(DataConfig):
         return Data(DataSpec(input=kind, task=task), *self.train_val_test(source, seed, 0.2, task=task))
 
 
-# start of the model
 @register_model("translator")
 class Translator(nn.Module):
     """An encoder and a decoder."""
@@ -126,10 +122,6 @@ class Translator(nn.Module):
         return torch.cat(words[1:], 1)
 
 
-# end of the model
-
-
-# start of the loss
 @register("loss")
 class NextWordConfig(LossConfig):
     """Cross-entropy of the next word, the mean over the words."""
@@ -146,9 +138,6 @@ class NextWordConfig(LossConfig):
             )
 
         return loss_fn
-
-
-# end of the loss
 
 
 def real(targets: dict[str, Tensor]) -> Tensor:

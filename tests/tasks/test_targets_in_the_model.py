@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.command import ROOT
 from tests.conftest import records
 from tests.golden import golden
 from tests.reports.test_report_page import Page
@@ -32,25 +34,19 @@ log: {every: 4, tensorboard: true, pictures: true}
 checkpoint: {every: 3}
 """
 """144 steps."""
-REVERSALS = """
-name: reversals
-imports: [reversals]
-data: {name: sentences, val: 40}
-loader: {batch_size: 16, eval_batch_size: 32}
-model: translator
-optimizer: {name: adam, lr: 0.01}
-train: {epochs: 6, accumulate: 2, eval_every: 20}
-log: {every: 4}
-checkpoint: {every: 3}
-"""
-"""54 steps."""
+PAGE = (ROOT / "docs/own_task.md").read_text()
+
+
+def blocks(kind: str) -> list[str]:
+    """What the page shows of a kind."""
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The modules and their configs."""
     place = tmp_path_factory.mktemp("own")
-    for name, text in {"calls": CALLS, "reversals": REVERSALS}.items():
+    for name, text in {"calls": CALLS, "reversals": blocks("yaml")[0]}.items():
         shutil.copy(Path(__file__).with_name(f"{name}.py"), place)
         (place / f"{name}.yaml").write_text(text)
     return place
@@ -61,13 +57,6 @@ def run(place: Path) -> Path:
     """A run that nobody disturbed."""
     trainkit("train", str(place / "calls.yaml"), "loader.num_workers=0", "--run-dir", str(place / "run"), "-q")
     return place / "run"
-
-
-@pytest.fixture(scope="module")
-def translated(place: Path) -> Path:
-    """The same, of the other task."""
-    trainkit("train", str(place / "reversals.yaml"), "--run-dir", str(place / "translated"), "-q")
-    return place / "translated"
 
 
 @pytest.fixture
@@ -153,23 +142,29 @@ def test_examined(config: str) -> None:
     assert found["symptoms"] == []
 
 
-def test_a_sequence_for_a_sequence(translated: Path, place: Path, tmp_path: Path) -> None:
-    """The model is told the true words before each in training and evaluation, and goes on by itself with new ones."""
-    found = [line for line in records(translated) if line["kind"] == "eval" and line["split"] == "val"]
+def test_a_sequence_for_a_sequence(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the page shows it: the model is told the true words before each in training and evaluation, and goes on by
+    itself with new ones."""
+    monkeypatch.chdir(place)
+    np.save("new.npy", np.array([[[1], [2], [3], [4]], [[5], [5], [1], [1]]]))
+    checked, _, predicted = (trainkit(*shlex.split(line)[1:]).stdout for line in blocks("sh")[0].splitlines())
+    assert "takes ((2, 4, 1), (2,), {words: (2, 5), lengths: (2,)}), gives (2, 5, 6)" in checked
+    assert [line.split()[1] for line in predicted.splitlines()[1:]] == ["4", "1"]
+    found = [line for line in records(Path("translated")) if line["kind"] == "eval" and line["split"] == "val"]
     assert found[-1]["right_words"] > 0.8
     killed = str(tmp_path / "killed")
-    words = ("train", str(place / "reversals.yaml"), "loader.num_workers=2", "--run-dir", killed, "-q")
+    words = ("train", "reversals.yaml", "loader.num_workers=2", "--run-dir", killed, "-q")
     trainkit(*words, failpoints="step.after_backward=kill@25", code=-9)
     trainkit("train", "--resume", killed, "-q")
-    assert golden(tmp_path / "killed") == golden(translated)
-    evaluated = json.loads(trainkit("eval", "--ckpt", str(translated), "--split", "val", "--json").stdout)
+    assert golden(tmp_path / "killed") == golden(Path("translated"))
+    evaluated = json.loads(trainkit("eval", "--ckpt", "translated", "--split", "val", "--json").stdout)
     assert evaluated["metrics"]["right_words"] == found[-1]["right_words"]
-    np.save("new.npy", np.array([[[1], [2], [3], [4]], [[5], [5], [1], [1]]]))
-    [first, second] = json.loads(trainkit("predict", "--ckpt", str(translated), "new.npy", "--json").stdout)
-    assert (first["words"][:1], second["words"][:1]) == ("4", "1")
-    trainkit("report", str(translated), "--output", "page.html")
-    checked = trainkit("check", str(place / "reversals.yaml")).stdout
-    assert "takes ((2, 4, 1), (2,), {words: (2, 5), lengths: (2,)}), gives (2, 5, 6)" in checked
+    trainkit("report", "translated", "--output", "page.html")
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_the_page_shows_code_that_runs(block: str) -> None:
+    assert block in Path(__file__).with_name("reversals.py").read_text()
 
 
 def test_what_the_model_gives_is_checked(place: Path) -> None:
