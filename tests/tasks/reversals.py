@@ -133,9 +133,8 @@ class NextWordConfig(LossConfig):
         def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
             logits, words = model(*batch.arguments), batch.targets["words"]
             each = functional.cross_entropy(logits.flatten(0, 1).float(), words.flatten(), reduction="none")
-            return LossOutput.of_sum(
-                (each * real(batch.targets).flatten()).sum(), batch.targets["lengths"].sum(), logits
-            )
+            counts = real(batch.targets).flatten()
+            return LossOutput.of_sum((each * counts).sum(), counts.sum(), logits)
 
         return loss_fn
 

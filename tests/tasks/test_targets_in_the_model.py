@@ -164,7 +164,8 @@ def test_a_sequence_for_a_sequence(place: Path, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("block", blocks("python"))
 def test_the_page_shows_code_that_runs(block: str) -> None:
-    assert block in Path(__file__).with_name("reversals.py").read_text()
+    module = Path(__file__).with_name("reversals.py").read_text()
+    assert "".join(block.split()) in "".join(module.split())
 
 
 def test_what_the_model_gives_is_checked(place: Path) -> None:
