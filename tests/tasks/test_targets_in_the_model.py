@@ -183,6 +183,8 @@ def test_what_the_model_gives_is_checked(place: Path) -> None:
         Path(f"calls_{name}.py").write_text(module.replace(old, new))
         Path(f"{name}.yaml").write_text(CALLS.replace("[calls]", f"[calls_{name}]"))
         assert said in trainkit("check", f"{name}.yaml", code=2).stdout
+    other = trainkit("check", str(place / "calls.yaml"), "model=mlp", code=2).stdout
+    assert "does not take as it learns; use one with forward(inputs, targets=None)" in other
 
 
 def test_details_merge() -> None:

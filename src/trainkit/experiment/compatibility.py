@@ -33,6 +33,7 @@ def check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: to
             rule.
     """
     dry_run.check_takes_lengths(model, spec)
+    dry_run.check_takes_targets(model, spec)
     dtype = dry_run.input_type(model, spec, device)
     inputs, *lengths = dry_run.two_samples(spec, device, dtype)
     one_tensor = spec.task.output_shape(num_outputs, spec.shape) is not None
