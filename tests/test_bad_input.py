@@ -543,7 +543,7 @@ GONE = "no such file or directory"
         # Batches
         ("name: digits", "loader: {batch_size: 1292}\nmodel: {name: sequential, layers: [flatten, {name: linear, out_features: 8}, batch_norm1d, linear]}", 3, "cfg.yaml:2:22: loader.batch_size: 1292 leaves a last batch of 1 sample, which BatchNorm (2) cannot normalise; use loader.drop_last=true or loader.batch_size=1293"),
         ("name: digits, subset: 5", "loader: {drop_last: true}", 3, "cfg.yaml:2:21: loader.drop_last: 5 samples, batch_size 64, drop_last: 0 batches; use loader.batch_size=2 or loader.drop_last=false"),
-        (f"{CSV}, path: t.csv, task: regression", "loss: mse\nloader: {sampler: balanced}", 3, "cfg.yaml:3:19: loader.sampler: balanced needs classes, the targets of the data are no classes"),
+        (f"{CSV}, path: t.csv, task: regression", "loss: mse\nloader: {sampler: balanced}", 3, "cfg.yaml:3:19: loader.sampler: balanced needs classes, the targets of the data are no classes, but numbers"),
         ("name: tensors, inputs: [1], targets: [0]", "", 3, "cfg.yaml:1:7: data: inputs of shape (1,); expected (samples, features) and up to 4 axes"),
         # Length
         ("name: digits", "scheduler: {warmup_steps: 500}", 2, "cfg.yaml:2:27: scheduler.warmup_steps: must be < the run's 210 steps, got 500"),

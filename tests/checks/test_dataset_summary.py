@@ -15,6 +15,7 @@ from trainkit.checks.dataset_summary import attainable, dataset_lines, duplicate
 from trainkit.data import TensorSource
 from trainkit.experiment.building import Opened, open_experiment
 from trainkit.experiment.schema import ExperimentConfig
+from trainkit.tasks import Classification, Regression
 
 
 def opened(**sections: Any) -> Opened:
@@ -96,9 +97,10 @@ def test_equal_pictures_with_other_labels() -> None:
 
 def test_what_can_be_right_by_hand() -> None:
     inputs = torch.tensor([[1.0], [1], [1], [2], [2], [3]])
-    assert attainable(TensorSource(inputs, torch.tensor([0, 0, 1, 1, 0, 2])), torch.arange(6)) == pytest.approx(4 / 6)
+    classes, index = TensorSource(inputs, torch.tensor([0, 0, 1, 1, 0, 2])), torch.arange(6)
+    assert attainable(classes, index, Classification(size=3)) == pytest.approx(4 / 6)
     numbers = torch.tensor([0.5, 0.5, 1.5, 1.5, 0.5, 2.5])  # for each sample one that is no class
-    assert attainable(TensorSource(inputs, numbers), torch.arange(6)) == 1
+    assert attainable(TensorSource(inputs, numbers), index, Regression(size=1)) == 1
 
 
 def test_a_val_split_larger_than_the_rest() -> None:

@@ -140,3 +140,16 @@ def test_a_packed_nest_is_one_tensor_in_shared_memory() -> None:
     assert packed.buffer.is_shared()
     assert same(packed.unpacked(), value)
     assert nest.tensors(packed) == [packed.buffer]
+
+
+def test_one_sample_after_the_other() -> None:
+    words = {"words": torch.tensor([[1, 2], [3, 4]]), "boxes": [torch.zeros(3, 4), torch.zeros(0, 4)]}
+    first, second = nest.samples(words)
+    assert (first["words"].tolist(), second["words"].tolist()) == ([1, 2], [3, 4])
+    assert (len(first["boxes"]), len(second["boxes"])) == (3, 0)
+    assert [int(one) for one in nest.samples(torch.tensor([5, 6]))] == [5, 6]
+
+
+def test_floats_are_float32_and_others_stay() -> None:
+    made = nest.floats([{"score": torch.zeros(1, dtype=torch.bfloat16), "label": torch.zeros(1, dtype=torch.int64)}])
+    assert [tensor.dtype for tensor in nest.tensors(made)] == [torch.float32, torch.int64]

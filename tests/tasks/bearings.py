@@ -53,7 +53,7 @@ class ByQuadrant:
     def __init__(self, device: torch.device) -> None:
         self.sums = torch.zeros(2, 4, device=device)
 
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
+    def update(self, outputs: Tensor, targets: Tensor, batch: Batch | None = None) -> None:
         off = apart(bearing(outputs), targets)
         self.sums.index_add_(1, quadrant(targets), torch.stack([torch.ones_like(off), off]))
 
@@ -92,7 +92,7 @@ class Bearing(Task):
 
     @classmethod
     def as_targets(cls, values: Tensor, size: int | None = None) -> Tensor:
-        return values.float() % 360
+        return values.float().view(len(values)) % 360
 
     @property
     def num_outputs(self) -> int:
@@ -117,7 +117,7 @@ class Bearing(Task):
     def details(self, device: torch.device) -> Details:
         return ByQuadrant(device)
 
-    def findings(self, outputs: Tensor, targets: Tensor, split: str) -> Findings:
+    def findings(self, details: Details | None, outputs: Tensor, targets: Tensor, split: str) -> Findings:
         off = self.errors(outputs, targets)
         rows = [(name, f"{int((quadrant(targets) == number).sum())}") for number, name in enumerate(QUADRANTS)]
         series = [Series("off by", targets.tolist(), off.tolist(), "points")]
@@ -206,7 +206,7 @@ class RecordingsConfig(DataConfig):
         spectra = source.take(torch.arange(len(source))).inputs
         if self.in_memory:
             source = TensorSource(spectra, source.targets)
-        train, val, test = self.train_val_test(source, seed, 0.2)
+        train, val, test = self.train_val_test(source, seed, 0.2, task=Bearing)
         known = Spectrum(shape=(2, spectra.shape[1]), loudest=float(spectra[train.index].abs().max()))
         return Data(DataSpec(input=known, task=Bearing.of(train.targets)), train, val, test)
 

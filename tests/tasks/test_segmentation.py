@@ -150,10 +150,12 @@ def test_the_tally_counts_pixels() -> None:
 
 def test_findings_are_a_table_and_the_confusion_of_pixels() -> None:
     task = TASK.measured(TRUTH, torch.arange(2), "auto")
-    found = task.findings(SAID, TRUTH, "val")
+    counted = task.details(torch.device("cpu"))
+    counted.update(SAID, TRUTH)
+    found = task.findings(counted, SAID, TRUTH, "val")
     assert found.tables[0].heads == ("name", "pixels trained on", "val pixels", "IoU", "dice", "precision", "recall")
     assert found.tables[0].rows[1] == ["road", "3", "3", "50.00 %", "66.67 %", "66.67 %", "66.67 %"]
-    assert found.confusion == task.confusion(SAID, TRUTH) == [[1, 1, 0], [0, 2, 1], [0, 0, 0]]
+    assert found.confusion == task.confusion(counted) == [[1, 1, 0], [0, 2, 1], [0, 0, 0]]
     with pytest.raises(ValueError, match="whole samples"):
         task.curves(SAID, TRUTH)
 

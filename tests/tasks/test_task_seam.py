@@ -198,6 +198,50 @@ def test_swept(config: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     trainkit("report", str(directory))
 
 
+def test_asked_for_by_name(tmp_path: Path, place: Path) -> None:
+    """Of data sources that know nothing of it: tensors, a dataset of one's own, a column of a table."""
+    angles = np.load(place / "recordings" / "angles.npy")
+    inputs = np.stack([np.cos(np.deg2rad(angles)), np.sin(np.deg2rad(angles))], 1).astype(np.float32)
+    np.savez("waves.npz", inputs=inputs, targets=angles)
+    rows = [f"{x:.4f},{y:.4f},{angle:.2f}" for (x, y), angle in zip(inputs.tolist(), angles.tolist(), strict=True)]
+    Path("waves.csv").write_text("\n".join(["x,y,from", *rows, "0.1,0.2,"]))
+    Path("own_waves.py").write_text(
+        "import numpy as np\n"
+        "from torch.utils.data import Dataset\n"
+        "from trainkit.data import register_dataset\n"
+        "@register_dataset('own_waves')\n"
+        "class Own(Dataset):\n"
+        "    file = dict(np.load('waves.npz'))\n"
+        "    def __len__(self): return len(self.file['targets'])\n"
+        "    def __getitem__(self, number): return self.file['inputs'][number], self.file['targets'][number]\n"
+    )
+    model = "model: {name: mlp, hidden: [32]}\noptimizer: {name: adam, lr: 0.01}\ntrain: {epochs: 10}\n"
+    for name, data in {
+        "tensors": "{name: tensors, file: waves.npz, target: bearing}",
+        "own": "{name: own_waves, target: bearing}",
+        "table": "{name: csv, path: waves.csv, target: from, task: bearing}",
+    }.items():
+        Path(f"{name}.yaml").write_text(f"imports: [bearings, own_waves]\ndata: {data}\n{model}")
+        trainkit("train", f"{name}.yaml", "--run-dir", name, "-q")
+        found = [line["degrees"] for line in records(Path(name)) if line["kind"] == "eval" and line["split"] == "val"]
+        assert found[-1] < 20
+    wrong = trainkit("train", "tensors.yaml", "data.target=baring", code=2).stderr
+    assert "data.target: expected classification, multilabel, regression or bearing, got 'baring'" in wrong
+    assert "did you mean 'bearing'?" in wrong
+    masks = trainkit("train", "tensors.yaml", "data.target=segmentation", code=2).stderr
+    assert "expected classification, multilabel, regression or bearing" in masks
+
+
+def test_balanced_by_what_the_task_says(config: str) -> None:
+    for key, what in {
+        "loader.sampler=balanced": "loader.sampler: balanced needs",
+        "data.stratify=true": "data.str",
+    }.items():
+        refused = trainkit("train", config, key, code=3).stderr
+        assert what in refused
+        assert "are no classes, but angles" in refused
+
+
 def test_details_merge() -> None:
     from tests.tasks.bearings import ByQuadrant
 

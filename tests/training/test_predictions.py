@@ -26,3 +26,15 @@ def test_worst_predictions_worked_example() -> None:
     assert numbers.worst(1).tolist() == [1]
     tile = numbers.tiles(torch.zeros(2, 1, 2, 2, dtype=torch.uint8))[1]
     assert (tile.label, tile.predicted, tile.confidence, tile.wrong) == ("3, 4.5", "3, 9", "", None)
+
+
+def test_predictions_of_any_form() -> None:
+    """Outputs in a list, targets in a dict."""
+    outputs = [torch.tensor([1.0]), torch.zeros(0), torch.tensor([2.0, 3])]
+    targets = {"words": torch.tensor([[1, 2], [3, 4], [5, 6]])}
+    predictions = Predictions(outputs, targets, Regression(size=1))
+    assert len(predictions) == 3
+    some = predictions.at(torch.tensor([2, 1]))
+    assert [one.tolist() for one in some.outputs] == [[2, 3], []]
+    assert some.targets["words"].tolist() == [[5, 6], [3, 4]]
+    assert len(predictions.cpu()) == 3

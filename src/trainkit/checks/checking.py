@@ -102,8 +102,8 @@ def first_update(parts: Parts, data: Data) -> list[Diagnostic]:
     silent = [name for name, parameter in parameters if parameter.grad is None]
     parts.precision.update(parts.optimizer, [parameter for _, parameter in parameters], None)
     found = [Diagnostic("no-gradient", f"model: in training no gradient reaches {and_more(silent)}")] if silent else []
-    if given and not all(isinstance(one, Tensor) for one in (batch.inputs, given[-1])):
-        text = f"model: takes {nest.shapes(batch.inputs)}, gives {nest.shapes(given[-1])}"
+    if given and (batch.form or not isinstance(given[-1], Tensor)):
+        text = f"model: takes {batch.form or nest.shapes(batch.inputs)}, gives {nest.shapes(given[-1])}"
         found.append(Diagnostic("shapes", text, "fine"))
     return found
 

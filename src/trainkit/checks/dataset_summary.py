@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from trainkit.config.shell import typed
+from trainkit.core import nest
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.text import aligned
 from trainkit.data import Data, DataSpec, Split, TensorSource, sample_checks
-from trainkit.data.duplicates import hashes, shared_with
+from trainkit.data.base import fingerprint
+from trainkit.data.duplicates import are_compared, hashes, shared_with
 from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.inputs import InputKind
-from trainkit.data.splitting import are_classes
 from trainkit.data.subset import subset_of_all
 from trainkit.data.tables.columns import ColumnFacts, column_lines
 from trainkit.data.transforms.normalize import measured
@@ -90,7 +91,7 @@ def summarize_dataset(opened: Opened) -> DatasetSummary:
     counts = {name: spec.task.count(split.targets) for name, split in splits.items()}
     some = data if isinstance(data.train.source, TensorSource) else subset_of_all(data, LOOKED_AT)
     source = some.train.source
-    repeated, contradicting = duplicates(source, some.train.index) if isinstance(source, TensorSource) else (None, 0)
+    repeated, contradicting = duplicates(source, some.train.index) if are_compared(source) else (None, 0)
     prepare = prepared(opened.experiment, data, opened.device)
     low, high, mean, std = _numbers(some.train, spec)
     seen = _Moments()
@@ -157,12 +158,12 @@ def _numbers(split: Split, spec: DataSpec) -> tuple[float, float, tuple[float, .
     return moments.low, moments.high, (moments.mean,), (moments.std,)
 
 
-def attainable(source: TensorSource, index: Tensor) -> float:
+def attainable(source: TensorSource, index: Tensor, task: Task) -> float:
     """The share of these samples that can be right, as equal inputs get one prediction: the commonest class of each."""
-    keys, targets = hashes(source.inputs, index), source.targets[index]
-    if not are_classes(targets):
+    classes = task.balance_key(nest.take(source.targets, index)) if task.exclusive else None
+    if classes is None:
         return 1.0
-    pairs, counts = torch.stack([keys, targets], 1).unique(dim=0, return_counts=True)
+    pairs, counts = torch.stack([hashes(source.inputs, index), classes], 1).unique(dim=0, return_counts=True)
     inputs, groups = pairs[:, 0].unique(return_inverse=True)
     commonest = torch.zeros(len(inputs), dtype=torch.int64).scatter_reduce_(0, groups, counts, "amax")
     return int(commonest.sum()) / len(index)
@@ -170,7 +171,13 @@ def attainable(source: TensorSource, index: Tensor) -> float:
 
 def duplicates(source: TensorSource, index: Tensor) -> tuple[int, int]:
     """Of the samples with these numbers: those equal to an earlier one, and those equal to one with another target."""
-    keys, targets = hashes(source.inputs, index), source.targets[index].view(len(index), -1)
+    keys, targets = hashes(source.inputs, index), nest.take(source.targets, index)
+    if isinstance(targets, Tensor):
+        targets = targets.view(len(index), -1)
+    else:
+        told_apart: dict[str, int] = {}
+        digests = map(fingerprint, nest.samples(targets))
+        targets = torch.tensor([[told_apart.setdefault(digest, len(told_apart))] for digest in digests])
     _, groups = keys.unique(return_inverse=True)
     first = torch.zeros(int(groups.max()) + 1, dtype=torch.int64)
     first[groups] = torch.arange(len(groups))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from trainkit.checks.dataset_summary import summarize_dataset
 from trainkit.checks.lr_find import FALL, lr_find, with_lr
 from trainkit.checks.overfit import bare, measure, overfit
+from trainkit.core import nest
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.seeding import generators_restored, permutation
 from trainkit.core.text import and_more
@@ -171,7 +172,7 @@ def _start(opened: Opened) -> Iterator[Diagnostic]:
     if not task.knows_nothing_at_0:  # no loss is to be expected
         return
     parts, _ = _bare(opened)
-    loss, _ = measure(parts, experiment.loader.eval_loader(opened.data.train, opened.device))
+    loss, _ = measure(parts, experiment.loader.eval_loader(opened.data.train, opened.device), task)
     expected = untrained(parts.loss_fn, opened.data.train, task, experiment.loss.num_outputs(task))
     if expected is None:
         return
@@ -215,10 +216,10 @@ def _learning_rate(opened: Opened) -> tuple[float, Diagnostic]:
     lr = opened.experiment.optimizer.lr
     parts, plan = _bare(opened)
     loader = opened.experiment.loader.eval_loader(opened.data.train, opened.device)
-    before, _ = measure(parts, loader)
+    before, _ = measure(parts, loader, opened.data.spec.task)
     for _ in islice(train_steps(parts, plan, Progress()), LR_STEPS):
         pass
-    after, _ = measure(parts, loader)
+    after, _ = measure(parts, loader, opened.data.spec.task)
     moved = f"the loss goes from {before:.4g} to {after:.4g} in {LR_STEPS} steps"
     knows = opened.experiment.model.weights != "none" and after <= before  # slow is how fine-tuning goes
     if after < (1 - FALL) * before or knows:
@@ -260,10 +261,9 @@ def _control(opened: Opened, memorised: bool) -> Iterator[Diagnostic]:
     source = data.train.source
     if data.val is None or len(data.val) < FEWEST_VAL or not memorised or not isinstance(source, TensorSource):
         return
-    targets = data.train.targets
-    order = permutation(len(targets), 0, "control")
-    shuffled = TensorSource(source.inputs[data.train.index], targets[order])
-    _, control = _trained(opened, replace(data, train=Split(shuffled, torch.arange(len(targets)))))
+    order = permutation(len(data.train), 0, "control")
+    shuffled = TensorSource(nest.take(source.inputs, data.train.index), nest.take(data.train.targets, order))
+    _, control = _trained(opened, replace(data, train=Split.whole(shuffled)))
     gained = (control - real).double()
     certain = float(gained.mean()) > CERTAIN * float(gained.std()) / math.sqrt(len(gained))
     compared = f"the val loss is {float(real.mean()):.3g}, after learning shuffled labels {float(control.mean()):.3g}"
@@ -363,7 +363,7 @@ def _waiting(opened: Opened) -> Diagnostic:
 def _samples_per_s(opened: Opened, workers: int) -> float:
     """How fast the loader is alone."""
     loader = opened.experiment.loader.model_copy(update={"num_workers": workers})
-    batches = loader.train_loader(opened.data.train, 0, opened.device).epoch()
+    batches = loader.train_loader(opened.data.train, 0, opened.device, task=opened.data.spec.task).epoch()
     samples = 0
     next(batches)
     began = time.monotonic()

@@ -65,7 +65,7 @@ class Summary:
     activation_bytes: int
     """What a forward pass of a batch keeps for the backward pass."""
     inputs: str
-    """The shapes of what the model takes for two samples, where that is more than one tensor; else empty."""
+    """The shapes of what the model takes for two samples, where that is more than a tensor and lengths; else empty."""
     outputs: str
     """Of what it gives for them."""
 
@@ -134,8 +134,8 @@ def summary(parts: Parts, data: Data, batch_size: int) -> Summary:
         weights_bytes=sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers())),
         training_bytes=sum(tensor.nbytes for tensor in (*gradients, *states, *averaged)),
         activation_bytes=sum(kept.values()) * batch_size // count,
-        inputs=_nested(batch.inputs),
-        outputs=_nested(given[-1]) if given else "",
+        inputs=batch.form,
+        outputs="" if not given or isinstance(given[-1], Tensor) else nest.shapes(given[-1]),
     )
 
 
@@ -181,10 +181,6 @@ def _watched(model: nn.Module, flops: FlopCounterMode, count: int) -> Iterator[l
                 hooks.enter_context(module.register_forward_pre_hook(begin))
                 hooks.enter_context(module.register_forward_hook(partial(end, name)))
         yield layers
-
-
-def _nested(value: Nest) -> str:
-    return "" if isinstance(value, Tensor) else nest.shapes(value)
 
 
 def _first_tensor(value: object) -> Tensor | None:

@@ -98,14 +98,14 @@ def overfit(
     task, source = few.spec.task, few.train.source
     parts, plan = build(bare(experiment, task, samples), few, opened.device)
     loader = experiment.loader.eval_loader(few.train, opened.device)
-    start, score = measure(parts, loader)
+    start, score = measure(parts, loader, task)
     found = Learned(
         samples=len(few.train),
         steps=0,
         start=start,
         losses=(),
         score=score,
-        attainable=attainable(source, few.train.index) if isinstance(source, TensorSource) else 1.0,
+        attainable=attainable(source, few.train.index, task) if isinstance(source, TensorSource) else 1.0,
         baseline_loss=constant_prediction(parts.loss_fn, few.train, task, experiment.loss.num_outputs(task)),
         causes=(),
     )
@@ -114,8 +114,8 @@ def overfit(
         if progress.step < min(due, max_steps):
             continue
         due = max(due + 1, round(due * SPREAD))
-        loss, score = measure(parts, loader)
-        score = 1 - loss / start if math.isnan(score) else score  # of a single number, which has no variance
+        loss, score = measure(parts, loader, task)
+        score = 1 - loss / start if math.isnan(score) else score
         found = replace(found, steps=progress.step, losses=(*found.losses, loss), score=score)
         report(progress.step, loss, score)
         if found.memorised or not math.isfinite(loss):
@@ -126,7 +126,7 @@ def overfit(
 
 def bare(experiment: ExperimentConfig, task: Task, samples: int) -> ExperimentConfig:
     """The same for a few samples, without what makes learning harder or shorter, and with the one metric that says how
-    much is right."""
+    much is right, where there is such a metric."""
     data, loader = experiment.data, experiment.loader
     if isinstance(data, ImageDataConfig):
         data = data.model_copy(update={"augment": ()})
@@ -136,7 +136,7 @@ def bare(experiment: ExperimentConfig, task: Task, samples: int) -> ExperimentCo
             "loader": loader.model_copy(
                 update={"drop_last": loader.drop_last and samples >= loader.batch_size, "sampler": "shuffle"}
             ),
-            "metrics": (metric_of(task.memorised),),
+            "metrics": (metric_of(task.memorised),) if task.memorised else experiment.metrics,
             "scheduler": ConstantConfig(),
             "train": experiment.train.model_copy(update={"limit_batches": None, "early_stopping": None, "ema": None}),
             "checkpoint": CheckpointConfig(),
@@ -144,12 +144,13 @@ def bare(experiment: ExperimentConfig, task: Task, samples: int) -> ExperimentCo
     )
 
 
-def measure(parts: Parts, loader: Loader) -> tuple[float, float]:
-    """Loss and score over a loader, of parts built from a bare experiment."""
+def measure(parts: Parts, loader: Loader, task: Task) -> tuple[float, float]:
+    """Loss and score over a loader, of parts built from a bare experiment. The score is NaN where only the loss tells:
+    of a task without such a metric, and of a single number, which has no variance."""
     metrics = evaluate(parts, loader)
     assert metrics is not None
-    loss, score = metrics.values()
-    return loss, score
+    loss, score, *_ = metrics.values()
+    return loss, score if task.memorised else math.nan
 
 
 def _causes(experiment: ExperimentConfig, parts: Parts, found: Learned) -> Iterator[str]:

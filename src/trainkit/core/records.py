@@ -51,7 +51,7 @@ class TrainRecord:
     epoch: float
     """Epochs done, with the fraction of the current one."""
     loss: float
-    """Mean over the samples."""
+    """Mean over the samples, or what else the loss counts."""
     lr: float
     """The rate that the last step used."""
     grad_norm: float
@@ -66,7 +66,7 @@ class EpochRecord:
     step: int
     epoch: int
     loss: float
-    """Mean over the samples of the epoch, while the weights changed."""
+    """Mean over the samples of the epoch, or what else the loss counts, while the weights changed."""
     samples_per_s: float
     elapsed_s: float
     """Training time, without evaluation and saving."""

@@ -27,8 +27,9 @@ from trainkit.core.errors import DataError, OutOfMemoryError
 from trainkit.core.nest import Nest
 from trainkit.core.records import NoteRecord
 from trainkit.data.spec import DataSpec
-from trainkit.data.splitting import Keys, are_classes, ascending, held_out
+from trainkit.data.splitting import Keys, ascending, classes_of, held_out
 from trainkit.data.tables.columns import ColumnFacts
+from trainkit.tasks import Task
 
 
 class Batch(NamedTuple):
@@ -50,11 +51,22 @@ class Batch(NamedTuple):
     repeat: Tensor | None = None
     """Where samples may come several times an epoch: how often each has come before. Shape (batch,), int64, on the CPU.
     Random transforms are functions of it, too."""
+    shown: Nest = None
+    """The targets, where the model is called with them as well; else None."""
 
     @property
-    def arguments(self) -> tuple[Tensor, ...]:
-        """What a model is called with: only one for sequences takes lengths, and only sequences have them."""
-        return (self.inputs,) if self.lengths is None else (self.inputs, self.lengths)
+    def arguments(self) -> tuple[Nest, ...]:
+        """What a model is called with: inputs; lengths, where there are some, as only sequences have them; and targets,
+        where it sees them."""
+        inputs = (self.inputs,) if self.lengths is None else (self.inputs, self.lengths)
+        return inputs if self.shown is None else (*inputs, self.shown)
+
+    @property
+    def form(self) -> str:
+        """The shapes of what a model is called with, where that is more than a tensor and its lengths; else empty."""
+        if self.shown is not None:
+            return nest.shapes(self.arguments)
+        return "" if isinstance(self.inputs, Tensor) else nest.shapes(self.inputs)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device, copied while the host goes on."""
@@ -309,6 +321,7 @@ class DataConfig(Config):
         *,
         labels: Tensor | None = None,
         keys: Keys | None = None,
+        task: Task | type[Task] | None = None,
     ) -> tuple[Split, Split | None, Split | None]:
         """Train, val and test, disjoint: `source` divided as the config says, and the samples that stand apart already.
 
@@ -317,6 +330,7 @@ class DataConfig(Config):
                 seed, so that runs can be compared.
             val: the samples of the val split, where it stands apart; the key `val` then does not count.
             labels, keys: as of `splitting.held_out`, the labels for the test split alone.
+            task: as of `divide`.
 
         Raises:
             DataError: as `divide`.
@@ -329,20 +343,26 @@ class DataConfig(Config):
         else:
             tested = Split.whole(test)
         if val is None:
-            train, validated = self.divide(source, seed, among, keys)
+            train, validated = self.divide(source, seed, among, keys, task)
         else:
-            train, _ = self.model_copy(update={"val": 0}).divide(source, seed, among)
+            train, _ = self.model_copy(update={"val": 0}).divide(source, seed, among, task=task)
             validated = Split.whole(val)
         return train, validated, tested if len(tested) else None
 
     def divide(
-        self, source: Source, seed: int, among: Tensor | None = None, keys: Keys | None = None
+        self,
+        source: Source,
+        seed: int,
+        among: Tensor | None = None,
+        keys: Keys | None = None,
+        task: Task | type[Task] | None = None,
     ) -> tuple[Split, Split | None]:
         """Divide the training samples into train and val: disjoint, and a function of the seed.
 
         Args:
             among: which samples of the source are for training, shape (n,); by default all.
             keys: of all samples of the source; with them nothing is stratified.
+            task: says by which classes the samples are stratified; by default, the targets' shape does.
 
         Raises:
             DataError: there are not so many samples, or the targets are no classes to stratify by.
@@ -353,9 +373,9 @@ class DataConfig(Config):
         if count >= total:
             raise DataError(f"data.val: {show(self.val)}, but there are {total} training samples")
         keys = Keys() if keys is None else keys.at(among)
-        labels = nest.take(source.targets, among) if self.stratify and keys.given is None else None
-        if labels is not None and not are_classes(labels):
-            raise DataError("data.stratify: the targets are no classes")
+        labels = None
+        if self.stratify and keys.given is None:
+            labels = classes_of(nest.take(source.targets, among), task, "data.stratify: the targets")
         val, rest = held_out(count, total, seed, "split", labels=labels, keys=keys)
         kept = len(rest) if self.subset is None else _count(self.subset, len(rest))
         if kept > len(rest):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from trainkit.core.seeding import generator
-from trainkit.data.base import Split, TensorSource
+from trainkit.data.base import Source, Split, TensorSource
 
 
 def shared_with(train: Split, val: Split | None, test: Split | None) -> dict[str, int]:
     """How many samples of each other split are training samples as well, as far as can be told without decoding."""
     others = {name: split for name, split in (("val", val), ("test", test)) if split is not None}
-    if type(train.source) is not TensorSource:
+    if not are_compared(train.source):
         return {name: _same_source(train, split) for name, split in others.items()}
     ours = _identities(train.source, train.index)
     # Where training samples repeat each other, as in tables of a few whole numbers, others repeat them, too.
@@ -25,7 +26,7 @@ def shared_with(train: Split, val: Split | None, test: Split | None) -> dict[str
     repeated = 2 * repeats / len(ours)
     shared = {}
     for name, split in others.items():
-        if type(split.source) is not TensorSource:
+        if not are_compared(split.source):
             shared[name] = _same_source(train, split)
             continue
         common = int(torch.isin(_identities(split.source, split.index), ours).sum())
@@ -34,6 +35,11 @@ def shared_with(train: Split, val: Split | None, test: Split | None) -> dict[str
             more_than_chance = common > 1 + _at_most(len(train) * len(split) / _combinations(train))
         shared[name] = common if more_than_chance else 0
     return shared
+
+
+def are_compared(source: Source) -> TypeGuard[TensorSource]:
+    """Whether samples are looked at one by one: those in memory, whose inputs are one tensor."""
+    return type(source) is TensorSource and isinstance(source.inputs, Tensor)
 
 
 def _at_most(expected: float) -> float:
@@ -63,7 +69,9 @@ COUNTED = 2000
 def _identities(source: TensorSource, index: Tensor) -> Tensor:
     """Numbers that are equal for equal samples. Many rows of a table are alike: their targets have to be, too."""
     keys = hashes(source.inputs, index)
-    return keys if source.inputs.dtype == torch.uint8 else keys + 3 * hashes(source.targets, index)
+    if source.inputs.dtype == torch.uint8 or not isinstance(source.targets, Tensor):
+        return keys
+    return keys + 3 * hashes(source.targets, index)
 
 
 HASHED_AT_ONCE = 1_000_000

@@ -23,7 +23,8 @@ from trainkit.data import workers
 from trainkit.data.base import Batch, BatchRequest, Split, TensorSource
 from trainkit.data.images.kept import KeptPictures
 from trainkit.data.sequences import SequenceSource
-from trainkit.data.splitting import are_classes
+from trainkit.data.splitting import classes_of, rarity
+from trainkit.tasks import Task
 
 BatchSize = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -56,11 +57,16 @@ class LoaderConfig(Config):
         "persistent_workers": "workers live as long as the run",
     }
 
-    def train_loader(self, split: Split, seed: int, device: torch.device, limit: int | None = None) -> Loader:
+    def train_loader(
+        self, split: Split, seed: int, device: torch.device, limit: int | None = None, task: Task | None = None
+    ) -> Loader:
         """Shuffled batches, at most `limit` of them an epoch.
 
+        Args:
+            task: says by which classes samples are balanced; by default, the targets' shape does.
+
         Raises:
-            DataError: there would be no batch at all.
+            DataError: there would be no batch at all, or nothing by which to balance.
         """
         samples = len(split)
         if samples < self.batch_size and self.drop_last:
@@ -68,11 +74,22 @@ class LoaderConfig(Config):
                 f"loader.drop_last: {samples} samples, batch_size {self.batch_size}, drop_last: 0 batches; "
                 f"use loader.batch_size={max(min(samples, 2), samples // 2)} or loader.drop_last=false"
             )
-        return self._loader(split, self.batches(split, seed, drop_last=self.drop_last, limit=limit), device)
+        return self._loader(split, self.batches(split, seed, task, drop_last=self.drop_last, limit=limit), device)
 
-    def batches(self, split: Split, seed: int, *, drop_last: bool = False, limit: int | None = None) -> EpochBatches:
-        """The training batches as positions."""
-        weights = _balancing(split) if self.sampler == "balanced" else None
+    def batches(
+        self,
+        split: Split,
+        seed: int,
+        task: Task | None = None,
+        *,
+        drop_last: bool = False,
+        limit: int | None = None,
+    ) -> EpochBatches:
+        """The training batches as positions. Arguments as of `train_loader`."""
+        weights = None
+        if self.sampler == "balanced":
+            needed = "loader.sampler: balanced needs classes, the targets of the data"
+            weights = rarity(classes_of(split.targets, task, needed))
         return EpochBatches(len(split), self.batch_size, seed, drop_last, weights=weights, limit=limit)
 
     def eval_loader(self, split: Split, device: torch.device, limit: int | None = None) -> Loader:
@@ -89,18 +106,6 @@ class LoaderConfig(Config):
         # Only then: elsewhere torch warns and does not pin.
         pin_memory = self.pin_memory and device.type == "cuda"
         return Loader(split, batches, num_workers=num_workers, timeout=self.timeout, pin_memory=pin_memory)
-
-
-def _balancing(split: Split) -> Tensor:
-    """One over the size of a sample's class, shape (n,).
-
-    Raises:
-        DataError: the targets are no classes.
-    """
-    targets: Tensor = split.targets
-    if not are_classes(targets):
-        raise DataError("loader.sampler: balanced needs classes, the targets of the data are no classes")
-    return targets.bincount().double().reciprocal()[targets]
 
 
 @dataclass(eq=False)

@@ -10,6 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from trainkit.core import nest
+from trainkit.core.nest import Nest
 from trainkit.data.base import Batch, fingerprint, unless_pictures
 
 
@@ -21,11 +23,11 @@ class SequenceSource:
     """Shape (all steps, features); int64 where all are whole numbers, else float32."""
     lengths: Tensor
     """Steps of each sequence, shape (n,), int64, each >= 1."""
-    targets: Tensor
-    """Shape (n,) or (n, size)."""
+    targets: Nest
+    """Shape (n,) or (n, size), or a nest of tensors (n, …)."""
 
     @classmethod
-    def of(cls, sequences: Sequence[Tensor], targets: Tensor) -> Self:
+    def of(cls, sequences: Sequence[Tensor], targets: Nest) -> Self:
         """From sequences of shape (length, features) each."""
         lengths = torch.tensor([len(sequence) for sequence in sequences])
         values = torch.cat(list(sequences))
@@ -41,7 +43,8 @@ class SequenceSource:
         real = steps < lengths.unsqueeze(1)
         starts = (self.lengths.cumsum(0) - self.lengths)[index].unsqueeze(1)
         inputs = self.values[torch.where(real, starts + steps, 0)]
-        return Batch(inputs.masked_fill_(~real.unsqueeze(2), 0), self.targets[index], index, lengths)
+        inputs.masked_fill_(~real.unsqueeze(2), 0)
+        return Batch(inputs, nest.take(self.targets, index), index, lengths)
 
     def digest(self) -> str:
         inputs = fingerprint(unless_pictures(self.values), self.lengths)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainkit.core.errors import DataError
 from trainkit.core.nest import Nest
 from trainkit.core.seeding import permutation
+from trainkit.tasks import Task, suited_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,25 @@ def ascending(indices: Tensor, total: int) -> Tensor:
     return chosen.nonzero().flatten()  # a sort takes ten times as long
 
 
-def are_classes(targets: Nest) -> bool:
-    """Whether targets say one class for each sample, by which samples can be stratified and balanced."""
-    return isinstance(targets, Tensor) and targets.ndim == 1 and not targets.is_floating_point()
+def classes_of(targets: Nest, task: Task | type[Task] | None, needed: str) -> Tensor:
+    """The class of each sample, by which they are stratified and balanced, shape (n,), int64.
+
+    Args:
+        task: knows it; where nobody has told the task, the one that such targets are probably for.
+        needed: begins the message: what the classes are needed for, and `the targets`.
+
+    Raises:
+        DataError: the task has none.
+    """
+    found = (task or suited_to(targets)).balance_key(targets)
+    if found is None:
+        raise DataError(f"{needed} are no classes{f', but {task.phrase}' if task else ''}")
+    return found
+
+
+def rarity(classes: Tensor) -> Tensor:
+    """One over the size of each sample's class, shape (n,)."""
+    return classes.bincount().double().reciprocal()[classes]
 
 
 def stratified(order: Tensor, labels: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from trainkit.core import nest
 from trainkit.core.device import Precision
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.text import and_more
-from trainkit.data import Data, DataSpec
+from trainkit.data import Batch, Data, DataSpec
 from trainkit.experiment.rules import metrics_of
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models import ModelConfig, dry_run
@@ -29,20 +29,17 @@ def check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: to
     """Run two placeholder samples through the model; gives the type in which it takes its inputs.
 
     Raises:
-        ConfigError: what comes out is not of the shape that the task asks for: one row of `num_outputs` numbers per
-            sample, as a rule.
+        ConfigError: what comes out is not what the task asks for: one row of `num_outputs` numbers per sample, as a
+            rule.
     """
     dry_run.check_takes_lengths(model, spec)
+    dry_run.check_takes_targets(model, spec)
     dtype = dry_run.input_type(model, spec, device)
+    inputs, *lengths = dry_run.two_samples(spec, device, dtype)
+    one_tensor = spec.task.output_shape(num_outputs, spec.shape) is not None
     with evaluating(model), torch.no_grad():
-        outputs = dry_run.run_to_tensor(model, *dry_run.two_samples(spec, device, dtype))
-    expected = (2, *spec.task.output_shape(num_outputs, spec.shape))
-    if tuple(outputs.shape) != expected:
-        lost = "; the samples of a batch are mixed: flatten from dimension 1" * (outputs.shape[:1] != (2,))
-        raise ConfigError(
-            f"model: two samples of shape {spec.shape} give outputs of shape {tuple(outputs.shape)}, but loss and "
-            f"data need {expected}{lost}; change the model's last layer, the loss, or the data"
-        )
+        outputs = (dry_run.run_to_tensor if one_tensor else dry_run.run)(model, inputs, *lengths)
+    spec.task.check_outputs(outputs, Batch(inputs, None, torch.arange(2), *lengths[:1]), num_outputs)
     return dtype
 
 
@@ -86,18 +83,24 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     Raises:
         ConfigError: the model gives other outputs than in evaluation, or the loss and the metrics do not go with it.
     """
-    batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), 0)
+    two = data.train.take(torch.arange(min(len(data.train), 2)))
+    batch = parts.prepare(two, 0)
     task, name = data.spec.task, experiment.loss.to_plain()["name"]
-    each = task.output_shape(experiment.loss.num_outputs(task), data.spec.shape)
-    expected = (len(batch.index), *each)
+    num_outputs = experiment.loss.num_outputs(task)
+    each = task.output_shape(num_outputs, data.spec.shape)
+    given: tuple[int, ...] = ()
+    has_members = False
     with dry_run.training(parts.model, parts.device), parts.precision.autocast():
-        with torch.no_grad():
-            given = tuple(dry_run.run_to_tensor(parts.model, *batch.arguments, main=task.main).shape)
-        has_members = len(given) == len(expected) + 1 and (given[0], *given[2:]) == expected
-        if given != expected and not has_members:
-            raise ConfigError(
-                f"model: in training it gives outputs of shape {given}, in evaluation {expected}; they must be alike"
-            )
+        if each is not None:
+            expected = (len(batch.index), *each)
+            with torch.no_grad():
+                given = tuple(dry_run.run_to_tensor(parts.model, *batch.arguments, main=task.main).shape)
+            has_members = len(given) == len(expected) + 1 and (given[0], *given[2:]) == expected
+            if given != expected and not has_members:
+                raise ConfigError(
+                    f"model: in training it gives outputs of shape {given}, in evaluation {expected}; they must be "
+                    "alike"
+                )
         try:
             outcome = parts.loss_fn(parts.model, batch)
         except Exception as error:
@@ -115,6 +118,11 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             f"loss: {name!r} has parameters of its own, of shape {and_more([str(tuple(one.shape)) for one in own])}, "
             "which would not be trained; put them into the model, or requires_grad_(False) where they are to stay"
         )
+    if each is None:
+        batch = parts.prepare(two, None)
+        with evaluating(parts.model), torch.no_grad(), parts.precision.autocast():
+            outputs = parts.loss_fn(parts.model, batch).outputs
+        task.check_outputs(outputs, batch, num_outputs)
     ours = [metric.label for metric in metrics_of(experiment, data.spec) if registry.is_ours(metric)]
     made = f"(batch, {', '.join(map(str, shape[1:]))})" if shape else nest.described(outputs)
     if ours and not task.predicts(outputs):

@@ -7,7 +7,6 @@ from PIL import Image
 
 from trainkit.data import Data
 from trainkit.data.images.config import ImageDataConfig
-from trainkit.data.splitting import are_classes
 from trainkit.data.transforms.pipeline import Prepare, preparation
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.plots.images import sheet
@@ -24,12 +23,11 @@ def prepared(experiment: ExperimentConfig, data: Data, device: torch.device) -> 
 
 def first_batch(experiment: ExperimentConfig, data: Data, device: torch.device) -> Image.Image:
     """The first training batch as the model sees it: augmented, with its labels. For pictures."""
-    loader = experiment.loader
-    if not are_classes(data.train.targets):  # which a sampler may need, but not this
+    loader, task = experiment.loader, data.spec.task
+    if task.balance_key(data.train.targets) is None:  # which a sampler may need, but not this
         loader = loader.model_copy(update={"sampler": "shuffle"})
-    draw = next(iter(loader.batches(data.train, experiment.seed)))
+    draw = next(iter(loader.batches(data.train, experiment.seed, task)))
     # By position, not through the loader, whose workers would read ahead for nothing.
     batch = prepared(experiment, data, device)(data.train[draw.first(SHOWN)], 0)
-    task = data.spec.task
     tiles = task.labelled(data.spec.input.pixels(batch.inputs), batch.targets)
     return sheet("The first training batch, as the model sees it", tiles, legend=task.legend)

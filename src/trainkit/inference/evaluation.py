@@ -83,7 +83,7 @@ def evaluate_checkpoint(
         nonlocal answered
         answered = task.predicts(outcome.outputs)
         if answered and details:
-            details.update(outcome.outputs, batch.targets)
+            details.update(outcome.outputs, batch.targets, batch)
 
     metrics = evaluate(parts, loader, watch=watch)
     assert metrics is not None

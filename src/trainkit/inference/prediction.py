@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from trainkit.core import device as devices
+from trainkit.core import nest
 from trainkit.core.errors import CheckpointError, DataError
+from trainkit.core.nest import Nest
 from trainkit.core.seeding import generators_restored
 from trainkit.core.tiling import Patch
 from trainkit.core.view import View
@@ -124,13 +126,13 @@ def _read(
         return list(threads.map(read, samples))
 
 
-def _ask_tiles(restored: Restored, tiles: Tensor) -> Tensor:
-    """What is kept of the model's outputs for the tiles of one picture. Shape (1, tiles, …)."""
+def _ask_tiles(restored: Restored, tiles: Tensor) -> Nest:
+    """What is kept of the model's outputs for the tiles of one picture: a list of one, which holds (tiles, …)."""
     some = tiles.view(-1, *restored.spec.shape).split(restored.experiment.loader.eval_batch_size)
-    return torch.cat([restored.spec.task.kept(_ask(restored, [*one])) for one in some]).unsqueeze(0)
+    return [nest.cat([restored.spec.task.kept(_ask(restored, [*one])) for one in some])]
 
 
-def _ask(restored: Restored, tensors: list[Tensor]) -> Tensor:
+def _ask(restored: Restored, tensors: list[Tensor]) -> Nest:
     """What the model says of a batch, in the unit of the targets as they were given."""
     parts, spec = restored.parts, restored.spec
     inputs, lengths = spec.input.collate(tensors)
@@ -138,5 +140,5 @@ def _ask(restored: Restored, tensors: list[Tensor]) -> Tensor:
     with evaluating(parts.model), torch.no_grad():
         batch = parts.prepare(Batch(inputs, None, index, lengths), None)
         with parts.precision.autocast():
-            outputs: Tensor = parts.model(*batch.arguments)
-    return spec.task.untransform(outputs.float())
+            outputs: Nest = parts.model(*batch.arguments)
+    return spec.task.untransform(nest.floats(outputs))

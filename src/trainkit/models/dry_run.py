@@ -112,6 +112,16 @@ def check_takes_lengths(model: nn.Module, spec: DataSpec) -> None:
         )
 
 
+def check_takes_targets(model: nn.Module, spec: DataSpec) -> None:
+    """Raise ConfigError where the model is to be called with the targets and does not take them."""
+    if spec.task.model_sees_targets and "targets" not in inspect.signature(model.forward).parameters:
+        lengths = ", lengths" if spec.input.has_lengths else ""
+        raise ConfigError(
+            f"model: the targets are {spec.task.phrase}, which this model does not take as it learns; use one with "
+            f"forward(inputs{lengths}, targets=None)"
+        )
+
+
 def run(model: nn.Module, *inputs: Nest) -> Nest:
     """What the model makes of the inputs.
 

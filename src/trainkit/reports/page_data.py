@@ -95,8 +95,8 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
     predictions = attempt(lambda: predictions_of(restored.parts, loader, task), what, missing)
     if predictions is None:
         return found
-    predictions = predictions.at(slice(None))
-    found.samples = len(predictions.targets)
+    predictions = predictions.cpu()
+    found.samples = len(predictions)
     attempt(lambda: _judge(predictions, found), what, missing)
     if data.columns:
         attempt(lambda: _columns(restored, data, found), "columns", missing)
@@ -123,7 +123,7 @@ def _columns(restored: Restored, data: Data, found: PageData) -> None:
 def _judge(predictions: Predictions, found: PageData) -> None:
     """Fill in what the task shows of the predictions."""
     task = predictions.task
-    shown = task.findings(predictions.outputs, predictions.targets, "val")
+    shown = predictions.findings("val")
     found.tables, found.charts = shown.tables, [_drawn(one) for one in shown.charts]
     if len(shown.confusion) > MOST_CLASSES:
         title = f"Val split, {found.samples:,} samples. Rows: the true class. Columns: the predicted class"

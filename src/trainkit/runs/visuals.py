@@ -123,7 +123,7 @@ class Visuals:
 
     def _prediction_sheets(self, predictions: Predictions) -> None:
         assert self.job.data.val is not None
-        count = len(predictions.targets)
+        count = len(predictions)
         # From everywhere in the split: files often stand in the order of their classes.
         anywhere = torch.linspace(0, count - 1, min(SHOWN, count)).long()
         task = predictions.task
@@ -144,8 +144,8 @@ class Visuals:
         from trainkit.plots.confusion_matrix import confusion_picture  # matplotlib, only for those who want it
 
         task = predictions.task
-        counts = task.confusion(predictions.outputs, predictions.targets)
-        title = f"Val split, {len(predictions.targets):,} samples. Rows: the true class. Columns: the predicted class"
+        counts = task.confusion(predictions.details)
+        title = f"Val split, {len(predictions):,} samples. Rows: the true class. Columns: the predicted class"
         picture = confusion_picture(title, counts, task.known_names)
         self._image("confusion_matrix/val", picture)
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from trainkit.core.nest import Nest
 from trainkit.tasks.base import Details, Findings, Kind, Line, Prediction, TargetError, Task, task_class
 from trainkit.tasks.classification import Classification
 from trainkit.tasks.multilabel import MultiLabel
@@ -25,12 +26,11 @@ __all__ = [
 ]
 
 
-def suited_to(targets: Tensor) -> type[Task]:
-    """The task that targets of which nothing is said are probably for.
-
-    Args:
-        targets: shape (n,) or (n, size).
-    """
+def suited_to(targets: Nest) -> type[Task]:
+    """The task that targets of which nothing is said are probably for: of tensors (n,) or (n, size) one of trainkit's,
+    of other nests none that is known."""
+    if not isinstance(targets, Tensor):
+        return Task
     if targets.ndim == 2 and bool(((targets == 0) | (targets == 1)).all()):
         return MultiLabel
     return Regression if targets.ndim == 2 or targets.is_floating_point() else Classification

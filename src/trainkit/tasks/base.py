@@ -10,20 +10,34 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import torch
 from PIL import Image
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from torch import Tensor
 
 from trainkit.config import registry
 from trainkit.config.base import Config
+from trainkit.core import nest
 from trainkit.core.diagnostics import Diagnostic
+from trainkit.core.errors import ConfigError
 from trainkit.core.nest import Nest
 from trainkit.core.tiling import Patch
 from trainkit.core.view import View
 from trainkit.plots.figures import Legend, LineChart, Tile
+
+if TYPE_CHECKING:
+    from trainkit.data import Batch
 
 MAX_CLASSES = 1_000_000
 """More are not meant: the numbers of something else were taken for classes."""
@@ -53,8 +67,12 @@ class Line(NamedTuple):
 class Details(Protocol):
     """What a split shows beside its metrics, such as how well each class is found. Counts batch by batch."""
 
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """Count one batch in, as a metric does. Must not wait for the device."""
+    def update(self, outputs: Nest, targets: Nest, batch: Batch) -> None:
+        """Count one batch in, as a metric does. Must not wait for the device.
+
+        Args:
+            batch: what else is known of it, such as the lengths of sequences and the samples' indices.
+        """
 
     def merge(self, other: Self) -> None:
         """Count in what another share of the split has counted."""
@@ -125,8 +143,29 @@ def current_name(name: object) -> object:
     return NAMES.get(str(name), name)
 
 
-Kind = Annotated[Literal["classification", "multilabel", "regression"], BeforeValidator(current_name)]
-"""The tasks that a config may ask for where targets could be read as several."""
+class _Readable:
+    """Lets through the names of the tasks that are there when a config is read and can make targets of plain values."""
+
+    def names(self) -> list[str]:
+        return [name for name in registry.names("task") if task_class(name).reading]
+
+    def check(self, name: str) -> str:
+        if name not in (names := self.names()):
+            *others, last = map(repr, names)
+            # As pydantic says it of a Literal.
+            raise PydanticCustomError("literal_error", "{expected}", {"expected": f"{', '.join(others)} or {last}"})
+        return name
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "enum": self.names()}
+
+
+Kind = Annotated[str, _Readable(), BeforeValidator(current_name)]
+"""The tasks that a config may ask for where targets could be read as several: any that is registered and makes targets
+of plain values."""
 Reading = Literal["words", "flags", "numbers"]
 """As what a column of a table is read."""
 Cell = str | float
@@ -167,12 +206,13 @@ class Task(Config):
     default_loss: ClassVar[str]
     default_metrics: ClassVar[tuple[str, ...]]
     """The first is monitored."""
-    memorised: ClassVar[str]
-    """The metric that is 1 where everything is right."""
+    memorised: ClassVar[str] = ""
+    """The metric that is 1 where everything is right; empty where the loss has to tell, which is then near 0."""
     logits: ClassVar[bool] = False
     """Whether outputs are logits, so that a softmax or sigmoid at a model's end is a mistake."""
-    reading: ClassVar[Reading] = "numbers"
-    """What a target is in plain values: one of several `words`, `flags` (yes or no) or `numbers`, one or several."""
+    reading: ClassVar[Reading | None] = "numbers"
+    """What a target is in plain values: one of several `words`, `flags` (yes or no) or `numbers`, one or several; None
+    where `as_targets` takes no such values."""
     exclusive: ClassVar[bool] = False
     """Whether a sample is of exactly one class, so that their counts say whether one is rare."""
     counted_in: ClassVar[str] = ""
@@ -181,6 +221,10 @@ class Task(Config):
     """Whether there are targets for mixtures of samples (MixUp, CutMix)."""
     can_transform: ClassVar[bool] = False
     """Whether `data.target_transform` means something."""
+    model_sees_targets: ClassVar[bool] = False
+    """Whether a model is called with the targets as well, after inputs and lengths, wherever they are known: in
+    training and evaluation, not for new samples. `forward(inputs, targets=None)` may learn to continue them (teacher
+    forcing), or give the losses itself (detection)."""
     ranked: ClassVar[bool] = False
     """Whether a prediction gives a probability for each name, of which the highest can be asked for."""
 
@@ -214,6 +258,12 @@ class Task(Config):
             raise TargetError("a value that is not finite", int(bad[0]))
         return rows
 
+    @classmethod
+    def balance_key(cls, targets: Nest) -> Tensor | None:  # noqa: ARG003
+        """The class of each sample, by which samples are balanced and stratified, shape (n,), int64; None where there
+        is no such thing."""
+        return None
+
     def check(self, targets: Tensor, split: str) -> None:
         """Raise DataError where a loss would read beyond what the task has."""
 
@@ -232,7 +282,7 @@ class Task(Config):
         Raises:
             DataError: that cannot be done to them.
         """
-        return self.model_copy(update={"counts": self.count(targets), "samples": len(targets)})
+        return self.model_copy(update={"counts": self.count(targets), "samples": nest.num_samples(targets)})
 
     def unmeasured(self) -> Self:
         """What is the same for other samples of the same kind."""
@@ -276,9 +326,37 @@ class Task(Config):
         """How many numbers per sample a loss asks of the model, unless the loss has its own idea of it."""
         return self.size
 
-    def output_shape(self, num_outputs: int, input_shape: Sequence[int]) -> tuple[int, ...]:
-        """What a model must give for one sample."""
+    def output_shape(self, num_outputs: int, input_shape: Sequence[int]) -> tuple[int, ...] | None:
+        """What a model must give for one sample; None where that is not one tensor of one shape."""
         return (num_outputs,)
+
+    def check_outputs(self, outputs: Nest, batch: Batch, num_outputs: int) -> None:
+        """Compare what a model gives in evaluation with what loss and predictions need.
+
+        Args:
+            outputs: of the model, or, where that may be anything, what the loss makes of it.
+            batch: two samples with which it was called: placeholders without targets, as new samples are; then, where
+                `output_shape` tells nothing, training samples.
+
+        Raises:
+            ConfigError: it does not fit.
+        """
+        inputs = tuple(batch.inputs.shape[1:]) if isinstance(batch.inputs, Tensor) else ()
+        each = self.output_shape(num_outputs, inputs)
+        if each is None:
+            if not self.predicts(outputs) or nest.num_samples(outputs) != len(batch.index):
+                raise ConfigError(
+                    f"model: gives {nest.described(outputs)}, which are no predictions of {self.phrase}; change the "
+                    "model's last layer, or the data"
+                )
+            return
+        expected = (len(batch.index), *each)
+        if tuple(outputs.shape) != expected:
+            lost = "; the samples of a batch are mixed: flatten from dimension 1" * (outputs.shape[:1] != expected[:1])
+            raise ConfigError(
+                f"model: two samples of shape {inputs} give outputs of shape {tuple(outputs.shape)}, but loss and "
+                f"data need {expected}{lost}; change the model's last layer, the loss, or the data"
+            )
 
     def answered_by(self, num_outputs: int) -> bool:
         """Whether so many outputs are predictions."""
@@ -292,9 +370,10 @@ class Task(Config):
         """Whether a batch of outputs is one of predictions."""
         return isinstance(outputs, Tensor) and outputs.ndim == 2 and self.answered_by(outputs.shape[1])
 
-    def kept(self, outputs: Tensor) -> Tensor:
-        """What is kept of a batch of outputs until a whole split is judged: `outputs` of the methods below."""
-        return outputs.float()
+    def kept(self, outputs: Nest) -> Nest:
+        """What is kept of a batch of outputs until a whole split is judged, a nest whose tensors and lists have an
+        entry for each sample: `outputs` of the methods below."""
+        return nest.floats(outputs)
 
     def combined(self, outputs: Tensor) -> Tensor:
         """The outputs of an ensemble, shape (batch, num_outputs), from those of its members, (members, batch, …)."""
@@ -313,7 +392,12 @@ class Task(Config):
 
         Args:
             constant: shape (num_outputs,).
+
+        Raises:
+            ValueError: outputs of this task are not one tensor.
         """
+        if self.output_shape(len(constant), ()) is None:
+            raise ValueError("has no constant outputs")
         return constant.expand(len(targets), -1)
 
     def thinned(self, targets: Tensor) -> Tensor:
@@ -327,8 +411,8 @@ class Task(Config):
 
     # What a prediction is, and how good
 
-    def words(self, value: Tensor) -> str:
-        """A target, or what stands for one, as a person would write it."""
+    def words(self, value: Nest) -> str:
+        """A target, or what is kept of an output, as a person would write it."""
         return ", ".join(f"{number:.4g}" for number in value.tolist())
 
     @abstractmethod
@@ -337,7 +421,7 @@ class Task(Config):
 
     def wrong(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Which predictions are not right, shape (n,), bool. No number is ever quite right."""
-        return torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+        return torch.ones_like(self.errors(outputs, targets), dtype=torch.bool)
 
     @property
     def legend(self) -> Legend:
@@ -346,7 +430,7 @@ class Task(Config):
 
     def labelled(self, pictures: Tensor, targets: Tensor) -> list[Tile]:
         """Samples as a person sees them, with the truth. Arguments as of `tiles`."""
-        return [Tile(*each) for each in zip(pictures, map(self.words, targets), strict=True)]
+        return [Tile(*each) for each in zip(pictures, map(self.words, nest.samples(targets)), strict=True)]
 
     def tiles(self, pictures: Tensor, outputs: Tensor, targets: Tensor) -> list[Tile]:
         """Samples as a person sees them, with truth and prediction.
@@ -354,19 +438,23 @@ class Task(Config):
         Args:
             pictures: uint8, shape (n, 1 or 3, height, width).
         """
-        labels, predicted = map(self.words, targets), map(self.words, outputs)
+        labels, predicted = (map(self.words, nest.samples(each)) for each in (targets, outputs))
         return [Tile(*each) for each in zip(pictures, labels, predicted, strict=True)]
 
     def details(self, device: torch.device) -> Details | None:
         """What is to be counted of a split beside its metrics; None for nothing."""
         return None
 
-    def findings(self, outputs: Tensor, targets: Tensor, split: str) -> Findings:
-        """What the predictions of a whole split show."""
+    def findings(self, details: Details | None, outputs: Tensor, targets: Tensor, split: str) -> Findings:
+        """What the predictions of a whole split show.
+
+        Args:
+            details: of `details`, with all batches counted in.
+        """
         return Findings()
 
-    def confusion(self, outputs: Tensor, targets: Tensor) -> list[list[int]]:
-        """Samples by true class (rows) and predicted class (columns).
+    def confusion(self, details: Details | None) -> list[list[int]]:
+        """Samples by true class (rows) and predicted class (columns), as they were counted batch by batch.
 
         Raises:
             ValueError: there are no classes.

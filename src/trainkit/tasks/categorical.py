@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainkit.core.diagnostics import Diagnostic
-from trainkit.tasks.base import Findings, Table, Task
+from trainkit.tasks.base import Details, Findings, Table, Task
 from trainkit.tasks.class_scores import Tally
 
 MOST_ROWS = 20
@@ -32,12 +32,6 @@ class Categorical(Task):
     def tally(self, device: torch.device) -> Tally:
         """What counts how often each is predicted for each."""
 
-    def tallied(self, outputs: Tensor, targets: Tensor) -> Tally:
-        """The counts of a whole split."""
-        tally = self.tally(targets.device)
-        tally.update(outputs, targets)
-        return tally
-
     def details(self, device: torch.device) -> Tally:
         return self.tally(device)
 
@@ -51,10 +45,10 @@ class Categorical(Task):
                 text = f"data: {other!r} and {name!r} are two classes, though only upper and lower case differ"
                 yield Diagnostic("class-names", text)
 
-    def findings(self, outputs: Tensor, targets: Tensor, split: str) -> Findings:
+    def findings(self, details: Details | None, outputs: Tensor, targets: Tensor, split: str) -> Findings:
         """How well each is found."""
-        tally = self.tallied(outputs, targets)
-        return Findings([self.table(tally, split)], confusion=tally.confusion() or ())
+        assert isinstance(details, Tally)
+        return Findings([self.table(details, split)], confusion=details.confusion() or ())
 
     def table(
         self, tally: Tally, split: str, more_heads: Sequence[str] = (), more: Sequence[Sequence[str]] = ()
@@ -73,9 +67,9 @@ class Categorical(Task):
         pixels = f"{self.counted_in} " if self.counted_in else ""
         return Table(title, ("name", f"{pixels}trained on", f"{split} {counted}", *shares, *more_heads), rows)
 
-    def confusion(self, outputs: Tensor, targets: Tensor) -> list[list[int]]:
-        found = self.tallied(outputs, targets).confusion()
-        return super().confusion(outputs, targets) if found is None else found
+    def confusion(self, details: Details | None) -> list[list[int]]:
+        found = details.confusion() if isinstance(details, Tally) else None
+        return super().confusion(details) if found is None else found
 
     def text(self, number: float) -> str:
         return f"{number:.2%}".replace("%", " %")

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from rich.cells import cell_len, set_cell_size
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from trainkit.core.text import aligned, format_metric
 from trainkit.tasks.base import Line
+
+if TYPE_CHECKING:
+    from trainkit.data import Batch
 
 WIDTH = 80
 MOST_ROWS = 20
@@ -102,7 +105,7 @@ class Tally(ABC):
     def totals(self) -> tuple[Tensor, Tensor, Tensor]:
         """Samples that are of each class or have each label, those predicted to, and those rightly; shape (size,)."""
 
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
+    def update(self, outputs: Tensor, targets: Tensor, batch: Batch | None = None) -> None:
         """Count one batch in, as a metric does. Does not wait for the device."""
         cells = self.cells(self.decide(outputs), targets)
         self.every.scatter_add_(0, cells, torch.ones_like(cells))

@@ -15,6 +15,7 @@ from trainkit.config.registry import register
 from trainkit.config.shell import typed
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
+from trainkit.core.nest import Nest
 from trainkit.plots.figures import Tile
 from trainkit.tasks.base import MAX_CLASSES, Cell, Prediction, Reading, TargetError
 from trainkit.tasks.class_scores import ClassTally
@@ -58,6 +59,11 @@ class Classification(Ranked):
             row = int(bad[0])
             raise TargetError(f"class {int(values[row])}, outside 0 … {size - 1:,}", row)
         return values.to(torch.int64)
+
+    @classmethod
+    def balance_key(cls, targets: Nest) -> Tensor | None:
+        of_one_class = isinstance(targets, Tensor) and targets.ndim == 1 and not targets.is_floating_point()
+        return targets if of_one_class else None
 
     def check(self, targets: Tensor, split: str) -> None:
         if len(targets) and (worst := int(targets.max())) >= self.size:

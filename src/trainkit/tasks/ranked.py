@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainkit.plots.figures import COLOURS, LineChart, Series
-from trainkit.tasks.base import Cell, Findings
+from trainkit.tasks.base import Cell, Details, Findings
 from trainkit.tasks.categorical import Categorical
+from trainkit.tasks.class_scores import Tally
 
 MOST_LINES = len(COLOURS)
 """Names in one chart."""
@@ -41,7 +42,7 @@ class Ranked(Categorical):
         for number, name in enumerate(self.known_names):
             yield name, self.has(targets, number).cpu(), probabilities[number]
 
-    def findings(self, outputs: Tensor, targets: Tensor, split: str) -> Findings:
+    def findings(self, details: Details | None, outputs: Tensor, targets: Tensor, split: str) -> Findings:
         """How well each is found, with the areas under its curves, and the curves."""
         from sklearn import metrics  # a second, for those who ask for a page
 
@@ -68,9 +69,9 @@ class Ranked(Categorical):
             LineChart(f"{what}, {each} by {each}", [series[number] for number in drawn], x, y, unit=True, note=note)
             for what, series, x, y in (curves if drawn else ())
         ]
-        tally = self.tallied(outputs, targets)
-        table = self.table(tally, split, ("average precision", "ROC AUC"), areas)
-        return Findings([table], charts, tally.confusion() or ())
+        assert isinstance(details, Tally)
+        table = self.table(details, split, ("average precision", "ROC AUC"), areas)
+        return Findings([table], charts, details.confusion() or ())
 
     def ranked_heads(self, top: int | None) -> list[str]:
         """What stands above `ranked_cells`."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from trainkit.config.registry import register
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.plots.figures import COLOURS, LineChart, Series
-from trainkit.tasks.base import Findings, Task
+from trainkit.tasks.base import Details, Findings, Task
 from trainkit.tasks.target_scale import TargetScale, Transform, described, scaled
 
 LARGE = 1000.0
@@ -95,7 +95,7 @@ class Regression(Task):
         """The mean over a sample's squared errors."""
         return (outputs - targets).square().mean(1)
 
-    def findings(self, outputs: Tensor, targets: Tensor, split: str) -> Findings:
+    def findings(self, details: Details | None, outputs: Tensor, targets: Tensor, split: str) -> Findings:
         """Predictions against targets, for each of the numbers to be predicted."""
         step = math.ceil(len(targets) / MOST_POINTS)
         true, said = (each.view(len(each), -1)[::step].T.tolist() for each in (targets, outputs))

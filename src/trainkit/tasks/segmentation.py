@@ -58,6 +58,7 @@ class Segmentation(Categorical):
     counted_in: ClassVar = "pixels"
     writes: ClassVar = "masks"
     drawn: ClassVar = "picture, truth and prediction"
+    reading: ClassVar = None
 
     @model_validator(mode="after")
     def _classes_are_told_apart(self) -> Self:
@@ -207,12 +208,6 @@ class Segmentation(Categorical):
 
     def tally(self, device: torch.device) -> PixelTally:
         return PixelTally(self.known_names, self.decisions, self.ignore_index, device)
-
-    def tallied(self, outputs: Tensor, targets: Tensor) -> PixelTally:
-        tally = self.tally(targets.device)
-        for each in zip(outputs.split(AT_ONCE), targets.split(AT_ONCE), strict=True):
-            tally.update(*each)
-        return tally
 
     # Predictions of new samples
 

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from trainkit.core import nest
+from trainkit.core.nest import Nest
 from trainkit.core.seeding import generator, permutation
 from trainkit.data import Batch, Split
+from trainkit.data.splitting import classes_of, rarity
 from trainkit.tasks import Task
 from trainkit.training.losses import Given, LossFn, LossOutput
 
@@ -30,8 +32,9 @@ def constant_prediction(
     """
     targets = _some_targets(split, task, num_outputs)
     if balanced:
-        weights = targets.bincount().double().reciprocal()[targets]
-        targets = targets[weights.multinomial(len(targets), replacement=True, generator=generator(0, "baseline"))]
+        weights = rarity(classes_of(targets, task, "loader.sampler: balanced needs classes, the targets of the data"))
+        drawn = weights.multinomial(len(weights), replacement=True, generator=generator(0, "baseline"))
+        targets = nest.take(targets, drawn)
     constant = nn.Parameter(task.constant(targets, num_outputs))
     search = torch.optim.LBFGS([constant], max_iter=50, line_search_fn="strong_wolfe")
 
@@ -56,12 +59,11 @@ def untrained(loss_fn: LossFn, split: Split, task: Task, num_outputs: int) -> fl
     return None
 
 
-def _some_targets(split: Split, task: Task, num_outputs: int) -> Tensor:
+def _some_targets(split: Split, task: Task, num_outputs: int) -> Nest:
     count = min(MOST_TARGETS, max(100, MOST_NUMBERS // num_outputs))
-    targets: Tensor = nest.take(split.targets, permutation(len(split), 0, "baseline")[:count])
-    return task.thinned(targets)
+    return task.thinned(nest.take(split.targets, permutation(len(split), 0, "baseline")[:count]))
 
 
-def _loss_output(loss_fn: LossFn, task: Task, constant: Tensor, targets: Tensor) -> LossOutput:
-    nothing = torch.zeros(len(targets), 1)
-    return loss_fn(Given(task.repeated(constant, targets)), Batch(nothing, targets, torch.arange(len(targets))))
+def _loss_output(loss_fn: LossFn, task: Task, constant: Tensor, targets: Nest) -> LossOutput:
+    count = nest.num_samples(targets)
+    return loss_fn(Given(task.repeated(constant, targets)), Batch(torch.zeros(count, 1), targets, torch.arange(count)))

@@ -107,6 +107,8 @@ class StepOutput:
     loss: Tensor
     """Mean over the step's samples, or what else the loss counts, before the update, in the user's unit, shape ()."""
     samples: int
+    count: Tensor | None
+    """What the loss counts, shape (); None where that is samples."""
     grad_norm: Tensor | None
     """Global gradient norm (L2) before clipping, shape (); None when nothing is clipped."""
     waited_s: float
@@ -147,17 +149,17 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
                     outcome = parts.loss_fn(parts.model, batch)
                 # Weighted by its samples, a group of batches is one big batch, also when the last one is smaller.
                 share: float | Tensor = len(batch.index) / samples
-                if outcome.count is not None and len(sizes) > 1:
-                    # Of how many in all is not known before the last one: until then it is estimated.
+                if outcome.count is not None:
                     counts.append(outcome.count)
-                    share = outcome.count / _expected(counts, len(sizes))
+                    # Of how many in all is not known before the last one: until then it is estimated.
+                    share = outcome.count / _expected(counts, len(sizes)) if len(sizes) > 1 else 1.0
                 parts.precision.backward(outcome.loss * share if len(sizes) > 1 else outcome.loss)
                 loss = outcome.reported.detach()
                 losses.append(loss * share if len(sizes) > 1 else loss)
                 asked = time.perf_counter()
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-            if counts:
-                known = torch.stack(counts).sum()
+            known = torch.stack(counts).sum() if counts else None
+            if known is not None and len(sizes) > 1:
                 correction = _expected(counts, len(sizes)) / torch.where(known > 0, known, 1)
                 loss = loss * correction
                 torch._foreach_mul_([one.grad for one in parameters if one.grad is not None], correction)
@@ -174,7 +176,7 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             progress.batch += len(sizes)
             if epoch_ends := progress.batch == plan.batches_per_epoch:
                 progress.epoch, progress.batch = progress.epoch + 1, 0
-            yield StepOutput(loss, samples, norm, waited, updated)
+            yield StepOutput(loss, samples, known, norm, waited, updated)
             if epoch_ends:
                 break
 
@@ -242,7 +244,7 @@ def fit(
         lr = parts.optimizer.param_groups[0]["lr"]
         output = next(steps)
         if output.updated:
-            meter.add(output.loss, output.samples, lr, output.waited_s)
+            meter.add(output.loss, output.samples, lr, output.waited_s, output.count)
         else:
             _skipped(plan, progress, sink)
         epoch_ends = progress.batch == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 
 from torch import Tensor, stack
@@ -10,6 +11,9 @@ from torch import Tensor, stack
 from trainkit.core.errors import DivergedError
 from trainkit.core.records import EpochRecord, TrainRecord
 from trainkit.training.progress import Progress
+
+NOTHING = sys.float_info.min
+"""What a step counts in which nothing does: its loss of 0 is known, but has no weight beside those of other steps."""
 
 
 class Meter:
@@ -22,7 +26,7 @@ class Meter:
     def __init__(self, progress: Progress, batches_per_epoch: int) -> None:
         self.progress = progress
         self.batches_per_epoch = batches_per_epoch
-        self._unread: list[tuple[Tensor, int]] = []
+        self._unread: list[tuple[Tensor, int, Tensor | None]] = []
         self._lr = self._norm = 0.0
         self._recorded = math.nan
         self._started = 0.0
@@ -33,12 +37,15 @@ class Meter:
         """The clock runs from here to `add`; evaluation and saving are not training time."""
         self._started = time.perf_counter()
 
-    def add(self, loss: Tensor, samples: int, lr: float, waited_s: float) -> None:
+    def add(self, loss: Tensor, samples: int, lr: float, waited_s: float, count: Tensor | None = None) -> None:
         """Count a step in: its mean loss, shape (), its samples, its rate, and how long it waited for data.
 
         Does not wait for the device.
+
+        Args:
+            count: over how many the loss is the mean, shape (), where these are no samples.
         """
-        self._unread.append((loss, samples))
+        self._unread.append((loss, samples, count))
         self._lr = lr
         self._epoch_waited_s += waited_s
         self._window_samples += samples
@@ -57,17 +64,20 @@ class Meter:
             return self._norm
         started = time.perf_counter()
         losses: list[float]
-        *losses, norm = stack([*(loss for loss, _ in self._unread), grad_norm]).tolist()
+        counted = [count.float() for _, _, count in self._unread if count is not None]
+        *losses, norm = stack([*(loss for loss, _, _ in self._unread), *counted, grad_norm]).tolist()
+        losses, counts = losses[: len(self._unread)], iter(losses[len(self._unread) :])
         first = self.progress.step - len(losses) + 1
         if self.progress.first_loss is None and math.isfinite(losses[0]):
             self.progress.first_loss = losses[0]
-        for step, (loss, (_, samples)) in enumerate(zip(losses, self._unread, strict=True), first):
+        for step, (loss, (_, samples, own)) in enumerate(zip(losses, self._unread, strict=True), first):
             if not math.isfinite(loss):
                 raise self._diverged("loss", step, norm)
-            self.progress.window_loss += loss * samples
-            self.progress.window_samples += samples
-            self.progress.epoch_loss += loss * samples
-            self.progress.epoch_samples += samples
+            count = samples if own is None else max(next(counts), NOTHING)
+            self.progress.window_loss += loss * count
+            self.progress.window_samples += count
+            self.progress.epoch_loss += loss * count
+            self.progress.epoch_samples += count
         if not math.isfinite(norm) and not may_overflow:
             raise self._diverged("gradient", self.progress.step, norm)
         self._unread.clear()
@@ -123,6 +133,6 @@ class Meter:
         )
 
 
-def _mean(total: float, samples: int) -> float:
+def _mean(total: float, count: float) -> float:
     """NaN where every step was skipped."""
-    return total / samples if samples else math.nan
+    return total / count if count else math.nan

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from trainkit.core import nest
 from trainkit.core.errors import ConfigError
+from trainkit.core.nest import Nest
 from trainkit.data import Batch
 from trainkit.data.loader import Loader
 from trainkit.plots.figures import Tile
-from trainkit.tasks import Task
+from trainkit.tasks import Details, Findings, Task
 from trainkit.training.loop import EvalParts, evaluate
 from trainkit.training.losses import LossOutput
 
@@ -27,8 +28,9 @@ def predictions_of(
     Raises:
         ConfigError: what the loss calls outputs are no predictions.
     """
-    outputs: list[Tensor] = []
-    targets: list[Tensor] = []
+    outputs: list[Nest] = []
+    targets: list[Nest] = []
+    details = task.details(parts.device)
 
     def watch(batch: Batch, outcome: LossOutput) -> None:
         if not task.predicts(outcome.outputs):
@@ -38,24 +40,40 @@ def predictions_of(
             raise ConfigError(f"the outputs {shape} are not one for each of {task.size} {task.noun[1]}")
         outputs.append(task.kept(outcome.outputs))
         targets.append(batch.targets)
+        if details:
+            details.update(outcome.outputs, batch.targets, batch)
 
     if evaluate(parts, loader, stop, watch) is None:
         return None
-    return Predictions(torch.cat(outputs), torch.cat(targets), task)
+    return Predictions(nest.cat(outputs), nest.cat(targets), task, details)
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """What a model says of some samples, and what is true."""
 
-    outputs: Tensor
+    outputs: Nest
     """As the task keeps them."""
-    targets: Tensor
+    targets: Nest
     task: Task
+    details: Details | None = None
+    """What the task has counted of all of them."""
 
-    def at(self, indices: Tensor | slice) -> Predictions:
+    def __len__(self) -> int:
+        return nest.num_samples(self.targets)
+
+    def cpu(self) -> Predictions:
+        """The same on the CPU."""
+        return replace(self, outputs=nest.cpu(self.outputs), targets=nest.cpu(self.targets))
+
+    def at(self, indices: Tensor) -> Predictions:
         """Of these samples alone, on the CPU."""
-        return Predictions(self.outputs[indices].cpu(), self.targets[indices].cpu(), self.task)
+        outputs, targets = (nest.cpu(nest.take(each, indices)) for each in (self.outputs, self.targets))
+        return Predictions(outputs, targets, self.task)
+
+    def findings(self, split: str) -> Findings:
+        """What they show of a whole split."""
+        return self.task.findings(self.details, self.outputs, self.targets, split)
 
     def errors(self) -> Tensor:
         """How wrong the model is, one number for each sample, shape (n,)."""

@@ -9,6 +9,8 @@ from pydantic import Field
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """Checked when a checkpoint is read."""
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Of samples, or of what else the loss counts, such as pixels."""
 
 
 @dataclass(slots=True)
@@ -41,10 +43,10 @@ class Progress:
     """The metrics of which a value was no finite number, once."""
     window_loss: float = 0.0
     """Sum over samples since the last record."""
-    window_samples: Count = 0
+    window_samples: Amount = 0
     epoch_loss: float = 0.0
     """Sum over samples since the epoch began."""
-    epoch_samples: Count = 0
+    epoch_samples: Amount = 0
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)

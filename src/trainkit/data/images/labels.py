@@ -53,14 +53,12 @@ def in_columns(
         columns = [target.numbers(file, name, asked, FORMAT_KEY) for name in names]
     else:
         columns = [target.flags(file, name, asked) for name in names]
-    values = np.stack(columns, 1)
-    missing = np.asarray(np.isnan(values).any(1))
+    known, values, missing = target.target_of(columns, file, names, like or task)
     notes = []
     if lost := int(missing.sum()):
         text = f"{file.name}: {counted(lost, 'picture')} without {' or '.join(names)}, left out"
         notes.append(NoteRecord(text, "warning" if lost > len(missing) / 10 else "info"))
-    known = like.unmeasured() if like else task(size=len(names), names=tuple(names))
-    return Labels(known, torch.from_numpy(values.astype(np.float32)), torch.from_numpy(missing), tuple(notes))
+    return Labels(known, values, torch.from_numpy(missing), tuple(notes))
 
 
 def _task(file: Cells, names: Sequence[str], asked: ColumnConfig) -> type[Task]:

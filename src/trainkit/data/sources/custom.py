@@ -53,7 +53,7 @@ class CustomDatasetConfig(ImageDataConfig):
         assert training is not None
         source = DatasetSource(training, self.target, self.collate)
         test = self.test if testing is None else DatasetSource(testing, self.target, self.collate)
-        train, val, test_split = self.train_val_test(source, seed, test)
+        train, val, test_split = self.train_val_test(source, seed, test, task=source.asked)
         sources = [source, test] if isinstance(test, DatasetSource) else [source]
         first = source.input(0)
         image = first.dtype == torch.uint8

@@ -19,7 +19,6 @@ from trainkit.data.base import Data, DataConfig, TensorSource
 from trainkit.data.images.config import ImageDataConfig, Size, height_width
 from trainkit.data.inputs import Numbers
 from trainkit.data.spec import DataSpec
-from trainkit.data.splitting import are_classes
 from trainkit.tasks import Classification, Regression, Task
 
 FLOAT32 = torch.finfo(torch.float32)
@@ -94,7 +93,7 @@ class SklearnTableConfig(DataConfig):
 
         table = getattr(sklearn.datasets, f"load_{self.name}")()
         targets = self.known.task.as_targets(torch.as_tensor(table.target))
-        rest, held_out = train_test_rows(table.target, stratify=are_classes(targets))
+        rest, held_out = train_test_rows(table.target, stratify=self.known.task.balance_key(targets) is not None)
         inputs = torch.as_tensor(table.data, dtype=torch.float32)
         names = self.known.names or tuple(map(str, table.target_names))
         spec = DataSpec(
@@ -103,7 +102,7 @@ class SklearnTableConfig(DataConfig):
 
         def divided(inputs: Tensor) -> Data:
             train, test = (TensorSource(inputs[rows], targets[rows]) for rows in (rest, held_out))
-            return Data(spec, *self.train_val_test(train, seed, test))
+            return Data(spec, *self.train_val_test(train, seed, test, task=spec.task))
 
         data = divided(inputs)
         if self.standardize == "robust":

@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,7 +16,8 @@ from trainkit.data.base import Data, DataConfig, TensorSource
 from trainkit.data.inputs import Numbers, Pictures, Sequences
 from trainkit.data.sequences import SequenceSource
 from trainkit.data.spec import DataSpec
-from trainkit.tasks import Kind, task_class
+from trainkit.tasks import task_class
+from trainkit.tasks.base import current_name
 
 Size = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -28,7 +29,9 @@ class SyntheticConfig(DataConfig):
     name: Literal["synthetic"] = "synthetic"
     shape: tuple[Size] | tuple[Size, Size] | tuple[Size, Size, Size] = (20,)
     """One sample: `[features]` a vector, `[length, features]` a sequence, `[channels, height, width]` a picture."""
-    target: Kind = "classification"
+    target: Annotated[Literal["classification", "multilabel", "regression"], BeforeValidator(current_name)] = (
+        "classification"
+    )
     """`classification`: a sample is one pattern, the target its index. Otherwise it is a sum of all patterns, each
     multiplied by a normal random number: the targets are these (`regression`), or which are positive (`multilabel`)."""
     size: int = Field(10, ge=1, le=10_000)

@@ -67,7 +67,7 @@ class TensorsConfig(DataConfig):
         if "test_inputs" in tensors and "test_targets" in tensors:
             test = _source(where, *_pair(where, tensors["test_inputs"], tensors["test_targets"]), task)
             spec = _common(where, spec, _spec(task, test))
-        train, val, test_split = self.train_val_test(source, seed, test)
+        train, val, test_split = self.train_val_test(source, seed, test, task=task)
         return Data(spec, train, val, test_split, found=tuple(_lost(inputs, targets, train)))
 
     def _read(self) -> Mapping[str, Inputs]:

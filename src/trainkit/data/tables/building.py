@@ -23,7 +23,7 @@ from trainkit.data.base import Data, Split, TensorSource
 from trainkit.data.inputs import Numbers
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.spec import DataSpec
-from trainkit.data.splitting import Keys, are_classes
+from trainkit.data.splitting import Keys
 from trainkit.data.tables import cells, column_kinds, encoding, split_keys, table_files
 from trainkit.data.tables.column_kinds import Read
 from trainkit.data.tables.columns import FIRST_NA_VALUES, Column, ColumnFacts
@@ -31,6 +31,7 @@ from trainkit.data.tables.facts import facts_of, oddities
 from trainkit.data.tables.messages import gap_problems, not_as_trained, shared_groups, unseen_words, unused_columns
 from trainkit.data.tables.table_files import Cells
 from trainkit.data.tables.target import Target, read_target
+from trainkit.tasks import Task
 
 Rows = NDArray[np.int64]
 T = TypeVar("T")
@@ -102,7 +103,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
         held, table = table.at(np.sort(order[:count])), table.at(np.sort(order[count:]))
     if not len(table):
         raise DataError(f"{file.name}: no rows to train on")
-    train, val, test = _divided(config, table, seed, apart=held is not None)
+    train, val, test = _divided(config, table, target.task, seed, apart=held is not None)
     columns = [one.column for one in used.values() if one.column is not None]
     facts: tuple[ColumnFacts, ...] = ()
     if like is None:
@@ -133,7 +134,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     return Data(spec, train_split, val_split, tested if len(tested) else None, tuple(notes), facts, tuple(odd))
 
 
-def _divided(config: TableConfig, table: Table, seed: int, *, apart: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _divided(config: TableConfig, table: Table, task: Task, seed: int, *, apart: bool) -> tuple[Tensor, Tensor, Tensor]:
     """The rows of train, val and test.
 
     Args:
@@ -141,11 +142,11 @@ def _divided(config: TableConfig, table: Table, seed: int, *, apart: bool) -> tu
     """
     source = TensorSource(torch.zeros(len(table), 1), table.targets)
     fraction = None if apart or isinstance(config.test, str) else config.test
-    classes = are_classes(table.targets)
-    if config.rules != 1 and not classes:
+    classes = task.balance_key(table.targets)
+    if config.rules != 1 and classes is None:
         config = config.model_copy(update={"stratify": False})
-    labels = table.targets if classes and config.stratify else None
-    train, val, test = config.train_val_test(source, seed, fraction, labels=labels, keys=table.keys)
+    labels = classes if config.stratify else None
+    train, val, test = config.train_val_test(source, seed, fraction, labels=labels, keys=table.keys, task=task)
     none = torch.zeros(0, dtype=torch.int64)
     return train.index, val.index if val else none, test.index if test else none
 

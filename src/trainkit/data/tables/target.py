@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from trainkit.data.tables import cells, column_kinds
 from trainkit.data.tables.cells import Bools, Floats
 from trainkit.data.tables.columns import FIRST_NA_VALUES, Column, ColumnConfig
 from trainkit.data.tables.table_files import Cells, Texts
-from trainkit.tasks import Classification, Regression, Task, task_class
+from trainkit.tasks import Classification, Regression, TargetError, Task, task_class
 
 MOST_CLASSES = 20
 """Different whole numbers that are classes without being called so."""
@@ -32,7 +33,7 @@ class Target(NamedTuple):
 
     task: Task
     values: Tensor
-    """Shape (rows,) or (rows, size)."""
+    """Shape (rows,) or (rows, size); 0 where one is missing."""
     missing: Bools
     """Rows without one."""
 
@@ -50,10 +51,32 @@ def read_target(config: TableConfig, file: Cells, like: DataSpec | None) -> Targ
     if task.reading == "words":
         return _classes(config, file, task, like)
     read = numbers if task.reading == "numbers" else flags
-    values = np.stack([read(file, name, config.asked(name)) for name in config.targets], 1)
-    known = like.task.unmeasured() if like else task(size=values.shape[1], names=config.targets)
+    columns = [read(file, name, config.asked(name)) for name in config.targets]
+    return target_of(columns, file, config.targets, like.task if like else task)
+
+
+def target_of(columns: Sequence[Floats], file: Cells, names: Sequence[str], asked: Task | type[Task]) -> Target:
+    """What is to be predicted where it is numbers, or 0 and 1.
+
+    Args:
+        columns: one for each name, NaN where there is nothing, shape (rows,).
+        asked: the task; one that has been trained, whose sizes are known.
+
+    Raises:
+        DataError: the task has no such targets.
+    """
+    values = np.stack(columns, 1)
     missing = np.asarray(np.isnan(values).any(1))
-    return Target(known, torch.from_numpy(values.astype(np.float32)), missing)
+    there = torch.from_numpy(~missing)
+    try:
+        made = asked.as_targets(torch.from_numpy(values[~missing].astype(np.float32)))
+        task = asked.unmeasured() if isinstance(asked, Task) else asked.of(made, names)
+    except TargetError as error:
+        where = file.name if error.row is None else file.where(int(there.nonzero()[error.row]))
+        raise DataError(f"{where}: {', '.join(names)}: {error}") from None
+    targets = made.new_zeros(len(there), *made.shape[1:])
+    targets[there] = made
+    return Target(task, targets, missing)
 
 
 def _task(config: TableConfig, file: Cells) -> type[Task]:

@@ -100,7 +100,7 @@ def preparation(
     transforms = [transform for transform in augment if isinstance(transform, PictureTransform)]
     mixes = [transform for transform in augment if isinstance(transform, BatchMix)]
     normalise, pictures = spec.input.preparation(device, dtype), spec.input.pictures
-    fill, shape = spec.task.mask_fill, spec.shape
+    fill, shape, sees_targets = spec.task.mask_fill, spec.shape, spec.task.model_sees_targets
 
     def prepare(batch: Batch, epoch: int | None) -> Batch:
         index = batch.index  # on the CPU, where reading it does not wait for the device
@@ -125,6 +125,6 @@ def preparation(
         if epoch is not None and mixes:
             random = Random(derive(seed, "mix", epoch, int(index[0])))
             batch = random.choice(mixes).mix(batch, spec.task, random)
-        return batch
+        return batch._replace(shown=batch.targets) if sees_targets else batch
 
     return prepare

@@ -1,0 +1,33 @@
+"""The meter: means of losses, each step's weighed by what its loss counts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trainkit.training.meter import Meter
+from trainkit.training.progress import Progress
+
+
+def epoch_loss(*steps: tuple[float, int, int | None]) -> float:
+    """Of steps with their losses, samples, and what they count instead."""
+    progress = Progress()
+    meter = Meter(progress, batches_per_epoch=len(steps))
+    for loss, samples, count in steps:
+        progress.step += 1
+        meter.start()
+        meter.add(torch.tensor(loss), samples, 0.1, 0.0, None if count is None else torch.tensor(count))
+    meter.read(torch.tensor(1.0), may_overflow=False)
+    loss = meter.train_record(1.0).loss
+    assert meter.epoch_record().loss == loss
+    return loss
+
+
+def test_a_step_is_weighed_by_its_samples_or_by_what_its_loss_counts() -> None:
+    assert epoch_loss((1.0, 4, None), (2.0, 2, None)) == pytest.approx(8 / 6)
+    assert epoch_loss((1.0, 4, 100), (2.0, 4, 300)) == 1.75
+    assert epoch_loss((0.0, 4, 0), (2.0, 4, 300)) == 2.0
+
+
+def test_a_loss_that_counts_nothing_is_0() -> None:
+    assert epoch_loss((0.0, 4, 0), (0.0, 4, 0)) == 0.0
