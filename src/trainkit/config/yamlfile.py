@@ -135,7 +135,9 @@ def read_plain(path: Path) -> Any:
         events = yaml.parse(text, Loader=yaml.CSafeLoader)
         if isinstance(next(events), yaml.StreamStartEvent) and isinstance(next(events), yaml.DocumentStartEvent):
             found = _plain(next(events), events, depth=0)
-            if [type(event) for event in events] == [yaml.DocumentEndEvent, yaml.StreamEndEvent] and found:
+            if [type(event) for event in events] == [yaml.DocumentEndEvent, yaml.StreamEndEvent] and isinstance(
+                found, dict
+            ):
                 return found
     return read_file(path).plain()
 
