@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,31 @@ def test_plain_data_becomes_nodes_of_one_place() -> None:
         ("0.5", "last.pt"),
         ("x", "last.pt"),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\nb: [1.5, x, ~, true, '1', \"2\"]\nc: {d: {}, 3: [], e: 1e-3}\n",
+        "# only a comment\n", "[1, 2]\n", "a: &b 1\nc: *b\n", "a: !!str 1\n", "a: 1\na: 2\n", "? [a]\n: 1\n",
+        "<<: {a: 1}\n", "a:1:\n", "a: [1\n", "a: 1\n---\nb: 2\n", "a: \"\\0\"\n", "a: " + "[" * 200,
+    ],
+)  # fmt: skip
+def test_plain_data_is_read_as_with_positions(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_text(text)
+
+    def outcome(read: Callable[[Path], Any]) -> str:
+        try:
+            return repr(read(path))
+        except ConfigError as error:
+            return "\n".join(error.problems)
+
+    assert outcome(yamlfile.read_plain) == outcome(lambda path: yamlfile.read_file(path).plain())
+
+
+def test_plain_data_is_read_without_libyaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("yaml.CSafeLoader", raising=False)
+    path = tmp_path / "any.yaml"
+    path.write_text("a: [1, 2]\n")
+    assert yamlfile.read_plain(path) == {"a": [1, 2]}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import textwrap
 from collections.abc import Mapping
+from functools import cache
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
@@ -23,9 +28,8 @@ class Config(BaseModel):
     becomes the tuple that a frozen value needs.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    # pydantic would read the texts below all fields whenever a class is made, half a second in all.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True, allow_inf_nan=False)
 
     unknown_key_hints: ClassVar[Mapping[str, str]] = {}
     """What to say of certain unknown keys, such as those that the data supplies."""
@@ -43,6 +47,47 @@ class Config(BaseModel):
         """Dicts, lists and scalars from which `from_plain` makes an equal config; the name comes first."""
         plain = self.model_dump(mode="json")
         return {key: plain[key] for key in sorted(plain, key=lambda key: key != "name")}
+
+    @classmethod
+    def field_texts(cls) -> dict[str, str]:
+        """What each field means: its description, or the text below it."""
+        texts: dict[str, str] = {}
+        for base in reversed(cls.__mro__):
+            for key in inspect.get_annotations(base):
+                texts.pop(key, None)
+            if issubclass(base, Config):
+                texts |= _texts_below(base)
+        given = {key: field.description for key, field in cls.model_fields.items() if field.description}
+        return {key: text for key, text in (texts | given).items() if key in cls.model_fields}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler(schema)
+        properties = handler.resolve_ref_schema(found).get("properties", {})
+        for key, text in cls.field_texts().items():
+            properties[key].setdefault("description", text)
+        return found
+
+
+def _json_schema(member: type[BaseModel], handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    member.model_rebuild()  # unless it has been used already
+    return member.__get_pydantic_json_schema__(member.__pydantic_core_schema__, handler)
+
+
+@cache
+def _texts_below(owner: type) -> dict[str, str]:
+    """The strings below the annotated names in the body of a class."""
+    try:
+        [body] = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+    except (OSError, TypeError):  # made by a program
+        return {}
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(below.value.value)
+        for field, below in pairwise(body.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+    }
 
 
 _described: list[str] = []
@@ -102,6 +147,6 @@ class Component:
             _described.pop()
 
     def _described(self, names: list[str], handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        members = [handler(registry.find(self.family, name).__pydantic_core_schema__) for name in names]
+        members = [_json_schema(registry.find(self.family, name), handler) for name in names]
         required = {} if self.default else {"required": ["name"]}
         return {"anyOf": [{"enum": names}, *({**member, **required} for member in members)]}

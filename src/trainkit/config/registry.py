@@ -53,6 +53,8 @@ def register(family: str) -> Callable[[C], C]:
 
     def add(config_class: C) -> C:
         _add(family, config_class)
+        if config_class.__module__.partition(".")[0] != "trainkit":
+            config_class.model_rebuild(raise_errors=False)  # an annotation that cannot be is found where it stands
         return config_class
 
     return add

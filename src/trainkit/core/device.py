@@ -80,18 +80,23 @@ def _mallopt(options: Mapping[int, int]) -> None:
             mallopt(option, value)
 
 
+def _deterministic() -> tuple[bool, bool]:
+    """Whether operations whose results differ from run to run are refused, and whether that is a warning only."""
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
 @contextmanager
 def settings_restored() -> Iterator[None]:
     """What `select` and a run set for the whole process is afterwards as it was."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = _deterministic()
     variables = {name: os.environ.get(name) for name in (CUBLAS_WORKSPACE, COMPILE_CACHE)}
     threads = torch.get_num_threads()
     flushes = sys.float_info.min / 2 == 0  # torch can set it, but not tell
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        if _deterministic() != before:  # else it would import the compiler for nothing
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.set_flush_denormal(flushes)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)

@@ -12,6 +12,7 @@ from trainkit.core import nest, seeding
 from trainkit.core.device import Precision
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import ConfigError, DataError
+from trainkit.core.lazy_dynamo import defer_dynamo
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec, sample_checks
@@ -184,6 +185,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     compatibility.check_training(experiment, data, common)
     if max_steps == 1 and not train.limit_batches:  # which is a quick try
         _check_only_step(experiment.scheduler)
+    defer_dynamo()
     optimizer = experiment.optimizer.build(common.model, device)
     parts = Parts(
         **{field.name: getattr(common, field.name) for field in fields(common)},

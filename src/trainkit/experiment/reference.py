@@ -49,7 +49,9 @@ def _members(family: str) -> dict[str, type[BaseModel]]:
 
 
 def _options(config_class: type[BaseModel], brief: bool) -> Iterator[str]:
+    assert issubclass(config_class, Config)
     fields = config_class.model_json_schema()
+    texts = {} if brief else config_class.field_texts()
     for key, field in config_class.model_fields.items():
         if key == "name":
             continue
@@ -57,8 +59,8 @@ def _options(config_class: type[BaseModel], brief: bool) -> Iterator[str]:
         default = field.get_default(call_default_factory=True)
         shown = "is required" if default is PydanticUndefined else f"= {_value(default)}"
         yield from _wrapped(f"{key} {shown}   ({kind})", indent=6, hanging=12)
-        if not brief and field.description:
-            yield from _wrapped(field.description, indent=10, hanging=10)
+        if key in texts:
+            yield from _wrapped(texts[key], indent=10, hanging=10)
 
 
 def _wrapped(text: str, *, indent: int, hanging: int) -> list[str]:

@@ -212,7 +212,7 @@ def config_of(path: Path) -> Plain:
     Raises:
         ConfigError: it cannot be read.
     """
-    config: Plain = yamlfile.read_file(RunDir(path).config).plain()
+    config: Plain = yamlfile.read_plain(RunDir(path).config)
     return config
 
 

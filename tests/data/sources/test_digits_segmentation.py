@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 
 from trainkit.data.base import Data, TensorSource
 from trainkit.data.sources.digits_segmentation import INK, SIDES, DigitsSegmentationConfig
-from trainkit.data.sources.sklearn import train_test_rows
+from trainkit.data.sources.sklearn_files import train_test_rows
 from trainkit.tasks import Segmentation
 
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import train_test_split
 
 from trainkit.config.registry import find
 from trainkit.data.sources.sklearn import DiabetesConfig, DigitsConfig, SklearnTableConfig
+from trainkit.data.sources.sklearn_files import FILES, embedded, train_test_rows
 from trainkit.data.transforms.normalize import Normalize
 from trainkit.data.transforms.pipeline import preparation
 
@@ -102,3 +105,24 @@ def test_robustly_with_the_training_rows_alone() -> None:
     found = data.train.take(torch.arange(len(data.train))).inputs
     torch.testing.assert_close(found.median(0).values, torch.zeros(10), atol=0.02, rtol=0)
     assert float(found.abs().max()) < 3
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_files_are_what_scikit_learn_loads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = embedded(name)
+    monkeypatch.setitem(FILES, name, ("moved.csv",))
+    loaded = embedded(name)
+    assert (read.data.dtype, read.data.shape) == (loaded.data.dtype, loaded.data.shape)
+    assert (read.target.dtype, read.target.shape) == (loaded.target.dtype, loaded.target.shape)
+    assert read.data.tobytes() == loaded.data.tobytes()
+    assert read.target.tobytes() == loaded.target.tobytes()
+    assert name == "digits" or read.target_names == loaded.target_names
+
+
+def test_the_split_is_scikit_learns() -> None:
+    random = np.random.default_rng(0)
+    for classes in range(2, 12):
+        targets = np.concatenate([np.arange(classes).repeat(5), random.integers(classes, size=37 * classes)])
+        for labels in (targets, None):
+            train, test = train_test_split(range(len(targets)), test_size=0.2, random_state=0, stratify=labels)
+            assert train_test_rows(targets, stratify=labels is not None) == (sorted(train), sorted(test))

@@ -68,6 +68,26 @@ def test_reads_torchvisions_layout(tmp_path: Path, config: type[MnistConfig], fo
     assert batch.inputs[:, 0, 14, 14].tolist() == batch.targets.tolist() == [*range(6)]
 
 
+def test_reads_mnist_as_torchvision_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_idx(tmp_path / "MNIST" / "raw")
+    theirs = MNIST(tmp_path, train=False)
+    monkeypatch.setattr("torchvision.datasets.MNIST", None)
+    read = MnistConfig(root=str(tmp_path))._read(train=False)
+    batch = read.take(torch.arange(len(read)))
+    assert torch.equal(batch.inputs[:, 0], theirs.data)
+    assert torch.equal(batch.targets, theirs.targets)
+
+
+def test_what_old_versions_of_torchvision_wrote_comes_first(tmp_path: Path) -> None:
+    write_idx(tmp_path / "MNIST" / "raw")
+    (tmp_path / "MNIST" / "processed").mkdir()
+    for name in ("training.pt", "test.pt"):
+        torch.save(
+            (torch.zeros(3, 28, 28, dtype=torch.uint8), torch.arange(3)), tmp_path / "MNIST" / "processed" / name
+        )
+    assert len(MnistConfig(root=str(tmp_path))._read(train=True)) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "shape"),
     [

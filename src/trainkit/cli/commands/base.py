@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -101,6 +102,18 @@ def is_override(word: str) -> bool:
     return bool(re.match(r"[^/]*=", word))
 
 
+@contextmanager
+def importing() -> Iterator[None]:
+    """Keep what is imported out of the garbage collector's sight: it stays, and going through it takes a sixth of the
+    start and as much of the end."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def load(
     command: str,
     config: str | None,
@@ -119,7 +132,8 @@ def load(
 
     values += [f"train.device={device}"] if device else []
     node = override(read(path), [*values, *more])  # before torch, which takes seconds to import
-    from trainkit.experiment.loading import parse
+    with importing():
+        from trainkit.experiment.loading import parse
 
     return parse(node, beside=path.parent), node
 

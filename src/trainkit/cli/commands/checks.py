@@ -18,6 +18,7 @@ from trainkit.cli.commands.base import (
     app,
     check_choice,
     examples,
+    importing,
     is_override,
     load,
     number,
@@ -56,9 +57,10 @@ def check(
     configs = [word for word in words or [] if not is_override(word)]
     if not configs:
         raise ConfigError("command line: CONFIG is missing; usage: trainkit check CONFIG... [KEY=VALUE]...")
-    from trainkit.checks import checking
-    from trainkit.data import Data
-    from trainkit.data.tables.columns import column_lines
+    with importing():
+        from trainkit.checks import checking
+        from trainkit.data import Data
+        from trainkit.data.tables.columns import column_lines
 
     overrides = [word for word in words or [] if is_override(word)]
     ends_with: list[int] = []

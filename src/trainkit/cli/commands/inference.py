@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainkit.cli.commands.base import AsJson, Debug, Device, app, check_choice, examples, say, say_json
+from trainkit.cli.commands.base import AsJson, Debug, Device, app, check_choice, examples, importing, say, say_json
 from trainkit.core.errors import CheckpointError, ConfigError, DataError
 from trainkit.core.suggestions import did_you_mean_path
 from trainkit.core.text import printable
@@ -46,7 +46,9 @@ def evaluate(
     path = _checkpoint(ckpt, stray)
     check_choice("split", split, SPLITS)
     from trainkit.core.text import format_metric
-    from trainkit.inference.evaluation import evaluate_checkpoint
+
+    with importing():
+        from trainkit.inference.evaluation import evaluate_checkpoint
 
     found = evaluate_checkpoint(path, split, device=device or "auto", overrides=overrides or [])
     say(*(f"warning: {printable(note)}" for note in found.notes), stream=sys.stderr)
@@ -102,10 +104,11 @@ def predict(
         raise ConfigError("command line: INPUT is missing; usage: trainkit predict --ckpt FILE INPUT...")
     if as_csv and as_json:
         raise ConfigError("command line: --csv or --json, not both")
-    from trainkit.inference import output, prediction
-    from trainkit.inference.files import Files
-    from trainkit.inference.restoring import restore
-    from trainkit.runs import checkpoint
+    with importing():
+        from trainkit.inference import output, prediction
+        from trainkit.inference.files import Files
+        from trainkit.inference.restoring import restore
+        from trainkit.runs import checkpoint
 
     restored = restore(path, device=device or "auto")
     task = restored.spec.task

@@ -17,6 +17,7 @@ from trainkit.cli.commands.base import (
     app,
     config_and_overrides,
     examples,
+    importing,
     load,
 )
 from trainkit.core.errors import CheckpointError, ConfigError
@@ -58,7 +59,8 @@ def train(
             raise ConfigError("command line: --resume goes on in its own directory, --run-dir cannot be given, too")
         if not resume.exists():
             raise CheckpointError(f"{resume}: no run here{did_you_mean_path(resume)}")
-        from trainkit.runs.run import resume as go_on
+        with importing():
+            from trainkit.runs.run import resume as go_on
 
         go_on(resume, words, device=device, quiet=quiet)
         return
@@ -99,7 +101,8 @@ def sweep(
         from trainkit.config.merging import read
 
         read(path)  # judges what can be judged before torch is imported, which takes seconds
-    from trainkit.sweeps import sweep as sweeps
+    with importing():
+        from trainkit.sweeps import sweep as sweeps
 
     if resume is not None:
         sweeps.resume(resume, jobs=int(jobs), quiet=quiet)

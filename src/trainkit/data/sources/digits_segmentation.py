@@ -15,7 +15,7 @@ from trainkit.config.registry import register
 from trainkit.core.seeding import generator
 from trainkit.data.base import Data, TensorSource
 from trainkit.data.images.config import ImageDataConfig
-from trainkit.data.sources.sklearn import train_test_rows
+from trainkit.data.sources.sklearn_files import embedded, train_test_rows
 from trainkit.data.spec import DataSpec
 from trainkit.tasks import Segmentation
 
@@ -54,12 +54,11 @@ class DigitsSegmentationConfig(ImageDataConfig):
         return self.image_spec((1, self.size, self.size), Segmentation(size=len(names), names=names))
 
     def build(self, seed: int) -> Data:
-        from sklearn.datasets import load_digits
-
-        scans = load_digits()
-        rows, test_rows = train_test_rows(scans.target)
-        train = self._canvases(scans.images[rows], scans.target[rows], self.samples, seed, "train")
-        test = self._canvases(scans.images[test_rows], scans.target[test_rows], self.test_samples, 0, "test")
+        table = embedded("digits")
+        scans = table.data.reshape(-1, 8, 8)
+        rows, test_rows = train_test_rows(table.target)
+        train = self._canvases(scans[rows], table.target[rows], self.samples, seed, "train")
+        test = self._canvases(scans[test_rows], table.target[test_rows], self.test_samples, 0, "test")
         return Data(self.spec(), *self.train_val_test(train, seed, test))
 
     def _canvases(

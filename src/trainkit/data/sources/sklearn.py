@@ -6,7 +6,7 @@ A fifth of each is the test split, the same for every seed.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,19 +18,11 @@ from trainkit.config.registry import register
 from trainkit.data.base import Data, DataConfig, TensorSource
 from trainkit.data.images.config import ImageDataConfig, Size, height_width
 from trainkit.data.inputs import Numbers
+from trainkit.data.sources.sklearn_files import embedded, feature_names, train_test_rows
 from trainkit.data.spec import DataSpec
 from trainkit.tasks import Classification, Regression, Task
 
 FLOAT32 = torch.finfo(torch.float32)
-
-
-def train_test_rows(targets: Any, *, stratify: bool = True) -> tuple[list[int], list[int]]:
-    """The rows to train on and those of the test split, in ascending order."""
-    from sklearn.model_selection import train_test_split
-
-    labels = targets if stratify else None
-    rest, test = train_test_split(range(len(targets)), test_size=0.2, random_state=0, stratify=labels)
-    return sorted(rest), sorted(test)
 
 
 @register("data")
@@ -51,10 +43,8 @@ class DigitsConfig(ImageDataConfig):
         )
 
     def build(self, seed: int) -> Data:
-        from sklearn.datasets import load_digits
-
-        scans = load_digits()
-        images = torch.as_tensor(scans.images, dtype=torch.float32).unsqueeze(1)  # 0 … 16
+        scans = embedded("digits")
+        images = torch.as_tensor(scans.data, dtype=torch.float32).view(-1, 1, 8, 8)  # 0 … 16
         images = functional.interpolate(images, height_width(self.size), mode="bilinear")
         # Halves occur; without the small addition, the last bit of a machine's interpolation would decide about them.
         images = (images * (255 / 16) + 1e-3).round().to(torch.uint8).expand(-1, self.channels, -1, -1).contiguous()
@@ -89,13 +79,11 @@ class SklearnTableConfig(DataConfig):
         return DataSpec(input=Numbers(shape=(self.known.features,)), task=self.known.task(size=self.known.size))
 
     def build(self, seed: int) -> Data:
-        import sklearn.datasets
-
-        table = getattr(sklearn.datasets, f"load_{self.name}")()
+        table = embedded(self.name)
         targets = self.known.task.as_targets(torch.as_tensor(table.target))
         rest, held_out = train_test_rows(table.target, stratify=self.known.task.balance_key(targets) is not None)
         inputs = torch.as_tensor(table.data, dtype=torch.float32)
-        names = self.known.names or tuple(map(str, table.target_names))
+        names = self.known.names or table.target_names
         spec = DataSpec(
             input=Numbers(shape=(self.known.features,)), task=self.known.task(size=self.known.size, names=names)
         )
@@ -109,7 +97,7 @@ class SklearnTableConfig(DataConfig):
             from trainkit.data.tables.encoding import scaled  # brings pyarrow
 
             rows = np.array(rest)[data.train.index]
-            columns, numbers = scaled(table.data, map(str, table.feature_names), rows, "robust")
+            columns, numbers = scaled(table.data, feature_names(self.name), rows, "robust")
             spec = spec.with_input(columns=columns)
             return divided(torch.from_numpy(numbers))
         if self.standardize:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -223,8 +225,45 @@ def offline() -> bool:
     return value == "1"
 
 
+class InMemory(NamedTuple):
+    """What torchvision's data sets keep in memory."""
+
+    data: NDArray[np.uint8]
+    targets: NDArray[np.uint8]
+
+
+class IdxConfig(TorchvisionConfig):
+    """Base of those in MNIST's own format. Whole files are read here, since importing torchvision takes longer than
+    importing torch; what else there may be, torchvision judges."""
+
+    def _dataset(self, root: Path, *, train: bool, download: bool) -> Any:
+        folder = root / self.known.folder
+        paths = [
+            folder / f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+        ]
+        preferred = folder.parent / "processed"  # what old versions of torchvision wrote
+        if all(path.is_file() for path in paths) and not preferred.exists() and not download:
+            images, labels = paths[:2] if train else paths[2:]
+            data, targets = _read_idx(images, self.known.shape[1:]), _read_idx(labels, ())
+            if data is not None and targets is not None:
+                return InMemory(data, targets)
+        return super()._dataset(root, train=train, download=download)
+
+
+def _read_idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """Bytes of shape (n, *shape); None where the file holds anything else. Format: https://yann.lecun.com/exdb/mnist"""
+    content = np.fromfile(path, dtype=np.uint8)
+    header, body = np.split(content, [4 * (2 + len(shape))])
+    if len(header) < 4 * (2 + len(shape)):
+        return None
+    kind, count, *sides = header.view(">i4").tolist()
+    if kind != 0x801 + len(shape) or tuple(sides) != shape or len(body) != count * math.prod(shape):
+        return None
+    return body.reshape(count, *shape)
+
+
 @register("data")
-class MnistConfig(TorchvisionConfig):
+class MnistConfig(IdxConfig):
     """Handwritten digits, 60,000 + 10,000 grey images of 28 x 28 (LeCun, Cortes and Burges)."""
 
     name: Literal["mnist"] = "mnist"
@@ -233,7 +272,7 @@ class MnistConfig(TorchvisionConfig):
 
 
 @register("data")
-class FashionMnistConfig(TorchvisionConfig):
+class FashionMnistConfig(IdxConfig):
     """Pictures of clothes, 60,000 + 10,000 grey images of 28 x 28 (Xiao et al., 2017, arXiv:1708.07747)."""
 
     name: Literal["fashion_mnist"] = "fashion_mnist"
