@@ -100,7 +100,8 @@ def main() -> None:
     for name in here:
         before, now = found[f"other {name}"], found[name]
         print(
-            f"| {name} | {spread(before)} | {spread(now)} | {ratio(now, before):.2f} | {ratio(now, found['torch']):.2f} |"
+            f"| {name} | {spread(before)} | {spread(now)} | {ratio(now, before):.2f} "
+            f"| {ratio(now, found['torch']):.2f} |"
         )
     print_json(seconds=found)
 
