@@ -49,10 +49,18 @@ def floats(value: Nest) -> Nest:
 def take(value: Nest, index: Tensor) -> Nest:
     """The samples with these indices, shape (n,), int64."""
     if isinstance(value, Tensor):
-        return value.index_select(0, index.to(value.device))  # two to five times as fast as indexing
+        return selected(value, index.to(value.device))
     if isinstance(value, list):
         return [value[sample] for sample in index.tolist()]
     return _each(lambda part: take(part, index), value)
+
+
+def selected(value: Tensor, index: Tensor) -> Tensor:
+    """Some entries along the first axis. Pictures whose channels lie side by side, as decoders give them and layers in
+    `torch.channels_last` want them, stay so: `index_select` would bring them apart, which takes ten times as long."""
+    if value.ndim == 4 and value.stride(1) < value.stride(3):
+        return value.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+    return value.index_select(0, index)  # two to five times as fast as indexing
 
 
 def cat(values: Sequence[Nest]) -> Nest:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainkit.core.nest import selected
 from trainkit.data import workers
 from trainkit.data.base import Batch, Source
 from trainkit.data.images.decoding import PictureSource, UnreadableError, quiet
@@ -56,7 +57,7 @@ class KeptPictures:
 
     files: MaskedPictures
     pictures: Tensor
-    """Shape (n, height, width, channels), uint8: in the order in which they are decoded, and normalised fastest."""
+    """Shape (n, channels, height, width), uint8; channels lie side by side, as they are decoded."""
     decoded: Tensor
     """Which of them are there. Shape (n,), bool."""
     by_name: dict[str, list[int]]
@@ -75,8 +76,7 @@ class KeptPictures:
             # Threads, which fill one memory; Pillow decodes and scales without Python's lock.
             with quiet(), ThreadPoolExecutor(min(workers.cores(), 8)) as pool:
                 list(pool.map(self._decode, {self.files.names[one] for one in missing}))
-        pictures = self.pictures.index_select(0, index).permute(0, 3, 1, 2)
-        return Batch(pictures, self.files.targets.index_select(0, index), index)
+        return Batch(selected(self.pictures, index), self.files.targets.index_select(0, index), index)
 
     def _decode(self, name: str) -> None:
         """A file, and all tiles of it."""
@@ -86,7 +86,7 @@ class KeptPictures:
         except UnreadableError as error:
             raise self.files.refusal(indices[0], str(error)) from None
         for index, one in zip(indices, pixels, strict=True):
-            self.pictures.numpy()[index] = np.atleast_3d(one)
+            self.pictures.numpy()[index] = np.atleast_3d(one).transpose(2, 0, 1)
         self.decoded[indices] = True
 
     def digest(self) -> str:
@@ -106,4 +106,4 @@ def kept_in_memory(files: MaskedPictures) -> KeptPictures:
     by_name: dict[str, list[int]] = {}
     for index, name in enumerate(files.names):
         by_name.setdefault(name, []).append(index)
-    return KeptPictures(files, pictures, decoded, by_name)
+    return KeptPictures(files, pictures.permute(0, 3, 1, 2), decoded, by_name)

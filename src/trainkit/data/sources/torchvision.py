@@ -156,7 +156,7 @@ class TorchvisionConfig(ImageDataConfig):
             raise DataError(self._damaged("files are missing, packed or cut short")) from None
         images = torch.as_tensor(np.asarray(dataset.data))
         # (n, height, width) or (n, height, width, channels) as torchvision has it
-        images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
+        images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
         targets = torch.as_tensor(np.asarray(dataset.targets), dtype=torch.int64)
         if images.shape[1:] != self.known.shape or images.dtype != torch.uint8 or len(images) != len(targets):
             raise DataError(self._damaged(f"{len(images)} images {tuple(images.shape[1:])}, {len(targets)} labels"))

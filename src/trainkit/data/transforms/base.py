@@ -70,14 +70,6 @@ class PictureTransform(TransformConfig):
         return masks
 
 
-def selected(pictures: Tensor, index: Tensor) -> Tensor:
-    """Some of the pictures, whose channels lie in memory as before: torch's `index_select` would bring them to the
-    front. Shape (len(index), channels, height, width)."""
-    if pictures.stride(1) < pictures.stride(3):
-        return pictures.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
-    return pictures.index_select(0, index)
-
-
 def ordered(pair: tuple[float, float]) -> tuple[float, float]:
     """Refuse a range whose ends are swapped."""
     if pair[0] > pair[1]:

@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
+from trainkit.core.nest import selected
 from trainkit.data.spec import DataSpec
-from trainkit.data.transforms.base import PictureTransform, SampleRandom, ordered, selected
+from trainkit.data.transforms.base import PictureTransform, SampleRandom, ordered
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
