@@ -602,7 +602,7 @@ def test_configs_from_before_take_and_divide_their_rows_as_then() -> None:
     assert len(read(text, rules=1, missing="drop").train) == 20
     assert len(read(text, rules=2, missing="drop").train) == 21
     assert problems(text, rules=1, target="a", task="regression", stratify=True, missing="mean", test=0.2) == (
-        "data.stratify: the targets are no classes",
+        "data.stratify: the targets are no classes, but numbers",
     )
 
 
