@@ -99,10 +99,8 @@ def main() -> None:
     print("| what | the other build, s | this build, s | of the other | of `import torch` |\n|-|-|-|-|-|")
     for name in here:
         before, now = found[f"other {name}"], found[name]
-        print(
-            f"| {name} | {spread(before)} | {spread(now)} | {ratio(now, before):.2f} "
-            f"| {ratio(now, found['torch']):.2f} |"
-        )
+        ratios = f"{ratio(now, before):.2f} | {ratio(now, found['torch']):.2f}"
+        print(f"| {name} | {spread(before)} | {spread(now)} | {ratios} |")
     print_json(seconds=found)
 
 

@@ -15,7 +15,8 @@ from trainkit.config.registry import register
 from trainkit.core.seeding import generator
 from trainkit.data.base import Data, TensorSource
 from trainkit.data.images.config import ImageDataConfig
-from trainkit.data.sources.sklearn_files import embedded, train_test_rows
+from trainkit.data.sources.sklearn import digits
+from trainkit.data.sources.sklearn_files import train_test_rows
 from trainkit.data.spec import DataSpec
 from trainkit.tasks import Segmentation
 
@@ -54,11 +55,10 @@ class DigitsSegmentationConfig(ImageDataConfig):
         return self.image_spec((1, self.size, self.size), Segmentation(size=len(names), names=names))
 
     def build(self, seed: int) -> Data:
-        table = embedded("digits")
-        scans = table.data.reshape(-1, 8, 8)
-        rows, test_rows = train_test_rows(table.target)
-        train = self._canvases(scans[rows], table.target[rows], self.samples, seed, "train")
-        test = self._canvases(scans[test_rows], table.target[test_rows], self.test_samples, 0, "test")
+        scans, labels = digits()
+        rows, test_rows = train_test_rows(labels)
+        train = self._canvases(scans[rows], labels[rows], self.samples, seed, "train")
+        test = self._canvases(scans[test_rows], labels[test_rows], self.test_samples, 0, "test")
         return Data(self.spec(), *self.train_val_test(train, seed, test))
 
     def _canvases(

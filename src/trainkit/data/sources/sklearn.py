@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -23,6 +24,12 @@ from trainkit.data.spec import DataSpec
 from trainkit.tasks import Classification, Regression, Task
 
 FLOAT32 = torch.finfo(torch.float32)
+
+
+def digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The scans, shape (1797, 8, 8), from 0 to 16, and their labels."""
+    table = embedded("digits")
+    return table.data.reshape(-1, 8, 8), table.target
 
 
 @register("data")
@@ -43,13 +50,13 @@ class DigitsConfig(ImageDataConfig):
         )
 
     def build(self, seed: int) -> Data:
-        scans = embedded("digits")
-        images = torch.as_tensor(scans.data, dtype=torch.float32).view(-1, 1, 8, 8)  # 0 … 16
+        scans, labels = digits()
+        images = torch.as_tensor(scans, dtype=torch.float32).unsqueeze(1)
         images = functional.interpolate(images, height_width(self.size), mode="bilinear")
         # Halves occur; without the small addition, the last bit of a machine's interpolation would decide about them.
         images = (images * (255 / 16) + 1e-3).round().to(torch.uint8).expand(-1, self.channels, -1, -1).contiguous()
-        targets = torch.as_tensor(scans.target, dtype=torch.int64)
-        train, test = (TensorSource(images[rows], targets[rows]) for rows in train_test_rows(scans.target))
+        targets = torch.as_tensor(labels, dtype=torch.int64)
+        train, test = (TensorSource(images[rows], targets[rows]) for rows in train_test_rows(labels))
         return Data(self.spec(), *self.train_val_test(train, seed, test))
 
 
