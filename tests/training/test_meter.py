@@ -31,3 +31,15 @@ def test_a_step_is_weighed_by_its_samples_or_by_what_its_loss_counts() -> None:
 
 def test_a_loss_that_counts_nothing_is_0() -> None:
     assert epoch_loss((0.0, 4, 0), (0.0, 4, 0)) == 0.0
+
+
+def test_the_first_step_in_which_nothing_counts_is_told_once() -> None:
+    progress = Progress()
+    meter = Meter(progress, batches_per_epoch=9)
+    told = []
+    for count in (3, 0, 0, 2, 0):
+        progress.step += 1
+        meter.add(torch.tensor(1.0), 4, 0.1, 0.0, torch.tensor(count))
+        meter.read(torch.tensor(1.0), may_overflow=False)
+        told.append(meter.empty_step())
+    assert told == [0, 2, 0, 0, 0]

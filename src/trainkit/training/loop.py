@@ -251,6 +251,9 @@ def fit(
         if due(progress.step, every=plan.log_every, last=epoch_ends or plan.finished(progress)):
             norm = _read(meter, parts, plan, output.grad_norm)
             sink.write(meter.train_record(norm))
+            if step := meter.empty_step():
+                text = f"nothing counts in the batch of step {step}, such as pixels that are all ignored: its loss is 0"
+                sink.write(NoteRecord(text, "warning"))
         if epoch_ends:
             loss = meter.lasting_loss()
             sink.write(meter.epoch_record())

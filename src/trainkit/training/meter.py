@@ -32,6 +32,8 @@ class Meter:
         self._started = 0.0
         self._window_s = self._epoch_s = self._epoch_waited_s = 0.0
         self._window_samples = self._epoch_samples = 0
+        self._empty: int | None = None
+        """The first step in which nothing counts; 0 once it has been told."""
 
     def start(self) -> None:
         """The clock runs from here to `add`; evaluation and saving are not training time."""
@@ -74,6 +76,8 @@ class Meter:
             if not math.isfinite(loss):
                 raise self._diverged("loss", step, norm)
             count = samples if own is None else max(next(counts), NOTHING)
+            if count == NOTHING and self._empty is None:
+                self._empty = step
             self.progress.window_loss += loss * count
             self.progress.window_samples += count
             self.progress.epoch_loss += loss * count
@@ -91,6 +95,12 @@ class Meter:
         progress = self.progress
         latest = _mean(progress.window_loss, progress.window_samples) if progress.window_samples else self._recorded
         return min(_mean(progress.epoch_loss, progress.epoch_samples), latest)
+
+    def empty_step(self) -> int:
+        """The first step in which nothing counted, told once; else 0. Call `read` first."""
+        step = self._empty or 0
+        self._empty = 0 if step else self._empty
+        return step
 
     def train_record(self, grad_norm: float) -> TrainRecord:
         """What happened since the last such record. Call `read` first."""
