@@ -173,7 +173,8 @@ SIDES: dict[str, tuple[Callable[[str, str], list[float]], str]] = {
     "decode_jpeg": (folder, "torchvision"),
     "timm": (timm, ""),
     "trainkit": (trainkit, ""),
-    "trainkit, cache: true": (trainkit, "cache: true,"),
+    "trainkit, decode: fast": (trainkit, "decode: fast,"),
+    "trainkit, decode: fast, cache: true": (trainkit, "decode: fast, cache: true,"),
 }
 
 

@@ -156,7 +156,12 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     check(experiment, data.spec)
     common = build_eval(experiment, data.spec, device)
     loader, train = experiment.loader, experiment.train
-    train_loader = loader.train_loader(data.train, experiment.seed, device, train.limit_batches)
+    train_split = data.train
+    if isinstance(experiment.data, ImageDataConfig):
+        train_split, augment = experiment.data.for_training(data.train)
+        if augment != experiment.data.augment:
+            common = replace(common, prepare=preparation(data.spec, augment, experiment.seed, device))
+    train_loader = loader.train_loader(train_split, experiment.seed, device, train.limit_batches)
     compatibility.check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)), data, device)
     name, mode = monitored(experiment, data.spec)
     steps_per_epoch = -(-len(train_loader) // train.accumulate)

@@ -70,6 +70,8 @@ class PictureSource:
     """What becomes black and white of pictures with more than 8 bits a pixel; None where there are none."""
     heeds_white_is_zero: bool = True
     """Whether those are inverted that say that 0 is white."""
+    channels_last: bool = False
+    """How pixels lie in memory, in batches and in a cache: each pixel's channels together, or each channel's pixels."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -98,7 +100,10 @@ class PictureSource:
         if not pixels:
             return torch.empty((0, *self.shape), dtype=torch.uint8), unreadable
         batch = torch.from_numpy(np.stack(pixels))
-        return batch.permute(0, 3, 1, 2).contiguous() if self.mode == "rgb" else batch.unsqueeze(1), unreadable
+        if self.mode == "grey":
+            return batch.unsqueeze(1), unreadable
+        batch = batch.permute(0, 3, 1, 2)
+        return batch if self.channels_last else batch.contiguous(), unreadable
 
     def path(self, index: int) -> Path:
         """Of the picture with that index."""

@@ -21,9 +21,11 @@ from trainkit.data.base import Data, Source, Split
 from trainkit.data.images import caching, headers
 from trainkit.data.images.bit_depth import SIXTEEN_BITS, Limits
 from trainkit.data.images.config import ImageDataConfig, Size, height_width
+from trainkit.data.images.crops import RandomCrops
 from trainkit.data.images.decoding import NO_LIMITS, Colour, PictureSource, Resize, Unreadable, decode_all
 from trainkit.data.spec import DataSpec
 from trainkit.data.splitting import Keys
+from trainkit.data.transforms.base import TransformConfig
 from trainkit.data.transforms.normalize import MEASURED_FILES
 from trainkit.tasks import Task
 
@@ -67,7 +69,14 @@ class _SplitFiles:
 class PicturesConfig(ImageDataConfig):
     """Base of the sources of picture files: how they are decoded, brought to one size, cached and divided."""
 
-    shown: ClassVar = ImageDataConfig.shown | {"size", "resize", "crop_pct", "mode", "background", "range", "cache"}
+    shown: ClassVar = (
+        ImageDataConfig.shown
+        | {"size", "resize", "crop_pct", "mode", "background", "range"}
+        | {
+            "cache",
+            "decode",
+        }
+    )
 
     size: Size = 224
     """Height and width in pixels to which every picture is brought."""
@@ -93,6 +102,12 @@ class PicturesConfig(ImageDataConfig):
     cache: bool = False
     """Keep the decoded pictures on disk (height x width x channels bytes each), so that later epochs and runs read them
     without decoding; below TRAINKIT_CACHE_DIR, by default `~/.cache/trainkit`."""
+    decode: Literal["exact", "fast"] = "exact"
+    """`exact`: pictures are decoded and brought to `size`, and random transforms change that. `fast`: where `augment`
+    begins with `random_resized_crop`, each training picture's box is cut out of the JPEG itself, decoded at a half, a
+    quarter or an eighth where that is enough for the box, and scaled once, which is several times as fast and sharper;
+    with `cache`, it is cut out of what is cached. No difference to evaluation and prediction, to other files, and to
+    pictures with masks. The extra `jpeg` makes it faster still, with the same pixels."""
     rules: Literal[1, 2] = 2
     """How files are found and decoded. 1 is for checkpoints from before there was 2: files of fewer endings, `val` as
     the only name of the val split, no `background`, and a `range` of [0, 65535]."""
@@ -126,7 +141,15 @@ class PicturesConfig(ImageDataConfig):
             background=None if self.rules == 1 else self.background,
             limits=SIXTEEN_BITS if self.rules == 1 else self.range if isinstance(self.range, tuple) else None,
             heeds_white_is_zero=self.rules != 1,
+            channels_last=self.decode == "fast",
         )
+
+    def for_training(self, train: Split) -> tuple[Split, tuple[TransformConfig, ...]]:
+        crops = RandomCrops.of(train.source, self.augment) if self.decode == "fast" else None
+        if crops is None:
+            return train, self.augment
+        source, done = crops
+        return replace(train, source=source), self.augment[done:]
 
     @property
     def _measures(self) -> bool:
