@@ -84,10 +84,13 @@ class RandomCrops:
                 scaled = functional.interpolate(part, size, mode="bilinear", antialias=True)
                 inputs[place] = (scaled.flip(-1) if flipped[place] else scaled)[0].permute(1, 2, 0)
 
-        # Decoders and scaling leave Python's lock alone. A worker is one of several anyway.
-        threads = 1 if get_worker_info() else min(workers.cores(), 8)
-        with quiet(), ThreadPoolExecutor(threads) as pool:
-            list(pool.map(fill, [range(first, len(index), threads) for first in range(threads)]))
+        with quiet():
+            if get_worker_info():  # one of several
+                fill(range(len(index)))
+            else:  # decoders and scaling leave Python's lock alone
+                threads = min(workers.cores(), 8)
+                with ThreadPoolExecutor(threads) as pool:
+                    list(pool.map(fill, [range(first, len(index), threads) for first in range(threads)]))
         return Batch(inputs.permute(0, 3, 1, 2), self.targets[index], index)
 
     def digest(self) -> str:
