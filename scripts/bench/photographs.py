@@ -5,7 +5,9 @@
 makes 4,000 JPEGs of about 500 x 375 below DIR, once (the spectrum of photographs, quality 85; a few are large,
 progressive, or turned by EXIF). Every side then trains one convolution with pooling on random resized crops to 224,
 flipped and normalised, in a process of its own, in turn: the samples per second of the first epoch, which for all of
-them begins with looking for the files, and of the last one; and the most memory, without the page cache.
+them begins with looking for the files, and of the last one; the processor time that a picture of the last one takes, of all
+processes together; and the most memory, without the page cache. Where others use the machine as well, only the processor
+time tells, and that with OMP_NUM_THREADS=1, for threads that wait for each other count as busy.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import importlib.util
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -77,8 +80,22 @@ def _moved(random: np.random.Generator, fields: list[np.ndarray], height: int, w
     return total / total.std()
 
 
-def train(batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], begin: float) -> list[float]:
-    """Seconds of each epoch, the first from `begin` on."""
+Clocks = tuple[float, float]
+"""Seconds that have passed, and processor seconds of this process and its children."""
+
+
+def clocks() -> Clocks:
+    processor = time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    ticks = os.sysconf("SC_CLK_TCK")
+    for task in Path("/proc/self/task").iterdir():
+        for child in (task / "children").read_text().split():
+            fields = Path("/proc", child, "stat").read_text().rpartition(")")[2].split()
+            processor += (int(fields[11]) + int(fields[12])) / ticks
+    return time.perf_counter(), processor
+
+
+def train(batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], begin: Clocks) -> list[Clocks]:
+    """The clocks at the begin and at the end of each epoch."""
     model = nn.Sequential(
         nn.Conv2d(3, 8, 7, 4), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(8 * 13**2, CLASSES)
     )
@@ -88,11 +105,11 @@ def train(batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], begin: float) 
             optimizer.zero_grad()
             criterion(model(inputs), targets).backward()
             optimizer.step()
-        ends.append(time.perf_counter())
-    return [after - before for before, after in pairwise(ends)]
+        ends.append(clocks())
+    return ends
 
 
-def folder(root: str, decoder: str) -> list[float]:
+def folder(root: str, decoder: str) -> list[Clocks]:
     """torchvision's `ImageFolder` with v2's transforms by sample, as its documentation has them."""
     from torch.utils.data import DataLoader
     from torchvision.datasets import ImageFolder
@@ -105,16 +122,16 @@ def folder(root: str, decoder: str) -> list[float]:
     # Pillow crops faster than torch what is no tensor yet.
     crops = [v2.RandomResizedCrop(SIZE, antialias=True), v2.RandomHorizontalFlip(), v2.ToImage()]
     transform = v2.Compose([*crops, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
-    begin = time.perf_counter()
+    begin = clocks()
     files = ImageFolder(root, transform, **({} if decoder == "pillow" else {"loader": decoded}))
     loader = DataLoader(files, BATCH_SIZE, shuffle=True, num_workers=WORKERS, persistent_workers=True)
     return train(lambda: loader, begin)
 
 
-def timm(root: str, _: str) -> list[float]:
+def timm(root: str, _: str) -> list[Clocks]:
     from timm.data import create_dataset, create_loader
 
-    begin = time.perf_counter()
+    begin = clocks()
     loader = create_loader(
         create_dataset("", root, is_training=True),
         (3, SIZE, SIZE),
@@ -131,22 +148,22 @@ def timm(root: str, _: str) -> list[float]:
     return train(lambda: loader, begin)
 
 
-def trainkit(root: str, keys: str) -> list[float]:
+def trainkit(root: str, keys: str) -> list[Clocks]:
     """The real command with everything that it does. Only the clock is added."""
     from trainkit.cli.main import main
     from trainkit.experiment import building
     from trainkit.sinks.jsonl import JsonlSink
 
-    ends: list[float] = []
+    ends: list[Clocks] = []
     write, open_data = JsonlSink.write, building.open_data
 
     def timed_write(self: JsonlSink, record: Any) -> None:
         write(self, record)
         if type(record).__name__ == "EpochRecord":
-            ends.append(time.perf_counter())
+            ends.append(clocks())
 
     def timed_open(*arguments: Any) -> Any:
-        ends.append(time.perf_counter())
+        ends.append(clocks())
         return open_data(*arguments)
 
     JsonlSink.write, building.open_data = timed_write, timed_open
@@ -165,10 +182,10 @@ def trainkit(root: str, keys: str) -> list[float]:
         except SystemExit as ended:
             if ended.code:
                 raise
-    return [after - before for before, after in pairwise(ends)]
+    return ends
 
 
-SIDES: dict[str, tuple[Callable[[str, str], list[float]], str]] = {
+SIDES: dict[str, tuple[Callable[[str, str], list[Clocks]], str]] = {
     "ImageFolder": (folder, "pillow"),
     "decode_jpeg": (folder, "torchvision"),
     "timm": (timm, ""),
@@ -191,8 +208,8 @@ def memory(process: int) -> float:
     return kilobytes / 1000
 
 
-def measured(name: str, root: Path, cache: str) -> tuple[list[float], float]:
-    """Seconds of each epoch of a side in a process of its own, and the most memory in MB."""
+def measured(name: str, root: Path, cache: str) -> tuple[list[Clocks], float]:
+    """Both clocks' seconds for each epoch of a side in a process of its own, and the most memory in MB."""
     command = [sys.executable, __file__, "--side", name, "--root", str(root)]
     environment = {**os.environ, "TRAINKIT_CACHE_DIR": cache}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -210,7 +227,8 @@ def measured(name: str, root: Path, cache: str) -> tuple[list[float], float]:
         watcher.join()
     if process.returncode:
         raise SystemExit(f"{name} failed")
-    return json.loads(output.splitlines()[-1]), most
+    ends = json.loads(output.splitlines()[-1])
+    return [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(ends)], most
 
 
 def main() -> None:
@@ -234,32 +252,38 @@ def main() -> None:
         if not root.exists():
             make(root, options.pictures)
         sizes = [path.stat().st_size for path in root.glob("*/*.jpg")]
-        epochs: dict[str, list[list[float]]] = {name: [] for name in names}
+        epochs: dict[str, list[list[Clocks]]] = {name: [] for name in names}
         peaks: dict[str, list[float]] = {name: [] for name in names}
 
         def side(name: str) -> float:
             with tempfile.TemporaryDirectory(dir=place) as cache:  # a new one: nothing has been decoded before
-                seconds, most = measured(name, root, cache)
-            epochs[name].append(seconds)
+                found, most = measured(name, root, cache)
+            epochs[name].append(found)
             peaks[name].append(most)
-            shown = ", ".join(f"{len(sizes) / one:.0f}" for one in seconds)
-            print(f"{name}: {shown} samples/s, {most:.0f} MB", file=sys.stderr, flush=True)
+            rates = ", ".join(f"{len(sizes) / seconds:.0f}" for seconds, _ in found)
+            busy = ", ".join(f"{1000 * seconds / len(sizes):.2f}" for _, seconds in found)
+            print(f"{name}: {rates} samples/s, {busy} ms, {most:.0f} MB", file=sys.stderr, flush=True)
             return 0.0
 
         rounds({name: (lambda name=name: side(name)) for name in names}, options.rounds)
-    first = {name: [len(sizes) / one[0] for one in found] for name, found in epochs.items()}
-    later = {name: [len(sizes) / one[-1] for one in found] for name, found in epochs.items()}
-    base = names[0]
-    print(f"{len(sizes):,} JPEGs, {sum(sizes) / len(sizes) / 1000:.0f} KB each\n")
-    columns = "first epoch, samples/s", f"epoch {EPOCHS}, samples/s", "memory, MB"
+    base, count = names[0], len(sizes)
+    first, later = ({name: [count / one[at][0] for one in epochs[name]] for name in names} for at in (0, -1))
+    busy = {name: [1000 * one[-1][1] / count for one in epochs[name]] for name in names}
+    print(f"{count:,} JPEGs, {sum(sizes) / count / 1000:.0f} KB each\n")
+    columns = (
+        "first epoch, samples/s",
+        f"epoch {EPOCHS}, samples/s",
+        f"epoch {EPOCHS}, processor ms a picture",
+        "memory, MB",
+    )
     print("| side |", *(f"{column} | of {base} |" for column in columns))
-    print("|-|-|-|-|-|-|-|")
+    print("|-|-|-|-|-|-|-|-|-|")
     for name in names:
-        print(
-            f"| {name} | {spread(first[name], 0)} | {ratio(first[name], first[base]):.2f} "
-            f"| {spread(later[name], 0)} | {ratio(later[name], later[base]):.2f} "
-            f"| {spread(peaks[name], 0)} | {ratio(peaks[name], peaks[base]):.2f} |"
+        cells = (
+            f"{spread(found[name], digits)} | {ratio(found[name], found[base]):.2f}"
+            for found, digits in ((first, 0), (later, 0), (busy, 2), (peaks, 0))
         )
+        print(f"| {name} | {' | '.join(cells)} |")
     print_json(pictures=len(sizes), epochs=epochs, memory=peaks)
 
 
