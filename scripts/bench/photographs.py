@@ -5,9 +5,9 @@
 makes 4,000 JPEGs of about 500 x 375 below DIR, once (the spectrum of photographs, quality 85; a few are large,
 progressive, or turned by EXIF). Every side then trains one convolution with pooling on random resized crops to 224,
 flipped and normalised, in a process of its own, in turn: the samples per second of the first epoch, which for all of
-them begins with looking for the files, and of the last one; the processor time that a picture of the last one takes, of all
-processes together; and the most memory, without the page cache. Where others use the machine as well, only the processor
-time tells, and that with OMP_NUM_THREADS=1, for threads that wait for each other count as busy.
+them begins with looking for the files, and of the last one; the processor time that a picture of the last one takes,
+of all processes together; and the most memory, without the page cache. Where others use the machine as well, only the
+processor time tells, and that with OMP_NUM_THREADS=1, for threads that wait for each other count as busy.
 """
 
 from __future__ import annotations
@@ -150,6 +150,8 @@ def timm(root: str, _: str) -> list[Clocks]:
 
 def trainkit(root: str, keys: str) -> list[Clocks]:
     """The real command with everything that it does. Only the clock is added."""
+    import torch._dynamo  # as torchvision and torch's optimizers do, for the other sides before their clock begins
+
     from trainkit.cli.main import main
     from trainkit.experiment import building
     from trainkit.sinks.jsonl import JsonlSink

@@ -133,7 +133,8 @@ def _cut(pixels: Pixels, box: Box) -> Pixels:
         _whole(start, length, side) for start, length, side in zip(box[:2], box[2:], pixels.shape[:2], strict=True)
     )
     part = pixels[top:bottom, left:right]
-    return part if min(part.strides) > 0 else np.ascontiguousarray(part)  # torch has no negative ones
+    # torch has no negative strides, and warns of arrays that cannot be written to, as those of Pillow.
+    return part if part.flags.writeable and min(part.strides) > 0 else part.copy()
 
 
 def _whole(start: float, length: float, side: int) -> tuple[int, int]:
