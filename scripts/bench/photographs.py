@@ -13,6 +13,7 @@ processor time tells, and that with OMP_NUM_THREADS=1, for threads that wait for
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -150,8 +151,8 @@ def timm(root: str, _: str) -> list[Clocks]:
 
 def trainkit(root: str, keys: str) -> list[Clocks]:
     """The real command with everything that it does. Only the clock is added."""
-    import torch._dynamo  # as torchvision and torch's optimizers do, for the other sides before their clock begins
-
+    # What torch's optimizers import, as torchvision does on the other sides before their clock begins.
+    importlib.import_module("torch._dynamo")
     from trainkit.cli.main import main
     from trainkit.experiment import building
     from trainkit.sinks.jsonl import JsonlSink
@@ -195,6 +196,37 @@ SIDES: dict[str, tuple[Callable[[str, str], list[Clocks]], str]] = {
     "trainkit, decode: fast": (trainkit, "decode: fast,"),
     "trainkit, decode: fast, cache: true": (trainkit, "decode: fast, cache: true,"),
 }
+
+
+def likeness(root: Path, count: int = 256) -> dict[str, list[float]]:
+    """PSNR in dB of the boxes of `decode: fast`, for each of some pictures that differ from the same boxes of `decode:
+    exact`, without and with a cache, and of JPEGs that are decoded whole."""
+    from trainkit.data.images import crops
+    from trainkit.data.images.caching import CachedSource
+    from trainkit.data.sources.image_folder import ImageFolderConfig
+    from trainkit.data.transforms.base import SampleRandom
+    from trainkit.data.transforms.geometric import RandomResizedCrop
+
+    files = ImageFolderConfig(path=str(root), size=SIZE, val=0, test=None, decode="fast").open(0).train.source
+    index = torch.arange(0, len(files), -(-len(files) // count))
+    some, crop = files.only(index.tolist()), RandomResizedCrop()
+    index = torch.arange(len(some))
+    whole = some.take(index).inputs
+    fast = crops.RandomCrops(some, crop).take(index, 1).inputs
+    cached = crops.RandomCrops(CachedSource(whole, some.targets, some, root), crop).take(index, 1).inputs
+    crops.SCALES = ()
+    undivided = crops.RandomCrops(some, crop).take(index, 1).inputs
+    exact = crop.apply(whole, SampleRandom(index, 1, 0, torch.device("cpu")))
+
+    def psnr(one: Tensor, other: Tensor) -> list[float]:
+        error = (one.float() - other.float()).square().mean(dim=(1, 2, 3))
+        return (10 * torch.log10(255**2 / error[error > 0])).tolist()
+
+    return {
+        "fast beside exact": psnr(fast, exact),
+        "fast and cached beside exact": psnr(cached, exact),
+        "of these, JPEGs decoded at a smaller scale beside whole ones": psnr(fast, undivided),
+    }
 
 
 def memory(process: int) -> float:
@@ -268,6 +300,7 @@ def main() -> None:
             return 0.0
 
         rounds({name: (lambda name=name: side(name)) for name in names}, options.rounds)
+        differences = likeness(root)
     base, count = names[0], len(sizes)
     first, later = ({name: [count / one[at][0] for one in epochs[name]] for name in names} for at in (0, -1))
     busy = {name: [1000 * one[-1][1] / count for one in epochs[name]] for name in names}
@@ -286,7 +319,11 @@ def main() -> None:
             for found, digits in ((first, 0), (later, 0), (busy, 2), (peaks, 0))
         )
         print(f"| {name} | {' | '.join(cells)} |")
-    print_json(pictures=len(sizes), epochs=epochs, memory=peaks)
+    for name, found in differences.items():
+        print(
+            f"{name}: {len(found)} pictures, PSNR {spread(found, 1)} dB, at least {min(found):.1f}" if found else name
+        )
+    print_json(pictures=len(sizes), epochs=epochs, memory=peaks, psnr=differences)
 
 
 if __name__ == "__main__":
