@@ -156,11 +156,9 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     check(experiment, data.spec)
     common = build_eval(experiment, data.spec, device)
     loader, train = experiment.loader, experiment.train
-    train_split = data.train
-    if isinstance(experiment.data, ImageDataConfig):
-        train_split, augment = experiment.data.for_training(data.train)
-        if augment != experiment.data.augment:
-            common = replace(common, prepare=preparation(data.spec, augment, experiment.seed, device))
+    train_split, augment = experiment.data.for_training(data.train)
+    if train_split is not data.train:
+        common = replace(common, prepare=preparation(data.spec, augment, experiment.seed, device))
     train_loader = loader.train_loader(train_split, experiment.seed, device, train.limit_batches)
     compatibility.check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)), data, device)
     name, mode = monitored(experiment, data.spec)

@@ -28,10 +28,8 @@ def first_batch(experiment: ExperimentConfig, data: Data, device: torch.device) 
     if not are_classes(data.train.targets):  # which a sampler may need, but not this
         loader = loader.model_copy(update={"sampler": "shuffle"})
     draw = next(iter(loader.batches(data.train, experiment.seed)))
-    split, prepare = data.train, prepared(experiment, data, device)
-    if isinstance(experiment.data, ImageDataConfig):
-        split, augment = experiment.data.for_training(data.train)
-        prepare = preparation(data.spec, augment, experiment.seed, device)
+    split, augment = experiment.data.for_training(data.train)
+    prepare = preparation(data.spec, augment, experiment.seed, device)
     # By position, not through the loader, whose workers would read ahead for nothing.
     batch = prepare(split[draw.first(SHOWN)], 0)
     task = data.spec.task

@@ -44,7 +44,6 @@ class ImageDataConfig(DataConfig):
     normalisation wherever they stand."""
 
     def for_training(self, train: Split) -> tuple[Split, tuple[TransformConfig, ...]]:
-        """The training samples as a run takes them, and the random transforms that are left for their batches."""
         return train, self.augment
 
     def _counted(self, build: Callable[[], Data]) -> Data:
