@@ -5,8 +5,8 @@
 makes 4,000 JPEGs of about 500 x 375 below DIR, once (the spectrum of photographs, quality 85; a few are large,
 progressive, or turned by EXIF). Every side then trains one convolution with pooling on random resized crops to 224,
 flipped and normalised, in a process of its own, in turn: the samples per second of the first epoch, which for all of
-them begins with looking for the files, and of the last one; the processor time that a picture of the last one takes,
-of all processes together; and the most memory, without the page cache. Where others use the machine as well, only the
+them begins with looking for the files, and of the last one; the processor time that a picture takes, of all
+processes together; and the most memory, without the page cache. Where others use the machine as well, only the
 processor time tells, and that with OMP_NUM_THREADS=1, for threads that wait for each other count as busy.
 """
 
@@ -302,21 +302,19 @@ def main() -> None:
         rounds({name: (lambda name=name: side(name)) for name in names}, options.rounds)
         differences = likeness(root)
     base, count = names[0], len(sizes)
-    first, later = ({name: [count / one[at][0] for one in epochs[name]] for name in names} for at in (0, -1))
-    busy = {name: [1000 * one[-1][1] / count for one in epochs[name]] for name in names}
+    columns: dict[str, tuple[dict[str, list[float]], int]] = {}
+    for at, epoch in ((0, "first epoch"), (-1, f"epoch {EPOCHS}")):
+        columns[f"{epoch}, samples/s"] = ({name: [count / one[at][0] for one in epochs[name]] for name in names}, 0)
+        busy = {name: [1000 * one[at][1] / count for one in epochs[name]] for name in names}
+        columns[f"{epoch}, processor ms a picture"] = (busy, 2)
+    columns["memory, MB"] = (peaks, 0)
     print(f"{count:,} JPEGs, {sum(sizes) / count / 1000:.0f} KB each\n")
-    columns = (
-        "first epoch, samples/s",
-        f"epoch {EPOCHS}, samples/s",
-        f"epoch {EPOCHS}, processor ms a picture",
-        "memory, MB",
-    )
     print("| side |", *(f"{column} | of {base} |" for column in columns))
-    print("|-|-|-|-|-|-|-|-|-|")
+    print(f"|{'-|' * (1 + 2 * len(columns))}")
     for name in names:
         cells = (
             f"{spread(found[name], digits)} | {ratio(found[name], found[base]):.2f}"
-            for found, digits in ((first, 0), (later, 0), (busy, 2), (peaks, 0))
+            for found, digits in columns.values()
         )
         print(f"| {name} | {' | '.join(cells)} |")
     for name, found in differences.items():
