@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Self
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from torch.nn import functional
 from torch.utils.data import get_worker_info
 
 from trainkit.data import workers
-from trainkit.data.base import Batch, Source
+from trainkit.data.base import Batch, Split
 from trainkit.data.images.caching import CachedSource
 from trainkit.data.images.decoding import PictureSource, UnreadableError, opened, quiet
 from trainkit.data.images.orientation import LYING, orientation, upright
@@ -43,20 +42,6 @@ class RandomCrops:
     pictures: PictureSource | CachedSource
     crop: RandomResizedCrop
     flip: RandomHorizontalFlip | None = None
-
-    @classmethod
-    def of(cls, source: Source, augment: Sequence[TransformConfig]) -> tuple[Self, int] | None:
-        """Pictures in files or in a cache, and how many of the random transforms are done as they are decoded. None
-        where none is, and for pictures with masks, which have to move with them."""
-        is_files = type(source.files if isinstance(source, CachedSource) else source) is PictureSource
-        if not (is_files and isinstance(source, PictureSource | CachedSource)):
-            return None
-        match augment:
-            case (RandomResizedCrop() as crop, RandomHorizontalFlip() as flip, *_):
-                return cls(source, crop, flip), 2
-            case (RandomResizedCrop() as crop, *_):
-                return cls(source, crop), 1
-        return None
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -105,7 +90,8 @@ class RandomCrops:
         if isinstance(self.pictures, CachedSource):
             return _cut(self.pictures.inputs[index].permute(1, 2, 0).numpy(), box)
         try:
-            part = self._part_of_jpeg(self.files.path(index), box) if self.files.resize != "pad" else None
+            fills = self.files.resize in ("crop", "stretch")  # with nothing beside it
+            part = self._part_of_jpeg(self.files.path(index), box) if fills else None
             return _cut(np.atleast_3d(self.files.pixels(index)), box) if part is None else part
         except UnreadableError as error:
             raise self.files.refusal(index, str(error)) from None
@@ -125,6 +111,22 @@ class RandomCrops:
             pixels = upright(_decoded(picture, path, scale), turn)
         down, right = pixels.shape[0] / height, pixels.shape[1] / width
         return _cut(pixels, ((view.top + top) * down, (view.left + left) * right, tall * down, wide * right))
+
+
+def done_in_decoding(train: Split, augment: tuple[TransformConfig, ...]) -> tuple[Split, tuple[TransformConfig, ...]]:
+    """The training samples with what can be done of the random transforms as they are decoded, and the transforms that
+    are left. Of pictures with masks, which have to move with them, nothing is."""
+    source = train.source
+    if not isinstance(source, PictureSource | CachedSource):
+        return train, augment
+    if type(source.files if isinstance(source, CachedSource) else source) is not PictureSource:
+        return train, augment
+    match augment:
+        case (RandomResizedCrop() as crop, RandomHorizontalFlip() as flip, *_):
+            return replace(train, source=RandomCrops(source, crop, flip)), augment[2:]
+        case (RandomResizedCrop() as crop, *_):
+            return replace(train, source=RandomCrops(source, crop)), augment[1:]
+    return train, augment
 
 
 def _cut(pixels: Pixels, box: Box) -> Pixels:

@@ -21,7 +21,7 @@ from trainkit.data.base import Data, Source, Split
 from trainkit.data.images import caching, headers
 from trainkit.data.images.bit_depth import SIXTEEN_BITS, Limits
 from trainkit.data.images.config import ImageDataConfig, Size, height_width
-from trainkit.data.images.crops import RandomCrops
+from trainkit.data.images.crops import done_in_decoding
 from trainkit.data.images.decoding import NO_LIMITS, Colour, PictureSource, Resize, Unreadable, decode_all
 from trainkit.data.spec import DataSpec
 from trainkit.data.splitting import Keys
@@ -145,11 +145,7 @@ class PicturesConfig(ImageDataConfig):
         )
 
     def for_training(self, train: Split) -> tuple[Split, tuple[TransformConfig, ...]]:
-        crops = RandomCrops.of(train.source, self.augment) if self.decode == "fast" else None
-        if crops is None:
-            return train, self.augment
-        source, done = crops
-        return replace(train, source=source), self.augment[done:]
+        return done_in_decoding(train, self.augment) if self.decode == "fast" else (train, self.augment)
 
     @property
     def _measures(self) -> bool:
