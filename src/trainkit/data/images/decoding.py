@@ -1,4 +1,7 @@
-"""Decoding of picture files to tensors: one picture, a batch, or all of them to see which cannot be read."""
+"""Decoding of picture files to tensors: one picture, a batch, or all of them to see which cannot be read.
+
+One file, since all of it is what becomes of a file on its way to a batch; formats and their oddities lie beside it.
+"""
 
 from __future__ import annotations
 

@@ -69,13 +69,8 @@ class _SplitFiles:
 class PicturesConfig(ImageDataConfig):
     """Base of the sources of picture files: how they are decoded, brought to one size, cached and divided."""
 
-    shown: ClassVar = (
-        ImageDataConfig.shown
-        | {"size", "resize", "crop_pct", "mode", "background", "range"}
-        | {
-            "cache",
-            "decode",
-        }
+    shown: ClassVar = ImageDataConfig.shown.union(
+        ("size", "resize", "crop_pct", "mode", "background", "range", "cache", "decode")
     )
 
     size: Size = 224
