@@ -153,3 +153,12 @@ def test_one_sample_after_the_other() -> None:
 def test_floats_are_float32_and_others_stay() -> None:
     made = nest.floats([{"score": torch.zeros(1, dtype=torch.bfloat16), "label": torch.zeros(1, dtype=torch.int64)}])
     assert [tensor.dtype for tensor in nest.tensors(made)] == [torch.float32, torch.int64]
+
+
+def test_channels_that_lie_side_by_side_stay_so() -> None:
+    pictures = torch.arange(2 * 4 * 5 * 3).view(2, 4, 5, 3).permute(0, 3, 1, 2)
+    for same in (nest.take(pictures, torch.arange(2)), nest.Packed.of({"x": pictures}).unpacked()["x"]):
+        assert torch.equal(same, pictures)
+        assert same.stride() == pictures.stride()
+    first = nest.take(pictures.contiguous(), torch.tensor([0]))
+    assert first.stride() == (60, 20, 5, 1)

@@ -363,7 +363,8 @@ def _waiting(opened: Opened) -> Diagnostic:
 def _samples_per_s(opened: Opened, workers: int) -> float:
     """How fast the loader is alone."""
     loader = opened.experiment.loader.model_copy(update={"num_workers": workers})
-    batches = loader.train_loader(opened.data.train, 0, opened.device, task=opened.data.spec.task).epoch()
+    split, _ = opened.experiment.data.for_training(opened.data.train)
+    batches = loader.train_loader(split, 0, opened.device, task=opened.data.spec.task).epoch()
     samples = 0
     next(batches)
     began = time.monotonic()

@@ -10,7 +10,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from trainkit.data.spec import DataSpec
 from trainkit.data.splitting import Keys, ascending, classes_of, held_out
 from trainkit.data.tables.columns import ColumnFacts
 from trainkit.tasks import Task
+
+if TYPE_CHECKING:
+    from trainkit.data.transforms.base import TransformConfig
 
 
 class Batch(NamedTuple):
@@ -311,6 +314,10 @@ class DataConfig(Config):
             DataError: as `open`.
         """
         return self.open(seed)
+
+    def for_training(self, train: Split) -> tuple[Split, tuple[TransformConfig, ...]]:
+        """The training samples as a run takes them, and the random transforms that are left for their batches."""
+        return train, ()
 
     def train_val_test(
         self,

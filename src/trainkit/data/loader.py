@@ -20,7 +20,9 @@ from trainkit.core import nest
 from trainkit.core.errors import DataError
 from trainkit.core.seeding import derive, generator, permutation
 from trainkit.data import workers
-from trainkit.data.base import Batch, BatchRequest, Split, TensorSource
+from trainkit.data.base import Batch, BatchRequest, Source, Split, TensorSource
+from trainkit.data.images.caching import CachedSource
+from trainkit.data.images.crops import RandomCrops
 from trainkit.data.images.kept import KeptPictures
 from trainkit.data.sequences import SequenceSource
 from trainkit.data.splitting import classes_of, rarity
@@ -99,13 +101,20 @@ class LoaderConfig(Config):
     def _loader(self, split: Split, batches: EpochBatches, device: torch.device) -> Loader:
         if self.num_workers != "auto":
             num_workers = self.num_workers
-        elif isinstance(split.source, TensorSource | SequenceSource | KeptPictures) or sys.platform == "win32":
+        elif _is_in_memory(split.source, device) or sys.platform == "win32":
             num_workers = 0
         else:
             num_workers = min(workers.cores(), 8)
         # Only then: elsewhere torch warns and does not pin.
         pin_memory = self.pin_memory and device.type == "cuda"
         return Loader(split, batches, num_workers=num_workers, timeout=self.timeout, pin_memory=pin_memory)
+
+
+def _is_in_memory(source: Source, device: torch.device) -> bool:
+    """Whether its batches are there without work that is better done ahead."""
+    if isinstance(source, RandomCrops):
+        return isinstance(source.pictures, CachedSource) and device.type == "cpu"
+    return isinstance(source, TensorSource | SequenceSource | KeptPictures)
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import re
@@ -57,6 +58,7 @@ def begin(_worker_id: int) -> None:
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # to look through what the run has made would copy it, page by page
     # Python's thread that hands over tensors would show a traceback when the run ends in the middle of it.
     sys.excepthook = lambda *_: None
     # torch's workers look for their parent only between two samples: one that hangs in a sample would live for ever.

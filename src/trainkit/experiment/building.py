@@ -157,7 +157,10 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     check(experiment, data.spec)
     common = build_eval(experiment, data.spec, device)
     loader, train = experiment.loader, experiment.train
-    train_loader = loader.train_loader(data.train, experiment.seed, device, train.limit_batches, data.spec.task)
+    train_split, augment = experiment.data.for_training(data.train)
+    if train_split is not data.train:
+        common = replace(common, prepare=preparation(data.spec, augment, experiment.seed, device))
+    train_loader = loader.train_loader(train_split, experiment.seed, device, train.limit_batches, data.spec.task)
     compatibility.check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)), data, device)
     name, mode = monitored(experiment, data.spec)
     steps_per_epoch = -(-len(train_loader) // train.accumulate)

@@ -27,7 +27,9 @@ def first_batch(experiment: ExperimentConfig, data: Data, device: torch.device) 
     if task.balance_key(data.train.targets) is None:  # which a sampler may need, but not this
         loader = loader.model_copy(update={"sampler": "shuffle"})
     draw = next(iter(loader.batches(data.train, experiment.seed, task)))
+    split, augment = experiment.data.for_training(data.train)
+    prepare = preparation(data.spec, augment, experiment.seed, device)
     # By position, not through the loader, whose workers would read ahead for nothing.
-    batch = prepared(experiment, data, device)(data.train[draw.first(SHOWN)], 0)
+    batch = prepare(split[draw.first(SHOWN)], 0)
     tiles = task.labelled(data.spec.input.pixels(batch.inputs), batch.targets)
     return sheet("The first training batch, as the model sees it", tiles, legend=task.legend)

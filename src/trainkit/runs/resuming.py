@@ -78,7 +78,10 @@ def extended(stored: ExperimentConfig, overrides: Iterable[str]) -> ExperimentCo
     # Of a component that is another one, only that.
     others = tuple(key.removesuffix("name") for key in differing if key.endswith(".name"))
     differing = [key for key in differing if key.endswith(".name") or not key.startswith(others)]
-    if refused := [key for key in differing if key not in EXTENDABLE]:
+    refused = [key for key in differing if key not in EXTENDABLE]
+    if after.get("data.decode") == "fast" and "data.cache" in differing:
+        refused.append("data.cache")  # crops out of what is cached are other ones
+    if refused:
         show = yamlfile.show
         raise ConfigError(
             *(

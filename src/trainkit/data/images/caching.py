@@ -18,11 +18,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import PIL
 import torch
+from torch import Tensor
 
 from trainkit.core import atomic
 from trainkit.core.errors import DataError, StorageError, os_error_text
 from trainkit.core.text import format_duration
-from trainkit.data.base import TensorSource
+from trainkit.data.base import Batch, TensorSource
 from trainkit.data.images.decoding import PictureSource, Unreadable, decode_all
 
 VERSION = 2
@@ -39,6 +40,12 @@ class CachedSource(TensorSource):
     """The same pictures."""
     path: Path
 
+    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
+        if not self.files.channels_last:
+            return TensorSource.take(self, index)
+        pixels = self.inputs.permute(0, 2, 3, 1).index_select(0, index)  # as they lie in the file
+        return Batch(pixels.permute(0, 3, 1, 2), self.files.targets.index_select(0, index), index)
+
     def digest(self) -> str:
         return self.files.digest()  # the same data, cached or not
 
@@ -51,7 +58,8 @@ class Cache:
     """The files of one list of pictures in one size."""
 
     path: Path
-    """The pixels: an .npy file of shape (readable pictures, channels, height, width), uint8."""
+    """The pixels: an .npy file of shape (readable pictures, channels, height, width), or with the channels last; uint8.
+    """
     unreadable: Unreadable
     """The pictures that are not in it."""
 
@@ -78,7 +86,7 @@ def find(source: PictureSource) -> Cache | None:
         whole = path.stat().st_size == pixels.offset + pixels.nbytes
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not there, or not what we wrote
         return None
-    expected = (len(source) - len(unreadable), *source.shape)
+    expected = (len(source) - len(unreadable), *_stored_shape(source))
     fits = stored == manifest and pixels.shape == expected and pixels.dtype == np.uint8
     return Cache(path, unreadable) if whole and fits else None
 
@@ -96,14 +104,14 @@ def build(source: PictureSource) -> tuple[Cache, str]:
 
     def write(file: BinaryIO) -> None:
         shape = {"descr": "|u1", "fortran_order": False}
-        np.lib.format.write_array_header_1_0(file, {**shape, "shape": (0, *source.shape)})
+        np.lib.format.write_array_header_1_0(file, {**shape, "shape": (0, *_stored_shape(source))})
         begin, unreadable = file.tell(), Unreadable()
         for pixels, failed in decode_all(source):
-            file.write(pixels.numpy().data)
+            file.write((pixels.permute(0, 2, 3, 1) if source.channels_last else pixels).numpy().data)
             unreadable |= failed
         file.seek(0)
         count = len(source) - len(unreadable)
-        np.lib.format.write_array_header_1_0(file, {**shape, "shape": (count, *source.shape)})
+        np.lib.format.write_array_header_1_0(file, {**shape, "shape": (count, *_stored_shape(source))})
         assert file.tell() == begin  # numpy leaves room for the first number to grow
         # Before the pixels are there by their name: what is there is whole.
         stored = {**manifest, "unreadable": list(unreadable.items())}
@@ -122,7 +130,7 @@ def _identity(source: PictureSource) -> tuple[dict[str, Any], str]:
     The name has two parts: which pictures in which size, and how they, Pillow and trainkit were then. So a stale cache
     is not found, processes that write at the same time write the same, and what is to be deleted can be told.
     """
-    which = {
+    which: dict[str, Any] = {
         "root": str(source.root.absolute()),
         "mode": source.mode,
         "height": source.height,
@@ -131,6 +139,7 @@ def _identity(source: PictureSource) -> tuple[dict[str, Any], str]:
         "resize": source.resize,
         "background": list(source.background) if isinstance(source.background, tuple) else source.background,
         "limits": source.limits and list(source.limits),
+        **({"channels": "last"} if source.channels_last else {}),  # else as when there was no other way
     }
     if source.patches is not None:
         which["patches"] = [list(astuple(patch)) for patch in source.patches]
@@ -143,6 +152,12 @@ def _identity(source: PictureSource) -> tuple[dict[str, Any], str]:
     return manifest, f"{_hash([which, list(source.names)])}-{_hash(manifest)}"
 
 
+def _stored_shape(source: PictureSource) -> tuple[int, ...]:
+    """Of a picture in the file."""
+    channels, height, width = source.shape
+    return (height, width, channels) if source.channels_last else source.shape
+
+
 def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
@@ -152,7 +167,8 @@ def _mapped(path: Path, files: PictureSource) -> CachedSource:
     with warnings.catch_warnings():
         # torch says that nobody may write into it. A mapping that one may write into would have to fit into memory.
         warnings.simplefilter("ignore")
-        return CachedSource(torch.from_numpy(pixels), files.targets, files, path)
+        inputs = torch.from_numpy(pixels)
+    return CachedSource(inputs.permute(0, 3, 1, 2) if files.channels_last else inputs, files.targets, files, path)
 
 
 def _make_room(path: Path, size: int) -> None:

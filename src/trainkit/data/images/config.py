@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from trainkit.config.base import Component
-from trainkit.data.base import Data, DataConfig
+from trainkit.data.base import Data, DataConfig, Split
 from trainkit.data.inputs import Pictures
 from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.base import TransformConfig
@@ -42,6 +42,9 @@ class ImageDataConfig(DataConfig):
     augment: Annotated[tuple[Annotated[TransformConfig, Component("transform")], ...], AfterValidator(_distinct)] = ()
     """Random transforms, applied to training batches only, in this order; `mixup` and `cutmix` come after the
     normalisation wherever they stand."""
+
+    def for_training(self, train: Split) -> tuple[Split, tuple[TransformConfig, ...]]:
+        return train, self.augment
 
     def _counted(self, build: Callable[[], Data]) -> Data:
         data = super()._counted(build)

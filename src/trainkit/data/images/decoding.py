@@ -1,4 +1,7 @@
-"""Decoding of picture files to tensors: one picture, a batch, or all of them to see which cannot be read."""
+"""Decoding of picture files to tensors: one picture, a batch, or all of them to see which cannot be read.
+
+One file, since all of it is what becomes of a file on its way to a batch; formats and their oddities lie beside it.
+"""
 
 from __future__ import annotations
 
@@ -74,6 +77,8 @@ class PictureSource:
     """Whether those are inverted that say that 0 is white."""
     patches: Sequence[Patch] | None = None
     """With `resize: tile`: which part of its picture each is. Those of one picture stand together."""
+    channels_last: bool = False
+    """How pixels lie in memory, in batches and in a cache: each pixel's channels together, or each channel's pixels."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -103,7 +108,10 @@ class PictureSource:
         if not pixels:
             return torch.empty((0, *self.shape), dtype=torch.uint8), unreadable
         batch = torch.from_numpy(np.stack(pixels))
-        return batch.permute(0, 3, 1, 2).contiguous() if self.mode == "rgb" else batch.unsqueeze(1), unreadable
+        if self.mode == "grey":
+            return batch.unsqueeze(1), unreadable
+        batch = batch.permute(0, 3, 1, 2)
+        return batch if self.channels_last else batch.contiguous(), unreadable
 
     def path(self, index: int) -> Path:
         """Of the picture with that index."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -49,6 +51,15 @@ def shown_size(picture: Image.Image) -> tuple[int, int]:
     """Height and width of a picture as it is shown."""
     width, height = stored_size(picture)
     return (width, height) if orientation(picture) in LYING else (height, width)
+
+
+def upright(pixels: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
+    """Stored pixels of shape (height, width, …) as they are shown, given what `orientation` says; a view of them."""
+    if turn in LYING:
+        pixels = pixels.swapaxes(0, 1)
+    if turn in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if turn in (2, 3, 6, 7) else pixels
 
 
 def is_scrambled(picture: Image.Image) -> bool:

@@ -19,7 +19,8 @@ from trainkit.core.text import counted
 from trainkit.data.base import Data
 from trainkit.data.images.decoding import PictureSource
 from trainkit.data.images.image_files import FolderFiles, find, is_hidden, no_pictures, taken, unused_files
-from trainkit.data.images.source import FOLDERS, PicturesConfig, Remark, SplitName
+from trainkit.data.images.source import PicturesConfig, Remark
+from trainkit.data.images.split_names import FOLDERS, SplitName
 from trainkit.data.paths import expanded, unreadable
 from trainkit.data.sources.image_list import LabelFileConfig
 from trainkit.data.spec import DataSpec

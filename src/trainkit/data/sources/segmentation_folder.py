@@ -22,7 +22,8 @@ from trainkit.data.images.kept import MOST_BYTES, MaskedPictures
 from trainkit.data.images.mask_classes import Classes, Colour, Value
 from trainkit.data.images.masks import Masks, read
 from trainkit.data.images.pairs import FoldersOfPairs, Pairs, sizes, together
-from trainkit.data.images.source import PicturesConfig, Remark, SplitName, first_ten
+from trainkit.data.images.source import PicturesConfig, Remark, first_ten
+from trainkit.data.images.split_names import SplitName
 from trainkit.data.paths import expanded
 from trainkit.data.spec import DataSpec
 from trainkit.data.text_files import read_lines

@@ -13,6 +13,14 @@ from trainkit.core.errors import DataError
 from trainkit.core.seeding import uniform
 from trainkit.data.spec import DataSpec
 
+REPEAT_BITS = 40
+"""Above these, an index has room for how often a sample has come before."""
+
+
+def numbered(index: Tensor, repeat: Tensor | None) -> Tensor:
+    """One number for each sample: one that comes again is another one to what is random. Both of shape (batch,)."""
+    return index if repeat is None else index + (repeat << REPEAT_BITS)
+
 
 @dataclass(frozen=True, slots=True)
 class SampleRandom:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
@@ -156,7 +156,7 @@ def _sampled(inputs: Tensor, x: Tensor, y: Tensor, interpolation: str = "bilinea
     return new.round_().to(torch.uint8)
 
 
-class _Boxes(NamedTuple):
+class Boxes(NamedTuple):
     """A rectangle in each picture, in whole pixels. Each of shape (batch,), float32."""
 
     top: Tensor
@@ -166,15 +166,15 @@ class _Boxes(NamedTuple):
 
 
 def _boxes(
-    inputs: Tensor, draws: SampleRandom, key: str, scale: tuple[float, float], ratio: tuple[float, float]
-) -> _Boxes:
-    """Draw a box for each picture.
+    size: Sequence[int], draws: SampleRandom, key: str, scale: tuple[float, float], ratio: tuple[float, float]
+) -> Boxes:
+    """Draw a box for each picture of this height and width.
 
     Its share of the area is even over `scale`, the logarithm of its width / height even over as much of `ratio` as fits
     into the picture with that area. (torchvision draws both anew until the box fits, which favours small boxes.) Where
     nothing of `ratio` fits, as in a very long picture, the box is smaller.
     """
-    height, width = inputs.shape[-2:]
+    height, width = size
     share = draws(f"{key} area", *scale)
     # As wide as the picture is the most, as high as the picture the least.
     least, most = ((width / height * bound).clamp(*ratio).log() for bound in (share, 1 / share))
@@ -186,7 +186,7 @@ def _boxes(
     box_height = (box_height * fitting).round().clamp(min=1)
     top = (draws(f"{key} y") * (height - box_height + 1)).floor()
     left = (draws(f"{key} x") * (width - box_width + 1)).floor()
-    return _Boxes(top, left, box_height, box_width)
+    return Boxes(top, left, box_height, box_width)
 
 
 @register("transform")
@@ -211,9 +211,13 @@ class RandomResizedCrop(PictureTransform):
     def apply_to_masks(self, masks: Tensor, draws: SampleRandom, fill: int) -> Tensor:
         return _sampled(masks.unsqueeze(1), *self._old_positions(masks, draws), "nearest").squeeze(1)
 
+    def boxes(self, size: Sequence[int], draws: SampleRandom) -> Boxes:
+        """What is cut out of each picture of this height and width."""
+        return _boxes(size, draws, "resized crop", self.scale, self.ratio)
+
     def _old_positions(self, inputs: Tensor, draws: SampleRandom) -> tuple[Tensor, Tensor]:
         """Where the pixels come from: x, shape (batch, 1, width), and y, shape (batch, height, 1)."""
-        box = _boxes(inputs, draws, "resized crop", self.scale, self.ratio)
+        box = self.boxes(inputs.shape[-2:], draws)
         y = _source_positions(inputs.shape[-2], box.top, box.height)[:, :, None]
         x = _source_positions(inputs.shape[-1], box.left, box.width)[:, None, :]
         return x, y
@@ -254,7 +258,7 @@ class RandomErasing(PictureTransform):
 
     def _erased(self, inputs: Tensor, draws: SampleRandom) -> Tensor:
         """Which pixels are painted over. Shape (batch, height, width), bool."""
-        box = _boxes(inputs, draws, "erasing", self.scale, (1 / self.ratio[1], 1 / self.ratio[0]))
+        box = _boxes(inputs.shape[-2:], draws, "erasing", self.scale, (1 / self.ratio[1], 1 / self.ratio[0]))
         rows = _inside(inputs.shape[-2], box.top, box.height)[:, :, None]
         columns = _inside(inputs.shape[-1], box.left, box.width)[:, None, :]
         chosen = (draws("erasing") < self.p)[:, None, None]

@@ -14,7 +14,7 @@ from trainkit.core.seeding import derive
 from trainkit.core.view import View
 from trainkit.data.base import Batch
 from trainkit.data.spec import DataSpec
-from trainkit.data.transforms.base import PictureTransform, SampleRandom, TransformConfig
+from trainkit.data.transforms.base import PictureTransform, SampleRandom, TransformConfig, numbered
 from trainkit.data.transforms.color import with_channels
 from trainkit.data.transforms.mixup import BatchMix
 
@@ -62,9 +62,6 @@ def _scaled_and_cut(old: Sequence[int], new: Sequence[int]) -> tuple[tuple[int, 
     return covering, round((covering[0] - height) / 2), round((covering[1] - width) / 2)
 
 
-REPEAT_BITS = 40
-"""Above these, an index has room for how often a sample has come before."""
-
 Prepare = Callable[[Batch, int | None], Batch]
 """Makes a loader's batch ready for the model. The epoch is given when training and None in evaluation."""
 
@@ -103,9 +100,7 @@ def preparation(
     fill, shape, sees_targets = spec.task.mask_fill, spec.shape, spec.task.model_sees_targets
 
     def prepare(batch: Batch, epoch: int | None) -> Batch:
-        index = batch.index  # on the CPU, where reading it does not wait for the device
-        if batch.repeat is not None:
-            index = index + (batch.repeat << REPEAT_BITS)  # a sample that comes again is another one to what is random
+        index = numbered(batch.index, batch.repeat)  # on the CPU, where reading it does not wait for the device
         if device.type != "cpu":
             batch = batch.to(device)
         inputs, targets = batch.inputs, batch.targets
