@@ -41,7 +41,7 @@ CALLS = {
 }  # fmt: skip
 """Without a dot: by whatever name it is called."""
 LIBRARIES = {
-    "yaml": {"parse", "dump", "SafeLoader", "SafeDumper", "Event", "AliasEvent", "ScalarEvent", "SequenceStartEvent", "SequenceEndEvent", "MappingStartEvent", "MappingEndEvent", "StreamEndEvent", "MarkedYAMLError", "reader", "Node"},
+    "yaml": {"parse", "dump", "SafeLoader", "CSafeLoader", "SafeDumper", "Event", "AliasEvent", "ScalarEvent", "SequenceStartEvent", "SequenceEndEvent", "MappingStartEvent", "MappingEndEvent", "StreamStartEvent", "StreamEndEvent", "DocumentStartEvent", "DocumentEndEvent", "YAMLError", "MarkedYAMLError", "reader", "Node"},
     "torch.hub": {"get_dir"},
     "torch.jit": set(),
     "torch.package": set(),

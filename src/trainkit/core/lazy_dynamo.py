@@ -60,4 +60,4 @@ class _StandIn(ModuleType):
             for fn in self._left_alone:  # about these, torch has to ask again
                 for key in [key for key, value in vars(fn).items() if value is fn]:
                     delattr(fn, key)
-        return import_module(NAME)
+        return import_module("torch._dynamo")

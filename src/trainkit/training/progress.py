@@ -9,7 +9,7 @@ from pydantic import Field
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """Checked when a checkpoint is read."""
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount = Count | Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Of samples, or of what else the loss counts, such as pixels."""
 
 

@@ -255,7 +255,7 @@ class IdxConfig(TorchvisionConfig):
 
 def _read_idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     """Bytes of shape (n, *shape); None where the file holds anything else. Format: https://yann.lecun.com/exdb/mnist"""
-    content = np.fromfile(path, dtype=np.uint8)
+    content = np.frombuffer(bytearray(path.read_bytes()), dtype=np.uint8)  # which torch may write to
     header, body = np.split(content, [4 * (2 + len(shape))])
     if len(header) < 4 * (2 + len(shape)):
         return None
