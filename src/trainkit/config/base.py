@@ -114,12 +114,14 @@ class Component:
         if not isinstance(value, Mapping | str):
             raise PydanticCustomError("component", "a mapping or a name")
         name = value.get("name") if isinstance(value, Mapping) else value
-        if name is None and self.default and (isinstance(value, str) or "name" not in value):
-            return self.default
         try:
             if name is None:
                 assert isinstance(value, Mapping)
-                if near := next((key for key in value if key != "name" and nearest(key, ["name"])), None):
+                near = next((key for key in value if key != "name" and nearest(key, ["name"])), None)
+                meant = near is None or (self.default and self.default.model_fields.keys() & set(value))
+                if self.default and "name" not in value and meant:
+                    return self.default
+                if near:
                     raise ConfigError(f"value is missing, and {near!r} is unknown; did you mean 'name'?")
                 raise ConfigError(f"value is missing; known: {', '.join(registry.names(self.family))}")
             if not isinstance(name, str):
