@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -19,6 +20,11 @@ from trainkit.training.progress import Progress
 settings.register_profile("ordinary", max_examples=300, deadline=None, database=None, derandomize=True)
 settings.register_profile("thorough", max_examples=5000, deadline=None, database=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ordinary"))
+
+
+def pytest_sessionfinish() -> None:
+    """Commands hide from the garbage collector what they import; libraries complain where that is still so at the end."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

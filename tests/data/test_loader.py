@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -315,3 +316,15 @@ def test_every_tensor_of_a_nest_is_pinned(monkeypatch: pytest.MonkeyPatch) -> No
 def test_nests_cannot_be_balanced() -> None:
     with pytest.raises(DataError, match=r"loader\.sampler: balanced needs classes"):
         LoaderConfig(sampler="balanced").train_loader(nested(5), 0, CPU)
+
+
+def test_a_loader_that_is_closed_has_no_workers_until_the_next_epoch() -> None:
+    batches, before = loader(12, 2, num_workers=1), set(multiprocessing.active_children())
+    begun = batches.epoch(0)
+    first = next(begun)
+    assert set(multiprocessing.active_children()) - before
+    for _ in range(2):
+        batches.close()
+        assert set(multiprocessing.active_children()) == before
+    assert torch.equal(next(batches.epoch(0)).inputs, first.inputs)
+    batches.close()

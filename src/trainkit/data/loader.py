@@ -252,3 +252,10 @@ class Loader:
         with workers.left_alone():
             packed = iter(self._loader)
         return workers.results(packed)
+
+    def close(self) -> None:
+        """End the workers; the next epoch would start new ones. Left to the garbage collector, as after an error, they
+        may end in disorder: it closes pipes that a thread of theirs still has to close. torch has no public way."""
+        if self._loader is not None and (iterator := self._loader._iterator) is not None:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
+            self._loader._iterator = None

@@ -147,6 +147,8 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
     # From here on nothing ends the run without a word in `run.json`, the slow imports of sinks included.
     with stop_on_signal() as stop, failures.early_end_recorded(job), ExitStack() as stack:
         stack.enter_context(seeding.generators_restored(job.parts.device))
+        for loader in filter(None, (job.parts.train, job.parts.val)):
+            stack.callback(loader.close)
         jsonl, sink = open_sinks(job, resumed_from, stack, stop)
         facts = summary_lines.facts(job)
         directory.update_metadata(facts={key: text for key, text in facts.items() if key != "run"})

@@ -51,7 +51,7 @@ def photograph(seed: int, height: int, width: int) -> Image.Image:
 
 def source(*names: str, **options: Any) -> PictureSource:
     targets = torch.arange(len(names))
-    return replace(PictureSource(Path(), names, targets, "rgb", SIZE, SIZE, channels_last=True), **options)
+    return replace(PictureSource(Path(), names, targets, "rgb", SIZE, SIZE), **options)
 
 
 def cropped(files: PictureSource, scale: tuple[float, float] = (0.08, 1.0), draw: int = 1) -> Tensor:
@@ -230,11 +230,11 @@ def test_a_damaged_picture_is_refused() -> None:
     assert str(error.value) == str(exact.value)
 
 
-def experiment(workers: int | str = "auto", **data: Any) -> ExperimentConfig:
+def experiment(**data: Any) -> ExperimentConfig:
     return ExperimentConfig.from_plain(
         {
             "data": {**config(**data).to_plain(), "val": 4},
-            "loader": {"batch_size": 4, "num_workers": workers},
+            "loader": {"batch_size": 4},
             "model": {"name": "cnn", "channels": [4], "hidden": []},
             "train": {"epochs": 2},
             "log": {"tensorboard": False},
@@ -246,8 +246,8 @@ def experiment(workers: int | str = "auto", **data: Any) -> ExperimentConfig:
 def test_stop_and_resume_equals_no_stop(cache: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     folder()
     whole = train(experiment(cache=cache), run_dir=Path("whole"))
-    stopped(experiment(0, cache=cache), 2, Path("parts"), monkeypatch)
-    again = resume(Path("parts"), ["loader.num_workers=2"])
+    stopped(experiment(cache=cache), 2, Path("parts"), monkeypatch)
+    again = resume(Path("parts"), ["loader.num_workers=0"])
     one, other = (checkpoint.load(path / "checkpoints/last.pt")["model"] for path in (whole.run_dir, again.run_dir))
     assert equal(one, other)
     exact = train(experiment(cache=cache, decode="exact"), run_dir=Path("exact"))

@@ -18,15 +18,14 @@ from typing import Any, BinaryIO
 import numpy as np
 import PIL
 import torch
-from torch import Tensor
 
 from trainkit.core import atomic
 from trainkit.core.errors import DataError, StorageError, os_error_text
 from trainkit.core.text import format_duration
-from trainkit.data.base import Batch, TensorSource
+from trainkit.data.base import TensorSource
 from trainkit.data.images.decoding import PictureSource, Unreadable, decode_all
 
-VERSION = 2
+VERSION = 3
 """Another one where the same pictures give other pixels, or the files are made in another way."""
 ABANDONED_S = 3600.0
 """After so long without a write, a temporary file belongs to a process that was killed."""
@@ -40,12 +39,6 @@ class CachedSource(TensorSource):
     """The same pictures."""
     path: Path
 
-    def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
-        if not self.files.channels_last:
-            return TensorSource.take(self, index)
-        pixels = self.inputs.permute(0, 2, 3, 1).index_select(0, index)  # as they lie in the file
-        return Batch(pixels.permute(0, 3, 1, 2), self.files.targets.index_select(0, index), index)
-
     def digest(self) -> str:
         return self.files.digest()  # the same data, cached or not
 
@@ -58,8 +51,7 @@ class Cache:
     """The files of one list of pictures in one size."""
 
     path: Path
-    """The pixels: an .npy file of shape (readable pictures, channels, height, width), or with the channels last; uint8.
-    """
+    """The pixels: an .npy file of shape (readable pictures, height, width, channels), uint8."""
     unreadable: Unreadable
     """The pictures that are not in it."""
 
@@ -107,7 +99,7 @@ def build(source: PictureSource) -> tuple[Cache, str]:
         np.lib.format.write_array_header_1_0(file, {**shape, "shape": (0, *_stored_shape(source))})
         begin, unreadable = file.tell(), Unreadable()
         for pixels, failed in decode_all(source):
-            file.write((pixels.permute(0, 2, 3, 1) if source.channels_last else pixels).numpy().data)
+            file.write(np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy()).data)
             unreadable |= failed
         file.seek(0)
         count = len(source) - len(unreadable)
@@ -139,7 +131,6 @@ def _identity(source: PictureSource) -> tuple[dict[str, Any], str]:
         "resize": source.resize,
         "background": list(source.background) if isinstance(source.background, tuple) else source.background,
         "limits": source.limits and list(source.limits),
-        **({"channels": "last"} if source.channels_last else {}),  # else as when there was no other way
     }
     if source.patches is not None:
         which["patches"] = [list(astuple(patch)) for patch in source.patches]
@@ -155,7 +146,7 @@ def _identity(source: PictureSource) -> tuple[dict[str, Any], str]:
 def _stored_shape(source: PictureSource) -> tuple[int, ...]:
     """Of a picture in the file."""
     channels, height, width = source.shape
-    return (height, width, channels) if source.channels_last else source.shape
+    return height, width, channels
 
 
 def _hash(value: object) -> str:
@@ -167,8 +158,8 @@ def _mapped(path: Path, files: PictureSource) -> CachedSource:
     with warnings.catch_warnings():
         # torch says that nobody may write into it. A mapping that one may write into would have to fit into memory.
         warnings.simplefilter("ignore")
-        inputs = torch.from_numpy(pixels)
-    return CachedSource(inputs.permute(0, 3, 1, 2) if files.channels_last else inputs, files.targets, files, path)
+        inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    return CachedSource(inputs, files.targets, files, path)
 
 
 def _make_room(path: Path, size: int) -> None:

@@ -77,8 +77,6 @@ class PictureSource:
     """Whether those are inverted that say that 0 is white."""
     patches: Sequence[Patch] | None = None
     """With `resize: tile`: which part of its picture each is. Those of one picture stand together."""
-    channels_last: bool = False
-    """How pixels lie in memory, in batches and in a cache: each pixel's channels together, or each channel's pixels."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -108,10 +106,8 @@ class PictureSource:
         if not pixels:
             return torch.empty((0, *self.shape), dtype=torch.uint8), unreadable
         batch = torch.from_numpy(np.stack(pixels))
-        if self.mode == "grey":
-            return batch.unsqueeze(1), unreadable
-        batch = batch.permute(0, 3, 1, 2)
-        return batch if self.channels_last else batch.contiguous(), unreadable
+        # Channels stay side by side, as they are decoded.
+        return batch.unsqueeze(1) if self.mode == "grey" else batch.permute(0, 3, 1, 2), unreadable
 
     def path(self, index: int) -> Path:
         """Of the picture with that index."""

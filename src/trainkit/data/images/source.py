@@ -135,7 +135,6 @@ class PicturesConfig(ImageDataConfig):
             background=None if self.rules == 1 else self.background,
             limits=SIXTEEN_BITS if self.rules == 1 else self.range if isinstance(self.range, tuple) else None,
             heeds_white_is_zero=self.rules != 1,
-            channels_last=self.decode == "fast",
         )
 
     def for_training(self, train: Split) -> tuple[Split, tuple[TransformConfig, ...]]:
