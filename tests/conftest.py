@@ -23,7 +23,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ordinary"))
 
 
 def pytest_sessionfinish() -> None:
-    """Commands hide from the garbage collector what they import; libraries complain where that is still so at the end."""
+    """Commands hide what they import from the garbage collector, and libraries complain where it is so at the end."""
     gc.unfreeze()
 
 
