@@ -99,6 +99,20 @@ def test_beside_a_smaller_picture_is_the_background() -> None:
     raise AssertionError("not there")
 
 
+def test_one_picture_leaves_nothing_to_measure_and_that_is_said() -> None:
+    for kind in ("images", "masks"):
+        for number in range(1, len(SIZES)):
+            Path("roads", kind, f"{number}.png").unlink()
+    data = opened()
+    assert [*data.splits] == ["train"]
+    [found] = data.found
+    assert str(found) == (
+        "data.val: 0.2, but none of the 20 training samples is held out: samples of one group, or of one picture, "
+        "stay together"
+    )
+    assert opened(val=0).found == ()
+
+
 @pytest.mark.parametrize("options", [{"cache": True}, {}, {"on_error": "skip"}], ids=str)
 def test_however_they_are_kept(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     usual = opened()
@@ -115,6 +129,19 @@ def test_however_they_are_kept(options: dict[str, Any], monkeypatch: pytest.Monk
         mine, theirs = (one.split(split).take(every) for one in (data, usual))
         assert torch.equal(mine.inputs, theirs.inputs)
         assert torch.equal(mine.targets, theirs.targets)
+
+
+def test_notes_count_pictures_that_are_read_and_tiles_that_are_kept() -> None:
+    """The values of deep pictures are measured once, not once for every tile."""
+    for path in Path("roads/images").iterdir():
+        with Image.open(path) as picture:
+            values = np.asarray(picture.convert("L")).astype(np.uint16) * 16
+        Image.fromarray(values).save(path)
+    data = opened(val=0, test=None, cache=True)
+    _, measured, decoded = (note.text for note in data.notes)
+    assert measured.startswith("data.range: 8 of 8 training pictures have more than 8 bits a pixel;")
+    assert measured.endswith("as measured on 8 of them")
+    assert decoded.startswith(f"decoded {len(data.train)} tiles into ")
 
 
 def test_a_picture_that_cannot_be_read_is_told_once() -> None:

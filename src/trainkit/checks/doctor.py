@@ -71,6 +71,7 @@ WHY = {
     "idle-early-stopping": "it has no effect",
     "long-warmup": "most of the run is spent below the learning rate that was chosen",
     "large-val": "what is held out cannot be learned from",
+    "no-val": "what the model makes of samples that it has not seen stays unknown",
     "frozen": "they stay as they began, though model.freeze does not ask for that",
     "batch-size": "it is slow, noisy, or not what was asked for",
     "shared-samples": "what the model has seen in training it need not understand: the evaluation flatters it",

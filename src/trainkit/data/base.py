@@ -305,7 +305,12 @@ class DataConfig(Config):
         for name, split in data.splits.items():
             if name != "train":
                 task.check(split.targets, name)
-        return replace(data, spec=data.spec.with_task(measured))
+        found = data.found
+        if self.val and data.val is None:
+            text = f"data.val: {show(self.val)}, but none of the {len(data.train):,} training samples is held out: "
+            text += "samples of one group, or of one picture, stay together"
+            found += (Diagnostic("no-val", text),)
+        return replace(data, spec=data.spec.with_task(measured), found=found)
 
     def reopen(self, seed: int, spec: DataSpec) -> Data:
         """The data for a model that was trained on such: read as its training data was, whatever is in it now.

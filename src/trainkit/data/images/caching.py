@@ -113,7 +113,8 @@ def build(source: PictureSource) -> tuple[Cache, str]:
     if (cache := find(source)) is None:
         raise DataError(f"{source.root}: pictures changed while they were decoded; start again")
     count, took = len(source) - len(cache.unreadable), format_duration(time.monotonic() - started)
-    return cache, f"decoded {count:,} pictures into {path} ({_megabytes(path.stat().st_size)}) in {took}"
+    what = "pictures" if source.patches is None else "tiles"
+    return cache, f"decoded {count:,} {what} into {path} ({_megabytes(path.stat().st_size)}) in {took}"
 
 
 def _identity(source: PictureSource) -> tuple[dict[str, Any], str]:

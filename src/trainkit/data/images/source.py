@@ -204,7 +204,7 @@ class PicturesConfig(ImageDataConfig):
             # Which values are white is not known yet, and does not matter.
             some = replace(source, limits=SIXTEEN_BITS) if self._measures else source
             unreadable = {index: why for _, failed in decode_all(some) for index, why in failed.items()}
-        return _SplitFiles(source, None, unreadable, deep, len(truncated))
+        return _SplitFiles(source, None, unreadable, deep, len({source.names[index] for index in truncated}))
 
     def _divided(
         self, splits: Mapping[SplitName, _SplitFiles], seed: int, keys: KeysOf
@@ -223,14 +223,16 @@ class PicturesConfig(ImageDataConfig):
         readable = [index for index in range(len(train.source)) if index not in train.unreadable]
         kept, *_ = self._divided(splits, seed, keys)
         trained_on = {readable[index] for index in kept.index.tolist()}
-        chosen = [index for index in train.deep if index in trained_on]
+        names = train.source.names
+        chosen = [*{names[index]: index for index in train.deep if index in trained_on}.values()]  # one of its tiles
+        total = len({names[index] for index in trained_on})
         order = permutation(len(chosen), 0, "range")[:MEASURED_FILES].sort().values
         spread = headers.spread_of(train.source, [chosen[index] for index in order.tolist()])
         if spread is None:
             return None
         low, high = spread.limits
         text = (
-            f"data.range: {len(chosen):,} of {len(kept):,} training pictures have more than 8 bits a pixel; "
+            f"data.range: {len(chosen):,} of {total:,} training pictures have more than 8 bits a pixel; "
             f"{low:g} becomes black and {high:g} white, as measured on {len(order):,} of them"
         )
         remarks.append(NoteRecord(text))
