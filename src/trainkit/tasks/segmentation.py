@@ -21,10 +21,11 @@ from trainkit.core.text import counted
 from trainkit.core.tiling import Patch, joined
 from trainkit.core.view import View
 from trainkit.plots.figures import RGB, Legend, Tile
-from trainkit.tasks.base import Cell, Prediction, TargetError
+from trainkit.tasks.base import TargetError
 from trainkit.tasks.categorical import Categorical
 from trainkit.tasks.masks import IGNORED_COLOUR, MaskPrediction, mask_of, palette
 from trainkit.tasks.pixel_scores import PixelTally
+from trainkit.tasks.prediction import Cell, Prediction
 
 MOST_PIXELS = 30_000
 """Of which the best constant outputs are found."""
