@@ -27,10 +27,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from epoch_ends import epoch_ends
 from PIL import Image
 from timing import print_json, ratio, rounds, spread
 from torch import Tensor, nn
@@ -150,42 +150,16 @@ def timm(root: str, _: str) -> list[Clocks]:
 
 
 def trainkit(root: str, keys: str) -> list[Clocks]:
-    """The real command with everything that it does. Only the clock is added."""
     # What torch's optimizers import, as torchvision does on the other sides before their clock begins.
     importlib.import_module("torch._dynamo")
-    from trainkit.cli.main import main
-    from trainkit.experiment import building
-    from trainkit.sinks.jsonl import JsonlSink
-
-    ends: list[Clocks] = []
-    write, open_data = JsonlSink.write, building.open_data
-
-    def timed_write(self: JsonlSink, record: Any) -> None:
-        write(self, record)
-        if type(record).__name__ == "EpochRecord":
-            ends.append(clocks())
-
-    def timed_open(*arguments: Any) -> Any:
-        ends.append(clocks())
-        return open_data(*arguments)
-
-    JsonlSink.write, building.open_data = timed_write, timed_open
-    with tempfile.TemporaryDirectory() as place:
-        config = Path(place, "bench.yaml")
-        config.write_text(
-            f"data: {{name: image_folder, path: {root}, val: 0, test: null, normalize: imagenet, {keys}\n"
-            "  augment: [random_resized_crop, random_horizontal_flip]}\n"
-            "model: {name: sequential, layers: [{name: conv2d, out_channels: 8, kernel_size: 7, stride: 4}, relu,\n"
-            "  {name: max_pool2d, kernel_size: 4}, flatten, linear]}\n"
-            f"optimizer: {{name: sgd, lr: 0.01}}\ntrain: {{epochs: {EPOCHS}}}\nloader: {{batch_size: {BATCH_SIZE}}}\n"
-        )
-        sys.argv = ["trainkit", "train", str(config), "--run-dir", f"{place}/run", "-q"]
-        try:
-            main()
-        except SystemExit as ended:
-            if ended.code:
-                raise
-    return ends
+    config = (
+        f"data: {{name: image_folder, path: {root}, val: 0, test: null, normalize: imagenet, {keys}\n"
+        "  augment: [random_resized_crop, random_horizontal_flip]}\n"
+        "model: {name: sequential, layers: [{name: conv2d, out_channels: 8, kernel_size: 7, stride: 4}, relu,\n"
+        "  {name: max_pool2d, kernel_size: 4}, flatten, linear]}\n"
+        f"optimizer: {{name: sgd, lr: 0.01}}\ntrain: {{epochs: {EPOCHS}}}\nloader: {{batch_size: {BATCH_SIZE}}}\n"
+    )
+    return epoch_ends(config, clocks)
 
 
 SIDES: dict[str, tuple[Callable[[str, str], list[Clocks]], str]] = {

@@ -20,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from epoch_ends import epoch_ends
 from PIL import Image
 from timing import print_json, ratio, rounds, spread
 
@@ -71,37 +72,12 @@ def tutorial(root: str, num_workers: int) -> list[float]:
 
 def trainkit(root: str, cache: str) -> list[float]:
     """Seconds of each epoch; decoding for the cache counts into the first."""
-    from trainkit.cli.main import main
-    from trainkit.experiment import building
-    from trainkit.sinks.jsonl import JsonlSink
-
-    ends: list[float] = []
-    write, open_data = JsonlSink.write, building.open_data
-
-    def timed_write(self, record):
-        write(self, record)
-        if type(record).__name__ == "EpochRecord":
-            ends.append(time.perf_counter())
-
-    def timed_open(*arguments):
-        ends.append(time.perf_counter())
-        return open_data(*arguments)
-
-    JsonlSink.write, building.open_data = timed_write, timed_open
-    with tempfile.TemporaryDirectory() as place:
-        config = Path(place, "bench.yaml")
-        config.write_text(
-            f"data: {{name: image_folder, path: {root}, size: {SIDE}, val: 0, normalize: half, cache: {cache}}}\n"
-            "model: {name: cnn, channels: [16], pool_size: 4, hidden: []}\n"
-            f"optimizer: {{name: adam}}\ntrain: {{epochs: {EPOCHS}}}\nloader: {{batch_size: {BATCH_SIZE}}}\n"
-        )
-        sys.argv = ["trainkit", "train", str(config), "--run-dir", f"{place}/run", "-q"]
-        try:
-            main()
-        except SystemExit as ended:
-            if ended.code:
-                raise
-    return [after - before for before, after in pairwise(ends)]
+    config = (
+        f"data: {{name: image_folder, path: {root}, size: {SIDE}, val: 0, normalize: half, cache: {cache}}}\n"
+        "model: {name: cnn, channels: [16], pool_size: 4, hidden: []}\n"
+        f"optimizer: {{name: adam}}\ntrain: {{epochs: {EPOCHS}}}\nloader: {{batch_size: {BATCH_SIZE}}}\n"
+    )
+    return [after - before for before, after in pairwise(epoch_ends(config, time.perf_counter))]
 
 
 def main() -> None:

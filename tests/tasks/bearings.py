@@ -22,8 +22,7 @@ from trainkit.data.base import fingerprint
 from trainkit.data.inputs import InputKind
 from trainkit.models import register_model
 from trainkit.plots.figures import LineChart, Series
-from trainkit.tasks import Details, Findings, Line, Prediction, Task
-from trainkit.tasks.base import Cell, Table
+from trainkit.tasks import Cell, Details, Findings, Line, Prediction, Table, Task
 from trainkit.training.losses import LossConfig, LossFn, supervised
 from trainkit.training.metrics import Mean, Metric, MetricConfig
 

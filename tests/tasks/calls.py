@@ -20,8 +20,7 @@ from trainkit.core.seeding import generator
 from trainkit.data import Batch, Data, DataConfig, DataSpec, TensorSource
 from trainkit.data.inputs import Pictures
 from trainkit.models import register_model
-from trainkit.tasks import Details, Findings, Line, Prediction, Task
-from trainkit.tasks.base import Cell, Table
+from trainkit.tasks import Cell, Details, Findings, Line, Prediction, Table, Task
 from trainkit.training.losses import LossConfig, LossFn, LossOutput
 from trainkit.training.metrics import Mean, Metric, MetricConfig
 

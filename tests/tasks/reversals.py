@@ -19,8 +19,7 @@ from trainkit.data import Batch, Data, DataConfig, DataSpec
 from trainkit.data.inputs import Sequences
 from trainkit.data.sequences import SequenceSource
 from trainkit.models import register_model
-from trainkit.tasks import Prediction, Task
-from trainkit.tasks.base import Cell
+from trainkit.tasks import Cell, Prediction, Task
 from trainkit.training.losses import LossConfig, LossFn, LossOutput
 from trainkit.training.metrics import Mean, Metric, MetricConfig
 

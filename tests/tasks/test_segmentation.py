@@ -9,8 +9,7 @@ from torch import Tensor
 
 from trainkit.core.errors import DataError
 from trainkit.data import Split, TensorSource
-from trainkit.tasks import Segmentation, TargetError
-from trainkit.tasks.base import Line
+from trainkit.tasks import Line, Segmentation, TargetError
 from trainkit.tasks.masks import IGNORED_COLOUR, palette
 from trainkit.training.baseline_loss import constant_prediction, untrained
 from trainkit.training.losses import CrossEntropyConfig

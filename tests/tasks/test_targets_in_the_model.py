@@ -15,12 +15,13 @@ import torch
 
 from tests.command import ROOT
 from tests.conftest import records
-from tests.golden import golden
 from tests.reports.test_report_page import Page
 from tests.tasks.calls import HEIGHT, WIDTH, ByKind, recordings
-from tests.tasks.test_task_seam import trainkit
+from tests.tasks.conftest import same_when_killed, trainkit
 from trainkit.data import Batch
 from trainkit.runs.run_directory import RunDir
+
+pytestmark = pytest.mark.usefixtures("module_is_found")
 
 CALLS = """
 name: calls
@@ -53,21 +54,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(place: Path) -> Path:
-    """A run that nobody disturbed."""
-    trainkit("train", str(place / "calls.yaml"), "loader.num_workers=0", "--run-dir", str(place / "run"), "-q")
-    return place / "run"
-
-
-@pytest.fixture
 def config(place: Path) -> str:
     return str(place / "calls.yaml")
-
-
-@pytest.fixture(autouse=True)
-def module_is_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For commands that have no config to look beside."""
-    monkeypatch.setenv("PYTHONPATH", str(place))
 
 
 def test_it_learns(run: Path) -> None:
@@ -78,12 +66,8 @@ def test_it_learns(run: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", ["loader.num_workers=0", "loader.num_workers=2"])
-def test_killed_and_resumed(run: Path, config: str, workers: str, tmp_path: Path) -> None:
-    killed = str(tmp_path / "killed")
-    point = "step.after_backward=kill@11"
-    trainkit("train", config, workers, "--run-dir", killed, "-q", failpoints=point, code=-9)
-    trainkit("train", "--resume", killed, "-q")
-    assert golden(tmp_path / "killed") == golden(run)
+def test_killed_and_resumed(run: Path, config: str, workers: str) -> None:
+    same_when_killed(run, config, workers, point="step.after_backward=kill@11")
 
 
 def test_evaluated(run: Path) -> None:
@@ -142,7 +126,7 @@ def test_examined(config: str) -> None:
     assert found["symptoms"] == []
 
 
-def test_a_sequence_for_a_sequence(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sequence_for_a_sequence(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the page shows it: the model is told the true words before each in training and evaluation, and goes on by
     itself with new ones."""
     monkeypatch.chdir(place)
@@ -152,11 +136,7 @@ def test_a_sequence_for_a_sequence(place: Path, tmp_path: Path, monkeypatch: pyt
     assert [line.split()[1] for line in predicted.splitlines()[1:]] == ["4", "1"]
     found = [line for line in records(Path("translated")) if line["kind"] == "eval" and line["split"] == "val"]
     assert found[-1]["right_words"] > 0.8
-    killed = str(tmp_path / "killed")
-    words = ("train", "reversals.yaml", "loader.num_workers=2", "--run-dir", killed, "-q")
-    trainkit(*words, failpoints="step.after_backward=kill@25", code=-9)
-    trainkit("train", "--resume", killed, "-q")
-    assert golden(tmp_path / "killed") == golden(Path("translated"))
+    same_when_killed(Path("translated"), "reversals.yaml", "loader.num_workers=2", point="step.after_backward=kill@25")
     evaluated = json.loads(trainkit("eval", "--ckpt", "translated", "--split", "val", "--json").stdout)
     assert evaluated["metrics"]["right_words"] == found[-1]["right_words"]
     trainkit("report", "translated", "--output", "page.html")

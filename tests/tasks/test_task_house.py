@@ -9,19 +9,23 @@ from pathlib import Path
 import pytest
 
 from tests.test_house import HOUSE, MODULES, imported, name_of
-from trainkit import tasks
 from trainkit.config import registry
-from trainkit.data import inputs
 from trainkit.data.inputs import InputKind
 from trainkit.tasks import Task
-from trainkit.tasks.categorical import Categorical
-from trainkit.tasks.ranked import Ranked
+
+
+def below(base: type) -> Iterator[str]:
+    """The names of trainkit's classes that are derived from one."""
+    derived: list[type] = base.__subclasses__()
+    for one in derived:
+        if one.__module__.startswith("trainkit."):
+            yield one.__name__
+        yield from below(one)
+
 
 NAMED = {*registry.names("task"), *registry.names("input")} - {"numbers"}  # as which a table's column may be read, too
-TASKS = {one.__name__ for one in vars(tasks).values() if isinstance(one, type) and issubclass(one, Task)}
-TASKS = TASKS - {Task.__name__} | {Categorical.__name__, Ranked.__name__}
-KINDS = {one.__name__ for one in vars(inputs).values() if isinstance(one, type) and issubclass(one, InputKind)}
-KINDS -= {InputKind.__name__}
+TASKS = {*below(Task)}
+KINDS = {*below(InputKind)}
 
 DECLARE = tuple(f"training/{name}.py" for name in ("losses", "metrics", "segmentation_losses", "segmentation_metrics"))
 """Say on which tasks they work, and may ask which of those it is."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -15,11 +14,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.command import Ended, warm
 from tests.conftest import records
-from tests.golden import golden
 from tests.reports.test_report_page import Page
+from tests.tasks.conftest import same_when_killed, trainkit
 from trainkit.runs.run_directory import RunDir
+
+pytestmark = pytest.mark.usefixtures("module_is_found")
 
 BINS = 6
 CONFIG = """
@@ -47,16 +47,6 @@ def spectra(angles: NDArray[Any], seed: int) -> NDArray[np.complex64]:
     return np.asarray(waves, np.complex64)
 
 
-def trainkit(*words: str, failpoints: str = "", code: int = 0) -> Ended:
-    os.environ["FAILPOINTS"] = failpoints
-    try:
-        ended = warm.run(words)
-    finally:
-        del os.environ["FAILPOINTS"]
-    assert ended.code == code, ended
-    return ended
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The module, its config and its recordings."""
@@ -72,21 +62,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(place: Path) -> Path:
-    """A run that nobody disturbed."""
-    trainkit("train", str(place / "waves.yaml"), "loader.num_workers=0", "--run-dir", str(place / "run"), "-q")
-    return place / "run"
-
-
-@pytest.fixture
 def config(place: Path) -> str:
     return str(place / "waves.yaml")
-
-
-@pytest.fixture(autouse=True)
-def module_is_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For commands that have no config to look beside."""
-    monkeypatch.setenv("PYTHONPATH", str(place))
 
 
 def test_it_learns(run: Path) -> None:
@@ -98,11 +75,8 @@ def test_it_learns(run: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["loader.num_workers=0", "loader.num_workers=2"])
 @pytest.mark.parametrize("point", ["step.after_backward=kill@10", "eval.mid=kill@2"])
-def test_killed_and_resumed(run: Path, config: str, workers: str, point: str, tmp_path: Path) -> None:
-    killed = str(tmp_path / "killed")
-    trainkit("train", config, workers, "--run-dir", killed, "-q", failpoints=point, code=-9)
-    trainkit("train", "--resume", killed, "-q")
-    assert golden(tmp_path / "killed") == golden(run)
+def test_killed_and_resumed(run: Path, config: str, workers: str, point: str) -> None:
+    same_when_killed(run, config, workers, point=point)
 
 
 def test_evaluated(run: Path) -> None:

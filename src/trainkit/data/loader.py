@@ -25,7 +25,7 @@ from trainkit.data.images.caching import CachedSource
 from trainkit.data.images.crops import RandomCrops
 from trainkit.data.images.kept import KeptPictures
 from trainkit.data.sequences import SequenceSource
-from trainkit.data.splitting import classes_of, rarity
+from trainkit.data.splitting import balanced_weights
 from trainkit.tasks import Task
 
 BatchSize = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -88,10 +88,7 @@ class LoaderConfig(Config):
         limit: int | None = None,
     ) -> EpochBatches:
         """The training batches as positions. Arguments as of `train_loader`."""
-        weights = None
-        if self.sampler == "balanced":
-            needed = "loader.sampler: balanced needs classes, the targets of the data"
-            weights = rarity(classes_of(split.targets, task, needed))
+        weights = balanced_weights(split.targets, task) if self.sampler == "balanced" else None
         return EpochBatches(len(split), self.batch_size, seed, drop_last, weights=weights, limit=limit)
 
     def eval_loader(self, split: Split, device: torch.device, limit: int | None = None) -> Loader:

@@ -83,8 +83,13 @@ def classes_of(targets: Nest, task: Task | type[Task] | None, needed: str) -> Te
     return found
 
 
-def rarity(classes: Tensor) -> Tensor:
-    """One over the size of each sample's class, shape (n,)."""
+def balanced_weights(targets: Nest, task: Task | None) -> Tensor:
+    """How often to draw each sample so that all classes come as often: one over the size of its class, shape (n,).
+
+    Raises:
+        DataError: as `classes_of`.
+    """
+    classes = classes_of(targets, task, "loader.sampler: balanced needs classes, the targets of the data")
     return classes.bincount().double().reciprocal()[classes]
 
 

@@ -21,6 +21,7 @@ from trainkit.models import ModelConfig, dry_run
 from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
 from trainkit.models.pretrained import BatchNorm, learns
+from trainkit.tasks import Task
 from trainkit.training.loop import EvalParts
 from trainkit.training.losses import LossOutput
 
@@ -88,31 +89,20 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     task, name = data.spec.task, experiment.loss.to_plain()["name"]
     num_outputs = experiment.loss.num_outputs(task)
     each = task.output_shape(num_outputs, data.spec.shape)
-    given: tuple[int, ...] = ()
-    has_members = False
     with dry_run.training(parts.model, parts.device), parts.precision.autocast():
-        if each is not None:
-            expected = (len(batch.index), *each)
-            with torch.no_grad():
-                given = tuple(dry_run.run_to_tensor(parts.model, *batch.arguments, main=task.main).shape)
-            has_members = len(given) == len(expected) + 1 and (given[0], *given[2:]) == expected
-            if given != expected and not has_members:
-                raise ConfigError(
-                    f"model: in training it gives outputs of shape {given}, in evaluation {expected}; they must be "
-                    "alike"
-                )
+        members = () if each is None else _shape_with_members(parts, batch, task, each)
         try:
             outcome = parts.loss_fn(parts.model, batch)
         except Exception as error:
-            if not has_members:
+            if not members:
                 return  # maybe only of two samples; what is wrong will show in the first step
-            raise ConfigError(_of_members(name, given)) from error
+            raise ConfigError(_of_members(name, members)) from error
     if not isinstance(outcome, LossOutput):
         raise ConfigError(f"loss: {name!r} gives a {type(outcome).__name__}, expected a LossOutput(loss, outputs)")
     outputs = outcome.outputs
     shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else ()
-    if has_members and shape == given:
-        raise ConfigError(_of_members(name, given))
+    if members and shape == members:
+        raise ConfigError(_of_members(name, members))
     if own := dry_run.parameters_beside(parts.model, outcome.loss):
         raise ConfigError(
             f"loss: {name!r} has parameters of its own, of shape {and_more([str(tuple(one.shape)) for one in own])}, "
@@ -130,6 +120,24 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             f"metrics: {ours[0]!r} wants an output for each of the {task.size} {task.noun[1]}, but the loss "
             f"{name!r} gives {made}; let its LossOutput have such outputs, or name metrics of your own"
         )
+
+
+def _shape_with_members(parts: EvalParts, batch: Batch, task: Task, each: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the model's outputs in training where these are of the members of an ensemble; else empty.
+
+    Raises:
+        ConfigError: they are others than in evaluation, where they are of shape (batch, *each).
+    """
+    expected = (len(batch.index), *each)
+    with torch.no_grad():
+        given = tuple(dry_run.run_to_tensor(parts.model, *batch.arguments, main=task.main).shape)
+    if given == expected:
+        return ()
+    if len(given) == len(expected) + 1 and (given[0], *given[2:]) == expected:
+        return given
+    raise ConfigError(
+        f"model: in training it gives outputs of shape {given}, in evaluation {expected}; they must be alike"
+    )
 
 
 def _of_members(loss: str, given: tuple[int, ...]) -> str:

@@ -25,7 +25,7 @@ from trainkit.plots.svg import Chart, chart
 from trainkit.runs import run_directory
 from trainkit.runs.reader import Run
 from trainkit.runs.summary_lines import baseline_loss
-from trainkit.tasks.base import Table
+from trainkit.tasks import Table
 from trainkit.training.predictions import Predictions, predictions_of
 
 MISTAKES = 24

@@ -3,13 +3,17 @@
 from torch import Tensor
 
 from trainkit.core.nest import Nest
-from trainkit.tasks.base import Details, Findings, Kind, Line, Prediction, TargetError, Task, task_class
+from trainkit.tasks.base import TargetError, Task
 from trainkit.tasks.classification import Classification
+from trainkit.tasks.findings import Details, Findings, Line, Table
+from trainkit.tasks.kind import Kind, task_class
 from trainkit.tasks.multilabel import MultiLabel
+from trainkit.tasks.prediction import Cell, Prediction
 from trainkit.tasks.regression import Regression
 from trainkit.tasks.segmentation import Segmentation
 
 __all__ = [
+    "Cell",
     "Classification",
     "Details",
     "Findings",
@@ -19,6 +23,7 @@ __all__ = [
     "Prediction",
     "Regression",
     "Segmentation",
+    "Table",
     "TargetError",
     "Task",
     "suited_to",

@@ -9,24 +9,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from PIL import Image
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 
-from trainkit.config import registry
 from trainkit.config.base import Config
 from trainkit.core import nest
 from trainkit.core.diagnostics import Diagnostic
@@ -34,7 +23,9 @@ from trainkit.core.errors import ConfigError
 from trainkit.core.nest import Nest
 from trainkit.core.tiling import Patch
 from trainkit.core.view import View
-from trainkit.plots.figures import Legend, LineChart, Tile
+from trainkit.plots.figures import Legend, Tile
+from trainkit.tasks.findings import Details, Findings
+from trainkit.tasks.prediction import Cell, Prediction
 
 if TYPE_CHECKING:
     from trainkit.data import Batch
@@ -57,118 +48,8 @@ class TargetError(ValueError):
         """The first sample of which it is so; None where it is so of all."""
 
 
-class Line(NamedTuple):
-    """A line of text for a terminal."""
-
-    text: str
-    strong: bool = False
-
-
-class Details(Protocol):
-    """What a split shows beside its metrics, such as how well each class is found. Counts batch by batch."""
-
-    def update(self, outputs: Nest, targets: Nest, batch: Batch) -> None:
-        """Count one batch in, as a metric does. Must not wait for the device.
-
-        Args:
-            batch: what else is known of it, such as the lengths of sequences and the samples' indices.
-        """
-
-    def merge(self, other: Self) -> None:
-        """Count in what another share of the split has counted."""
-
-    def to_plain(self) -> dict[str, Any]:
-        """For JSON, by the keys under which it stands beside the metrics."""
-        ...
-
-    def lines(self) -> list[Line]:
-        """For a terminal."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows for a page."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(slots=True)
-class Findings:
-    """What the predictions of a split show, as plain data that a page draws."""
-
-    tables: list[Table] = field(default_factory=list)
-    charts: list[LineChart] = field(default_factory=list)
-    confusion: Sequence[Sequence[int]] = ()
-    """Samples by true class (rows) and predicted class (columns); empty where there are no classes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the model says of one input."""
-
-    input: str
-    """The file; of several in one file `file:row`, which is a line of CSV, or a place in an array, from 0 on."""
-    task: Task
-    answer: tuple[str, ...]
-    """The class, or those of the labels that the model finds; empty for numbers."""
-    values: Mapping[str, float]
-    """The probability of every class or label, or the numbers, or each class's share of the pixels, by their names."""
-    file: str = ""
-    """What was written beside it, such as a mask; empty where nothing was."""
-
-    @property
-    def kind(self) -> str:
-        """The name of the task."""
-        return self.task.name
-
-    def top(self, count: int) -> list[tuple[str, float]]:
-        """The most probable classes or labels, and how probable they are."""
-        # Where two are equally probable, the decision comes first.
-        return sorted(self.values.items(), key=lambda item: (-item[1], item[0] not in self.answer))[:count]
-
-    def to_plain(self, top: int | None = None) -> dict[str, Any]:
-        """For JSON; of probabilities all, or the highest."""
-        return {"input": self.input, **self.task.plain(self, top)}
-
-
-NAMES = {"class": "classification", "number": "regression"}
-"""Of tasks that had another one in trainkit 0.1, when they were kinds of targets."""
-
-
-def current_name(name: object) -> object:
-    """What a task is called now."""
-    return NAMES.get(str(name), name)
-
-
-class _Readable:
-    """Lets through the names of the tasks that are there when a config is read and can make targets of plain values."""
-
-    def names(self) -> list[str]:
-        return [name for name in registry.names("task") if task_class(name).reading]
-
-    def check(self, name: str) -> str:
-        if name not in (names := self.names()):
-            *others, last = map(repr, names)
-            # As pydantic says it of a Literal.
-            raise PydanticCustomError("literal_error", "{expected}", {"expected": f"{', '.join(others)} or {last}"})
-        return name
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), "enum": self.names()}
-
-
-Kind = Annotated[str, _Readable(), BeforeValidator(current_name)]
-"""The tasks that a config may ask for where targets could be read as several: any that is registered and makes targets
-of plain values."""
 Reading = Literal["words", "flags", "numbers"]
 """As what a column of a table is read."""
-Cell = str | float
 
 
 class Task(Config):
@@ -530,14 +411,3 @@ class Task(Config):
     def known_names(self) -> tuple[str, ...]:
         """Of the classes, labels or numbers; their places where they have no names."""
         return self.names or tuple(map(str, range(self.size)))
-
-
-def task_class(name: str) -> type[Task]:
-    """The task that has this name.
-
-    Raises:
-        ConfigError: none has.
-    """
-    found = registry.find("task", name)
-    assert issubclass(found, Task)
-    return found

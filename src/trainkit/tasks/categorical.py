@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from trainkit.core.diagnostics import Diagnostic
-from trainkit.tasks.base import Details, Findings, Table, Task
+from trainkit.tasks.base import Task
 from trainkit.tasks.class_scores import Tally
+from trainkit.tasks.findings import Details, Findings, Table
 
 MOST_ROWS = 20
 """Of the table of a page."""

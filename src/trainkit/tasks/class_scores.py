@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from torch import Tensor
 
 from trainkit.core.text import aligned, format_metric
-from trainkit.tasks.base import Line
+from trainkit.tasks.findings import Line
 
 if TYPE_CHECKING:
     from trainkit.data import Batch

@@ -17,8 +17,9 @@ from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
 from trainkit.core.nest import Nest
 from trainkit.plots.figures import Tile
-from trainkit.tasks.base import MAX_CLASSES, Cell, Prediction, Reading, TargetError
+from trainkit.tasks.base import MAX_CLASSES, Reading, TargetError
 from trainkit.tasks.class_scores import ClassTally
+from trainkit.tasks.prediction import Cell, Prediction
 from trainkit.tasks.ranked import Ranked, cross_entropy_of_flags, mean_of_sigmoid, mean_of_softmax, ranked_cells
 
 SEPARATORS = ",;|"

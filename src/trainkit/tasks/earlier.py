@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trainkit.tasks.base import Task, current_name, task_class
+from trainkit.tasks.base import Task
+from trainkit.tasks.kind import current_name, task_class
 
 
 def task_of(target: Any) -> Any:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from trainkit.core.view import View
 from trainkit.plots.figures import RGB
-from trainkit.tasks.base import Prediction
+from trainkit.tasks.prediction import Prediction
 
 IGNORED_COLOUR = (224, 224, 192)
 """Of pixels that do not count, as in PASCAL VOC."""

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from trainkit.config.registry import register
 from trainkit.plots.figures import Tile
-from trainkit.tasks.base import Cell, Prediction, Reading, TargetError
+from trainkit.tasks.base import Reading, TargetError
 from trainkit.tasks.class_scores import LabelTally
+from trainkit.tasks.prediction import Cell, Prediction
 from trainkit.tasks.ranked import Ranked, cross_entropy_of_flags, mean_of_sigmoid, ranked_cells
 
 

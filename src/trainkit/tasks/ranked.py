@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainkit.plots.figures import COLOURS, LineChart, Series
-from trainkit.tasks.base import Cell, Details, Findings
 from trainkit.tasks.categorical import Categorical
 from trainkit.tasks.class_scores import Tally
+from trainkit.tasks.findings import Details, Findings
+from trainkit.tasks.prediction import Cell
 
 MOST_LINES = len(COLOURS)
 """Names in one chart."""

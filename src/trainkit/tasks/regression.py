@@ -12,7 +12,8 @@ from torch import Tensor
 from trainkit.config.registry import register
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.plots.figures import COLOURS, LineChart, Series
-from trainkit.tasks.base import Details, Findings, Task
+from trainkit.tasks.base import Task
+from trainkit.tasks.findings import Details, Findings
 from trainkit.tasks.target_scale import TargetScale, Transform, described, scaled
 
 LARGE = 1000.0

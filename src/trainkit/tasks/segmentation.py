@@ -21,10 +21,11 @@ from trainkit.core.text import counted
 from trainkit.core.tiling import Patch, joined
 from trainkit.core.view import View
 from trainkit.plots.figures import RGB, Legend, Tile
-from trainkit.tasks.base import Cell, Prediction, TargetError
+from trainkit.tasks.base import TargetError
 from trainkit.tasks.categorical import Categorical
 from trainkit.tasks.masks import IGNORED_COLOUR, MaskPrediction, mask_of, palette
 from trainkit.tasks.pixel_scores import PixelTally
+from trainkit.tasks.prediction import Cell, Prediction
 
 MOST_PIXELS = 30_000
 """Of which the best constant outputs are found."""
@@ -153,9 +154,13 @@ class Segmentation(Categorical):
 
     def words(self, value: Tensor) -> str:
         """The classes in a mask, the largest first."""
-        pixels = _pixels(value[None])[: self.size]
-        found = pixels.argsort(descending=True, stable=True)[: int((pixels > 0).sum())]
-        return ", ".join(self.known_names[number] for number in found.tolist()) or "nothing that counts"
+        return ", ".join(self._found(_pixels(value[None]))) or "nothing that counts"
+
+    def _found(self, pixels: Tensor) -> tuple[str, ...]:
+        """The classes of which there are pixels, the largest first."""
+        pixels = pixels[: self.size]
+        order = pixels.argsort(descending=True, stable=True)[: int((pixels > 0).sum())]
+        return tuple(self.known_names[number] for number in order.tolist())
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The share of the pixels that count which are wrong; 0 where none counts."""
@@ -228,10 +233,8 @@ class Segmentation(Categorical):
             mask = joined(logits, view).cpu() if isinstance(view, list) else mask_of(logits, view, self.ignore_index)
             pixels = _pixels(mask[None])[: self.size]
             shares = (pixels.double() / pixels.sum().clamp(min=1)).tolist()
-            order = pixels.argsort(descending=True, stable=True)[: int((pixels > 0).sum())]
-            answer = tuple(self.known_names[number] for number in order.tolist())
             values = dict(zip(self.known_names, shares, strict=True))
-            found.append(MaskPrediction(one, self, answer, values, mask=mask))
+            found.append(MaskPrediction(one, self, self._found(pixels), values, mask=mask))
         return found
 
     def files(self, prediction: Prediction, picture: Image.Image | None) -> dict[str, Image.Image | bytes]:

@@ -11,7 +11,7 @@ from trainkit.core import nest
 from trainkit.core.nest import Nest
 from trainkit.core.seeding import generator, permutation
 from trainkit.data import Batch, Split
-from trainkit.data.splitting import classes_of, rarity
+from trainkit.data.splitting import balanced_weights
 from trainkit.tasks import Task
 from trainkit.training.losses import Given, LossFn, LossOutput
 
@@ -32,7 +32,7 @@ def constant_prediction(
     """
     targets = _some_targets(split, task, num_outputs)
     if balanced:
-        weights = rarity(classes_of(targets, task, "loader.sampler: balanced needs classes, the targets of the data"))
+        weights = balanced_weights(targets, task)
         drawn = weights.multinomial(len(weights), replacement=True, generator=generator(0, "baseline"))
         targets = nest.take(targets, drawn)
     constant = nn.Parameter(task.constant(targets, num_outputs))

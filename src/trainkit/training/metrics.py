@@ -21,9 +21,9 @@ from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 from trainkit.core.nest import Nest
 from trainkit.tasks import Classification, MultiLabel, Regression, Task, task_class
-from trainkit.tasks.base import current_name
 from trainkit.tasks.categorical import Categorical
 from trainkit.tasks.class_scores import Tally
+from trainkit.tasks.kind import current_name
 
 if TYPE_CHECKING:
     from torchmetrics import Metric as TorchMetric

@@ -49,11 +49,7 @@ def in_columns(
         raise DataError(f"data.label_column: {given}; got {', '.join(names)}")
     if like and len(names) > 1:
         names = like.names
-    if task.reading == "numbers":
-        columns = [target.numbers(file, name, asked, FORMAT_KEY) for name in names]
-    else:
-        columns = [target.flags(file, name, asked) for name in names]
-    known, values, missing = target.target_of(columns, file, names, like or task)
+    known, values, missing = target.target_of(file, names, lambda _: asked, like or task, FORMAT_KEY)
     notes = []
     if lost := int(missing.sum()):
         text = f"{file.name}: {counted(lost, 'picture')} without {' or '.join(names)}, left out"

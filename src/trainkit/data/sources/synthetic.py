@@ -17,7 +17,7 @@ from trainkit.data.inputs import Numbers, Pictures, Sequences
 from trainkit.data.sequences import SequenceSource
 from trainkit.data.spec import DataSpec
 from trainkit.tasks import task_class
-from trainkit.tasks.base import current_name
+from trainkit.tasks.kind import current_name
 
 Size = Annotated[int, Field(ge=1, le=100_000)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,27 +50,37 @@ def read_target(config: TableConfig, file: Cells, like: DataSpec | None) -> Targ
     task = type(like.task) if like else _task(config, file)
     if task.reading == "words":
         return _classes(config, file, task, like)
-    read = numbers if task.reading == "numbers" else flags
-    columns = [read(file, name, config.asked(name)) for name in config.targets]
-    return target_of(columns, file, config.targets, like.task if like else task)
+    return target_of(file, config.targets, config.asked, like.task if like else task)
 
 
-def target_of(columns: Sequence[Floats], file: Cells, names: Sequence[str], asked: Task | type[Task]) -> Target:
-    """What is to be predicted where it is numbers, or 0 and 1.
+def target_of(
+    file: Cells,
+    names: Sequence[str],
+    asked: Callable[[str], ColumnConfig],
+    known: Task | type[Task],
+    format_key: str = "",
+) -> Target:
+    """Columns of numbers, or of 0 and 1.
 
     Args:
-        columns: one for each name, NaN where there is nothing, shape (rows,).
-        asked: the task; one that has been trained, whose sizes are known.
+        names: of the columns.
+        asked: how each is written.
+        known: the task; one that has been trained, whose sizes are known.
+        format_key: as of `column_kinds.read`.
 
     Raises:
-        DataError: the task has no such targets.
+        DataError: something in a column is not what it should be, or the task has no such targets.
     """
+    if known.reading == "numbers":
+        columns = [numbers(file, name, asked(name), format_key) for name in names]
+    else:
+        columns = [flags(file, name, asked(name)) for name in names]
     values = np.stack(columns, 1)
     missing = np.asarray(np.isnan(values).any(1))
     there = torch.from_numpy(~missing)
     try:
-        made = asked.as_targets(torch.from_numpy(values[~missing].astype(np.float32)))
-        task = asked.unmeasured() if isinstance(asked, Task) else asked.of(made, names)
+        made = known.as_targets(torch.from_numpy(values[~missing].astype(np.float32)))
+        task = known.unmeasured() if isinstance(known, Task) else known.of(made, names)
     except TargetError as error:
         where = file.name if error.row is None else file.where(int(there.nonzero()[error.row]))
         raise DataError(f"{where}: {', '.join(names)}: {error}") from None
@@ -144,7 +154,7 @@ def _by_number(texts: Texts) -> Any:
     return (lambda name: (int(name), name)) if whole else None
 
 
-def numbers(file: Cells, name: str, asked: ColumnConfig, format_key: str = "") -> Floats:
+def numbers(file: Cells, name: str, asked: ColumnConfig, format_key: str) -> Floats:
     """A column of numbers, NaN where there is none. Shape (rows,).
 
     Args:
