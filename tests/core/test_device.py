@@ -12,7 +12,7 @@ import torch
 
 from tests.conftest import MakeExperiment
 from trainkit.core import device
-from trainkit.core.device import choose_precision
+from trainkit.core.device import Precision, choose_precision
 from trainkit.core.errors import StorageError
 from trainkit.runs.run import train
 
@@ -132,3 +132,22 @@ def test_what_is_compiled_for_one_processor_is_not_taken_on_another(monkeypatch:
         device.compile_in_place(torch.nn.Linear(1, 1))
         assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).name == found.name
     assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+
+
+def test_tf32_is_fp32_where_there_is_none() -> None:
+    assert choose_precision("tf32", torch.device("cpu")) == "fp32"
+    assert Precision("tf32", torch.device("cpu")).name == "fp32"
+
+
+@pytest.mark.parametrize(("name", "rounds"), [("tf32", True), ("fp32", False), ("bf16", False)])
+def test_products_on_a_gpu_are_rounded_only_when_asked_for(
+    name: device.PrecisionName, rounds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    before = device._rounds_products()
+    with device.settings_restored():
+        assert Precision(name, torch.device("cuda")).name == name
+        assert torch.backends.cuda.matmul.allow_tf32 is rounds  # what torch.compile asks
+        assert torch.backends.cudnn.allow_tf32 is rounds
+        assert device._rounds_products() == (rounds, rounds)
+    assert device._rounds_products() == before

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from trainkit.core.errors import StorageError
 
-PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+PrecisionName = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 DEVICE_PATTERN = r"auto|cpu|cuda(:(0|[1-9][0-9]?))?|mps"  # torch would take cuda:300 for cuda:44
 
@@ -91,12 +91,15 @@ def settings_restored() -> Iterator[None]:
     before = _deterministic()
     variables = {name: os.environ.get(name) for name in (CUBLAS_WORKSPACE, COMPILE_CACHE)}
     threads = torch.get_num_threads()
+    rounds = _rounds_products()
     flushes = sys.float_info.min / 2 == 0  # torch can set it, but not tell
     try:
         yield
     finally:
         if _deterministic() != before:  # else it would import the compiler for nothing
             torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        if _rounds_products() != rounds:
+            _round_products(rounds)
         torch.set_flush_denormal(flushes)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
@@ -121,7 +124,11 @@ def compile_in_place(model: nn.Module) -> None:
 
 
 def choose_precision(name: PrecisionName, device: torch.device) -> PrecisionName:
-    """`auto` is bf16 where the hardware computes in it, else fp32. The hardware says so; nothing is timed."""
+    """`auto` is bf16 where the hardware computes in it, else fp32; `tf32` is fp32 where it does not round to that. The
+    hardware says so; nothing is timed."""
+    if name == "tf32":
+        has_it = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        return "tf32" if has_it else "fp32"
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -129,6 +136,18 @@ def choose_precision(name: PrecisionName, device: torch.device) -> PrecisionName
     # torch before 2.11 cannot say
     able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
     return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
+
+
+def _rounds_products() -> tuple[bool, bool]:
+    """Whether CUDA devices round what is multiplied in float32 to TF32: in matrix products, in cuDNN's operations."""
+    backends: Any = torch.backends
+    return backends.cuda.matmul.fp32_precision == "tf32", backends.cudnn.conv.fp32_precision == "tf32"
+
+
+def _round_products(rounds: tuple[bool, bool]) -> None:
+    # What is set by `fp32_precision` makes these names raise when they are read, as inductor does (torch 2.10 to 2.15).
+    torch.set_float32_matmul_precision("high" if rounds[0] else "highest")
+    torch.backends.cudnn.allow_tf32 = rounds[1]
 
 
 def valid_name(name: str) -> bool:
@@ -144,12 +163,18 @@ def describe(device: torch.device) -> str:
 
 
 class Precision:
-    """Autocast for the forward pass, loss scaling for fp16, clipping, and the update."""
+    """Autocast for the forward pass, loss scaling for fp16, clipping, and the update.
+
+    On a CUDA device it also decides, for the whole process, whether what is in float32 is multiplied in TF32: torch
+    does so in convolutions unless told otherwise.
+    """
 
     def __init__(self, name: PrecisionName, device: torch.device) -> None:
         self.name = choose_precision(name, device)
         self.device = device
-        self._dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
+        self._dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.name)
+        if device.type == "cuda":
+            _round_products((self.name == "tf32",) * 2)
         self.scaler = torch.amp.GradScaler(device.type) if name == "fp16" else None
 
     def autocast(self) -> AbstractContextManager[Any]:

@@ -49,7 +49,7 @@ def floats(value: Nest) -> Nest:
 def take(value: Nest, index: Tensor) -> Nest:
     """The samples with these indices, shape (n,), int64."""
     if isinstance(value, Tensor):
-        return selected(value, index.to(value.device))
+        return selected(value, index.to(value.device, non_blocking=True))
     if isinstance(value, list):
         return [value[sample] for sample in index.tolist()]
     return _each(lambda part: take(part, index), value)

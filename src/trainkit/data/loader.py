@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -250,9 +250,33 @@ class Loader:
             packed = iter(self._loader)
         return workers.results(packed)
 
+    @property
+    def source(self) -> Source:
+        """Where the samples come from."""
+        return self._split.source
+
+    def take_from(self, copy: Source) -> None:
+        """Take the samples from a copy of their source that lies on the device."""
+        self._split, self.pin_memory = replace(self._split, source=copy), False
+
     def close(self) -> None:
         """End the workers; the next epoch would start new ones. Left to the garbage collector, as after an error, they
         may end in disorder: it closes pipes that a thread of theirs still has to close. torch has no public way."""
         if self._loader is not None and (iterator := self._loader._iterator) is not None:
             iterator._shutdown_workers()  # type: ignore[attr-defined]
             self._loader._iterator = None
+
+
+def keep_on_device(loaders: Iterable[Loader], device: torch.device) -> None:
+    """Copy samples that are tensors in memory to a CUDA device, each source once, if it takes at most half of what is
+    free there."""
+    copies: dict[int, TensorSource] = {}
+    for loader in loaders if device.type == "cuda" else ():
+        source = loader.source
+        if loader.num_workers or type(source) is not TensorSource:
+            continue
+        if id(source) not in copies:
+            if nest.nbytes((source.inputs, source.targets)) > torch.cuda.mem_get_info(device)[0] // 2:
+                continue
+            copies[id(source)] = TensorSource(nest.to(source.inputs, device), nest.to(source.targets, device))
+        loader.take_from(copies[id(source)])

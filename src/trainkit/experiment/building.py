@@ -17,6 +17,7 @@ from trainkit.core.records import NoteRecord
 from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec, sample_checks
 from trainkit.data.images.config import ImageDataConfig
+from trainkit.data.loader import keep_on_device
 from trainkit.data.transforms.pipeline import preparation
 from trainkit.experiment import compatibility
 from trainkit.experiment.rules import check, check_direction, metrics_of, monitored
@@ -24,6 +25,7 @@ from trainkit.experiment.schema import ExperimentConfig, steps_of
 from trainkit.models import dry_run, lint
 from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
+from trainkit.training.cuda_graph import why_not
 from trainkit.training.ema import Ema
 from trainkit.training.loop import EvalParts, Parts, Plan
 from trainkit.training.schedulers import SchedulerConfig, StepDecayConfig
@@ -161,6 +163,8 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     if train_split is not data.train:
         common = replace(common, prepare=preparation(data.spec, augment, experiment.seed, device))
     train_loader = loader.train_loader(train_split, experiment.seed, device, train.limit_batches, data.spec.task)
+    val_loader = loader.eval_loader(data.val, device, train.limit_batches) if data.val else None
+    keep_on_device([train_loader, *([val_loader] if val_loader else [])], device)
     compatibility.check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)), data, device)
     name, mode = monitored(experiment, data.spec)
     steps_per_epoch = -(-len(train_loader) // train.accumulate)
@@ -197,9 +201,10 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
             optimizer, max_steps=max_steps, steps_per_epoch=steps_per_epoch, mode=mode
         ),
         train=train_loader,
-        val=loader.eval_loader(data.val, device, train.limit_batches) if data.val else None,
+        val=val_loader,
         ema=Ema(common.model, train.ema) if train.ema else None,
         seed=experiment.seed,
+        cuda_graph=train.cuda_graph and not why_not(common.precision, plan.max_skipped),
     )
     return parts, plan
 
@@ -239,6 +244,8 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
     if experiment.train.limit_batches:
         text = f"only {plan.batches_per_epoch} batches an epoch; the results mean little"
         warn("limit-batches", f"train.limit_batches: {text}")
+    if experiment.train.cuda_graph and (why := why_not(parts.precision, plan.max_skipped)):
+        warn("no-cuda-graph", f"train.cuda_graph: {why}; each operation is launched by itself")
     low, high = experiment.optimizer.usual_lr
     if not low <= experiment.optimizer.lr <= high:
         name = type(experiment.optimizer).model_fields["name"].default

@@ -113,7 +113,8 @@ class TrainConfig(Config):
     """Largest global gradient norm (L2); larger ones are scaled down to it."""
     precision: PrecisionName = "fp32"
     """Arithmetic of the forward pass: `fp32`, or autocast to `bf16` or `fp16` (with loss scaling). `auto` is bf16 where
-    the hardware computes in it, else fp32; which it was stands in the run's config."""
+    the hardware computes in it, else fp32; which it was stands in the run's config. `tf32`: fp32 in which GPUs from
+    Ampere on round what they multiply to 10 bits."""
     device: Annotated[str, AfterValidator(_device_name)] = "auto"
     """`auto` (cuda, mps, cpu: the first that is there), `cpu`, `cuda`, `cuda:N` or `mps`."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
@@ -123,6 +124,10 @@ class TrainConfig(Config):
     """With `on_nonfinite: skip`: more skipped steps than these in all end the run."""
     compile: bool = False
     """Have torch.compile translate the model first: costs a minute or so, may make each step faster."""
+    cuda_graph: bool = False
+    """On a CUDA device: launch each step as a whole, a CUDA graph, which saves the host's work where kernels are small.
+    What does not go into a graph is told, and launched as always. A model must do the same in each training step: a
+    number that it counts up in Python stands still."""
     deterministic: bool = False
     """Refuse operations on a GPU whose results differ from run to run; slower. On a CPU there are none."""
     early_stopping: EarlyStoppingConfig | None = None

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from itertools import islice
 from typing import Literal
 
@@ -26,12 +26,14 @@ from trainkit.data.loader import Loader
 from trainkit.data.transforms.pipeline import Prepare
 from trainkit.models.dry_run import evaluating
 from trainkit.models.lint import Attributes
+from trainkit.training.cuda_graph import CudaRecorder, RecordedStep
 from trainkit.training.ema import Ema
 from trainkit.training.losses import LossFn, LossOutput
 from trainkit.training.meter import Meter
 from trainkit.training.metrics import Metric, sum_dtype
 from trainkit.training.progress import Progress
 from trainkit.training.schedulers import Scheduler
+from trainkit.training.step import Step
 
 MOST_SKIPPED = 0.5
 """A run that has skipped a larger share of its steps has not trained."""
@@ -64,6 +66,8 @@ class Parts(EvalParts):
     ema: Ema | None
     """What is evaluated instead of the model; None: the model."""
     seed: int
+    cuda_graph: bool = False
+    """Whether steps are launched as CUDA graphs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +126,20 @@ def due(step: int, *, every: int, last: bool) -> bool:
     return step > 0 and (last or step % every == 0)
 
 
-def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOutput]:
+def train_steps(
+    parts: Parts, plan: Plan, progress: Progress, tell: Callable[[str], None] = lambda text: None
+) -> Iterator[StepOutput]:
     """Make optimizer updates for as long as the caller asks, from where `progress` stands.
 
     The gradients of a step stay in place until the next one begins.
+
+    Args:
+        tell: told what a person should know.
     """
-    parameters = [parameter for group in parts.optimizer.param_groups for parameter in group["params"]]
+    step: Step | RecordedStep
+    step = plain = Step(parts.model, parts.loss_fn, parts.precision, parts.optimizer, plan.clip_norm)
+    if parts.cuda_graph:
+        step = RecordedStep(plain, CudaRecorder(parts.device), accumulates=plan.accumulate > 1, tell=tell)
     parts.model.train()
     while True:
         batches = parts.train.epoch(progress.epoch, start=progress.batch)
@@ -136,7 +148,7 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             samples = sum(sizes)
             # Dropout and its like draw from a stream of the step, so that a resumed run draws the same.
             seeding.reseed(parts.device, parts.seed, "step", progress.step)
-            parts.optimizer.zero_grad(set_to_none=True)
+            step.zero_grad()
             # A step that may be skipped must not leave its mark on BatchNorm's statistics either.
             buffers = None if plan.max_skipped is None else [buffer.clone() for buffer in parts.model.buffers()]
             losses: list[Tensor] = []
@@ -145,26 +157,21 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             for batch in islice(batches, len(sizes)):
                 waited += time.perf_counter() - asked
                 batch = parts.prepare(batch, progress.epoch)
-                with parts.precision.autocast():
-                    outcome = parts.loss_fn(parts.model, batch)
-                # Weighted by its samples, a group of batches is one big batch, also when the last one is smaller.
-                share: float | Tensor = len(batch.index) / samples
+                share = partial(_share, len(batch.index) / samples, counts, len(sizes)) if len(sizes) > 1 else None
+                outcome = step.backward(batch, share)
+                loss = outcome.reported.detach()
+                losses.append(loss if share is None else loss * share(outcome.count))
                 if outcome.count is not None:
                     counts.append(outcome.count)
-                    # Of how many in all is not known before the last one: until then it is estimated.
-                    share = outcome.count / _expected(counts, len(sizes)) if len(sizes) > 1 else 1.0
-                parts.precision.backward(outcome.loss * share if len(sizes) > 1 else outcome.loss)
-                loss = outcome.reported.detach()
-                losses.append(loss * share if len(sizes) > 1 else loss)
                 asked = time.perf_counter()
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
             known = torch.stack(counts).sum() if counts else None
             if known is not None and len(sizes) > 1:
                 correction = _expected(counts, len(sizes)) / torch.where(known > 0, known, 1)
                 loss = loss * correction
-                torch._foreach_mul_([one.grad for one in parameters if one.grad is not None], correction)
+                torch._foreach_mul_([one.grad for one in plain.parameters if one.grad is not None], correction)
             guard = None if plan.max_skipped is None else loss
-            norm, updated = parts.precision.update(parts.optimizer, parameters, plan.clip_norm, guard=guard)
+            norm, updated = step.update(guard)
             if buffers is not None and not updated:
                 progress.skipped += 1
                 for buffer, before in zip(parts.model.buffers(), buffers, strict=True):
@@ -179,6 +186,19 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             yield StepOutput(loss, samples, known, norm, waited, updated)
             if epoch_ends:
                 break
+
+
+def _share(of_samples: float, counts: list[Tensor], batches: int, count: Tensor | None) -> float | Tensor:
+    """By how much the mean loss of a batch counts in a step of several: weighted, they are one big batch, also when the
+    last one is smaller.
+
+    Args:
+        of_samples: its share of the samples.
+        counts: what the loss counts in the batches before it.
+        count: what it counts in this one, where that is not samples.
+    """
+    # Of how many in all is not known before the last one: until then it is estimated.
+    return of_samples if count is None else count / _expected([*counts, count], batches)
 
 
 def _expected(counts: list[Tensor], batches: int) -> Tensor:
@@ -213,7 +233,7 @@ def fit(
             a loss is not finite is ever saved.
     """
     meter = Meter(progress, plan.batches_per_epoch)
-    steps = train_steps(parts, plan, progress)
+    steps = train_steps(parts, plan, progress, lambda text: sink.write(NoteRecord(text, "warning")))
     begun = progress.step
     saved = (progress.step, progress.evaluated)  # a resumed run stands at a checkpoint
     while True:

@@ -276,7 +276,8 @@ class _Auroc:
         scores, targets = self.read(outputs, targets)
         self.metric.update(scores, targets)
         rows = targets.view(len(targets), -1)
-        self.positives = self.positives + (targets.bincount(minlength=self.classes) if self.classes else rows.sum(0))
+        # Not `bincount`, for which the host waits for a GPU.
+        self.positives = self.positives + (functional.one_hot(targets, self.classes) if self.classes else rows).sum(0)
         self.count += len(targets)
 
     def merge(self, other: _Auroc) -> None:

@@ -115,8 +115,11 @@ class TorchOptimizerConfig(OptimizerConfig):
 
     def build(self, model: nn.Module, device: torch.device) -> Optimizer:
         options = self.model_dump(exclude={"name", "head_lr", "decay_bias_and_norm"})
-        if "fused" in inspect.signature(self.torch_class).parameters:
+        arguments = inspect.signature(self.torch_class).parameters
+        if "fused" in arguments:
             options["fused"] = fused(device)
+        if "capturable" in arguments:  # nothing of a step is read back by the host
+            options["capturable"] = device.type == "cuda"
         return self.torch_class(self.groups(model), **options)
 
 
