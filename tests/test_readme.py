@@ -63,7 +63,7 @@ def test_the_modules_of_the_readme_train(module: str, config: str, monkeypatch: 
     monkeypatch.setattr(registry, "_loaded", set())
     monkeypatch.setattr(sys, "path", sys.path.copy())
     assert command(f"trainkit train {config} train.epochs=1 loader.num_workers=0", monkeypatch) == 0
-    [run] = Path("runs/experiment").iterdir()
+    [run] = Path("runs").glob("*/*")
     assert command(f"trainkit eval --ckpt {run} loader.num_workers=0", monkeypatch) == 0
     if module == "my_sinks":
         assert (run / "metrics.csv").read_text().startswith("step,epoch,split,loss,accuracy\n")
@@ -110,7 +110,7 @@ def test_the_configs_of_the_readme_train(
     Path(f"{name}.yaml").write_text(titled("yaml")[f"{name}.yaml"])
     line = f"trainkit train {name}.yaml train.epochs=1 loader.batch_size=8 loader.num_workers=0 {overrides}"
     assert command(line, monkeypatch) == 0
-    [run] = Path("runs/experiment").iterdir()
+    [run] = Path("runs").glob("*/*")
     assert command(f"trainkit eval --ckpt {run} loader.num_workers=0", monkeypatch) == 0
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from trainkit.config import merging
 from trainkit.core.errors import ConfigError
 from trainkit.experiment.loading import load
 
@@ -89,3 +90,20 @@ def test_a_file_extends_its_parents_relative_to_itself() -> None:
     assert found["optimizer"] == ADAM_PLAIN | {"lr": 0.25, "eps": 1.0}
     assert found["loss"]["label_smoothing"] == 0.5
     assert plain("extends: base.yaml\noptimizer: {name: sgd}\n")["optimizer"] == SGD_PLAIN
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "name"),
+    [
+        ("cats.yaml", "seed: 1", "cats"),
+        ("my cats (2).yaml", "seed: 1", "my-cats-2-"),
+        ("cats.yaml", "name: dogs", "dogs"),
+        ("child.yaml", "extends: parent.yaml", "pets"),
+        ("child.yaml", "extends: nameless.yaml", "child"),
+    ],
+)
+def test_a_config_without_a_name_has_that_of_its_file(file: str, text: str, name: str) -> None:
+    Path("parent.yaml").write_text("name: pets")
+    Path("nameless.yaml").write_text("seed: 2")
+    Path(file).write_text(text)
+    assert merging.read(Path(file)).plain()["name"] == name

@@ -101,7 +101,7 @@ def test_after_a_sweep(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = trainkit("sweep", config, failpoints="fork=")
     assert ended.code == 0, ended
     typed_again(ended.stdout, expected=2)
-    [sweep] = Path(ODD, "experiment").glob("*-sweep")
+    [sweep] = Path(ODD).glob("*/*-sweep")
     typed_again((sweep / "sweep.yaml").read_text().replace("trainkit sweep", "trainkit check"), expected=1)
     ended = trainkit("sweep", "--resume", str(sweep), failpoints="fork=")
     typed_again(ended.stdout, expected=2)

@@ -366,7 +366,7 @@ def test_the_command(make: MakeExperiment) -> None:
     ended = bare.run(["report"])
     assert (ended.code, ended.stderr) == (2, "error: command line: RUN is missing; usage: trainkit report RUN\n")
     ended = bare.run(["report", "on"])
-    assert (ended.code, ended.stderr) == (4, "error: on: no run here; did you mean one?\n")
+    assert (ended.code, ended.stderr) == (4, "error: on: no such file or run; did you mean one?\n")
     assert not ended.imported_torch
 
 

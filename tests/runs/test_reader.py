@@ -288,7 +288,7 @@ def test_no_difference(make: MakeExperiment) -> None:
         ("runs on", 4, "error: on: no such directory; did you mean one?"),
         ("runs one other", 2, "error: command line: one directory, got two; 'other' is not needed"),
         ("runs diff one", 2, "error: command line: diff compares two runs, got 1; usage: trainkit runs diff A B"),
-        ("runs diff one on", 4, "error: on: no run here; did you mean one?"),
+        ("runs diff one on", 4, "error: on: no such file or run; did you mean one?"),
         ("runs diff one sweep", 4, "error: sweep: is a sweep; name one of its trials, such as sweep/trials/000"),
         ("runs diff one broken", 2, "error: broken/config.yaml: no such file"),
     ],

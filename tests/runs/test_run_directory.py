@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainkit.core.errors import StorageError
+from trainkit.core.errors import CheckpointError, StorageError
 from trainkit.runs import run_directory
 
 
@@ -48,3 +48,36 @@ def test_the_environment_holds_no_environment_variables(monkeypatch: pytest.Monk
     told = json.dumps(run_directory.environment())
     assert "canary-4711" not in told
     assert '"torch"' in told
+
+
+def test_a_run_is_meant_by_its_path_its_name_or_as_the_last() -> None:
+    for path in ("runs/a/20260101-000000-ffff", "runs/a/20260102-000000-aaaa", "runs/b/20260101-120000-bbbb"):
+        Path(path).mkdir(parents=True)
+        Path(path, "run.json").write_text("{}")
+    Path("runs/b/20260103-000000-cccc-sweep").mkdir()
+    Path("runs/b/20260103-000000-cccc-sweep/sweep.yaml").write_text("")
+    here = Path("runs/a/20260101-000000-ffff")
+    assert run_directory.meant(here, "run") == here
+    assert run_directory.meant(Path("a"), "run") == Path("runs/a/20260102-000000-aaaa")
+    assert run_directory.meant(Path("last"), "run") == Path("runs/a/20260102-000000-aaaa")
+    assert run_directory.meant(Path("b"), "run") == Path("runs/b/20260101-120000-bbbb")
+    assert run_directory.meant(Path("b"), "sweep") == Path("runs/b/20260103-000000-cccc-sweep")
+    assert run_directory.meant(Path("last"), "sweep", "run") == Path("runs/b/20260103-000000-cccc-sweep")
+    Path("a").mkdir()  # what is there is meant first
+    assert run_directory.meant(Path("a"), "run") == Path("a")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("smok", "smok: no such file or run; did you mean 'smoke'?"),
+        ("last", "last: no such file or sweep"),
+        ("runs/smoky", "runs/smoky: no such file or run; did you mean runs/smoke?"),
+    ],
+)
+def test_what_nobody_can_mean_is_told(word: str, message: str) -> None:
+    Path("runs/smoke/one").mkdir(parents=True)
+    Path("runs/smoke/one/run.json").write_text("{}")
+    with pytest.raises(CheckpointError) as error:
+        run_directory.meant(Path(word), "sweep" if word == "last" else "run")
+    assert str(error.value) == message

@@ -9,16 +9,18 @@ from functools import reduce
 from pathlib import Path
 
 from trainkit.config import yamlfile
-from trainkit.config.yamlfile import COMMAND_LINE, Node
+from trainkit.config.yamlfile import COMMAND_LINE, Node, Where
 from trainkit.core.errors import ConfigError
 
 
 def read(path: Path) -> Node:
-    """Read a YAML file and the parents that it extends; sections merge, the child wins.
+    """Read a YAML file and the parents that it extends; sections merge, the child wins. Where none has a `name`, it is
+    that of the file.
 
     Raises:
         ConfigError: a file is missing or not acceptable YAML, or the parents form a circle.
     """
+    named = Node(re.sub(r"[^a-zA-Z0-9._-]+", "-", path.stem)[:100], Where(str(path)))
     nodes: list[Node] = []
     files: list[Path] = []
     parent: Node | None = None
@@ -37,7 +39,9 @@ def read(path: Path) -> Node:
             if not isinstance(parent.value, str):
                 raise ConfigError(f"{parent.where}: extends: expected one path")
             path = path.parent / parent.value
-    return reduce(lambda base, top: merge(base, top, whole=True), reversed(nodes))
+    whole = reduce(lambda base, top: merge(base, top, whole=True), reversed(nodes))
+    assert isinstance(whole.value, dict)
+    return replace(whole, value={"name": named, **whole.value})
 
 
 def merge(base: Node, top: Node, *, whole: bool = False) -> Node:

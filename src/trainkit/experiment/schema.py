@@ -206,7 +206,7 @@ class ExperimentConfig(Config):
     model_config = ConfigDict(json_schema_extra=lambda schema: schema["required"].remove("model"))
 
     name: Annotated[str, AfterValidator(_run_name)] = "experiment"
-    """Where runs go: `runs/<name>/`."""
+    """Where runs go: `runs/<name>/`. By default that of the YAML file."""
     seed: int = Field(42, ge=0, le=2**63 - 1)
     """Every random stream follows from it."""
     imports: tuple[str, ...] = ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import platform
+import re
 import secrets
 import struct
 import subprocess
@@ -20,7 +22,10 @@ from typing import Any, Literal, TextIO
 from trainkit.config import shell
 from trainkit.core import atomic
 from trainkit.core.errors import BusyError, CheckpointError, StorageError, os_error_text
+from trainkit.core.suggestions import did_you_mean, did_you_mean_path
 from trainkit.core.text import plain_json
+
+MOMENT = "%Y%m%d-%H%M%S"
 
 
 class _Inside:
@@ -103,7 +108,7 @@ def create(name: str, at: Path | None = None, *, kind: Literal["run", "sweep", "
         StorageError: it cannot be made, or `at` is there already.
     """
     suffix, inner = {"run": ("", "checkpoints"), "sweep": ("-sweep", "trials"), "lr-find": ("-lr-find", "tb")}[kind]
-    path = at or runs() / name / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}{suffix}"
+    path = at or runs() / name / f"{datetime.now(UTC):{MOMENT}}-{secrets.token_hex(2)}{suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()  # never an existing one, even when two runs begin in the same second
@@ -133,6 +138,39 @@ def check_writable(name: str, at: Path | None = None) -> None:
 
 def runs() -> Path:
     return Path(os.environ.get("TRAINKIT_RUNS_DIR") or "runs")
+
+
+LAST = "last"
+"""The word for the newest of all runs."""
+
+
+MARKS = {"run": "run.json", "sweep": "sweep.yaml"}
+"""The files by which their directories are known."""
+
+
+def meant(word: Path, *kinds: Literal["run", "sweep"]) -> Path:
+    """What a user means: a path that is there; else the newest run (or sweep) of that name, or of all for `last`.
+
+    Raises:
+        CheckpointError: there is neither.
+    """
+    if word.exists():
+        return word
+    within = "*/*" if str(word) == LAST else f"{glob.escape(str(word))}/*"
+    found = [file.parent for kind in kinds for file in runs().glob(f"{within}/{MARKS[kind]}")]
+    if not found:
+        named = {file.parents[1].name for kind in kinds for file in runs().glob(f"*/*/{MARKS[kind]}")}
+        hint = did_you_mean_path(word) or did_you_mean(str(word), named)
+        raise CheckpointError(f"{word}: no such file or {kinds[-1]}{hint}")
+    return max(found, key=_began)
+
+
+def _began(run: Path) -> tuple[str, int]:
+    """In order of time: the moment in its name, where it has one."""
+    changed = run.stat().st_mtime_ns
+    moment = f"{datetime.fromtimestamp(changed / 1e9, UTC):{MOMENT}}"
+    named = run.name[: len(moment)]
+    return named if re.fullmatch(r"[0-9]{8}-[0-9]{6}", named) else moment, changed
 
 
 def locate(path: Path) -> tuple[Path, Path]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainkit.cli.commands.base import AsJson, Debug, Device, app, check_choice, examples, importing, say, say_json
-from trainkit.core.errors import CheckpointError, ConfigError, DataError
-from trainkit.core.suggestions import did_you_mean_path
+from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.text import printable
 
 if TYPE_CHECKING:
@@ -18,7 +17,13 @@ if TYPE_CHECKING:
 
 SPLITS = ("test", "val", "train")
 
-Ckpt = Annotated[Path | None, typer.Option(metavar="FILE", help="The checkpoint; it is all that is needed.")]
+Ckpt = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CKPT|RUN",
+        help="The checkpoint, which is all that is needed; or a run: its directory, its name, or last.",
+    ),
+]
 
 
 @app.command(
@@ -150,11 +155,10 @@ def _checkpoint(ckpt: Path | None, stray: str) -> Path:
         from trainkit.config import shell
 
         raise ConfigError(f"command line: --ckpt FILE is missing; write {shell.command('--ckpt', stray)}")
-    if not ckpt.exists():
-        raise CheckpointError(f"{ckpt}: no such file{did_you_mean_path(ckpt)}")
-    if ckpt.is_dir():
-        from trainkit.runs.run_directory import locate
+    from trainkit.runs.run_directory import locate, meant
 
+    ckpt = meant(ckpt, "run")
+    if ckpt.is_dir():
         locate(ckpt)
     return ckpt
 

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from trainkit.cli.commands.base import AsJson, Debug, Device, app, examples, say, say_json
-from trainkit.core.errors import CheckpointError, ConfigError
-from trainkit.core.suggestions import did_you_mean_path
+from trainkit.core.errors import ConfigError
 from trainkit.core.text import printable
 
 
@@ -41,7 +40,7 @@ def runs(
 
     match words or []:
         case ["diff", one, other]:
-            difference = comparing.diff(Path(one), Path(other))
+            difference = comparing.diff(run_directory.meant(Path(one), "run"), run_directory.meant(Path(other), "run"))
             if as_json:
                 say_json(difference.to_plain())
             else:
@@ -76,7 +75,9 @@ def runs(
 def report(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN|SWEEP", help="The directory of a run or a sweep.", show_default=False),
+        typer.Argument(
+            metavar="RUN|SWEEP", help="A run or a sweep: its directory, its name, or last.", show_default=False
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values of data or loader, such as data.root.")
@@ -90,8 +91,9 @@ def report(
     """Write a run or a sweep as one page of HTML: results, curves, mistakes, config, environment."""
     if path is None:
         raise ConfigError("command line: RUN is missing; usage: trainkit report RUN")
-    if not path.exists():
-        raise CheckpointError(f"{path}: no run here{did_you_mean_path(path)}")
+    from trainkit.runs.run_directory import meant
+
+    path = meant(path, "sweep", "run")
     from trainkit.reports.report_page import write
 
     written = write(path, output, device=device or "auto", overrides=overrides or [])

@@ -20,8 +20,8 @@ from trainkit.cli.commands.base import (
     importing,
     load,
 )
-from trainkit.core.errors import CheckpointError, ConfigError
-from trainkit.core.suggestions import did_you_mean_path
+from trainkit.core.errors import ConfigError
+from trainkit.runs import run_directory
 
 
 @app.command(
@@ -36,7 +36,10 @@ def train(
     overrides: Overrides = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN|CKPT", help="Go on with this run instead; KEY=VALUE may only extend it."),
+        typer.Option(
+            metavar="RUN|CKPT",
+            help="Go on with this run instead (its directory, its name, or last); KEY=VALUE may only extend it.",
+        ),
     ] = None,
     device: Device = None,
     fast_dev_run: Annotated[
@@ -57,8 +60,7 @@ def train(
             raise ConfigError("command line: --fast-dev-run is for new runs, --resume for old ones")
         if run_dir is not None:
             raise ConfigError("command line: --resume goes on in its own directory, --run-dir cannot be given, too")
-        if not resume.exists():
-            raise CheckpointError(f"{resume}: no run here{did_you_mean_path(resume)}")
+        resume = run_directory.meant(resume, "run")
         with importing():
             from trainkit.runs.run import resume as go_on
 
@@ -105,6 +107,6 @@ def sweep(
         from trainkit.sweeps import sweep as sweeps
 
     if resume is not None:
-        sweeps.resume(resume, jobs=int(jobs), quiet=quiet)
+        sweeps.resume(run_directory.meant(resume, "sweep"), jobs=int(jobs), quiet=quiet)
     else:
         sweeps.sweep(path, values, jobs=int(jobs), quiet=quiet)
