@@ -6,7 +6,7 @@
 # 2.10 moves them and leaves the convolutions, which it is about, in TF32. The old switches are consistent in both: the new
 # names read what they set. Needs no GPU: only switches are set and read.
 #
-# Seen with Python 3.11 on Linux, with both versions but for the fourth column of the second line, which is tf32 in 2.10:
+# Seen with Python 3.11 on Linux, with both versions but for what is in brackets:
 #   after                                 matmul.allow_tf32  cudnn.allow_tf32  matmul  conv
 #   cudnn.fp32_precision = ieee           False              RAISES            ieee    ieee      (2.10: True, tf32)
 #   matmul.fp32_precision = tf32          RAISES             True              tf32    tf32
