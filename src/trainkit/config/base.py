@@ -124,12 +124,9 @@ class Component:
                 from trainkit.config.other_tools import hint_for_name  # a table of words that is only needed now
 
                 known = registry.names(self.family)
-                hints = {key: hint_for_name(key, value[key], known) for key in value}
-                hints = {key: hint for key, hint in hints.items() if hint} | (
-                    {near: "; did you mean 'name'?"} if near else {}
-                )
-                for key, hint in hints.items():
-                    raise ConfigError(f"value is missing, and {key!r} is unknown{hint}")
+                for key in value:
+                    if hint := "; did you mean 'name'?" if key == near else hint_for_name(key, value[key], known):
+                        raise ConfigError(f"value is missing, and {key!r} is unknown{hint}")
                 raise ConfigError(f"value is missing; known: {', '.join(known)}")
             if not isinstance(name, str):
                 raise ConfigError(f"expected text, got {show(name)}")

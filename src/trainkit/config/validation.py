@@ -235,9 +235,8 @@ def _unknown_key(path: Place, config_class: type[Config], root: Node) -> str:
 
     def has(wanted: str) -> bool:
         section, _, last = wanted.partition("=")[0].rpartition(".")
-        return (
-            last in (owner if section == place else _owner(config_class, tuple(wanted.split(".")), root)).model_fields
-        )
+        there = owner if section == place else _owner(config_class, tuple(wanted.split(".")), root)
+        return last in there.model_fields
 
     if near := (hint := other_tools.hint_for_key(key, place, has)) or did_you_mean(key, hinted + elsewhere):
         inside = other_tools.known_inside(node.plain()) if hint and not place else {}
