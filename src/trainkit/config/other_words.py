@@ -169,7 +169,7 @@ KEYS = {
     "data.na_values": "nan_values null_values",
     "data.standardize": "normalization Normalization scale_features zscore normalize_features standardize_inputs "
     "Normalize feature_scaling scaler preprocessor StandardScaler MinMaxScaler RobustScaler preprocessing",
-    "data.delimiter": "sep csv_delimiter",
+    "data.delimiter": "csv_delimiter",
     "data.val": "validation_split valid_pct val_split val_size val_fraction valid_size val_ratio validation_data "
     "split split_probabilities force_split valid_frac RandomSplitter splitter TrainTestSplitter val_percent "
     "holdout validation_set_size validation_size eval_split valid_split validation_ratio validation_fraction "
