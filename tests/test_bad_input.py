@@ -304,7 +304,7 @@ NINES = "9" * 60
         ("train: {device: 'cuda:300'}", "3:17: train.device: expected auto, cpu, cuda, cuda:N or mps, got 'cuda:300'"),
         ("train: {precision: fp8}", "3:20: train.precision: expected auto, fp32, tf32, bf16 or fp16, got 'fp8'"),
         ("train: {precision: FP16}", "3:20: train.precision: expected auto, fp32, tf32, bf16 or fp16, got 'FP16'; did you mean 'fp16'?"),
-        ("checkpoint: {mode: maximize}", "3:20: checkpoint.mode: expected min or max, got 'maximize'"),
+        ("checkpoint: {mode: maximize}", "3:20: checkpoint.mode: expected min or max, got 'maximize'; did you mean 'max'?"),
         # Names of components
         ("optimizer: {name: admw}", "3:19: optimizer.name: unknown optimizer 'admw'; did you mean 'adamw'?"),
         ("optimizer: SGD", "3:12: optimizer.name: unknown optimizer 'SGD'; did you mean 'sgd'?"),

@@ -74,7 +74,10 @@ def refused(experiment: ExperimentConfig, kind: type[TrainkitError] = ConfigErro
                 "loader.sampler has other orders"
             ),
         ),
-        ("loader.sampler=weighted", "loader.sampler: expected shuffle or balanced, got 'weighted'"),
+        (
+            "loader.sampler=weighted",
+            "loader.sampler: expected shuffle or balanced, got 'weighted'; did you mean 'balanced'?",
+        ),
         ("model.in_channels=3", "model.in_channels: unknown key for 'cnn'; the number of channels comes from the data"),
         (
             "loss.reduction=sum",

@@ -36,6 +36,8 @@ def test_the_commands_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setenv("TRAINKIT_OFFLINE", "1")
     shutil.copytree(ROOT / "configs", "configs")
     pictures("new", 3)
+    pictures("data/pictures/cats")
+    pictures("data/pictures/dogs")
     lines = [re.split("  | #", line)[0] for block in blocks("sh") for line in block.splitlines()]
     lines = [line for line in lines if line.startswith("trainkit") and "sweep" not in line]
     assert len(lines) >= 17

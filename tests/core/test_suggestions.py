@@ -10,7 +10,9 @@ from trainkit.core.suggestions import did_you_mean
     [
         ("admw", ["adam", "adamw"], "adamw"),
         ("Adam", ["sgd", "adam"], "adam"),
-        ("learning_rate", ["momentum", "lr"], "lr"),
+        ("warmup_epochs", ["epochs"], None),
+        ("time", ["optimizer", "name"], None),
+        ("pretrained", ["train", "data"], None),
         ("num_epochs", ["epochs"], "epochs"),
         ("epochs", ["train.epochs"], "train.epochs"),
         ("acc", ["loss", "accuracy"], "accuracy"),

@@ -141,6 +141,8 @@ def test_a_class_beyond_the_spec_is_an_error() -> None:
     test = TensorSource(torch.zeros(2, 1), torch.tensor([1, 5]))
     with pytest.raises(DataError, match="data: class 5 in the test split, but there are only 0 to 2"):
         Classification(size=3).check(Split.whole(test).targets, "test")
+    with pytest.raises(DataError, match="class 5 in the test split, but there are only 0 to 4; count classes from 0"):
+        Classification(size=5).check(Split.whole(test).targets, "test")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,9 @@ def test_suspicious_samples_are_named() -> None:
 
     assert texts(three_way([0, 1, 2], [0], [1])) == []
     assert texts(three_way([0, 2, 2], [0], [2])) == ["data: no training sample has the class 'b'"]
+    unnamed = Classification(size=4).measured(torch.tensor([1, 2, 3]), torch.tensor([1, 2, 3]), "none")
+    text = "data: no training sample has the class 0; classes count from 0, do yours count from 1?"
+    assert [found.text for found in unnamed.diagnostics(torch.tensor([1, 2, 3]), pictures=False)] == [text]
     same = texts(three_way([1, 1], [1], [1]))
     assert same[1:] == ["data: all training samples are of one class; there is nothing to tell apart"]
     data = three_way([0, 1, 2], [0, 1], [1, 2])

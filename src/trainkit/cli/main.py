@@ -6,13 +6,14 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
 import typer
 
 from trainkit.cli.commands import app
-from trainkit.cli.commands.base import say
+from trainkit.cli.commands.base import is_override, say
 from trainkit.core.errors import OutOfMemoryError, RemoteError, StoppedError, StorageError, TrainkitError
 from trainkit.core.suggestions import did_you_mean
 from trainkit.core.text import printable
@@ -76,8 +77,18 @@ def _user_frames(error: Exception) -> str:
 def _usage_problem(error: Exception) -> str:
     words = str(error).removesuffix(".")
     if words.startswith("No such option"):
-        wrong = getattr(error, "option_name", "")
-        hint = did_you_mean(wrong, getattr(error, "possibilities", None) or [])
+        from trainkit.config.other_tools import hint_for_flag
+
+        wrong, value = getattr(error, "option_name", ""), None
+        for word, following in pairwise([*sys.argv, ""]):
+            flag, equals, given = word.partition("=")
+            if flag == wrong:
+                value = given if equals else None if following.startswith("-") or is_override(following) else following
+        hint = (
+            hint_for_flag(wrong, value)
+            or did_you_mean(wrong, getattr(error, "possibilities", None) or [])
+            or hint_for_flag(wrong, value, loosely=True)
+        )
         return f"command line: no option {wrong!r}{hint or '; overrides are written optimizer.lr=1e-3'}"
     if words.startswith("No such command"):
         wrong = words.split("'")[1]

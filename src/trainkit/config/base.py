@@ -121,9 +121,13 @@ class Component:
                 meant = near is None or (self.default and self.default.model_fields.keys() & set(value))
                 if self.default and "name" not in value and meant:
                     return self.default
-                if near:
-                    raise ConfigError(f"value is missing, and {near!r} is unknown; did you mean 'name'?")
-                raise ConfigError(f"value is missing; known: {', '.join(registry.names(self.family))}")
+                from trainkit.config.other_tools import hint_for_name  # a table of words that is only needed now
+
+                known = registry.names(self.family)
+                for key in value:
+                    if hint := "; did you mean 'name'?" if key == near else hint_for_name(key, value[key], known):
+                        raise ConfigError(f"value is missing, and {key!r} is unknown{hint}")
+                raise ConfigError(f"value is missing; known: {', '.join(known)}")
             if not isinstance(name, str):
                 raise ConfigError(f"expected text, got {show(name)}")
             found = registry.find(self.family, name)

@@ -88,6 +88,11 @@ def names(family: str) -> list[str]:
     return list(_families[family])
 
 
+def family_of(config_class: type[BaseModel]) -> str | None:
+    """The family in which a config class is registered; None for one that is in none."""
+    return next((family for family, members in _families.items() if config_class in members.values()), None)
+
+
 def find(family: str, name: str) -> type[BaseModel]:
     """The config class registered under a name.
 
@@ -95,8 +100,11 @@ def find(family: str, name: str) -> type[BaseModel]:
         ConfigError: nothing has that name; the message gives the nearest, or all.
     """
     if name not in _families[family]:
-        hint = did_you_mean(name, names(family)) or f"; known: {', '.join(names(family))}"
-        raise ConfigError(f"unknown {family} {name!r}{hint}")
+        from trainkit.config.other_tools import hint_for_value  # a table of words that is only needed now
+
+        known = names(family)
+        hint = hint_for_value(name, known) or did_you_mean(name, known) or hint_for_value(name, known, loosely=True)
+        raise ConfigError(f"unknown {family} {name!r}" + (hint or f"; known: {', '.join(known)}"))
     return _families[family][name]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from trainkit.config import yamlfile
+from trainkit.config import registry, yamlfile
 from trainkit.config.base import Component, Config
 from trainkit.config.yamlfile import COMMAND_LINE, Node, Where, show
 from trainkit.core.errors import ConfigError
@@ -138,7 +139,9 @@ def _problem(path: Place, details: list[ErrorDetails], config_class: type[Config
         if detail["type"] == "component_name":
             return node.where, detail["msg"] + _advice(node, "a mapping")
         if raised := detail.get("ctx", {}).get("error"):
-            return node.where, str(raised) + _advice(node, "")
+            choices = re.match("expected (.*), got", str(raised))
+            known = re.split(", | or ", choices[1]) if choices else []
+            return node.where, str(raised) + (_advice(node, "") or _of_another_tool(node, known))
     if node.value is None and not node.text:
         return node.key_where or node.where, "value is missing"
     # Of the missing items of a list only the last: it tells the length.
@@ -183,7 +186,7 @@ def _advice(node: Node, expected: str) -> str:
     """What to do about a wrong value; empty where there is no more to say."""
     text = node.value if isinstance(node.value, str) else node.text
     if not text or (not isinstance(node.value, str) and expected != "a list"):
-        return ""
+        return _of_another_tool(node, re.split(", | or ", expected))
     if node.where == COMMAND_LINE and "," in text and "a list" not in expected:
         return "; several values are for trainkit sweep"
     if expected == "a list":
@@ -194,18 +197,30 @@ def _advice(node: Node, expected: str) -> str:
         return "; drop the quotes"
     if "number" in expected and (hint := yamlfile.number_hint(text)):
         return hint
-    return did_you_mean(text, re.split(", | or ", expected)) if expected else ""
+    known = re.split(", | or ", expected)
+    return _of_another_tool(node, known) or did_you_mean(text, known) if expected else ""
+
+
+def _of_another_tool(node: Node, known: list[str]) -> str:
+    from trainkit.config import other_tools  # a table of words that is only needed now
+
+    word = node.text or str(node.value)
+    names = [choice for choice in known if re.fullmatch(r"[a-z]\w*", choice)]
+    return other_tools.hint_for_value(word, names) if names and ":" not in word else ""
 
 
 def _unknown_key(path: Place, config_class: type[Config], root: Node) -> str:
+    from trainkit.config import other_tools  # a table of words that is only needed now
+
     key, owner = str(path[-1]), _owner(config_class, path, root)
     tag = owner.model_fields["name"].default if len(path) > 1 and "name" in owner.model_fields else None
     message = "unknown section" if len(path) == 1 else f"unknown key for {tag!r}" if tag else "unknown key"
     if key in owner.unknown_key_hints:
         return f"{message}; {owner.unknown_key_hints[key]}"
-    if key in ("_target_", "class_path", "_component_"):
-        return f"{message}; own code comes in through imports"
     *_, node = _along(path, root)
+    family = registry.family_of(owner)
+    if hint := other_tools.hint_for_name(key, node.value, registry.names(family) if family else []):
+        return message + hint
     if re.fullmatch(r"[0-9]\w*", key) and node.value is None and not node.text:  # {lr: 0,1}
         return f"{message}; decimals follow a point, not a comma"
     *_, parent = _along(path[:-1], root)
@@ -216,21 +231,39 @@ def _unknown_key(path: Place, config_class: type[Config], root: Node) -> str:
         for section, field in config_class.model_fields.items()
         if isinstance(field.default, Config) and key in type(field.default).model_fields
     ]
-    return message + (did_you_mean(key, hinted + elsewhere) or f"; known: {', '.join(known)}")
+    place = ".".join(part for part in path[:-1] if isinstance(part, str))
+
+    def has(wanted: str) -> bool:
+        section, _, last = wanted.partition("=")[0].rpartition(".")
+        there = owner if section == place else _owner(config_class, tuple(wanted.split(".")), root)
+        return last in there.model_fields
+
+    if near := (hint := other_tools.hint_for_key(key, place, has)) or did_you_mean(key, hinted + elsewhere):
+        inside = other_tools.known_inside(node.plain()) if hint and not place else {}
+        return message + near + "".join(f"; {word} is {ours}" for word, ours in inside.items())
+    return message + (other_tools.hint_for_key(key, place, has, loosely=True) or f"; known: {', '.join(known)}")
 
 
 def _owner(config_class: type[Config], path: Place, node: Node) -> type[Config]:
-    """The config class in which the last key of a path was looked for."""
+    """The config class in which the last key of a path is looked for; of what is not there, the default counts."""
     inside: tuple[Any, ...] = ()
-    for part, here in zip(path[:-1], list(_along(path, node))[1:], strict=False):
+    here: Node | None = node
+    for part in path[:-1]:
+        here = here.child(part) if here else None
         if field := config_class.model_fields.get(str(part)):
             inside = (*field.metadata, *_inside(field.annotation))
-        if isinstance(here.value, list):
+        if here and isinstance(here.value, list):
             continue  # the class is that of its items
         configs = [item for item in inside if isinstance(item, type) and issubclass(item, Config)]
-        components = [item.config_class(here.plain()) for item in inside if isinstance(item, Component)]
-        config_class = next(iter(components + configs), config_class)
+        components = [_config_class(item, here) for item in inside if isinstance(item, Component)]
+        config_class = next(filter(None, (*components, *configs)), config_class)
     return config_class
+
+
+def _config_class(component: Component, node: Node | None) -> type[Config] | None:
+    with suppress(ValueError):  # another problem is that it names none
+        return component.config_class(node.plain()) if node else component.default
+    return component.default
 
 
 def _inside(annotation: Any) -> tuple[Any, ...]:

@@ -8,9 +8,6 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-# What beginners spell out, or shorten.
-_SYNONYMS = {"learning_rate": "lr", "wd": "weight_decay", "bs": "batch_size"}
-
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """`; did you mean 'adam'?` when something known is near, else an empty string."""
@@ -22,13 +19,13 @@ def nearest(wrong: str, known: Iterable[str]) -> str | None:
     """What a wrong word may have meant.
 
     Near is what is spelled alike, what begins with the word (`acc` and `accuracy`), and what ends in the same whole
-    words (`num_epochs` and `epochs`, `epochs` and `train.epochs`).
+    words, if these are the better part (`num_epochs` and `epochs`, `epochs` and `train.epochs`).
     """
     names = {_plain(name): name for name in known}
     word = _plain(wrong)
-    near = [name for name in names if name == _SYNONYMS.get(word)]
-    near += difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    near += [name for name in names if word.endswith(f"_{name}") or name.endswith((f"_{word}", f".{word}"))]
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.75 if len(word) > 3 else 0.6)
+    near += [name for name in names if word.endswith(f"_{name}") and 2 * len(name) >= len(word)]
+    near += [name for name in names if name.endswith((f"_{word}", f".{word}"))]
     near += [name for name in names if len(word) > 2 and name.startswith(word)]
     return names[near[0]] if near else None
 

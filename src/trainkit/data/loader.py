@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -52,12 +52,6 @@ class LoaderConfig(Config):
     """`shuffle`: every training sample once an epoch. `balanced`: as many draws, but each class as often as the others:
     samples of rare classes come several times, some of the frequent ones not at all. Random transforms follow from the
     seed, the epoch, the sample and how often it was drawn before, so that it is another picture each time."""
-
-    unknown_key_hints: ClassVar[Mapping[str, str]] = {
-        "shuffle": "training samples are shuffled, the others never are; loader.sampler has other orders",
-        "collate_fn": "sources make whole batches; your own dataset pads sequences with data.collate=pad",
-        "persistent_workers": "workers live as long as the run",
-    }
 
     def train_loader(
         self, split: Split, seed: int, device: torch.device, limit: int | None = None, task: Task | None = None

@@ -131,7 +131,9 @@ def monitored(experiment: ExperimentConfig, spec: DataSpec) -> tuple[str, Litera
     chosen = experiment.checkpoint.monitor or f"val/{metrics[0].label}"
     available = [f"val/{label}" for label in modes]
     if chosen not in available:
-        hint = did_you_mean(chosen, available)
+        from trainkit.config.other_tools import hint_for_value  # a table of words that is only needed now
+
+        hint = hint_for_value(chosen, available) or did_you_mean(chosen, available)
         raise ConfigError(
             f"checkpoint.monitor: unknown metric {chosen!r}{hint}; available: {', '.join(sorted(available))}"
         )

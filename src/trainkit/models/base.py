@@ -57,12 +57,6 @@ class ModelConfig(Config):
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """What it wants of the other sections of a config that do not say otherwise."""
-    unknown_key_hints: ClassVar[Mapping[str, str]] = {
-        "num_classes": "the number of classes comes from the data",
-        "in_channels": "the number of channels comes from the data",
-        "in_features": "the input size comes from the data",
-        "input_shape": "the input size comes from the data",
-    }
 
     @model_validator(mode="after")
     def _frozen_weights_mean_something(self) -> Self:

@@ -59,7 +59,6 @@ class RecurrentConfig(ModelConfig):
 
     torch_class: ClassVar[type[Cell]]
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
-        **ModelConfig.unknown_key_hints,
         "cell": "the cell is the name of the model: rnn, gru or lstm",
     }
 

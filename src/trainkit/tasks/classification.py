@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -68,13 +69,20 @@ class Classification(Ranked):
 
     def check(self, targets: Tensor, split: str) -> None:
         if len(targets) and (worst := int(targets.max())) >= self.size:
-            raise DataError(f"data: class {worst} in the {split} split, but there are only 0 to {self.size - 1}")
+            from_1 = "; count classes from 0" if worst == self.size else ""
+            raise DataError(
+                f"data: class {worst} in the {split} split, but there are only 0 to {self.size - 1}{from_1}"
+            )
 
     def count(self, targets: Tensor) -> tuple[int, ...]:
         return tuple(targets.bincount(minlength=self.size).tolist())
 
     def diagnostics(self, targets: Tensor, *, pictures: bool) -> Iterator[Diagnostic]:
-        yield from super().diagnostics(targets, pictures=pictures)
+        for found in super().diagnostics(targets, pictures=pictures):
+            from_1 = found.code == "missing-class" and not self.names and self.counts.index(0) == 0
+            yield (
+                replace(found, text=f"{found.text}; classes count from 0, do yours count from 1?") if from_1 else found
+            )
         if max(self.counts) == self.samples:
             text = "data: all training samples are of one class; there is nothing to tell apart"
             yield Diagnostic("one-class", text)

@@ -6,7 +6,7 @@ One file, since each loss is a few lines on what the first half says.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
@@ -98,9 +98,6 @@ class LossConfig(Config):
     divisible: ClassVar[bool] = True
     """Whether the loss of a batch is the mean of those of its parts. One that is not, such as a dice loss over all
     pixels of a batch, cannot be accumulated, and in evaluation depends on the batch size."""
-    unknown_key_hints: ClassVar[Mapping[str, str]] = {
-        "reduction": "a loss is the mean over samples, so that it does not depend on the batch size",
-    }
 
     @property
     def takes_transformed(self) -> bool:

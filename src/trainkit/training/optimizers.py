@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -60,10 +60,6 @@ class OptimizerConfig(Config):
 
     usual_lr: ClassVar[tuple[float, float]] = (1e-6, 1e-2)
     """Learning rates outside this range are worth a warning."""
-    unknown_key_hints: ClassVar[Mapping[str, str]] = {
-        "clip_norm": "gradient clipping is train.clip_norm",
-        "grad_clip": "gradient clipping is train.clip_norm",
-    }
 
     @abstractmethod
     def build(self, model: nn.Module, device: torch.device) -> Optimizer:

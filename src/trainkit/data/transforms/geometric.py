@@ -72,8 +72,6 @@ class _Flip(PictureTransform):
     p: float = Field(0.5, ge=0, le=1)
     """Share of the samples that are mirrored."""
 
-    unknown_key_hints: ClassVar[Mapping[str, str]] = {"probability": "did you mean 'p'?"}
-
     def apply_to_masks(self, masks: Tensor, draws: SampleRandom, fill: int) -> Tensor:
         return self.apply(masks.unsqueeze(1), draws).squeeze(1)
 
@@ -118,7 +116,6 @@ class RandomRotation(PictureTransform):
     """Pixel value outside of the picture; 0 is black."""
 
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
-        "angle": "did you mean 'degrees'?",
         "expand": "the pictures keep their size",
         "center": "pictures are turned about their centre",
     }
@@ -245,8 +242,6 @@ class RandomErasing(PictureTransform):
     """Pixel value of the box, 0 … 255; 0 is black."""
 
     unknown_key_hints: ClassVar[Mapping[str, str]] = {
-        "probability": "did you mean 'p'?",
-        "value": "did you mean 'fill', a pixel value of 0 … 255?",
         "inplace": "pictures are always copied",
     }
 
