@@ -74,6 +74,14 @@ def test_a_curve_of_the_digits() -> None:
     assert not curve.tried[-1].loss < curve.start
 
 
+def test_rates_beyond_saving_are_not_tried() -> None:
+    heard: list[float] = []
+    curve = lr_find(opened(), low=1e-3, high=1e6, steps=4, report=lambda lr, loss: heard.append(loss))
+    assert len(heard) == len(curve.tried) < len(rates(1e-3, 1e6))
+    assert all(loss > 4 * curve.start for loss in heard[-2:])
+    assert not heard[-3] > 4 * curve.start
+
+
 def test_every_rate_begins_with_the_same_weights_and_batches() -> None:
     one = opened()
     first = {losses_with(one, lr, 3)[0] for lr in (1e-5, 1e-3, 1.0)}
@@ -117,7 +125,8 @@ def test_the_command_leaves_a_table_a_picture_and_events() -> None:
     with Image.open(picture) as image:
         assert image.size == (840, 504)
     assert list((table.parent / "tb").glob("events*"))
-    assert ended.stderr.splitlines()[0].startswith("lr 0.001  loss ")
+    assert ended.stderr.splitlines()[0].startswith("at most 7 rates of 4 steps, about 0:0")
+    assert ended.stderr.splitlines()[1].startswith("lr 0.001  loss ")
 
 
 @pytest.mark.parametrize(

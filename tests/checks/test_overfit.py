@@ -171,7 +171,7 @@ def test_wrong_words(words: list[str], problem: str) -> None:
 def test_the_text() -> None:
     found = Learned(64, 20, 2.3, (2.3, 2.2), 0.5, 1.0, 2.3, ("a cause",))
     said = "not memorised: 64 samples: 50.00% right after 20 steps, loss 2.3 to 2.2 (constant prediction: 2.3)"
-    assert overfit_lines(found) == [said, "  a cause"]
+    assert overfit_lines(found, "50.00% right") == [said, "  a cause"]
 
 
 def test_a_loss_that_asks_more_of_a_model_than_outputs() -> None:

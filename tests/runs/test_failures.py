@@ -17,6 +17,7 @@ from trainkit.core.device import Precision
 from trainkit.core.errors import (
     CheckpointError,
     DivergedError,
+    StoppedError,
     StorageError,
 )
 from trainkit.inference.evaluation import evaluate_checkpoint
@@ -48,6 +49,21 @@ def test_a_disk_without_room_is_said_before_anything_is_written(
     assert str(error.value).endswith("after step 8; nothing was saved yet")
     assert list(Path("full/checkpoints").iterdir()) == []
     assert json.loads(Path("full/run.json").read_text())["exit_code"] == 5
+
+
+def test_a_second_ctrl_c_says_how_to_go_on(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any, **keywords: Any) -> None:
+        raise KeyboardInterrupt
+
+    train(make(train={"epochs": 1}), run_dir=Path("job"))
+    monkeypatch.setattr(loop, "evaluate", interrupted)
+    with pytest.raises(StoppedError) as error:
+        resume(Path("job"), ["train.epochs=2"])
+    assert str(error.value) == (
+        "interrupted at step 16, which was not saved; last good: step 8 in job/checkpoints/last.pt; "
+        "go on with: trainkit train --resume job"
+    )
+    assert json.loads(Path("job/run.json").read_text())["status"] == "stopped"
 
 
 def test_divergence_ends_the_run_and_names_the_last_good_checkpoint(make: MakeExperiment) -> None:

@@ -199,6 +199,7 @@ def test_a_signal_lets_every_trial_save_and_end(name: str, code: int, undisturbe
     assert ended.stderr.splitlines()[-1] == (
         f"stopped by SIG{name.upper()}; go on with: trainkit sweep --resume {directory()} --jobs 2"
     )
+    assert [line.split()[0] for line in ended.stdout.splitlines()] == ["rank", "000", "001", "002"]  # the table so far
     assert metadata("001")["reason"].startswith("stopped by SIGTERM at step 5, saved; ")
     assert [status(trial) for trial in ("000", "001", "002")] == ["interrupted", "interrupted", "waiting"]
     ended = go_on("--jobs", "2")

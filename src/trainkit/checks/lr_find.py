@@ -32,6 +32,8 @@ FALL = 0.05
 """A curve that falls by less than this share shows nothing."""
 SAFE = 0.1
 """The suggestion is the smallest rate whose loss has fallen as far as that of the best one, but for this share."""
+LOST = 4.0
+"""Beyond so many times the loss at the beginning, twice in a row, higher rates are not tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ def lr_find(
             late = every[-max(1, round(LATE * steps)) :]
             losses[rate] = sum(late) / len(late) if late else math.inf
             report(rate, losses[rate])
+            if len(losses) > 1 and all(loss > LOST * abs(start) for loss in [*losses.values()][-2:]):
+                break
     smooth = _smooth(list(losses.values()))
     tried = tuple(Tried(lr, loss, even) for (lr, loss), even in zip(losses.items(), smooth, strict=True))
     suggestion, reason = suggest(tried, start)

@@ -202,9 +202,14 @@ def samples_of(experiment: ExperimentConfig, data: Data, fraction: float, batche
     return min(count, total)
 
 
-def overfit_lines(found: Learned) -> list[str]:
+def score_text(task: Task, score: float) -> str:
+    """What is told of a score: that so much is right, of numbers the share of their variance that is explained."""
+    return f"r2 {score:.4f}" if task.memorised == "r2" else f"{score:.2%} right"
+
+
+def overfit_lines(found: Learned, score: str) -> list[str]:
     """The result as text."""
-    what = f"{found.samples:,} samples: {found.score:.2%} right after {found.steps:,} steps"
+    what = f"{found.samples:,} samples: {score} after {found.steps:,} steps"
     baseline = "" if found.baseline_loss is None else f" (constant prediction: {found.baseline_loss:.4g})"
     last = f", loss {found.start:.4g} to {found.losses[-1]:.4g}{baseline}"
     outcome = "memorised" if found.memorised else "not memorised"

@@ -167,6 +167,6 @@ def _last(key: str) -> str:
 def _word(word: str, meaning: str, little: frozenset[str]) -> _Word:
     parts = [part.lower() for part in re.findall(r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z]+[0-9]*", word)]
     same = other_words.SAME_PARTS
-    parts = [same.get(part) or re.sub("(?<=[a-z][a-rt-z])s$", "", part) for part in parts]  # without the plural's s
+    parts = [same.get(part) or re.sub("(?<=[a-z]{2}[a-rt-z])s$", "", part) for part in parts]  # without the plural's s
     parts = [part for part in parts if part not in little] or parts
     return _Word(re.sub(r"[^a-z0-9]", "", word.lower()), frozenset(parts), "".join(parts[-1:]), meaning)

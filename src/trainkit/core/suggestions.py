@@ -18,15 +18,16 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
 def nearest(wrong: str, known: Iterable[str]) -> str | None:
     """What a wrong word may have meant.
 
-    Near is what is spelled alike, what begins with the word (`acc` and `accuracy`), and what ends in the same whole
-    words, if these are the better part (`num_epochs` and `epochs`, `epochs` and `train.epochs`).
+    Near is what is spelled alike, what begins with the word (`acc` and `accuracy`) or the word with it, and what ends
+    in the same whole words, if these are the better part (`num_epochs` and `epochs`, `epochs` and `train.epochs`).
     """
     names = {_plain(name): name for name in known}
     word = _plain(wrong)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.75 if len(word) > 3 else 0.6)
     near += [name for name in names if word.endswith(f"_{name}") and 2 * len(name) >= len(word)]
-    near += [name for name in names if name.endswith((f"_{word}", f".{word}"))]
     near += [name for name in names if len(word) > 2 and name.startswith(word)]
+    near += [name for name in names if name.endswith((f"_{word}", f".{word}"))]
+    near += sorted((name for name in names if len(name) > 3 and word.startswith(name)), key=len, reverse=True)
     return names[near[0]] if near else None
 
 

@@ -95,11 +95,8 @@ def outcome(trial: Trial) -> str:
 
 
 def table(trials: Sequence[Trial], ranked: Sequence[Trial]) -> list[str]:
-    """The ranked trials, then the others, as lines of text in columns.
-
-    Without the test metrics, which nobody should choose by; they are in results.csv.
-    """
-    metrics = [name for name in _metrics(trials) if not name.startswith("test/")]
+    """The ranked trials, then the others, as lines of text in columns."""
+    metrics = _metrics(trials)
     rows = [["rank", "trial", *trials[0].values, *metrics, "time", "status"]]
     for place, trial in _in_order(trials, ranked):
         numbers = [_number(name, trial.metrics.get(name)) for name in metrics]
@@ -167,7 +164,9 @@ def _others(trials: Sequence[Trial], ranked: Sequence[Trial]) -> list[Trial]:
 
 
 def _metrics(trials: Sequence[Trial]) -> list[str]:
-    return list(dict.fromkeys(name for trial in trials for name in trial.metrics))
+    """Without those of the test split, which nobody should choose by; they are in each trial's `run.json`."""
+    names = dict.fromkeys(name for trial in trials for name in trial.metrics)
+    return [name for name in names if not name.startswith("test/")]
 
 
 def _number(name: str, value: float | None) -> str:

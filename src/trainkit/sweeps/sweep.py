@@ -190,10 +190,12 @@ def _run_trials(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int,
                     study.enqueue_trial(asked.params, user_attrs=asked.user_attrs)
             view.refresh()
             time.sleep(POLL_S)
-        if waiting:
-            assert stop.signum is not None
-            name = signal.Signals(stop.signum).name
-            raise StoppedError(stop.signum, f"stopped by {name}; go on with: {_resume_command(home.path, jobs)}")
+    if waiting:
+        assert stop.signum is not None
+        for line in display.table(trials, ranked(trials, plan.monitor, plan.mode)):
+            print_line(line, sys.stdout)
+        name = signal.Signals(stop.signum).name
+        raise StoppedError(stop.signum, f"stopped by {name}; go on with: {_resume_command(home.path, jobs)}")
 
 
 def _kill(running: Sequence[tuple[Trial, optuna.Trial]]) -> None:

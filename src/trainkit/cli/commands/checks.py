@@ -1,9 +1,10 @@
-"""`init`, `check`, `summary`, `data`, `overfit`, `lr-find`, `doctor`: what is worth knowing before a training."""
+"""`check`, `summary`, `data`, `overfit`, `lr-find` and `doctor`: what is worth knowing before a training begins."""
 
 from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,48 +28,9 @@ from trainkit.cli.commands.base import (
     say_json,
     warn_of_stand_in,
 )
-from trainkit.core.errors import ConfigError, StorageError
+from trainkit.core.errors import ConfigError
 
 FORMATS = ("text", "json", "github")
-
-
-@app.command(
-    epilog=examples("init digits_cnn", "init data/pictures", "init houses.csv --target price --output prices.yaml")
-)
-def init(
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="EXAMPLE|PATH",
-            help="An example; or a folder of pictures, or a table, for which a config is suggested.",
-            show_default=False,
-        ),
-    ] = None,
-    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column to be predicted.")] = None,
-    output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it here instead of NAME.yaml in this directory.")
-    ] = None,
-    debug: Debug = False,
-) -> None:
-    """Write a first config: an example as it is, or what a look at a folder or a table suggests.
-
-    Without an argument it lists the examples.
-    """
-    with importing():
-        from trainkit.checks import starter
-        from trainkit.config import shell
-        from trainkit.core import atomic
-
-    if source is None:
-        say(*starter.examples())
-        return
-    path = Path(source).expanduser()
-    text = starter.suggest(path, target) if path.exists() else starter.example(source)
-    written = output or Path(f"{path.absolute().name.partition('.')[0]}.yaml")
-    if written.exists():
-        raise StorageError(f"{written}: is there already; write elsewhere with --output FILE")
-    atomic.write_text(written, text)
-    say(str(written), *(shell.command("trainkit", name, written) for name in ("check", "train")))
 
 
 @app.command(
@@ -200,23 +162,24 @@ def overfit(
     share = real("fraction", fraction, above=0, at_most=1)
     experiment, node = load("overfit", config, overrides, device=device)
     from trainkit.checks.overfit import overfit as learn
-    from trainkit.checks.overfit import overfit_lines, samples_of
+    from trainkit.checks.overfit import overfit_lines, samples_of, score_text
     from trainkit.core.text import format_metric
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.loading import located
 
     def report(step: int, loss: float, score: float) -> None:
-        say(f"step {step}  {format_metric('loss', loss)}  right {score:.2%}", stream=sys.stderr)
+        say(f"step {step}  {format_metric('loss', loss)}  {told(score)}", stream=sys.stderr)
 
     with located(node):
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
         samples = samples_of(experiment, opened.data, share, so_many)
+        told = partial(score_text, opened.data.spec.task)
         found = learn(opened, samples=samples, max_steps=max_steps, report=report)
     if as_json:
         say_json(found.to_plain())
     else:
-        say(*overfit_lines(found))
+        say(*overfit_lines(found, told(found.score)))
     if not found.memorised:
         raise typer.Exit(1)
 
@@ -245,18 +208,28 @@ def lr_find(
     updates = number("steps", steps)
     experiment, node = load("lr-find", config, overrides, device=device)
     from trainkit.checks.lr_find import lr_find as find
-    from trainkit.checks.lr_find import lr_find_lines, write
+    from trainkit.checks.lr_find import lr_find_lines, rates, write
+    from trainkit.core.text import format_duration
     from trainkit.experiment.building import open_experiment
     from trainkit.experiment.loading import located
     from trainkit.runs import run_directory
 
+    began, tried = time.monotonic(), 0
+
     def report(lr: float, loss: float) -> None:
+        nonlocal tried
+        tried += 1
+        if tried == 1:
+            count = len(rates(lowest, highest))
+            longest = format_duration(count * (time.monotonic() - began))
+            say(f"at most {count} rates of {updates} steps, about {longest}", stream=sys.stderr)
         say(f"lr {lr:g}  loss {loss:.4g}", stream=sys.stderr)
 
     with located(node):
         run_directory.check_writable(experiment.name)
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
+        began = time.monotonic()
         curve = find(opened, low=lowest, high=highest, steps=updates, report=report)
     with run_directory.create(experiment.name, kind="lr-find") as directory:
         files = write(curve, directory.path, experiment.optimizer.lr)

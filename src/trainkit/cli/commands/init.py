@@ -1,0 +1,50 @@
+"""`init`: what writes a first config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainkit.cli.commands.base import Debug, app, examples, importing, say
+from trainkit.core.errors import StorageError
+
+
+@app.command(
+    epilog=examples("init digits_cnn", "init data/pictures", "init houses.csv --target price --output prices.yaml")
+)
+def init(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="EXAMPLE|PATH",
+            help="An example; or a folder of pictures, or a table, for which a config is suggested.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column to be predicted.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it here instead of NAME.yaml in this directory.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Write a first config: an example as it is, or what a look at a folder or a table suggests.
+
+    Without an argument it lists the examples.
+    """
+    with importing():
+        from trainkit.checks import starter
+        from trainkit.config import shell
+        from trainkit.core import atomic
+
+    if source is None:
+        say(*starter.examples())
+        return
+    path = Path(source).expanduser()
+    text = starter.suggest(path, target) if path.exists() else starter.example(source)
+    written = output or Path(f"{path.absolute().name.partition('.')[0]}.yaml")
+    if written.exists():
+        raise StorageError(f"{written}: is there already; write elsewhere with --output FILE")
+    atomic.write_text(written, text)
+    say(str(written), *(shell.command("trainkit", name, written) for name in ("check", "train")))
