@@ -114,6 +114,8 @@ class EndRecord:
     """Said once, after the last step of a run that reached its end."""
 
     headline: str
+    beside: tuple[str, ...]
+    """What the results are held against: a table."""
     curves: tuple[str, ...]
     """What the curves of the run say, and what to try."""
     commands: Mapping[str, str]

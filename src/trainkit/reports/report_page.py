@@ -31,7 +31,7 @@ from trainkit.plots.svg import Chart, chart
 from trainkit.reports import comparing
 from trainkit.reports.comparing import show
 from trainkit.reports.page_data import PageData, attempt, collect
-from trainkit.runs import history, reader, run_directory
+from trainkit.runs import history, reader, results, run_directory
 from trainkit.runs.history import History
 from trainkit.runs.reader import Run, Sweep
 from trainkit.runs.summary_lines import diagnosed
@@ -121,6 +121,7 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
         "kind": "run",
         "title": f"{metadata.get('name', path.name)} {path.resolve().name}",
         "run": run,
+        "yardsticks": results.stored(metadata),
         "facts": {name: fact for name, fact in facts.items() if fact},
         "diagnoses": diagnoses or [],
         "silence": silence,
@@ -240,6 +241,7 @@ def _sweep_page(path: Path) -> dict[str, Any]:
         "title": f"{sweep.name} {path.resolve().name}",
         "sweep": sweep,
         "outcome": comparing.outcome(sweep),
+        "yardstick": results.stored(ranked[0].metadata).get(sweep.monitor) if ranked else None,
         "began": _time(sweep.began),
         "axes": {key: [show(value) for value in values] for key, values in axes.items()},
         "metrics": names,

@@ -23,7 +23,7 @@ from trainkit.data.workers import worker_failures
 from trainkit.experiment.building import build, open_experiment, warnings
 from trainkit.experiment.ranking import judged_by
 from trainkit.experiment.schema import ExperimentConfig, seconds_of
-from trainkit.runs import checkpoint, failures, resuming, run_directory, run_state, summary_lines
+from trainkit.runs import checkpoint, failures, results, resuming, run_directory, run_state, summary_lines
 from trainkit.runs.checkpoint_schema import Payload
 from trainkit.runs.context import RunContext
 from trainkit.runs.divergence import judge
@@ -214,9 +214,16 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         progress.stopped_early &= reason is None  # as little as of the patience that it may have ended
         metrics = _final_metrics(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
-        curves = summary_lines.curve_lines(job)
+        losses = summary_lines.baseline_losses(experiment, job.data, job.parts.loss_fn)
+        beside = results.of_run(experiment, job.data, metrics, losses)
         directory.update_metadata(
-            status="finished", reason=reason, exit_code=0, ended_at=run_directory.now(), metrics=metrics, curves=curves
+            status="finished",
+            reason=reason,
+            exit_code=0,
+            ended_at=run_directory.now(),
+            metrics=metrics,
+            yardsticks={name: one.to_plain() for name, one in beside.items()},
+            curves=summary_lines.curve_lines(job, losses.get("train")),
         )
         how = f"{directory.chosen.name} of step {_chosen_step(job)}"
         how += f", since val/{plan.monitor} never was a number" if job.parts.val and progress.best is None else ""

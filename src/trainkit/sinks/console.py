@@ -84,6 +84,8 @@ class ConsoleSink:
             case EndRecord():
                 self._stop_bar()
                 self._result(record.headline)
+                for line in record.beside:
+                    self._result(line)
                 for line in record.curves:
                     self._result(f"{'diagnosis':<10} {line}")
                 for name, command in record.commands.items():

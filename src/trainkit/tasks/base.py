@@ -268,6 +268,15 @@ class Task(Config):
         """Where the search for the best constant outputs begins, shape (num_outputs,)."""
         return torch.zeros(num_outputs)
 
+    def constants(self, targets: Nest, num_outputs: int) -> Mapping[str, Tensor]:
+        """Predictions that look at no input, against which a model is held: outputs in the unit of the targets, shape
+        (num_outputs,), by what they say, such as `always 'cat'`. None by default.
+
+        Args:
+            targets: of the training samples.
+        """
+        return {}
+
     def repeated(self, constant: Tensor, targets: Tensor) -> Tensor:
         """A batch of outputs that are the same wherever there is a target.
 

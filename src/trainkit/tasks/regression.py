@@ -88,6 +88,14 @@ class Regression(Task):
     def constant(self, targets: Tensor, num_outputs: int) -> Tensor:
         return super().constant(targets, num_outputs) if self.transformed else targets.float().mean(0)
 
+    def constants(self, targets: Tensor, num_outputs: int) -> dict[str, Tensor]:
+        if not self.answered_by(num_outputs):
+            return {}
+        numbers = {"mean": targets.double().mean(0).float(), "median": targets.median(0).values}
+        if self.size > 1:
+            return {f"always the {name}": each for name, each in numbers.items()}
+        return {f"always the {name}, {self.words(each)}": each for name, each in numbers.items()}
+
     @property
     def knows_nothing_at_0(self) -> bool:
         return self.transformed  # otherwise it may be far off, in whatever unit

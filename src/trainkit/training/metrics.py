@@ -78,6 +78,10 @@ class MetricConfig(Config):
             wanted = " or ".join(str(wanted.model_fields["name"].default) for wanted in works_on)
             raise ConfigError(f"metrics: {self.label!r} is for {wanted} targets, not {task.name}")
 
+    def is_share(self, task: Task) -> bool:
+        """Whether it is the share of samples that are right, each or not at all, so that its interval is known."""
+        return False
+
     @abstractmethod
     def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
         """Build the object that counts."""
@@ -138,6 +142,9 @@ class AccuracyConfig(MetricConfig):
         if self.top_k > 1 and (not isinstance(task, Classification) or self.top_k >= task.size):
             there = f"the targets of the data are {task.size} {task.noun[1]}"
             raise ConfigError(f"metrics: top_k {self.top_k} needs more than {self.top_k} classes, {there}")
+
+    def is_share(self, task: Task) -> bool:
+        return isinstance(task, Classification)
 
     def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
         if isinstance(task, MultiLabel):

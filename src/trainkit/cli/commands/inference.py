@@ -49,6 +49,7 @@ def evaluate(
 
     with importing():
         from trainkit.inference.evaluation import evaluate_checkpoint
+        from trainkit.training.yardstick import lines
 
     found = evaluate_checkpoint(path, split, device=device or "auto", overrides=overrides or [])
     say(*(f"warning: {printable(note)}" for note in found.notes), stream=sys.stderr)
@@ -56,6 +57,7 @@ def evaluate(
         say_json({"checkpoint": str(path), "split": split, **found.to_plain()})
     else:
         say("  ".join(format_metric(f"{split}/{name}", value) for name, value in found.metrics.items()))
+        say(*map(printable, lines({f"{split}/{name}": one for name, one in found.beside.items()})))
         _show(found.details.lines() if found.details else [])
 
 
