@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from PIL import Image
 
+from trainkit.checks.linear_model import linear_model
 from trainkit.core.errors import first_line
 from trainkit.data import Data
 from trainkit.data.tables.columns import ColumnFacts
-from trainkit.experiment.rules import monitored
+from trainkit.experiment.rules import metrics_of, monitored
 from trainkit.inference.importance import importances
 from trainkit.inference.restoring import Restored, restore
 from trainkit.models.base import count_parameters
@@ -47,6 +48,8 @@ class PageData:
     """Samples by split."""
     baseline_loss: float | None = None
     """That of the best constant prediction."""
+    linear: dict[str, float] = field(default_factory=dict)
+    """What a linear model gives, where there is one, by metrics with their split."""
     samples: int = 0
     confusion: list[tuple[str, list[tuple[int, float]]]] = field(default_factory=list)
     """Row by row the true class, with the count and the strength of colour of every cell."""
@@ -85,6 +88,7 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
     splits = {"train": data.train, "val": data.val, "test": data.test}
     found.counts = {name: len(split) for name, split in splits.items() if split is not None}
     found.baseline_loss = baseline_loss(restored.experiment, data, restored.parts.loss_fn)
+    attempt(lambda: _linear(restored, data, found), "a linear model", missing)
     if data.val is None:
         missing.append(f"{what}: there is no val split")
         return found
@@ -104,6 +108,15 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
         found.mistakes = attempt(lambda: _mistakes(predictions, restored, data), "mistakes", missing) or []
         found.legend = task.legend
     return found
+
+
+def _linear(restored: Restored, data: Data, found: PageData) -> None:
+    """Fill in what a linear model of the training rows gives."""
+    metrics = metrics_of(restored.experiment, restored.spec)
+    for name in "val", "test":
+        if split := data.splits.get(name):
+            values = linear_model(data, metrics, split)
+            found.linear |= {f"{name}/{metric}": value for metric, value in values.items()}
 
 
 def _columns(restored: Restored, data: Data, found: PageData) -> None:

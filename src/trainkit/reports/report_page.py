@@ -106,7 +106,7 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
     if experiment and experiment.train.limit_batches:
         silence = "A quick try: train.limit_batches is set."
     elif experiment and diagnoses is None:
-        diagnoses = diagnosed(past, experiment, found.baseline_loss)
+        diagnoses = list(map(str, diagnosed(past, experiment, found.baseline_loss)))
     last = max([record.epoch for record in past.steps] + [record.epoch for record in past.of("val")], default=None)
     trained = "" if last is None else f"{last:.4g} epochs" + (f" of {experiment.train.epochs}" if experiment else "")
     facts = {

@@ -26,7 +26,8 @@ from trainkit.experiment.schema import ExperimentConfig, seconds_of
 from trainkit.runs import checkpoint, failures, results, resuming, run_directory, run_state, summary_lines
 from trainkit.runs.checkpoint_schema import Payload
 from trainkit.runs.context import RunContext
-from trainkit.runs.divergence import judge
+from trainkit.runs.divergence import judge, judge_whole
+from trainkit.runs.learning_curves import longer_helps
 from trainkit.runs.open_sinks import open_sinks
 from trainkit.sinks.console import ConsoleSink
 from trainkit.training.loop import evaluate, fit, validate
@@ -207,6 +208,8 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             out_of_time=lambda: time.monotonic() > started + limit,
             judge=lambda loss: judge(job, loss, stop),
         )
+        losses = {} if stop() else summary_lines.baseline_losses(experiment, job.data, job.parts.loss_fn)
+        judge_whole(job, losses.get("train"))
         reason = None if plan.finished(progress) else OUT_OF_TIME
         # The run goes on from its last checkpoint, which knows nothing of an evaluation that only the clock has made.
         if job.parts.val and progress.evaluated < progress.step and validate(job.parts, plan, progress, sink, stop):
@@ -214,8 +217,8 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         progress.stopped_early &= reason is None  # as little as of the patience that it may have ended
         metrics = _final_metrics(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
-        losses = summary_lines.baseline_losses(experiment, job.data, job.parts.loss_fn)
         beside = results.of_run(experiment, job.data, metrics, losses)
+        diagnoses = summary_lines.diagnoses(job, metrics, beside, losses.get("train"))
         directory.update_metadata(
             status="finished",
             reason=reason,
@@ -223,14 +226,15 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             ended_at=run_directory.now(),
             metrics=metrics,
             yardsticks={name: one.to_plain() for name, one in beside.items()},
-            curves=summary_lines.curve_lines(job, losses.get("train")),
+            curves=list(map(str, diagnoses)),
         )
         how = f"{directory.chosen.name} of step {_chosen_step(job)}"
         how += f", since val/{plan.monitor} never was a number" if job.parts.val and progress.best is None else ""
         how += f", stopped early at step {progress.step}" if progress.stopped_early else ""
         how += f", {reason} at step {progress.step} of {plan.max_steps}" if reason else ""
         how += f"; {format_duration(time.monotonic() - started)}"
-        sink.write(summary_lines.last_lines(experiment, directory, metrics, how, _ways_on(job)))
+        ways_on = _ways_on(job) if reason or longer_helps(diagnoses) else {}
+        sink.write(summary_lines.last_lines(experiment, directory, metrics, how, ways_on))
     return result
 
 

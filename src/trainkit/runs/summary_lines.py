@@ -16,11 +16,12 @@ from trainkit.models.base import count_parameters
 from trainkit.runs import history, results, resuming
 from trainkit.runs.context import RunContext
 from trainkit.runs.history import History
-from trainkit.runs.learning_curves import Rates, diagnose
+from trainkit.runs.learning_curves import CurveDiagnosis, Rates, diagnose, no_better
 from trainkit.runs.run_directory import RunDir
 from trainkit.training import yardstick
 from trainkit.training.baseline_loss import constant_losses
 from trainkit.training.losses import LossFn
+from trainkit.training.yardstick import Yardstick
 
 
 def fallback_notes(directory: RunDir) -> list[str]:
@@ -91,12 +92,16 @@ def command(experiment: ExperimentConfig, *words: object) -> str:
     return shell.command("trainkit", *words, modules_in=shell.homes(experiment.imports))
 
 
-def curve_lines(job: RunContext, baseline: float | None) -> list[str]:
-    """What the curves say, in words; nothing of a run that was a quick try."""
+def diagnoses(
+    job: RunContext, metrics: Mapping[str, float], beside: Mapping[str, Yardstick], baseline: float | None
+) -> list[CurveDiagnosis]:
+    """What results and curves say; nothing of a run that was a quick try."""
     if job.experiment.train.limit_batches:
         return []
+    look = command(job.experiment, "doctor", job.directory.config)
     longer = resuming.longer(job.experiment, job.plan, job.progress)
-    return diagnosed(history.read(job.directory.metrics), job.experiment, baseline, longer)
+    curves = diagnosed(history.read(job.directory.metrics), job.experiment, baseline, longer)
+    return no_better(metrics, beside, job.plan.monitor, job.plan.mode, look) + curves
 
 
 def baseline_loss(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> float | None:
@@ -113,10 +118,11 @@ def baseline_losses(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -
 
 def diagnosed(
     found: History, experiment: ExperimentConfig, baseline: float | None, longer: Sequence[str] | None = None
-) -> list[str]:
-    """What a history says of an experiment, in words."""
+) -> list[CurveDiagnosis]:
+    """What a history says of an experiment."""
     how = " ".join(longer or []) or "a longer run"
-    return list(map(str, diagnose(found, baseline_loss=baseline, rates=rates(experiment), longer=how)))
+    stopping = experiment.train.early_stopping is not None
+    return diagnose(found, baseline_loss=baseline, rates=rates(experiment), longer=how, stopping=stopping)
 
 
 def rates(experiment: ExperimentConfig) -> Rates:

@@ -25,6 +25,7 @@ from trainkit.core.tiling import Patch
 from trainkit.core.view import View
 from trainkit.plots.figures import Legend, Tile
 from trainkit.tasks.findings import Details, Findings
+from trainkit.tasks.linear_models import Fitted
 from trainkit.tasks.prediction import Cell, Prediction
 
 if TYPE_CHECKING:
@@ -276,6 +277,15 @@ class Task(Config):
             targets: of the training samples.
         """
         return {}
+
+    def linear(self, inputs: Tensor, targets: Nest) -> Fitted | None:
+        """A linear model of rows of numbers, against which a model of tables is held; None where there is none.
+
+        Args:
+            inputs: shape (n, numbers), float64, each with mean 0 and deviation 1.
+            targets: of these rows.
+        """
+        return None
 
     def repeated(self, constant: Tensor, targets: Tensor) -> Tensor:
         """A batch of outputs that are the same wherever there is a target.

@@ -19,6 +19,7 @@ from trainkit.core.nest import Nest
 from trainkit.plots.figures import Tile
 from trainkit.tasks.base import MAX_CLASSES, Reading, TargetError
 from trainkit.tasks.class_scores import ClassTally
+from trainkit.tasks.linear_models import Fitted, logistic
 from trainkit.tasks.prediction import Cell, Prediction
 from trainkit.tasks.ranked import Ranked, cross_entropy_of_flags, mean_of_sigmoid, mean_of_softmax, ranked_cells
 
@@ -92,6 +93,9 @@ class Classification(Ranked):
             return {}
         name = self.known_names[int(counts.argmax())]
         return {f"always {name!r}": logits if num_outputs > 1 else logits[1:] - logits[:1]}
+
+    def linear(self, inputs: Tensor, targets: Tensor) -> Fitted:
+        return logistic(inputs, targets, self.size)
 
     def answered_by(self, num_outputs: int) -> bool:
         return num_outputs == self.size or (self.size == 2 and num_outputs == 1)

@@ -44,12 +44,23 @@ class Yardstick:
         """`95.72 to 98.86 %`; empty where there is none."""
         return "" if self.low is None or self.high is None else f"{100 * self.low:.2f} to {100 * self.high:.2f} %"
 
+    def beaten_by(self, value: float, mode: str) -> bool:
+        """Whether a value is better than that of the constant, and by more than chance alone would explain."""
+        assert self.constant is not None
+        worst = value if self.low is None else self.low
+        return worst > self.constant if mode == "max" else worst < self.constant
+
     def said(self, name: str) -> str:
         """What the constant gives, and which it is."""
         if self.constant is None:
             return ""
-        value = format_metric(name, self.constant).removeprefix(f"{name} ")
+        value = without_name(name, self.constant)
         return f"{value} ({self.answer})" if self.answer else value
+
+
+def without_name(name: str, value: float) -> str:
+    """A metric without its name."""
+    return format_metric(name, value).removeprefix(f"{name} ")
 
 
 def lines(found: Mapping[str, Yardstick]) -> list[str]:
@@ -93,17 +104,21 @@ def yardsticks(
         given = {}
         for answer, outputs in constants.items():
             with suppress(Exception):  # and a metric of a user's own may ask for other outputs
-                given[answer] = _measured(metric, task, outputs, some)
+                given[answer] = value_of(metric, task, num_outputs, task.repeated(outputs, some), some)
         answer = max(given, key=lambda one: sign * given[one], default="")
         found[metric.label] = Yardstick(samples, given.get(answer), answer, low, high)
     return found
 
 
-def _measured(metric: MetricConfig, task: Task, constant: torch.Tensor, targets: Nest) -> float:
-    counting = metric.build(task, len(constant), torch.device("cpu"))
+def value_of(metric: MetricConfig, task: Task, num_outputs: int, outputs: Nest, targets: Nest) -> float:
+    """The value of a metric for outputs that are known already, in the unit of the targets.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    counting = metric.build(task, num_outputs, torch.device("cpu"))
     for some in torch.arange(nest.num_samples(targets)).split(AT_ONCE):
-        part = nest.take(targets, some)
-        counting.update(task.repeated(constant, part), part)
+        counting.update(nest.take(outputs, some), nest.take(targets, some))
     value = float(counting.compute())
     if not math.isfinite(value):
         raise ValueError("is no number")
