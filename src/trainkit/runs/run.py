@@ -6,8 +6,8 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ import torch
 from trainkit.config import shell, yamlfile
 from trainkit.core import atomic, seeding
 from trainkit.core import device as devices
-from trainkit.core.errors import DivergedError, StoppedError
+from trainkit.core.errors import ConfigError, DivergedError, StoppedError, StorageError
 from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, ProgressRecord, Sink, StartRecord
 from trainkit.core.signals import Stop, stop_on_signal
 from trainkit.core.text import format_duration
@@ -31,6 +31,7 @@ from trainkit.runs.learning_curves import longer_helps
 from trainkit.runs.open_sinks import open_sinks
 from trainkit.sinks.console import ConsoleSink
 from trainkit.training.loop import evaluate, fit, validate
+from trainkit.training.predictions import predictions_of
 from trainkit.training.progress import Progress
 
 OUT_OF_TIME = "train.max_minutes is over"
@@ -216,6 +217,7 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             directory.lend_best()
         progress.stopped_early &= reason is None  # as little as of the patience that it may have ended
         metrics = _final_metrics(job, sink, stop)
+        threshold = _choose_threshold(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
         beside = results.of_run(experiment, job.data, metrics, losses)
         diagnoses = summary_lines.diagnoses(job, metrics, beside, losses.get("train"))
@@ -227,6 +229,7 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             metrics=metrics,
             yardsticks={name: one.to_plain() for name, one in beside.items()},
             curves=list(map(str, diagnoses)),
+            **({} if threshold is None else {"threshold": threshold}),
         )
         how = f"{directory.chosen.name} of step {_chosen_step(job)}"
         how += f", since val/{plan.monitor} never was a number" if job.parts.val and progress.best is None else ""
@@ -269,6 +272,24 @@ def _final_metrics(job: RunContext, sink: Sink, stop: Stop) -> dict[str, float]:
         sink.write(EvalRecord(step, job.plan.epoch_at(step), "test", tested, False, time.perf_counter() - started))
         metrics |= {f"test/{name}": value for name, value in tested.items()}
     return metrics
+
+
+def _choose_threshold(job: RunContext, sink: Sink, stop: Stop) -> float | None:
+    """Of two classes: the probability of the second above which the chosen checkpoint finds it best on the val split,
+    which goes into that checkpoint. One more pass over that split."""
+    task, chosen = job.data.spec.task, job.directory.chosen
+    if job.parts.val is None or not task.binary or job.experiment.train.limit_batches:
+        return None
+    with suppress(ConfigError):  # where only the loss knows what the outputs mean
+        checkpoint.load_weights(chosen, job.parts.model, checkpoint.final_weights(checkpoint.load(chosen)))
+        predictions = predictions_of(replace(job.parts, metrics={}), job.parts.val, task, stop)
+        if predictions and (threshold := task.best_threshold(predictions.outputs, predictions.targets)):
+            try:
+                checkpoint.amend(chosen, lambda payload: payload["spec"]["task"].update(threshold=threshold))
+            except StorageError as error:
+                sink.write(NoteRecord(f"the threshold {threshold:.4g} is not kept: {error}", "warning"))
+            return threshold
+    return None
 
 
 def _chosen_step(job: RunContext) -> int:

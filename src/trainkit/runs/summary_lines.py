@@ -84,6 +84,8 @@ def last_lines(
     }
     curves = tuple(directory.metadata.get("curves", []))
     beside = tuple(yardstick.lines(results.stored(directory.metadata)))
+    if threshold := directory.metadata.get("threshold"):
+        beside += (f"threshold  {threshold:.4g} gives the best F1 on val: predict --threshold val",)
     return EndRecord(f"{numbers}  ({how}{instead})", beside, curves, commands)
 
 

@@ -309,6 +309,24 @@ class Task(Config):
         """Whether outputs of 0, as those of a fresh network nearly are, say nothing, so that their loss is expected."""
         return True
 
+    @property
+    def binary(self) -> bool:
+        """Whether it is decided between two, for the second from some probability on."""
+        return False
+
+    def best_threshold(self, outputs: Nest, targets: Nest) -> float | None:
+        """That probability, where the task is `binary` and these samples tell one."""
+        return None
+
+    @property
+    def chosen_threshold(self) -> float | None:
+        """The same as it was found at the end of a run, on its val split."""
+        return None
+
+    def deciding_at(self, threshold: float) -> Task:
+        """A `binary` task that decides for the second above this probability."""
+        raise NotImplementedError
+
     # What a prediction is, and how good
 
     def words(self, value: Nest) -> str:
