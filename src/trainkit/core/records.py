@@ -72,6 +72,9 @@ class EpochRecord:
     """Training time, without evaluation and saving."""
     waiting: float
     """The share of it that was spent waiting for data."""
+    accuracy: float | None = None
+    """Of the training samples as they came, each before its step, in training mode and with random transforms; None
+    where accuracy is not measured, and where samples are mixed."""
 
 
 @dataclass(frozen=True, slots=True)

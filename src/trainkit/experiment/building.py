@@ -17,6 +17,7 @@ from trainkit.core.records import NoteRecord
 from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec, sample_checks
 from trainkit.data.images.config import ImageDataConfig
+from trainkit.data.transforms.mixup import BatchMix
 from trainkit.data.transforms.pipeline import preparation
 from trainkit.experiment import compatibility
 from trainkit.experiment.rules import check, check_direction, metrics_of, monitored
@@ -26,6 +27,7 @@ from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
 from trainkit.training.ema import Ema
 from trainkit.training.loop import EvalParts, Parts, Plan
+from trainkit.training.metrics import Score
 from trainkit.training.schedulers import SchedulerConfig, StepDecayConfig
 
 
@@ -200,8 +202,14 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
         val=loader.eval_loader(data.val, device, train.limit_batches) if data.val else None,
         ema=Ema(common.model, train.ema) if train.ema else None,
         seed=experiment.seed,
+        right=None if any(isinstance(one, BatchMix) for one in augment) else _running(experiment, data.spec),
     )
     return parts, plan
+
+
+def _running(experiment: ExperimentConfig, spec: DataSpec) -> Score | None:
+    scores = [metric.running(spec.task) for metric in metrics_of(experiment, spec)]
+    return next((score for score in scores if score), None)
 
 
 def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[Diagnostic]:

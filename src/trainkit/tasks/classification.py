@@ -152,6 +152,9 @@ class Classification(Ranked):
         probabilities = outputs.sigmoid()
         return torch.cat([1 - probabilities, probabilities], 1)
 
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.decisions(outputs) == targets  # a call less in each step
+
     def has(self, targets: Tensor, number: int) -> Tensor:
         return targets == number
 

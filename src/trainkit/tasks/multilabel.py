@@ -63,6 +63,9 @@ class MultiLabel(Ranked):
     def probabilities(self, outputs: Tensor) -> Tensor:
         return outputs.sigmoid()
 
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return ((outputs > 0) == (targets > 0.5)).float().mean(1)
+
     def has(self, targets: Tensor, number: int) -> Tensor:
         return targets[:, number] > 0.5
 

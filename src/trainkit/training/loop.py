@@ -29,7 +29,7 @@ from trainkit.models.lint import Attributes
 from trainkit.training.ema import Ema
 from trainkit.training.losses import LossFn, LossOutput
 from trainkit.training.meter import Meter
-from trainkit.training.metrics import Metric, sum_dtype
+from trainkit.training.metrics import Metric, Score, sum_dtype
 from trainkit.training.progress import Progress
 from trainkit.training.schedulers import Scheduler
 
@@ -64,6 +64,8 @@ class Parts(EvalParts):
     ema: Ema | None
     """What is evaluated instead of the model; None: the model."""
     seed: int
+    right: Score | None = None
+    """By which the accuracy of training is told; None where that is not measured, and where samples are mixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ class StepOutput:
     """Global gradient norm (L2) before clipping, shape (); None when nothing is clipped."""
     waited_s: float
     """How long the data loader let the step wait."""
+    right: Tensor | None
+    """How many samples were right before the update, shape (); None where that is not told."""
     updated: bool
     """False for a step that was skipped because the loss or a gradient was not finite."""
 
@@ -141,6 +145,7 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             buffers = None if plan.max_skipped is None else [buffer.clone() for buffer in parts.model.buffers()]
             losses: list[Tensor] = []
             counts: list[Tensor] = []  # over which each loss is the mean, where these are no samples
+            rights: list[Tensor] = []
             waited, asked = 0.0, time.perf_counter()
             for batch in islice(batches, len(sizes)):
                 waited += time.perf_counter() - asked
@@ -154,6 +159,8 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
                     # Of how many in all is not known before the last one: until then it is estimated.
                     share = outcome.count / _expected(counts, len(sizes)) if len(sizes) > 1 else 1.0
                 parts.precision.backward(outcome.loss * share if len(sizes) > 1 else outcome.loss)
+                if parts.right is not None:
+                    rights.append(parts.right(outcome.outputs, batch.targets).sum())
                 loss = outcome.reported.detach()
                 losses.append(loss * share if len(sizes) > 1 else loss)
                 asked = time.perf_counter()
@@ -176,7 +183,8 @@ def train_steps(parts: Parts, plan: Plan, progress: Progress) -> Iterator[StepOu
             progress.batch += len(sizes)
             if epoch_ends := progress.batch == plan.batches_per_epoch:
                 progress.epoch, progress.batch = progress.epoch + 1, 0
-            yield StepOutput(loss, samples, known, norm, waited, updated)
+            right = torch.stack(rights).sum() if rights else None
+            yield StepOutput(loss, samples, known, norm, waited, right, updated)
             if epoch_ends:
                 break
 
@@ -244,7 +252,7 @@ def fit(
         lr = parts.optimizer.param_groups[0]["lr"]
         output = next(steps)
         if output.updated:
-            meter.add(output.loss, output.samples, lr, output.waited_s, output.count)
+            meter.add(output.loss, output.samples, lr, output.waited_s, output.count, output.right)
         else:
             _skipped(plan, progress, sink)
         epoch_ends = progress.batch == 0
