@@ -252,6 +252,7 @@ def test_what_cannot_be_shown_is_said(make: MakeExperiment) -> None:
     assert missing[0] in found.text
     assert "diverged" in found.text
     assert "the loss is not finite" in found.text
+    assert "The training diverged: nothing else" in found.text
 
     train(make(data={"val": 0}), run_dir=Path("alone"), quiet=True)
     assert page(Path("alone"))[1] == [f"{PREDICTIONS}: there is no val split"]

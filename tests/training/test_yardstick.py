@@ -80,5 +80,8 @@ def test_as_a_table() -> None:
         "val/accuracy       18  82.41 to 100.00 %  50.00 % (always 'a')",
         "test/loss          20                     0.6931",
     ]
-    assert lines({"val/mae": Yardstick(3)}) == ["         samples", "val/mae        3"]
-    assert lines({}) == []
+    assert lines({"val/mae": Yardstick(3)}) == []
+    assert lines({"val/mae": Yardstick(3, 0.5)}) == [
+        "         samples  a constant prediction gives",
+        "val/mae        3  0.5",
+    ]

@@ -103,7 +103,9 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
     metadata, fallback = run.metadata, _leaves(run.metadata, "fallback")
     diagnoses = _list(metadata, "curves") if run.status == "finished" and "curves" in metadata else None
     silence = "Nothing that one of the rules would remark on." if past.steps else "There are none yet."
-    if experiment and experiment.train.limit_batches:
+    if run.status == "diverged":
+        silence = "The training diverged: nothing else that they say is meant."
+    elif experiment and experiment.train.limit_batches:
         silence = "A quick try: train.limit_batches is set."
     elif experiment and diagnoses is None:
         diagnoses = list(map(str, diagnosed(past, experiment, found.baseline_loss)))

@@ -64,8 +64,9 @@ def without_name(name: str, value: float) -> str:
 
 
 def lines(found: Mapping[str, Yardstick]) -> list[str]:
-    """A table with a row for each metric."""
+    """A table with a row for each metric of which there is more to say than of how many samples it is."""
     rows = [[name, f"{one.samples:,}", one.interval(), one.said(name)] for name, one in found.items()]
+    rows = [row for row in rows if any(row[2:])]
     heads = ["", "samples", "95 % interval", "a constant prediction gives"]
     used = [place for place in range(4) if place < 2 or any(row[place] for row in rows)]
     return aligned([[row[place] for place in used] for row in [heads, *rows]], right=[1]) if rows else []
