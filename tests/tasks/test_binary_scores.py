@@ -46,6 +46,7 @@ def test_the_best_threshold_lies_between_samples_and_is_near_the_middle() -> Non
     assert best_threshold(torch.tensor([99.0, 98.0, 98.5, 99.0]), there) == pytest.approx(1 - 1e-6)
     assert best_threshold(torch.zeros(4), torch.zeros(4, dtype=torch.bool)) is None
     assert best_threshold(torch.zeros(4), torch.ones(4, dtype=torch.bool)) is None
+    assert best_threshold(torch.tensor([1.0, 2.0, torch.inf, -torch.inf]), there) is None
 
 
 @pytest.mark.parametrize("outputs", [torch.tensor([[0.2], [-0.3], [2.0]]), torch.tensor([[0, 0.2], [0, -0.3], [1, 3]])])

@@ -267,13 +267,12 @@ def _yardstick(opened: Opened, predictions: Predictions) -> Diagnostic:
     metric = next((one for one in metrics if one.label == monitor), metrics[0])
     task, num_outputs = data.spec.task, experiment.loss.num_outputs(data.spec.task)
     split, where = (data.train, "train") if data.val is None else (data.val, "val")
-    said = f"{where}/{metric.label}"
+    said, targets = f"{where}/{metric.label}", nest.cpu(predictions.targets)
     try:
-        value = value_of(metric, task, num_outputs, nest.cpu(predictions.outputs), split.targets)
+        value = value_of(metric, task, num_outputs, nest.cpu(predictions.outputs), targets)
     except Exception:  # a user's own metric may ask for other outputs than those that are kept
         return _fine(f"{said} is not known after {STEPS} steps")
-    train = data.train.targets
-    beside = yardsticks({metric.label: value}, [metric], task, num_outputs, train, split.targets)[metric.label]
+    beside = yardsticks({metric.label: value}, [metric], task, num_outputs, data.train.targets, targets)[metric.label]
     linear = linear_model(data, [metric], split)
     text = f"after {STEPS} steps {format_metric(said, value)}"
     text += f"; a constant prediction gives {beside.said(said)}" if beside.constant is not None else ""

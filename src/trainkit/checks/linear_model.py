@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -35,15 +36,20 @@ def linear_model(data: Data, metrics: Sequence[MetricConfig], split: Split) -> d
     if fitted is None:
         return {}
     outputs = fitted((others - mean) / std)
-    return {metric.label: value_of(metric, task, outputs.shape[1], outputs, split.targets) for metric in metrics}
+    found = {}
+    for metric in metrics:
+        with suppress(Exception):  # a user's own may ask for other outputs
+            found[metric.label] = value_of(metric, task, outputs.shape[1], outputs, split.targets)
+    return found
 
 
 def _rows(split: Split) -> Tensor | None:
-    """All inputs, shape (n, numbers), float64."""
+    """All inputs, shape (n, numbers), float64; None where they are something else."""
     source = split.source
     if not isinstance(source, TensorSource) or not isinstance(source.inputs, Tensor):
         return None
     inputs = source.inputs
     if inputs.ndim != 2 or not inputs.is_floating_point() or inputs.shape[1] > MOST_NUMBERS:
         return None
-    return inputs[split.index].double()
+    rows = inputs[split.index].double()
+    return rows if bool(rows.isfinite().all()) else None

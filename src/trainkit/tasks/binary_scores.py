@@ -136,12 +136,12 @@ def average_precision(margins: Tensor, there: Tensor) -> float:
 
 def best_threshold(margins: Tensor, there: Tensor) -> float | None:
     """The probability above which to answer with the class, so that its F1 is highest: in the middle between two
-    samples, and of several the nearest to 0.5. None where all samples are of one class.
+    samples, and of several the nearest to 0.5. None where all samples are of one class, or a logit is not finite.
 
     Args:
         margins, there: as of `scored`.
     """
-    if not len(there) or there.all() or not there.any():
+    if not len(there) or there.all() or not there.any() or not margins.isfinite().all():
         return None
     values, predicted, right = _steps(margins.double(), there)
     f1 = 2 * right / (predicted + right[-1])
