@@ -11,7 +11,7 @@ import torch
 
 from tests.command import warm
 from tests.conftest import MakeExperiment
-from trainkit.core.errors import ConfigError
+from trainkit.core.errors import ConfigError, StorageError
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import predict
 from trainkit.inference.restoring import restore
@@ -64,3 +64,17 @@ def test_what_has_none(make: MakeExperiment) -> None:
     with pytest.raises(ConfigError, match=r"last\.pt: no threshold was chosen: that is done at the end of a run"):
         restore(result.checkpoint).deciding_at("val")
     assert restore(result.checkpoint).deciding_at(0.9).spec.task.deciding_at(0.9)
+
+
+def test_a_full_disk_costs_the_threshold_alone(
+    make: MakeExperiment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, change: object) -> None:
+        raise StorageError(f"{path}: no space left on device")
+
+    monkeypatch.setattr(checkpoint, "amend", full)
+    result = train(make(data={"size": 2}, train={"epochs": 1}), run_dir=Path("run"), quiet=True)
+    metadata = json.loads(Path("run/run.json").read_text())
+    assert (metadata["status"], metadata.get("threshold")) == ("finished", None)
+    assert " is not kept: run/checkpoints/best.pt: no space left on device" in capsys.readouterr().err
+    assert restore(result.checkpoint).spec.task.chosen_threshold is None

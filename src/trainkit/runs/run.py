@@ -286,9 +286,9 @@ def _choose_threshold(job: RunContext, sink: Sink, stop: Stop) -> float | None:
         if predictions and (threshold := task.best_threshold(predictions.outputs, predictions.targets)):
             try:
                 checkpoint.amend(chosen, lambda payload: payload["spec"]["task"].update(threshold=threshold))
+                return threshold
             except StorageError as error:
                 sink.write(NoteRecord(f"the threshold {threshold:.4g} is not kept: {error}", "warning"))
-            return threshold
     return None
 
 
