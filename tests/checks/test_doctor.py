@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def codes(found: list[Diagnostic]) -> set[str]:
 def test_nothing_is_wrong_with_the_digits() -> None:
     found = examined()
     assert wrong(found) == []
-    assert len([one for one in found if one.level == "fine"]) == 8
+    assert len([one for one in found if one.level == "fine"]) == 9
 
 
 @pytest.mark.parametrize(
@@ -281,3 +282,15 @@ def test_activations_of_any_shape(make: MakeExperiment, shape: tuple[int, ...], 
     parts, _ = build(experiment, data, torch.device("cpu"))
     found = doctor._activations(parts, data)
     assert list(map(str, found)) == [f"at most {stuck:.0%} of the channels of an activation are stuck"]
+
+
+def test_a_model_that_is_no_better_than_a_constant_is_told_first() -> None:
+    torch.manual_seed(0)
+    torch.save({"inputs": torch.randn(400, 3), "targets": torch.randn(400, 1)}, "noise.pt")
+    found = examined(data={"name": "tensors", "file": "noise.pt", "val": 150}, loss="mse")
+    assert found[0].code == "constant"
+    assert re.fullmatch(
+        r"after 200 steps val/mae [\d.]+; a constant prediction gives [\d.]+ \(always the me(an|dian), -?[\d.]+\); "
+        r"a linear model gives [\d.]+",
+        found[0].text,
+    )

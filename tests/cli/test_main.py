@@ -76,7 +76,7 @@ def test_eval_shows_the_classes_below_the_metrics(run: Run, monkeypatch: pytest.
     first = "test/loss 0.5  test/accuracy 50.00 %\n"
     assert run("eval", "--ckpt", "best.pt") == Ended(0, first + CLASSES, "warning: look out\n")
     plain = json.loads(run("eval", "--ckpt", "best.pt", "--json").out)
-    assert plain.keys() == {"checkpoint", "split", "metrics", "notes", "per_class", "confusion"}
+    assert plain.keys() == {"checkpoint", "split", "metrics", "notes", "yardsticks", "per_class", "confusion"}
     assert plain["confusion"] == [[1, 0, 0], [0, 1, 1], [0, 1, 0]]
     assert plain["per_class"][1] == {
         "name": "dog", "support": 2, "predicted": 2, "true_positives": 1, "precision": 0.5, "recall": 0.5, "f1": 0.5,
@@ -89,12 +89,15 @@ def test_eval_shows_the_classes_below_the_metrics(run: Run, monkeypatch: pytest.
     assert "c\\x1b[31mat\\n  " in run("eval", "--ckpt", "best.pt").out
 
 
-def test_eval_of_numbers_is_one_line(run: Run, make: MakeExperiment) -> None:
+def test_eval_of_numbers_has_a_constant_prediction_beside_it(run: Run, make: MakeExperiment) -> None:
     from trainkit.runs.run import train
 
     result = train(make(data={"target": "regression"}, loss="mse"), quiet=True)
     ended = run("eval", "--ckpt", str(result.checkpoint))
-    assert ended.out.splitlines()[-1].startswith("test/loss ")
+    *_, first, _, beside = ended.out.splitlines()
+    assert first.startswith("test/loss ")
+    assert beside.startswith("test/mae       32  ")
+    assert beside.endswith(" (always the mean)")
     plain = json.loads(run("eval", "--ckpt", str(result.checkpoint), "--json").out)
     assert plain["metrics"] == {
         name.removeprefix("test/"): value for name, value in result.metrics.items() if "test" in name

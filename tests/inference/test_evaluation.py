@@ -41,11 +41,11 @@ def test_labels_have_scores_and_numbers_have_none(make: MakeExperiment) -> None:
     result = train(make(data=labels, loss="bce_with_logits", metrics=["accuracy", "precision"]))
     found = evaluate_checkpoint(result.checkpoint)
     assert found.confusion is None
-    assert found.to_plain().keys() == {"metrics", "notes", "per_class"}
+    assert found.to_plain().keys() == {"metrics", "notes", "yardsticks", "per_class"}
     assert sum(score.precision for score in found.per_class) / 3 == pytest.approx(found.metrics["precision"])
     result = train(make(data={"target": "regression", "size": 3}, loss="mse"))
     found = evaluate_checkpoint(result.checkpoint)
-    assert found.to_plain().keys() == {"metrics", "notes"}
+    assert found.to_plain().keys() == {"metrics", "notes", "yardsticks"}
     assert math.isfinite(found.metrics["mae"])
 
 

@@ -79,6 +79,17 @@ def page(run: Path, **keywords: Any) -> tuple[Page, list[str]]:
     return Page(written.path), written.missing
 
 
+def tables(found: Page, columns: int) -> list[list[list[str]]]:
+    """The rows below each head that begins with `name`, of tables with so many columns."""
+    split: list[list[list[str]]] = []
+    for row in found.rows:
+        if len(row) == columns and row[0] == "name":
+            split.append([])
+        elif len(row) == columns:
+            split[-1].append(row)
+    return split
+
+
 def pictures(root: Path, *classes: str, count: int = 12, side: int = 12) -> None:
     """A folder of pictures per class, of noise around a shade of its own."""
     random = np.random.default_rng(0)
@@ -103,23 +114,23 @@ def test_the_page_of_a_run_says_what_evaluation_says_and_needs_nothing_else(make
     titles = re.findall(r'aria-label="([^"]*)"', found.source)
     assert titles == [
         "Loss", "val/accuracy", "Learning rate", "Gradient norm, before clipping",
-        "Precision against recall, class by class", "ROC curve, class by class",
+        *["Precision against recall, class by class", "ROC curve, class by class"] * 2,
     ]  # fmt: skip
 
-    measured = evaluate_checkpoint(result.run_dir, "val")
-    assert measured.confusion is not None
-    start = next(number for number, row in enumerate(found.rows) if row == ["", "0", "1", "2", "3"])
-    matrix = [[int(cell.replace("·", "0")) for cell in row[1:]] for row in found.rows[start + 1 : start + 5]]
-    assert matrix == measured.confusion
-    table = [row for row in found.rows if len(row) == 8][1:]
-    assert [row[0] for row in table] == ["0", "1", "2", "3"]
-    assert [int(row[2]) for row in table] == [score.support for score in measured.per_class]
-    assert [row[4] for row in table] == [f"{score.recall:.2%}".replace("%", " %") for score in measured.per_class]
-    assert sum(int(row[1]) for row in table) == 128
-
-    wrong = sum(map(sum, measured.confusion)) - sum(measured.confusion[number][number] for number in range(4))
+    starts = [number for number, row in enumerate(found.rows) if row == ["", "0", "1", "2", "3"]]
+    wrong = []
+    for name, start, table in zip(("val", "test"), starts, tables(found, 8), strict=True):
+        measured = evaluate_checkpoint(result.run_dir, name)
+        assert measured.confusion is not None
+        matrix = [[int(cell.replace("·", "0")) for cell in row[1:]] for row in found.rows[start + 1 : start + 5]]
+        assert matrix == measured.confusion
+        assert [row[0] for row in table] == ["0", "1", "2", "3"]
+        assert [int(row[2]) for row in table] == [score.support for score in measured.per_class]
+        assert [row[4] for row in table] == [f"{score.recall:.2%}".replace("%", " %") for score in measured.per_class]
+        assert sum(int(row[1]) for row in table) == 128
+        wrong.append(sum(map(sum, matrix)) - sum(matrix[number][number] for number in range(4)))
     sources = [attributes["src"] or "" for attributes in found.of("img")]
-    assert len(sources) == min(wrong, page_data.MISTAKES)
+    assert len(sources) == sum(min(count, page_data.MISTAKES) for count in wrong)
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     picture = Image.open(io.BytesIO(base64.b64decode(sources[0].partition(",")[2])))
     assert picture.size == (8, 8)
@@ -164,7 +175,7 @@ def test_a_class_name_is_no_markup(make: MakeExperiment) -> None:
     assert "<script" not in found.source
     assert html.escape(EVIL, quote=False) in found.source
     for name in (EVIL, "$x^2$", "_cat", "дом"):
-        assert sum(row[0] == name for row in found.rows) == 2  # in the confusion matrix and in the table
+        assert sum(row[0] == name for row in found.rows) == 4  # in a confusion matrix and a table for val and for test
 
 
 def test_larger_pictures_are_made_small(make: MakeExperiment) -> None:
@@ -184,7 +195,7 @@ def test_larger_pictures_are_made_small(make: MakeExperiment) -> None:
     [
         (
             {"data": {"target": "regression", "size": 2}, "loss": "mse"},
-            ["val/mae", "Predictions against targets"],
+            ["val/mae", "Predictions against targets", "Residuals"],
             0,
         ),
         (
@@ -206,8 +217,7 @@ def test_every_kind_of_target(make: MakeExperiment, sections: dict[str, Any], ti
     assert missing == []
     labels = re.findall(r'aria-label="([^"]*)"', found.source)
     assert set(titles) <= set(labels)
-    table = [row for row in found.rows if len(row) == 8 and row[0] != "name"]
-    assert len(table) == rows
+    assert [len(table) for table in tables(found, 8)] == ([rows] * 2 if rows else [])
 
 
 def test_many_classes(make: MakeExperiment) -> None:
@@ -215,10 +225,12 @@ def test_many_classes(make: MakeExperiment) -> None:
     result = train(make(data=data, train={"epochs": 1}), quiet=True)
     found, _ = page(result.run_dir)
     assert "The 20 worst of 30 classes by F1" in found.text
-    table = [float(row[5].rstrip(" %")) for row in found.rows if len(row) == 8 and row[0] != "name" and row[5] != "-"]
-    assert table == sorted(table)
-    [matrix] = [attributes for attributes in found.of("img") if attributes.get("class") == "whole"]
-    assert (matrix["src"] or "").startswith("data:image/png;base64,")
+    for table in tables(found, 8):
+        scores = [float(row[5].rstrip(" %")) for row in table if row[5] != "-"]
+        assert scores == sorted(scores)
+    of_val, of_test = [attributes for attributes in found.of("img") if attributes.get("class") == "whole"]
+    assert (of_val["src"] or "").startswith("data:image/png;base64,")
+    assert of_test != of_val
     assert f"The {len(COLOURS)} of 30 with the lowest average precision." in found.text
 
 
@@ -240,6 +252,7 @@ def test_what_cannot_be_shown_is_said(make: MakeExperiment) -> None:
     assert missing[0] in found.text
     assert "diverged" in found.text
     assert "the loss is not finite" in found.text
+    assert "The training diverged: nothing else" in found.text
 
     train(make(data={"val": 0}), run_dir=Path("alone"), quiet=True)
     assert page(Path("alone"))[1] == [f"{PREDICTIONS}: there is no val split"]
@@ -258,7 +271,8 @@ def test_what_cannot_be_shown_is_said(make: MakeExperiment) -> None:
 
     (Path("elsewhere") / "a" / "0.png").unlink()
     assert page(Path("gone"), overrides=["data.path=elsewhere"])[1] == [
-        f"{PREDICTIONS}: these val samples are not the ones of the training run"
+        f"predictions of the {name} split: these {name} samples are not the ones of the training run"
+        for name in ("val", "test")
     ]
     pictures(Path("others"), "a", "b", "c")
     assert page(Path("gone"), overrides=["data.path=others"])[1] == [
@@ -385,3 +399,29 @@ def test_errors(make: MakeExperiment) -> None:
         assert str(raised.value) == error
     with pytest.raises(CheckpointError, match=r"^sweep: damaged: sweep\.json or sweep\.yaml: not what a sweep writes$"):
         report_page.write(Path("sweep"))
+
+
+def test_a_table_has_its_yardsticks_and_worst_rows(make: MakeExperiment) -> None:
+    data = {"name": "diabetes", "val": 0.2}
+    result = train(make(data=data, model={"name": "mlp", "hidden": [8]}, loss="mse", train={"epochs": 3}), quiet=True)
+    found, missing = page(result.run_dir)
+    assert missing == []
+    for name, value in reader.read_run(result.run_dir).metadata["yardsticks"].items():
+        if "answer" in value:
+            assert f"a constant prediction gives {value['constant']:.4g} ({value['answer']})" in found.text
+        assert f"{value['samples']:,} samples" in found.text, name
+    assert found.text.count("a linear model gives ") == 2  # MAE on val and test
+    assert [row[0] for row in found.rows if len(row) == 9 and row[0]] == ["disease progression"] * 2
+    worst = [row for row in found.rows if len(row) == 3 and row[0].isdigit()]
+    assert len(worst) == 2 * page_data.WORST_ROWS
+    off = [abs(float(true) - float(said)) for _, true, said in worst[: page_data.WORST_ROWS]]
+    assert off == sorted(off, reverse=True)
+
+
+def test_two_classes_have_scores_of_the_second(make: MakeExperiment) -> None:
+    result = train(make(data={"size": 2}, train={"epochs": 1}), quiet=True)
+    found, _ = page(result.run_dir)
+    stored = reader.read_run(result.run_dir).metadata["threshold"]
+    assert found.text.count("1 against 0: average precision ") == 2
+    rows = [row for row in found.rows if row[:1] == ["best F1 on val"]]
+    assert [row[1] for row in rows] == [f"{stored:.4g}"] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,3 +133,25 @@ def test_a_spike_that_is_over_is_none(make: MakeExperiment, monkeypatch: pytest.
     ruined(2, monkeypatch, mended=4)
     result = train(make(**SLOW))
     assert [one["loss"] > 100 for one in records(result.run_dir) if one["kind"] == "epoch"] == [True, False]
+
+
+def test_a_run_whose_losses_stay_high_has_diverged(make: MakeExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By less than ten times, which no single epoch would be ended for."""
+    limit = building.build
+
+    def high(*arguments: Any) -> Any:
+        parts, plan = limit(*arguments)
+        loss_fn, calls = parts.loss_fn, iter(range(10**6))
+
+        def changed(model: nn.Module, batch: Batch) -> LossOutput:
+            outcome = loss_fn(model, batch)
+            return outcome._replace(loss=outcome.loss * (4 if next(calls) > 2 else 1))
+
+        return replace(parts, loss_fn=changed), plan
+
+    monkeypatch.setattr("trainkit.runs.run.build", high)
+    monkeypatch.setattr("trainkit.runs.summary_lines.constant_losses", lambda *arguments, **keywords: {"train": 1.4})
+    with pytest.raises(DivergedError, match=r"train/loss is never below \d\.\d+ in the second half"):
+        train(make(**SLOW, train={"epochs": 3}, log={"every": 2}), run_dir=Path("high"))
+    assert json.loads(Path("high/run.json").read_text())["status"] == "diverged"
+    train(make(**SLOW, train={"epochs": 3, "limit_batches": 4}, log={"every": 1}))  # a quick try

@@ -12,7 +12,7 @@ from trainkit.sinks.jsonl import JsonlSink
 
 RECORDS = (
     TrainRecord(3, 0.5, math.nan, 0.1, 2.0, 100.0),
-    EpochRecord(6, 1, 0.7, 100.0, 0.25, 0.125),
+    EpochRecord(6, 1, 0.7, 100.0, 0.25, 0.125, 0.625),
     EvalRecord(6, 1.0, "val", {"loss": 0.5, "accuracy": 0.75}, True, 0.5),
 )
 

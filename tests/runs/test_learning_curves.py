@@ -10,7 +10,8 @@ import pytest
 
 from trainkit.core.records import EpochRecord, EvalRecord, TrainRecord
 from trainkit.runs.history import History
-from trainkit.runs.learning_curves import Rates, diagnose
+from trainkit.runs.learning_curves import Rates, diagnose, diverged, longer_helps, no_better
+from trainkit.training.yardstick import Yardstick
 
 # Loss of every epoch, in training and on val: MNIST with the tutorials' network, and runs of digits with one thing changed.
 MNIST = ([0.1747, 0.0481, 0.0329], [0.0605, 0.0461, 0.0397])
@@ -129,3 +130,92 @@ def test_a_loss_that_rises_with_the_rate_is_not_unstable() -> None:
     kinds = [verdict.kind for verdict in diagnose(again, baseline_loss=2.0, rates=RATES, longer="")]
     assert kinds == []
     assert [one.kind for one in diagnose(told, baseline_loss=2.0, rates=RATES, longer="")] == ["unstable"]
+
+
+def test_losses_that_stay_far_above_the_start_have_diverged() -> None:
+    """Not over-fitting, though validation loss has risen while training loss fell."""
+    spoiled = with_steps(history([90.0, 30.0, 9.0, 8.0, 7.0], [6.0, 30.0, 31.0, 32.0, 33.0]), first=2.4)
+    [found] = diagnose(spoiled, baseline_loss=2.3, rates=RATES, longer="…")
+    assert (found.kind, found.advice) == ("diverged", "optimizer.lr=0.0003 or train.clip_norm=1")
+    assert found.seen == (
+        ": train/loss is never below 7 in the second half of the run: it began with 2.4, a constant prediction costs 2.3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "first", "baseline", "said"),
+    [
+        ([3.0, 3.0, 2.6, 2.5], [90.0, 80.0, 70.0, 60.0], 2.4, 2.3, "val/loss is never below 60"),
+        ([3.0, 0.6, 0.5, 0.4], [90.0, 80.0, 70.0, 60.0], 2.4, 2.3, None),  # it has learned: that is over-fitting
+        ([90.0, 30.0, 9.0, 8.0], [], 95.0, 2.3, None),  # it began far above, and comes down
+        ([90.0, 30.0, 9.0, 8.0], [], 2.4, None, None),
+        ([90.0, 30.0, 9.0, 8.0], [], 2.4, -1.0, None),
+        ([90.0, 30.0], [], 2.4, 2.3, None),  # too short to tell
+    ],
+)
+def test_what_has_diverged(
+    train: list[float], val: list[float], first: float, baseline: float | None, said: str | None
+) -> None:
+    seen = diverged(with_steps(history(train, val), first=first), baseline, first)
+    assert (seen or "").startswith(said or "")
+    assert (seen is None) == (said is None)
+
+
+def with_steps(told: History, first: float) -> History:
+    """With two records of an epoch, after the first step."""
+    losses = [(epoch.epoch - late, epoch.loss) for epoch in told.epochs for late in (0.5, 0.0)]
+    steps = [TrainRecord(1, 0.1, first, 1e-3, 1.0, 1.0)]
+    steps += [TrainRecord(round(10 * epoch), epoch, loss, 1e-3, 1.0, 1.0) for epoch, loss in losses]
+    return replace(told, steps=tuple(steps))
+
+
+def test_epochs_of_few_steps_jump_by_chance() -> None:
+    losses = [1.1, 0.5, 0.62, 0.4, 0.51, 0.3, 0.38, 0.2, 0.27, 0.2, 0.25, 0.15]
+    short = replace(
+        history(losses, []),
+        epochs=tuple(EpochRecord(3 * n, n, loss, 1.0, 1.0, 0.0) for n, loss in enumerate(losses, 1)),
+    )
+    assert diagnose(short, baseline_loss=1.1, rates=RATES, longer="…") == []
+    [found] = diagnose(history(losses, []), baseline_loss=1.1, rates=RATES, longer="…")
+    assert found.kind == "unstable"
+    high = [1.0, 0.5, 0.4, 0.4] + [2.0] * 4
+    rising = replace(short, epochs=tuple(EpochRecord(3 * n, n, loss, 1.0, 1.0, 0.0) for n, loss in enumerate(high, 1)))
+    assert [one.kind for one in diagnose(rising, baseline_loss=4.0, rates=RATES, longer="…")] == ["unstable"]
+
+
+def test_what_still_gets_better_by_the_monitored_metric_does_not_over_fit() -> None:
+    told = history(*OVER)
+    better = replace(told, evals=(*told.evals[:-1], replace(told.evals[-1], best=True)))
+    assert diagnose(better, baseline_loss=2.3, rates=RATES, longer="…") == []
+
+
+def test_over_fitting_that_has_stopped_the_run_is_not_to_be_stopped_earlier() -> None:
+    [found] = diagnose(history(*OVER), baseline_loss=2.3, rates=RATES, longer="…", stopping=True)
+    assert found.advice == "more data, or dropout"
+
+
+@pytest.mark.parametrize(
+    ("curves", "helps"),
+    [(MNIST, True), (OVER, False), (LOW_RATE, True), (HIGH_RATE, False), (FLAT, False), (NOISE, True)],
+)
+def test_a_longer_run_is_offered_where_that_goes_with_the_diagnosis(
+    curves: tuple[list[float], list[float]], helps: bool
+) -> None:
+    assert longer_helps(diagnose(history(*curves), baseline_loss=2.3026, rates=RATES, longer="…")) == helps
+    high = Rates(1.0, (1e-6, 1e-2), 1e-3)
+    assert not longer_helps(diagnose(history([2.4, 2.31], [2.31, 2.3]), baseline_loss=2.3, rates=high, longer="…"))
+
+
+def test_no_better_than_a_constant_prediction() -> None:
+    constant = Yardstick(71, 62.96, "always the median, 143")
+    [found] = no_better({"val/mae": 63.1}, {"val/mae": constant}, "mae", "min", "trainkit doctor c.yaml")
+    assert str(found) == (
+        "no better than a constant prediction: val/mae 63.1, where it gives 62.96 (always the median, 143); "
+        "try trainkit doctor c.yaml"
+    )
+    assert not longer_helps([found])
+    assert no_better({"val/mae": 62.0}, {"val/mae": constant}, "mae", "min", "…") == []
+    by_chance = Yardstick(287, 0.0871, "always '3'", 0.0771, 0.1492)
+    [found] = no_better({"test/accuracy": 0.108}, {"test/accuracy": by_chance}, "accuracy", "max", "…")
+    assert found.seen == (": test/accuracy 10.80 % (95 % interval 7.71 to 14.92 %), where it gives 8.71 % (always '3')")
+    assert no_better({"val/own": 0.1}, {"val/own": Yardstick(9)}, "own", "max", "…") == []

@@ -109,7 +109,7 @@ def test_tensorboard_has_the_curves(make: MakeExperiment) -> None:
     board = scalars(result.run_dir / "tb")
     assert set(board.Tags()["scalars"]) == {
         "train/loss", "train/grad_norm", "train/samples_per_s", "lr", "train/epoch_loss", "train/waiting",
-        "val/loss", "val/accuracy",
+        "train/accuracy", "val/loss", "val/accuracy",
         "test/loss", "test/accuracy", "final/val/accuracy", "final/test/loss", "final/test/accuracy",
     }  # fmt: skip
     logged = {record["step"]: record["loss"] for record in records(result.run_dir) if record["kind"] == "train"}

@@ -469,6 +469,7 @@ def test_the_loop_takes_nests(make: MakeExperiment, num_workers: int) -> None:
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
         loss_fn=loss_fn,
         metrics={"sizes": Sizes()},
+        right=None,
         prepare=lambda batch, epoch: batch.to(parts.device),
         train=experiment.loader.train_loader(split, 0, parts.device),
     )
@@ -485,3 +486,30 @@ def test_the_loop_takes_nests(make: MakeExperiment, num_workers: int) -> None:
     assert after["sizes"] == before["sizes"] == float(sizes.sum())
     assert after["loss"] != before["loss"]
     assert seen == sizes.tolist()
+
+
+STILL: dict[str, Any] = {"optimizer": {"name": "sgd", "lr": 1e-20}, "model": {"name": "mlp", "hidden": [8]}}
+"""So that training sees what evaluation sees."""
+
+
+@pytest.mark.parametrize(
+    ("sections", "metric"),
+    [
+        ({"train": {"epochs": 1}}, "accuracy"),
+        ({"train": {"epochs": 1, "accumulate": 3}}, "accuracy"),
+        ({"train": {"epochs": 1}, "data": {"target": "multilabel"}, "loss": "bce_with_logits"}, "accuracy"),
+        ({"train": {"epochs": 1}, "metrics": ["f1"]}, None),
+        ({"train": {"epochs": 1}, "data": {"target": "regression"}, "loss": "mse"}, None),
+        ({"train": {"epochs": 1}, "data": {"name": "digits", "augment": [{"name": "mixup"}]}}, None),
+    ],
+)
+def test_the_accuracy_of_training_is_told_without_a_pass_of_its_own(
+    sections: dict[str, Any], metric: str | None, make: MakeExperiment
+) -> None:
+    experiment = make(**STILL, **sections)
+    parts, records = fitted(experiment)
+    _, data, _ = building.open_data(experiment)
+    measured = evaluate(parts, experiment.loader.eval_loader(data.train, torch.device("cpu")))
+    assert measured is not None
+    [told] = [record.accuracy for record in records if isinstance(record, EpochRecord)]
+    assert told == (None if metric is None else pytest.approx(measured[metric]))

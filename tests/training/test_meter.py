@@ -43,3 +43,15 @@ def test_the_first_step_in_which_nothing_counts_is_told_once() -> None:
         meter.read(torch.tensor(1.0), may_overflow=False)
         told.append(meter.empty_step())
     assert told == [0, 2, 0, 0, 0]
+
+
+def test_accuracy_is_of_the_samples_that_were_judged() -> None:
+    progress = Progress()
+    meter = Meter(progress, batches_per_epoch=3)
+    for right, samples in ((3, 4), (None, 4), (1, 2)):
+        progress.step += 1
+        count = torch.tensor(50)  # a loss over pixels is no other accuracy
+        meter.add(torch.tensor(1.0), samples, 0.1, 0.0, count, None if right is None else torch.tensor(right))
+    meter.read(torch.tensor(1.0), may_overflow=False)
+    assert meter.epoch_record().accuracy == 4 / 6
+    assert meter.epoch_record().accuracy is None

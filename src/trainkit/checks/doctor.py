@@ -18,22 +18,25 @@ import torch
 from torch import Tensor, nn
 
 from trainkit.checks.dataset_summary import summarize_dataset
+from trainkit.checks.linear_model import linear_model
 from trainkit.checks.lr_find import FALL, lr_find, with_lr
 from trainkit.checks.overfit import bare, measure, overfit
 from trainkit.core import nest
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.seeding import generators_restored, permutation
-from trainkit.core.text import and_more
+from trainkit.core.text import and_more, format_metric
 from trainkit.data import Data, Split, TensorSource, sample_checks
 from trainkit.data.subset import subset_of_all
 from trainkit.data.workers import cores
 from trainkit.experiment.building import Opened, build, warnings
+from trainkit.experiment.rules import metrics_of, monitored
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models.dry_run import evaluating
 from trainkit.training.baseline_loss import untrained
 from trainkit.training.loop import Parts, Plan, train_steps
-from trainkit.training.predictions import predictions_of
+from trainkit.training.predictions import Predictions, predictions_of
 from trainkit.training.progress import Progress
+from trainkit.training.yardstick import value_of, without_name, yardsticks
 
 SAMPLES = 2000
 """Training samples that the short experiments are made with; half as many val samples."""
@@ -59,6 +62,7 @@ TIMED_S = 5.0
 """For each number of workers that is tried."""
 
 WHY = {
+    "constant": "what was learned is not worth more than looking at no input at all",
     "no-logits": "the loss applies it once more; the gradients nearly vanish, and the model hardly learns",
     "no-answers": "no class, label or number is among them, or only the loss knows how to find it",
     "no-activation": "two linear layers in a row are one linear layer with more parameters",
@@ -115,8 +119,10 @@ def examine(opened: Opened, announce: Callable[[str], None] = lambda what: None)
         few = replace(few, experiment=with_lr(opened.experiment, lr))
         announce("memorising one batch")
         found += [learning, memorised := _one_batch(few)]
-        announce("activations, and shuffled labels as a control")
-        found += _control(few, memorised.level == "fine")
+        announce("a constant prediction, activations, and shuffled labels as a control")
+        parts, real = _trained(few, few.data)
+        found.insert(0, _yardstick(few, real))
+        found += [*_activations(parts, few.data), *_control(few, real, memorised.level == "fine")]
         announce("waiting for data")
         found.append(_waiting(opened))
     return found
@@ -253,18 +259,42 @@ def _one_batch(opened: Opened) -> Diagnostic:
     )
 
 
-def _control(opened: Opened, memorised: bool) -> Iterator[Diagnostic]:
-    """Train on real and on shuffled labels: where the val samples cost the same after both, labels and inputs have
+def _yardstick(opened: Opened, predictions: Predictions) -> Diagnostic:
+    """Compare what was learned in a short training with a constant prediction, and of a table with a linear model."""
+    experiment, data = opened.experiment, opened.data
+    metrics = metrics_of(experiment, data.spec)
+    monitor, _ = monitored(experiment, data.spec)
+    metric = next((one for one in metrics if one.label == monitor), metrics[0])
+    task, num_outputs = data.spec.task, experiment.loss.num_outputs(data.spec.task)
+    split, where = (data.train, "train") if data.val is None else (data.val, "val")
+    said, targets = f"{where}/{metric.label}", nest.cpu(predictions.targets)
+    try:
+        value = value_of(metric, task, num_outputs, nest.cpu(predictions.outputs), targets)
+    except Exception:  # a user's own metric may ask for other outputs than those that are kept
+        return _fine(f"{said} is not known after {STEPS} steps")
+    beside = yardsticks({metric.label: value}, [metric], task, num_outputs, data.train.targets, targets)[metric.label]
+    linear = linear_model(data, [metric], split)
+    text = f"after {STEPS} steps {format_metric(said, value)}"
+    text += f"; a constant prediction gives {beside.said(said)}" if beside.constant is not None else ""
+    text += f"; a linear model gives {without_name(said, linear[metric.label])}" if linear else ""
+    if beside.constant is None or beside.beaten_by(value, metric.mode):
+        return _fine(text)
+    return Diagnostic(
+        "constant", text, why=WHY["constant"], change="what is found below; else more data, or other inputs"
+    )
+
+
+def _control(opened: Opened, trained: Predictions, memorised: bool) -> Iterator[Diagnostic]:
+    """Train on shuffled labels as well: where the val samples cost the same as after real ones, labels and inputs have
     nothing in common."""
-    data = opened.data
-    parts, real = _trained(opened, data)
-    yield from _activations(parts, data)
+    data, real = opened.data, trained.errors().cpu()
     source = data.train.source
     if data.val is None or len(data.val) < FEWEST_VAL or not memorised or not isinstance(source, TensorSource):
         return
     order = permutation(len(data.train), 0, "control")
     shuffled = TensorSource(nest.take(source.inputs, data.train.index), nest.take(data.train.targets, order))
-    _, control = _trained(opened, replace(data, train=Split.whole(shuffled)))
+    _, other = _trained(opened, replace(data, train=Split.whole(shuffled)))
+    control = other.errors().cpu()
     gained = (control - real).double()
     certain = float(gained.mean()) > CERTAIN * float(gained.std()) / math.sqrt(len(gained))
     compared = f"the val loss is {float(real.mean()):.3g}, after learning shuffled labels {float(control.mean()):.3g}"
@@ -279,15 +309,15 @@ def _control(opened: Opened, memorised: bool) -> Iterator[Diagnostic]:
     )
 
 
-def _trained(opened: Opened, data: Data) -> tuple[Parts, Tensor]:
-    """The parts after a short training, and the error of each val sample; of each training sample without any."""
+def _trained(opened: Opened, data: Data) -> tuple[Parts, Predictions]:
+    """The parts after a short training, and what they say of the val samples; of the training samples without any."""
     parts, plan = _bare(replace(opened, data=data))
     for _ in islice(train_steps(parts, plan, Progress()), STEPS):
         pass
     loader = opened.experiment.loader.eval_loader(data.val or data.train, opened.device)
     predictions = predictions_of(parts, loader, data.spec.task)
     assert predictions is not None
-    return parts, predictions.errors().cpu()
+    return parts, predictions
 
 
 Limit = Callable[[Tensor], Tensor]

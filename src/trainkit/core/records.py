@@ -72,6 +72,9 @@ class EpochRecord:
     """Training time, without evaluation and saving."""
     waiting: float
     """The share of it that was spent waiting for data."""
+    accuracy: float | None = None
+    """Of the training samples as they came, each before its step, in training mode and with random transforms; None
+    where accuracy is not measured, and where samples are mixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,8 @@ class EndRecord:
     """Said once, after the last step of a run that reached its end."""
 
     headline: str
+    beside: tuple[str, ...]
+    """What the results are held against: a table."""
     curves: tuple[str, ...]
     """What the curves of the run say, and what to try."""
     commands: Mapping[str, str]

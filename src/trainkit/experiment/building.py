@@ -18,9 +18,10 @@ from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec, sample_checks
 from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.loader import keep_on_device
+from trainkit.data.transforms.mixup import BatchMix
 from trainkit.data.transforms.pipeline import preparation
 from trainkit.experiment import compatibility
-from trainkit.experiment.rules import check, check_direction, metrics_of, monitored
+from trainkit.experiment.rules import check, check_direction, check_only_step, metrics_of, monitored
 from trainkit.experiment.schema import ExperimentConfig, steps_of
 from trainkit.models import dry_run, lint
 from trainkit.models.dry_run import evaluating
@@ -28,7 +29,8 @@ from trainkit.models.library import LibraryModelConfig
 from trainkit.training.cuda_graph import why_not
 from trainkit.training.ema import Ema
 from trainkit.training.loop import EvalParts, Parts, Plan
-from trainkit.training.schedulers import SchedulerConfig, StepDecayConfig
+from trainkit.training.metrics import Score
+from trainkit.training.schedulers import StepDecayConfig
 
 
 def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tuple[ExperimentConfig, Data, str | None]:
@@ -114,8 +116,6 @@ def open_experiment(experiment: ExperimentConfig) -> Opened:
     return Opened(experiment.with_precision(precision), data, device, missing)
 
 
-FAINT = 1e-3
-"""A step at such a share of the learning rate changes nothing that could be seen."""
 LARGE = 50.0
 """Inputs beyond this are worth a warning."""
 
@@ -191,7 +191,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
         raise DataError("data: among the first inputs are NaN or infinite values")
     compatibility.check_training(experiment, data, common)
     if max_steps == 1 and not train.limit_batches:  # which is a quick try
-        _check_only_step(experiment.scheduler)
+        check_only_step(experiment.scheduler)
     defer_dynamo()
     optimizer = experiment.optimizer.build(common.model, device)
     parts = Parts(
@@ -205,8 +205,14 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
         ema=Ema(common.model, train.ema) if train.ema else None,
         seed=experiment.seed,
         cuda_graph=train.cuda_graph and not why_not(common.precision, plan.max_skipped),
+        right=None if any(isinstance(one, BatchMix) for one in augment) else _running(experiment, data.spec),
     )
     return parts, plan
+
+
+def _running(experiment: ExperimentConfig, spec: DataSpec) -> Score | None:
+    scores = [metric.running(spec.task) for metric in metrics_of(experiment, spec)]
+    return next((score for score in scores if score), None)
 
 
 def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[Diagnostic]:
@@ -272,16 +278,6 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
         text = f"the run has {many}, so that a patience of {plan.patience} never ends it"
         warn("idle-early-stopping", f"train.early_stopping: {text}")
     return found
-
-
-def _check_only_step(scheduler: SchedulerConfig) -> None:
-    """Raise ConfigError when a curve leaves no rate to speak of to a run of a single step."""
-    share = scheduler.lr_factor(max_steps=1, steps_per_epoch=1)(0)
-    if share < FAINT:
-        raise ConfigError(
-            f"scheduler: {scheduler.name} needs 2 steps or more: the run's only one would have {share:.2g} of the "
-            "learning rate"
-        )
 
 
 def _length(plan: Plan) -> str:

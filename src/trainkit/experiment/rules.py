@@ -15,7 +15,7 @@ from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.transforms.pipeline import check_augment
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.training.metrics import MetricConfig, default_metrics
-from trainkit.training.schedulers import PlateauConfig
+from trainkit.training.schedulers import PlateauConfig, SchedulerConfig
 
 
 def check(experiment: ExperimentConfig, spec: DataSpec) -> None:
@@ -139,3 +139,17 @@ def monitored(experiment: ExperimentConfig, spec: DataSpec) -> tuple[str, Litera
         )
     name = chosen.removeprefix("val/")
     return name, experiment.checkpoint.mode or modes[name]
+
+
+FAINT = 1e-3
+"""A step at such a share of the learning rate changes nothing that could be seen."""
+
+
+def check_only_step(scheduler: SchedulerConfig) -> None:
+    """Raise ConfigError when a curve leaves no rate to speak of to a run of a single step."""
+    share = scheduler.lr_factor(max_steps=1, steps_per_epoch=1)(0)
+    if share < FAINT:
+        raise ConfigError(
+            f"scheduler: {scheduler.name} needs 2 steps or more: the run's only one would have {share:.2g} of the "
+            "learning rate"
+        )

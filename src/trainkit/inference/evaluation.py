@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from trainkit.core import seeding
 from trainkit.data import Batch
 from trainkit.data.workers import worker_failures
 from trainkit.inference.restoring import check_overrides, open_checkpoint
-from trainkit.runs import checkpoint
+from trainkit.runs import checkpoint, results
 from trainkit.tasks import Details
 from trainkit.tasks.class_scores import ClassScore, Tally
 from trainkit.training.loop import evaluate
 from trainkit.training.losses import LossOutput
+from trainkit.training.yardstick import Yardstick
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Evaluation:
     """What a reader of them should know."""
     details: Details | None = None
     """How well each class or label is found, and what else the task counts; None for nothing."""
+    beside: Mapping[str, Yardstick] = field(default_factory=dict)
+    """What the metrics are held against, by the same names."""
 
     @property
     def per_class(self) -> tuple[ClassScore, ...]:
@@ -42,7 +45,9 @@ class Evaluation:
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON, without what there is not."""
-        return {"metrics": self.metrics, "notes": self.notes, **(self.details.to_plain() if self.details else {})}
+        beside = {name: one.to_plain() for name, one in self.beside.items()}
+        details = self.details.to_plain() if self.details else {}
+        return {"metrics": self.metrics, "notes": self.notes, "yardsticks": beside, **details}
 
 
 @devices.settings_restored()
@@ -89,4 +94,5 @@ def evaluate_checkpoint(
     assert metrics is not None
     if details and not answered:
         notes.append(f"the outputs are not one for each of the {task.noun[1]}: there is nothing to say of each")
-    return Evaluation(metrics, notes, details if answered else None)
+    beside = results.of_split(restored.experiment, spec, data, metrics, split, None)
+    return Evaluation(metrics, notes, details if answered else None, beside)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ def predict(
     inputs: Path | str | Iterable[Path | str],
     *,
     device: str = "auto",
+    threshold: float | Literal["val"] | None = None,
     refuse: Refuse = _raise,
 ) -> Iterator[Prediction]:
     """Ask the model of a checkpoint about new inputs, which are treated as those of its training.
@@ -46,13 +47,19 @@ def predict(
     Args:
         checkpoint: the file, or a run directory for the one to use in it.
         inputs: pictures, folders of pictures, CSV files or `.npy` arrays, whichever the model was trained for.
+        threshold: of two classes, the probability of the second above which it is predicted; `val` for the one at which
+            its F1 was highest on the val split. By default 0.5.
         refuse: is told of every input that cannot be used; by default, the first one ends it all.
 
     Raises:
+        ConfigError: there is no such threshold.
         CheckpointError: it is damaged, or not for this trainkit.
     """
     words = [inputs] if isinstance(inputs, Path | str) else inputs
-    return chain.from_iterable(batches(restore(Path(checkpoint), device=device), map(str, words), refuse))
+    restored = restore(Path(checkpoint), device=device)
+    if threshold is not None:
+        restored = restored.deciding_at(threshold)
+    return chain.from_iterable(batches(restored, map(str, words), refuse))
 
 
 def batches(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from trainkit.config import merging
 from trainkit.core import device as devices
@@ -44,6 +45,22 @@ class Restored:
         parts = build_eval(self.experiment.restored(), self.spec, devices.select(self.device))
         checkpoint.load_weights(self.path, parts.model, checkpoint.final_weights(self.payload))
         return parts
+
+    def deciding_at(self, threshold: float | Literal["val"]) -> Restored:
+        """The same, of two classes predicting the second above a probability; `val`: the one chosen on the val split.
+
+        Raises:
+            ConfigError: there are not two classes; or none was chosen.
+        """
+        task = self.spec.task
+        if not task.binary:
+            text = f"this model predicts {task.phrase} ({task.size})"
+            raise ConfigError(f"command line: --threshold is for two classes, {text}")
+        at = task.chosen_threshold if threshold == "val" else threshold
+        if at is None:
+            text = "that is done at the end of a run, for its best checkpoint, where the val split has both classes"
+            raise ConfigError(f"{self.path}: no threshold was chosen: {text}")
+        return replace(self, spec=self.spec.with_task(task.deciding_at(at)))
 
     def open_data(self) -> Data:
         """The data of the checkpoint, or what the overrides of `restore` put in its place.

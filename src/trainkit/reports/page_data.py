@@ -1,4 +1,4 @@
-"""What one pass of a run's checkpoint over its val split shows: confusion, classes, curves, mistakes."""
+"""What a pass of a run's checkpoint over its val and its test split shows: confusion, classes, curves, mistakes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import TypeVar
 
 from PIL import Image
 
+from trainkit.checks.linear_model import linear_model
+from trainkit.core import nest
 from trainkit.core.errors import first_line
-from trainkit.data import Data
+from trainkit.data import Data, Split
 from trainkit.data.tables.columns import ColumnFacts
-from trainkit.experiment.rules import monitored
+from trainkit.experiment.rules import metrics_of, monitored
 from trainkit.inference.importance import importances
 from trainkit.inference.restoring import Restored, restore
 from trainkit.models.base import count_parameters
@@ -29,12 +31,29 @@ from trainkit.tasks import Table
 from trainkit.training.predictions import Predictions, predictions_of
 
 MISTAKES = 24
+WORST_ROWS = 12
 SIDE = 128
 """Larger pictures are made that small; what is smaller is shown pixel by pixel."""
 MOST_CLASSES = 20
 """Rows of the confusion matrix as text."""
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class SplitData:
+    """What is known of the predictions for one split; empty where it could not be found out."""
+
+    name: str
+    samples: int
+    confusion: list[tuple[str, list[tuple[int, float]]]] = field(default_factory=list)
+    """Row by row the true class, with the count and the strength of colour of every cell."""
+    confusion_uri: str = ""
+    """Instead, where the classes are many."""
+    tables: list[Table] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
+    mistakes: list[tuple[str, Tile]] = field(default_factory=list)
+    """Samples, each with the address of its picture."""
 
 
 @dataclass(slots=True)
@@ -47,15 +66,9 @@ class PageData:
     """Samples by split."""
     baseline_loss: float | None = None
     """That of the best constant prediction."""
-    samples: int = 0
-    confusion: list[tuple[str, list[tuple[int, float]]]] = field(default_factory=list)
-    """Row by row the true class, with the count and the strength of colour of every cell."""
-    confusion_uri: str = ""
-    """Instead, where the classes are many."""
-    tables: list[Table] = field(default_factory=list)
-    charts: list[Chart] = field(default_factory=list)
-    mistakes: list[tuple[str, Tile]] = field(default_factory=list)
-    """Samples, each with the address of its picture."""
+    linear: dict[str, float] = field(default_factory=dict)
+    """What a linear model gives, where there is one, by metrics with their split."""
+    splits: list[SplitData] = field(default_factory=list)
     legend: Legend = ()
     """What the colours of these pictures mean."""
     columns: list[tuple[ColumnFacts, float | None]] = field(default_factory=list)
@@ -85,25 +98,46 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
     splits = {"train": data.train, "val": data.val, "test": data.test}
     found.counts = {name: len(split) for name, split in splits.items() if split is not None}
     found.baseline_loss = baseline_loss(restored.experiment, data, restored.parts.loss_fn)
+    attempt(lambda: _linear(restored, data, found), "a linear model", missing)
     if data.val is None:
         missing.append(f"{what}: there is no val split")
-        return found
-    trained_with = restored.payload["data"].get("val")
-    if attempt(lambda: data.digests().get("val"), "fingerprint", missing) not in (None, trained_with):
-        missing.append(f"{what}: these val samples are not the ones of the training run")
-    loader = restored.experiment.loader.eval_loader(data.val, restored.parts.device)
-    predictions = attempt(lambda: predictions_of(restored.parts, loader, task), what, missing)
-    if predictions is None:
-        return found
-    predictions = predictions.cpu()
-    found.samples = len(predictions)
-    attempt(lambda: _judge(predictions, found), what, missing)
-    if data.columns:
+    for name in "val", "test":
+        if (split := data.splits.get(name)) and (seen := _seen(restored, data, name, split, missing)):
+            found.splits.append(seen)
+    if data.columns and data.val is not None:
         attempt(lambda: _columns(restored, data, found), "columns", missing)
     if data.spec.input.drawable:
-        found.mistakes = attempt(lambda: _mistakes(predictions, restored, data), "mistakes", missing) or []
         found.legend = task.legend
     return found
+
+
+def _seen(restored: Restored, data: Data, name: str, split: Split, missing: list[str]) -> SplitData | None:
+    """What the predictions for a split show; None where there are none."""
+    what = f"predictions of the {name} split"
+    trained_with = restored.payload["data"].get(name)
+    if attempt(lambda: data.digests().get(name), "fingerprint", missing) not in (None, trained_with):
+        missing.append(f"{what}: these {name} samples are not the ones of the training run")
+    loader = restored.experiment.loader.eval_loader(split, restored.parts.device)
+    predictions = attempt(lambda: predictions_of(restored.parts, loader, restored.spec.task), what, missing)
+    if predictions is None:
+        return None
+    predictions = predictions.cpu()
+    seen = SplitData(name, len(predictions))
+    attempt(lambda: _judge(predictions, seen), what, missing)
+    if data.spec.input.drawable:
+        seen.mistakes = attempt(lambda: _mistakes(predictions, restored, split), "mistakes", missing) or []
+    else:
+        seen.tables += attempt(lambda: _worst_rows(predictions, split), "mistakes", missing) or []
+    return seen
+
+
+def _linear(restored: Restored, data: Data, found: PageData) -> None:
+    """Fill in what a linear model of the training rows gives."""
+    metrics = metrics_of(restored.experiment, restored.spec)
+    for name in "val", "test":
+        if split := data.splits.get(name):
+            values = linear_model(data, metrics, split)
+            found.linear |= {f"{name}/{metric}": value for metric, value in values.items()}
 
 
 def _columns(restored: Restored, data: Data, found: PageData) -> None:
@@ -120,13 +154,13 @@ def _columns(restored: Restored, data: Data, found: PageData) -> None:
     )
 
 
-def _judge(predictions: Predictions, found: PageData) -> None:
+def _judge(predictions: Predictions, found: SplitData) -> None:
     """Fill in what the task shows of the predictions."""
     task = predictions.task
-    shown = predictions.findings("val")
+    shown = predictions.findings(found.name)
     found.tables, found.charts = shown.tables, [_drawn(one) for one in shown.charts]
     if len(shown.confusion) > MOST_CLASSES:
-        title = f"Val split, {found.samples:,} samples. Rows: the true class. Columns: the predicted class"
+        title = f"{found.samples:,} {found.name} samples. Rows: the true class. Columns: the predicted class"
         found.confusion_uri = _uri(confusion_picture(title, shown.confusion, task.known_names), "PNG")
     elif shown.confusion:
         strong = strengths(shown.confusion).round(2).tolist()
@@ -146,12 +180,25 @@ def _drawn(one: LineChart) -> Chart:
     )
 
 
-def _mistakes(predictions: Predictions, restored: Restored, data: Data) -> list[tuple[str, Tile]]:
-    assert data.val is not None
+def _worst_rows(predictions: Predictions, split: Split) -> list[Table]:
+    """The worst predictions of samples that are no pictures, as a table; none where all are right."""
+    task, indices = predictions.task, predictions.worst(WORST_ROWS)
+    if not len(indices):
+        return []
+    some, names = predictions.at(indices), [f"{number:,}" for number in split.index[indices].tolist()]
+    rows = []
+    for one, target in zip(task.predictions(names, some.outputs), nest.samples(some.targets), strict=True):
+        cells = task.cells(one, None, every=False)
+        rows.append([one.input, task.words(target), *(c if isinstance(c, str) else task.text(c) for c in cells)])
+    heads = ("sample, from 0", "true", *(f"predicted {head}" for head in task.heads(None, every=False)))
+    return [Table("The worst predictions", heads, rows)]
+
+
+def _mistakes(predictions: Predictions, restored: Restored, split: Split) -> list[tuple[str, Tile]]:
     indices = predictions.worst(MISTAKES)
     if not len(indices):
         return []
-    batch = restored.parts.prepare(data.val.take(indices), None)
+    batch = restored.parts.prepare(split.take(indices), None)
     tiles = predictions.at(indices).tiles(restored.spec.input.pixels(batch.inputs))
     return [(_picture_uri(tile), tile) for tile in tiles]
 

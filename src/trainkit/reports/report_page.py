@@ -31,7 +31,7 @@ from trainkit.plots.svg import Chart, chart
 from trainkit.reports import comparing
 from trainkit.reports.comparing import show
 from trainkit.reports.page_data import PageData, attempt, collect
-from trainkit.runs import history, reader, run_directory
+from trainkit.runs import history, reader, results, run_directory
 from trainkit.runs.history import History
 from trainkit.runs.reader import Run, Sweep
 from trainkit.runs.summary_lines import diagnosed
@@ -103,10 +103,12 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
     metadata, fallback = run.metadata, _leaves(run.metadata, "fallback")
     diagnoses = _list(metadata, "curves") if run.status == "finished" and "curves" in metadata else None
     silence = "Nothing that one of the rules would remark on." if past.steps else "There are none yet."
-    if experiment and experiment.train.limit_batches:
+    if run.status == "diverged":
+        silence = "The training diverged: nothing else that they say is meant."
+    elif experiment and experiment.train.limit_batches:
         silence = "A quick try: train.limit_batches is set."
     elif experiment and diagnoses is None:
-        diagnoses = diagnosed(past, experiment, found.baseline_loss)
+        diagnoses = list(map(str, diagnosed(past, experiment, found.baseline_loss)))
     last = max([record.epoch for record in past.steps] + [record.epoch for record in past.of("val")], default=None)
     trained = "" if last is None else f"{last:.4g} epochs" + (f" of {experiment.train.epochs}" if experiment else "")
     facts = {
@@ -121,6 +123,7 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
         "kind": "run",
         "title": f"{metadata.get('name', path.name)} {path.resolve().name}",
         "run": run,
+        "yardsticks": results.stored(metadata),
         "facts": {name: fact for name, fact in facts.items() if fact},
         "diagnoses": diagnoses or [],
         "silence": silence,
@@ -240,6 +243,7 @@ def _sweep_page(path: Path) -> dict[str, Any]:
         "title": f"{sweep.name} {path.resolve().name}",
         "sweep": sweep,
         "outcome": comparing.outcome(sweep),
+        "yardstick": results.stored(ranked[0].metadata).get(sweep.monitor) if ranked else None,
         "began": _time(sweep.began),
         "axes": {key: [show(value) for value in values] for key, values in axes.items()},
         "metrics": names,

@@ -9,7 +9,7 @@ import shutil
 import stat
 import warnings
 import zipfile
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -63,6 +63,19 @@ def save(directory: Path, payload: Payload, *, names: Sequence[str] = ()) -> Non
         links=[directory / name for name in names],
         whole=_is_whole,
     )
+
+
+def amend(path: Path, change: Callable[[Payload], object]) -> None:
+    """Change something in a checkpoint that is there.
+
+    Raises:
+        StorageError: the disk refuses; the file is as it was.
+        CheckpointError: it cannot be read.
+    """
+    payload = load(path)
+    change(payload)
+    buffer = _packed(payload)
+    atomic.replace(path, lambda file: file.write(buffer.getbuffer()), whole=_is_whole)
 
 
 def _packed(payload: Payload) -> io.BytesIO:

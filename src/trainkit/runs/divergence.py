@@ -11,8 +11,9 @@ import torch
 from trainkit.core.errors import DivergedError
 from trainkit.core.seeding import generators_restored
 from trainkit.experiment.building import build_eval
+from trainkit.runs import history
 from trainkit.runs.context import RunContext
-from trainkit.runs.learning_curves import DIVERGED
+from trainkit.runs.learning_curves import DIVERGED, diverged
 from trainkit.runs.summary_lines import baseline_loss
 from trainkit.training.loop import evaluate
 
@@ -41,6 +42,21 @@ def judge(job: RunContext, loss: float, stop: Callable[[], bool]) -> None:
             )
             step, lr = job.progress.step, job.parts.optimizer.param_groups[0]["lr"]
             raise DivergedError(f"train/loss is still {loss:.3g} at step {step} (learning rate {lr:g}): {costs}")
+
+
+def judge_whole(job: RunContext, baseline: float | None) -> None:
+    """Judge a run at its end by all of its losses, unless it was a quick try.
+
+    Args:
+        baseline: the loss of the best constant prediction.
+
+    Raises:
+        DivergedError: they stayed far above what they began with, and above that.
+    """
+    if job.experiment.train.limit_batches:
+        return
+    if seen := diverged(history.read(job.directory.metrics), baseline, job.progress.first_loss):
+        raise DivergedError(f"{seen} (learning rate {job.experiment.optimizer.lr:g})")
 
 
 def _untrained(job: RunContext, stop: Callable[[], bool]) -> float | None:

@@ -63,6 +63,7 @@ def _record(line: Mapping[str, Any]) -> TrainRecord | EpochRecord | EvalRecord:
         return TrainRecord(step, epoch, loss, lr, grad_norm, float(wall["samples_per_s"]))
     if line["kind"] == "epoch":
         samples_per_s, elapsed_s, waiting = (float(wall[key]) for key in ("samples_per_s", "elapsed_s", "waiting"))
-        return EpochRecord(step, int(line["epoch"]), float(line["loss"]), samples_per_s, elapsed_s, waiting)
+        epoch, loss, accuracy = int(line["epoch"]), float(line["loss"]), line.get("accuracy")
+        return EpochRecord(step, epoch, loss, samples_per_s, elapsed_s, waiting, accuracy)
     metrics = {key: float(value) for key, value in line.items() if key not in NOT_METRICS}
     return EvalRecord(step, float(line["epoch"]), line["split"], metrics, bool(line["best"]), float(wall["elapsed_s"]))

@@ -6,8 +6,8 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ import torch
 from trainkit.config import shell, yamlfile
 from trainkit.core import atomic, seeding
 from trainkit.core import device as devices
-from trainkit.core.errors import DivergedError, StoppedError
+from trainkit.core.errors import ConfigError, DivergedError, StoppedError, StorageError
 from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, ProgressRecord, Sink, StartRecord
 from trainkit.core.signals import Stop, stop_on_signal
 from trainkit.core.text import format_duration
@@ -23,13 +23,15 @@ from trainkit.data.workers import worker_failures
 from trainkit.experiment.building import build, open_experiment, warnings
 from trainkit.experiment.ranking import judged_by
 from trainkit.experiment.schema import ExperimentConfig, seconds_of
-from trainkit.runs import checkpoint, failures, resuming, run_directory, run_state, summary_lines
+from trainkit.runs import checkpoint, failures, results, resuming, run_directory, run_state, summary_lines
 from trainkit.runs.checkpoint_schema import Payload
 from trainkit.runs.context import RunContext
-from trainkit.runs.divergence import judge
+from trainkit.runs.divergence import judge, judge_whole
+from trainkit.runs.learning_curves import longer_helps
 from trainkit.runs.open_sinks import open_sinks
 from trainkit.sinks.console import ConsoleSink
 from trainkit.training.loop import evaluate, fit, validate
+from trainkit.training.predictions import predictions_of
 from trainkit.training.progress import Progress
 
 OUT_OF_TIME = "train.max_minutes is over"
@@ -207,23 +209,35 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             out_of_time=lambda: time.monotonic() > started + limit,
             judge=lambda loss: judge(job, loss, stop),
         )
+        losses = {} if stop() else summary_lines.baseline_losses(experiment, job.data, job.parts.loss_fn)
+        judge_whole(job, losses.get("train"))
         reason = None if plan.finished(progress) else OUT_OF_TIME
         # The run goes on from its last checkpoint, which knows nothing of an evaluation that only the clock has made.
         if job.parts.val and progress.evaluated < progress.step and validate(job.parts, plan, progress, sink, stop):
             directory.lend_best()
         progress.stopped_early &= reason is None  # as little as of the patience that it may have ended
         metrics = _final_metrics(job, sink, stop)
+        threshold = _choose_threshold(job, sink, stop)
         result = Result(directory.path, directory.chosen, metrics)
-        curves = summary_lines.curve_lines(job)
+        beside = results.of_run(experiment, job.data, metrics, losses)
+        diagnoses = summary_lines.diagnoses(job, metrics, beside, losses.get("train"))
         directory.update_metadata(
-            status="finished", reason=reason, exit_code=0, ended_at=run_directory.now(), metrics=metrics, curves=curves
+            status="finished",
+            reason=reason,
+            exit_code=0,
+            ended_at=run_directory.now(),
+            metrics=metrics,
+            yardsticks={name: one.to_plain() for name, one in beside.items()},
+            curves=list(map(str, diagnoses)),
+            **({} if threshold is None else {"threshold": threshold}),
         )
         how = f"{directory.chosen.name} of step {_chosen_step(job)}"
         how += f", since val/{plan.monitor} never was a number" if job.parts.val and progress.best is None else ""
         how += f", stopped early at step {progress.step}" if progress.stopped_early else ""
         how += f", {reason} at step {progress.step} of {plan.max_steps}" if reason else ""
         how += f"; {format_duration(time.monotonic() - started)}"
-        sink.write(summary_lines.last_lines(experiment, directory, metrics, how, _ways_on(job)))
+        ways_on = _ways_on(job) if reason or longer_helps(diagnoses) else {}
+        sink.write(summary_lines.last_lines(experiment, directory, metrics, how, ways_on))
     return result
 
 
@@ -258,6 +272,24 @@ def _final_metrics(job: RunContext, sink: Sink, stop: Stop) -> dict[str, float]:
         sink.write(EvalRecord(step, job.plan.epoch_at(step), "test", tested, False, time.perf_counter() - started))
         metrics |= {f"test/{name}": value for name, value in tested.items()}
     return metrics
+
+
+def _choose_threshold(job: RunContext, sink: Sink, stop: Stop) -> float | None:
+    """Of two classes: the probability of the second above which the chosen checkpoint finds it best on the val split,
+    which goes into that checkpoint. One more pass over that split."""
+    task, chosen = job.data.spec.task, job.directory.chosen
+    if job.parts.val is None or not task.binary or job.experiment.train.limit_batches:
+        return None
+    with suppress(ConfigError):  # where only the loss knows what the outputs mean
+        checkpoint.load_weights(chosen, job.parts.model, checkpoint.final_weights(checkpoint.load(chosen)))
+        predictions = predictions_of(replace(job.parts, metrics={}), job.parts.val, task, stop)
+        if predictions and (threshold := task.best_threshold(predictions.outputs, predictions.targets)):
+            try:
+                checkpoint.amend(chosen, lambda payload: payload["spec"]["task"].update(threshold=threshold))
+                return threshold
+            except StorageError as error:
+                sink.write(NoteRecord(f"the threshold {threshold:.4g} is not kept: {error}", "warning"))
+    return None
 
 
 def _chosen_step(job: RunContext) -> int:

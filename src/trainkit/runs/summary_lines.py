@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from trainkit.config import shell
@@ -12,13 +13,15 @@ from trainkit.core.text import format_metric
 from trainkit.data import Data
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.models.base import count_parameters
-from trainkit.runs import history, resuming
+from trainkit.runs import history, results, resuming
 from trainkit.runs.context import RunContext
 from trainkit.runs.history import History
-from trainkit.runs.learning_curves import Rates, diagnose
+from trainkit.runs.learning_curves import CurveDiagnosis, Rates, diagnose, no_better
 from trainkit.runs.run_directory import RunDir
-from trainkit.training.baseline_loss import constant_prediction
+from trainkit.training import yardstick
+from trainkit.training.baseline_loss import constant_losses
 from trainkit.training.losses import LossFn
+from trainkit.training.yardstick import Yardstick
 
 
 def fallback_notes(directory: RunDir) -> list[str]:
@@ -80,7 +83,10 @@ def last_lines(
         **{what: command(experiment, "train", *words) for what, words in more.items()},
     }
     curves = tuple(directory.metadata.get("curves", []))
-    return EndRecord(f"{numbers}  ({how}{instead})", curves, commands)
+    beside = tuple(yardstick.lines(results.stored(directory.metadata)))
+    if threshold := directory.metadata.get("threshold"):
+        beside += (f"threshold  {threshold:.4g} gives the best F1 on val: predict --threshold val",)
+    return EndRecord(f"{numbers}  ({how}{instead})", beside, curves, commands)
 
 
 def command(experiment: ExperimentConfig, *words: object) -> str:
@@ -88,27 +94,37 @@ def command(experiment: ExperimentConfig, *words: object) -> str:
     return shell.command("trainkit", *words, modules_in=shell.homes(experiment.imports))
 
 
-def curve_lines(job: RunContext) -> list[str]:
-    """What the curves say, in words; nothing of a run that was a quick try."""
+def diagnoses(
+    job: RunContext, metrics: Mapping[str, float], beside: Mapping[str, Yardstick], baseline: float | None
+) -> list[CurveDiagnosis]:
+    """What results and curves say; nothing of a run that was a quick try."""
     if job.experiment.train.limit_batches:
         return []
-    baseline = baseline_loss(job.experiment, job.data, job.parts.loss_fn)
+    look = command(job.experiment, "doctor", job.directory.config)
     longer = resuming.longer(job.experiment, job.plan, job.progress)
-    return diagnosed(history.read(job.directory.metrics), job.experiment, baseline, longer)
+    curves = diagnosed(history.read(job.directory.metrics), job.experiment, baseline, longer)
+    return no_better(metrics, beside, job.plan.monitor, job.plan.mode, look) + curves
 
 
 def baseline_loss(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> float | None:
     """The loss of the best constant prediction, with the samples as they are drawn."""
+    return baseline_losses(experiment, replace(data, val=None, test=None), loss_fn).get("train")
+
+
+def baseline_losses(experiment: ExperimentConfig, data: Data, loss_fn: LossFn) -> dict[str, float]:
+    """The same on every split, for the prediction that is best on `train`."""
     task, balanced = data.spec.task, experiment.loader.sampler == "balanced"
-    return constant_prediction(loss_fn, data.train, task, experiment.loss.num_outputs(task), balanced=balanced)
+    splits = {"train": data.train} if balanced else data.splits  # elsewhere nothing is drawn
+    return constant_losses(loss_fn, splits, task, experiment.loss.num_outputs(task), balanced=balanced)
 
 
 def diagnosed(
     found: History, experiment: ExperimentConfig, baseline: float | None, longer: Sequence[str] | None = None
-) -> list[str]:
-    """What a history says of an experiment, in words."""
+) -> list[CurveDiagnosis]:
+    """What a history says of an experiment."""
     how = " ".join(longer or []) or "a longer run"
-    return list(map(str, diagnose(found, baseline_loss=baseline, rates=rates(experiment), longer=how)))
+    stopping = experiment.train.early_stopping is not None
+    return diagnose(found, baseline_loss=baseline, rates=rates(experiment), longer=how, stopping=stopping)
 
 
 def rates(experiment: ExperimentConfig) -> Rates:

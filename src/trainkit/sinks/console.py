@@ -70,8 +70,9 @@ class ConsoleSink:
                     self._say(f"step {record.step}  epoch {record.epoch:.2f}  {self._latest}")
             case EpochRecord():
                 waiting = f"  {record.waiting:.0%} of it waiting for data" if record.waiting > WAITING else ""
+                right = "" if record.accuracy is None else f"{format_metric('train/accuracy', record.accuracy)}  "
                 self._say(
-                    f"epoch {record.epoch}  step {record.step}  train/loss {record.loss:.4f}  "
+                    f"epoch {record.epoch}  step {record.step}  train/loss {record.loss:.4f}  {right}"
                     f"{record.samples_per_s:,.0f} samples/s  {format_duration(record.elapsed_s)}{waiting}"
                 )
             case EvalRecord():
@@ -84,6 +85,8 @@ class ConsoleSink:
             case EndRecord():
                 self._stop_bar()
                 self._result(record.headline)
+                for line in record.beside:
+                    self._result(line)
                 for line in record.curves:
                     self._result(f"{'diagnosis':<10} {line}")
                 for name, command in record.commands.items():

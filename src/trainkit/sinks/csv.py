@@ -58,6 +58,7 @@ def _row(record: Record) -> dict[str, Any] | None:
                 "epoch": float(record.epoch),
                 "split": "train",
                 "loss": record.loss,
+                **({} if record.accuracy is None else {"accuracy": record.accuracy}),
             }
         case EvalRecord():
             row = {"step": record.step, "epoch": record.epoch, "split": record.split, **record.metrics}

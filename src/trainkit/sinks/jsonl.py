@@ -36,6 +36,8 @@ class JsonlSink:
         if isinstance(record, EvalRecord):
             place = {"split": record.split, "step": record.step, "epoch": record.epoch}
             line = {**place, **record.metrics, "best": record.best}
+        if isinstance(record, EpochRecord) and record.accuracy is None:
+            del line["accuracy"]
         # A full disk may have room again by the next save, which insists.
         self._file.write(json.dumps(plain_json({"kind": kind, **line, "wall": wall})).encode() + b"\n")
 

@@ -78,6 +78,8 @@ class TensorBoardSink:
             case EpochRecord():
                 writer.add_scalar("train/epoch_loss", record.loss, record.step)
                 writer.add_scalar("train/waiting", record.waiting, record.step)
+                if record.accuracy is not None:
+                    writer.add_scalar("train/accuracy", record.accuracy, record.step)
             case EvalRecord():
                 for name, value in record.metrics.items():
                     writer.add_scalar(f"{record.split}/{name}", value, record.step)

@@ -220,6 +220,8 @@ def _report(directory: Path, plan: Plan, trials: Sequence[Trial], jobs: int) -> 
         _link(directory / "best", Path("trials", best.name))
         result = format_metric(plan.monitor, best.metrics[plan.monitor])
         lines.append(f"best       trial {best.name}: {grid.label(best.values)}  {result}")
+        if (known := best.yardsticks.get(plan.monitor)) and (constant := known.said(plan.monitor)):
+            lines.append(f"constant   a constant prediction gives {plan.monitor} {constant}")
         beside = [directory / plan.beside] if plan.beside else []
         lines.append(f"evaluate   {shell.command('trainkit', 'eval', '--ckpt', best.run.chosen, modules_in=beside)}")
     pictures = display.write_pictures(directory, plan.name, trials, order, plan.monitor)

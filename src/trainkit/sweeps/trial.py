@@ -19,8 +19,9 @@ from typing import Any, BinaryIO, Literal
 
 from trainkit.core.errors import BusyError, StorageError
 from trainkit.core.signals import GRACE_S
-from trainkit.runs import reader
+from trainkit.runs import reader, results
 from trainkit.runs.run_directory import RunDir
+from trainkit.training.yardstick import Yardstick
 
 Status = Literal["waiting", "interrupted", "running", "finished", "diverged", "failed"]
 PATIENCE_S = GRACE_S + 5
@@ -43,6 +44,8 @@ class Trial:
     metrics: dict[str, float] = field(default_factory=dict)
     judged_by: Mapping[str, Any] = field(default_factory=dict)
     """What the metrics may be compared by."""
+    yardsticks: Mapping[str, Yardstick] = field(default_factory=dict)
+    """What the metrics are held against."""
     seconds: float | None = None
     _process: subprocess.Popen[bytes] | None = None
     began: float = 0.0
@@ -82,7 +85,7 @@ class Trial:
                 self.status = "interrupted" if self.run.path.exists() else "waiting"
         self.reason = run.reason.partition("\n")[0] if run.status == "failed" else ""
         if self.status == "finished":
-            self.judged_by = run.judged_by
+            self.judged_by, self.yardsticks = run.judged_by, results.stored(run.metadata)
             found = run.metadata["metrics"].items()
             self.metrics = {name: float(value) for name, value in found if value is not None}
 

@@ -25,6 +25,7 @@ from trainkit.core.tiling import Patch
 from trainkit.core.view import View
 from trainkit.plots.figures import Legend, Tile
 from trainkit.tasks.findings import Details, Findings
+from trainkit.tasks.linear_models import Fitted
 from trainkit.tasks.prediction import Cell, Prediction
 
 if TYPE_CHECKING:
@@ -268,6 +269,24 @@ class Task(Config):
         """Where the search for the best constant outputs begins, shape (num_outputs,)."""
         return torch.zeros(num_outputs)
 
+    def constants(self, targets: Nest, num_outputs: int) -> Mapping[str, Tensor]:
+        """Predictions that look at no input, against which a model is held: outputs in the unit of the targets, shape
+        (num_outputs,), by what they say, such as `always 'cat'`. None by default.
+
+        Args:
+            targets: of the training samples.
+        """
+        return {}
+
+    def linear(self, inputs: Tensor, targets: Nest) -> Fitted | None:
+        """A linear model of rows of numbers, against which a model of tables is held; None where there is none.
+
+        Args:
+            inputs: shape (n, numbers), float64, each with mean 0 and deviation 1.
+            targets: of these rows.
+        """
+        return None
+
     def repeated(self, constant: Tensor, targets: Tensor) -> Tensor:
         """A batch of outputs that are the same wherever there is a target.
 
@@ -289,6 +308,24 @@ class Task(Config):
     def knows_nothing_at_0(self) -> bool:
         """Whether outputs of 0, as those of a fresh network nearly are, say nothing, so that their loss is expected."""
         return True
+
+    @property
+    def binary(self) -> bool:
+        """Whether it is decided between two, for the second from some probability on."""
+        return False
+
+    def best_threshold(self, outputs: Nest, targets: Nest) -> float | None:
+        """That probability, where the task is `binary` and these samples tell one."""
+        return None
+
+    @property
+    def chosen_threshold(self) -> float | None:
+        """The same as it was found at the end of a run, on its val split."""
+        return None
+
+    def deciding_at(self, threshold: float) -> Task:
+        """A `binary` task that decides for the second above this probability."""
+        raise NotImplementedError
 
     # What a prediction is, and how good
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,7 +20,10 @@ from trainkit.core.errors import DataError
 from trainkit.core.nest import Nest
 from trainkit.plots.figures import Tile
 from trainkit.tasks.base import MAX_CLASSES, Reading, TargetError
+from trainkit.tasks.binary_scores import BinaryTally, best_threshold, logit
 from trainkit.tasks.class_scores import ClassTally
+from trainkit.tasks.findings import Details, Findings
+from trainkit.tasks.linear_models import Fitted, logistic
 from trainkit.tasks.prediction import Cell, Prediction
 from trainkit.tasks.ranked import Ranked, cross_entropy_of_flags, mean_of_sigmoid, mean_of_softmax, ranked_cells
 
@@ -35,6 +39,11 @@ class Classification(Ranked):
     single one of the second of two classes."""
 
     name: Literal["classification"] = "classification"
+    threshold: float | None = Field(None, gt=0, lt=1)
+    """Of two classes: the probability of the second above which its F1 is highest on the val split, found at the end of
+    a run. It decides only where it is asked for."""
+    decides_at: float = Field(0.5, gt=0, lt=1, exclude=True)
+    """Of two classes: the probability of the second above which it is predicted."""
 
     noun: ClassVar = ("class", "classes")
     phrase: ClassVar = "classes"
@@ -93,6 +102,17 @@ class Classification(Ranked):
         shares = functional.one_hot(targets, self.size).float()
         return torch.lerp(shares.roll(1, 0), shares, share)
 
+    def constants(self, targets: Tensor, num_outputs: int) -> dict[str, Tensor]:
+        counts = targets.bincount(minlength=self.size)
+        logits = counts.add(1).float().log()
+        if not self.answered_by(num_outputs):
+            return {}
+        name = self.known_names[int(counts.argmax())]
+        return {f"always {name!r}": logits if num_outputs > 1 else logits[1:] - logits[:1]}
+
+    def linear(self, inputs: Tensor, targets: Tensor) -> Fitted:
+        return logistic(inputs, targets, self.size)
+
     def answered_by(self, num_outputs: int) -> bool:
         return num_outputs == self.size or (self.size == 2 and num_outputs == 1)
 
@@ -101,13 +121,47 @@ class Classification(Ranked):
         return mean_of_sigmoid(outputs) if outputs.shape[2] == 1 else mean_of_softmax(outputs)
 
     def decisions(self, outputs: Tensor) -> Tensor:
+        if self.decides_at != 0.5:
+            return (self.margins(outputs) > logit(self.decides_at)).long()
         return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
+
+    def margins(self, outputs: Tensor) -> Tensor:
+        """The logit of the second of two classes, shape (batch,)."""
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
+
+    @property
+    def binary(self) -> bool:
+        return self.size == 2
+
+    def best_threshold(self, outputs: Tensor, targets: Tensor) -> float | None:
+        return best_threshold(self.margins(outputs), targets == 1) if self.binary else None
+
+    @property
+    def chosen_threshold(self) -> float | None:
+        return self.threshold
+
+    def deciding_at(self, threshold: float) -> Self:
+        return self.model_copy(update={"decides_at": threshold})
+
+    def details(self, device: torch.device) -> ClassTally:
+        if not self.binary:
+            return self.tally(device)
+        return BinaryTally(self.known_names, self.decisions, self.margins, self.threshold, device)
+
+    def findings(self, details: Details | None, outputs: Tensor, targets: Tensor, split: str) -> Findings:
+        found = super().findings(details, outputs, targets, split)
+        if isinstance(details, BinaryTally) and (table := details.table()):
+            found.tables.append(table)
+        return found
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         if outputs.shape[1] > 1:
             return outputs.softmax(1)
         probabilities = outputs.sigmoid()
         return torch.cat([1 - probabilities, probabilities], 1)
+
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.decisions(outputs) == targets  # a call less in each step
 
     def has(self, targets: Tensor, number: int) -> Tensor:
         return targets == number
@@ -157,7 +211,13 @@ class Classification(Ranked):
         return self.ranked_heads(top)
 
     def cells(self, prediction: Prediction, top: int | None, *, every: bool) -> list[Cell]:
-        return ranked_cells(prediction.top(top or 1))
+        if top is None:
+            [predicted] = prediction.answer
+            return [predicted, prediction.values[predicted]]
+        return ranked_cells(prediction.top(top))
+
+    def unmeasured(self) -> Self:
+        return super().unmeasured().model_copy(update={"threshold": None})
 
 
 def _numbers_as_classes(names: Sequence[str], pictures: bool) -> Iterator[Diagnostic]:

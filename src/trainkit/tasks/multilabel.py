@@ -12,6 +12,7 @@ from trainkit.config.registry import register
 from trainkit.plots.figures import Tile
 from trainkit.tasks.base import Reading, TargetError
 from trainkit.tasks.class_scores import LabelTally
+from trainkit.tasks.linear_models import Fitted, logistic
 from trainkit.tasks.prediction import Cell, Prediction
 from trainkit.tasks.ranked import Ranked, cross_entropy_of_flags, mean_of_sigmoid, ranked_cells
 
@@ -41,6 +42,17 @@ class MultiLabel(Ranked):
     def mixed(self, targets: Tensor, share: float) -> Tensor:
         return torch.lerp(targets.roll(1, 0), targets, share)
 
+    def constants(self, targets: Tensor, num_outputs: int) -> dict[str, Tensor]:
+        if not self.answered_by(num_outputs):
+            return {}
+        there = targets.sum(0)
+        logits = (there + 1).log() - (len(targets) - there + 1).log()
+        return {f"always {self.words(self.decisions(logits))}": logits, "always all labels": torch.ones(self.size)}
+
+    def linear(self, inputs: Tensor, targets: Tensor) -> Fitted:
+        fitted = [logistic(inputs, column.long(), 2) for column in targets.T]
+        return lambda given: torch.stack([one(given).diff(dim=1)[:, 0] for one in fitted], 1)
+
     def decisions(self, outputs: Tensor) -> Tensor:
         return (outputs > 0).long()
 
@@ -50,6 +62,9 @@ class MultiLabel(Ranked):
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         return outputs.sigmoid()
+
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return ((outputs > 0) == (targets > 0.5)).float().mean(1)
 
     def has(self, targets: Tensor, number: int) -> Tensor:
         return targets[:, number] > 0.5

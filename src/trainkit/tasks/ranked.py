@@ -34,6 +34,10 @@ class Ranked(Categorical):
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Of every class or label, shape (n, size)."""
 
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The share of the decisions about each sample that are right, shape (n,). Does not wait for the device."""
+        return ~self.wrong(outputs, targets)
+
     @abstractmethod
     def has(self, targets: Tensor, number: int) -> Tensor:
         """Which samples are of this class or have this label, shape (n,), bool."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from trainkit.core.diagnostics import Diagnostic
 from trainkit.plots.figures import COLOURS, LineChart, Series
 from trainkit.tasks.base import Task
 from trainkit.tasks.findings import Details, Findings
+from trainkit.tasks.linear_models import Fitted, ridge
+from trainkit.tasks.number_scores import NumberTally
 from trainkit.tasks.target_scale import TargetScale, Transform, described, scaled
 
 LARGE = 1000.0
@@ -88,6 +91,17 @@ class Regression(Task):
     def constant(self, targets: Tensor, num_outputs: int) -> Tensor:
         return super().constant(targets, num_outputs) if self.transformed else targets.float().mean(0)
 
+    def constants(self, targets: Tensor, num_outputs: int) -> dict[str, Tensor]:
+        if not self.answered_by(num_outputs):
+            return {}
+        numbers = {"mean": targets.double().mean(0).float(), "median": targets.median(0).values}
+        if self.size > 1:
+            return {f"always the {name}": each for name, each in numbers.items()}
+        return {f"always the {name}, {self.words(each)}": each for name, each in numbers.items()}
+
+    def linear(self, inputs: Tensor, targets: Tensor) -> Fitted:
+        return ridge(inputs, targets)
+
     @property
     def knows_nothing_at_0(self) -> bool:
         return self.transformed  # otherwise it may be far off, in whatever unit
@@ -96,12 +110,26 @@ class Regression(Task):
         """The mean over a sample's squared errors."""
         return (outputs - targets).square().mean(1)
 
+    def details(self, device: torch.device) -> NumberTally:
+        return NumberTally(self.known_names)
+
     def findings(self, details: Details | None, outputs: Tensor, targets: Tensor, split: str) -> Findings:
-        """Predictions against targets, for each of the numbers to be predicted."""
+        """How far each number is off, predictions against targets, and residuals."""
         step = math.ceil(len(targets) / MOST_POINTS)
-        true, said = (each.view(len(each), -1)[::step].T.tolist() for each in (targets, outputs))
-        names = self.known_names[: len(COLOURS)]
-        series = [Series(name, x, y, "points") for name, x, y in zip(names, true, said, strict=False)]
+        true, said = (each.view(len(each), -1)[::step].T for each in (targets, outputs))
+        names, off = self.known_names[: len(COLOURS)], (said - true).tolist()
+        level = Series("0", [float(said.min()), float(said.max())], [0.0, 0.0], "faint")
         return Findings(
-            charts=[LineChart("Predictions against targets", series, "target", "prediction", diagonal=True)]
-        )
+            tables=[details.table()] if isinstance(details, NumberTally) else [],
+            charts=[
+                LineChart("Predictions against targets", _points(names, true.tolist(), said.tolist()), "target",
+                          "prediction", diagonal=True),
+                LineChart("Residuals", [*_points(names, said.tolist(), off), level], "prediction",
+                          "prediction minus target"),
+            ],
+        )  # fmt: skip
+
+
+def _points(names: Sequence[str], x: Sequence[Sequence[float]], y: Sequence[Sequence[float]]) -> list[Series]:
+    """A cloud for each number."""
+    return [Series(name, of_x, of_y, "points") for name, of_x, of_y in zip(names, x, y, strict=False)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 import torch
@@ -30,6 +31,14 @@ def constant_prediction(
     Args:
         balanced: every class counts as if it were as frequent as the others, as with `loader.sampler=balanced`.
     """
+    return constant_losses(loss_fn, {"train": split}, task, num_outputs, balanced=balanced).get("train")
+
+
+def constant_losses(
+    loss_fn: LossFn, splits: Mapping[str, Split], task: Task, num_outputs: int, *, balanced: bool = False
+) -> dict[str, float]:
+    """The same on several splits, for the prediction that is best on `train`; nothing instead of None."""
+    split = splits["train"]
     targets = _some_targets(split, task, num_outputs)
     if balanced:
         weights = balanced_weights(targets, task)
@@ -46,8 +55,12 @@ def constant_prediction(
 
     with suppress(Exception), torch.enable_grad():  # a user's loss may ask anything of a model, which is none here
         search.step(cost)
-        return float(_loss_output(loss_fn, task, constant.detach(), targets).reported)
-    return None
+        found = {name: _some_targets(other, task, num_outputs) for name, other in splits.items() if other is not split}
+        given = {"train": targets, **found}
+        return {
+            name: float(_loss_output(loss_fn, task, constant.detach(), some).reported) for name, some in given.items()
+        }
+    return {}
 
 
 def untrained(loss_fn: LossFn, split: Split, task: Task, num_outputs: int) -> float | None:

@@ -30,7 +30,7 @@ from trainkit.training.cuda_graph import CudaRecorder, RecordedStep
 from trainkit.training.ema import Ema
 from trainkit.training.losses import LossFn, LossOutput
 from trainkit.training.meter import Meter
-from trainkit.training.metrics import Metric, sum_dtype
+from trainkit.training.metrics import Metric, Score, sum_dtype
 from trainkit.training.progress import Progress
 from trainkit.training.schedulers import Scheduler
 from trainkit.training.step import Step
@@ -68,6 +68,8 @@ class Parts(EvalParts):
     seed: int
     cuda_graph: bool = False
     """Whether steps are launched as CUDA graphs."""
+    right: Score | None = None
+    """By which the accuracy of training is told; None where that is not measured, and where samples are mixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ class StepOutput:
     """Global gradient norm (L2) before clipping, shape (); None when nothing is clipped."""
     waited_s: float
     """How long the data loader let the step wait."""
+    right: Tensor | None
+    """How many samples were right before the update, shape (); None where that is not told."""
     updated: bool
     """False for a step that was skipped because the loss or a gradient was not finite."""
 
@@ -153,6 +157,7 @@ def train_steps(
             buffers = None if plan.max_skipped is None else [buffer.clone() for buffer in parts.model.buffers()]
             losses: list[Tensor] = []
             counts: list[Tensor] = []  # over which each loss is the mean, where these are no samples
+            rights: list[Tensor] = []
             waited, asked = 0.0, time.perf_counter()
             for batch in islice(batches, len(sizes)):
                 waited += time.perf_counter() - asked
@@ -163,6 +168,8 @@ def train_steps(
                 losses.append(loss if share is None else loss * share(outcome.count))
                 if outcome.count is not None:
                     counts.append(outcome.count)
+                if parts.right is not None:
+                    rights.append(parts.right(outcome.outputs, batch.targets).sum())
                 asked = time.perf_counter()
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
             known = torch.stack(counts).sum() if counts else None
@@ -183,7 +190,8 @@ def train_steps(
             progress.batch += len(sizes)
             if epoch_ends := progress.batch == plan.batches_per_epoch:
                 progress.epoch, progress.batch = progress.epoch + 1, 0
-            yield StepOutput(loss, samples, known, norm, waited, updated)
+            right = torch.stack(rights).sum() if rights else None
+            yield StepOutput(loss, samples, known, norm, waited, right, updated)
             if epoch_ends:
                 break
 
@@ -264,7 +272,7 @@ def fit(
         lr = parts.optimizer.param_groups[0]["lr"]
         output = next(steps)
         if output.updated:
-            meter.add(output.loss, output.samples, lr, output.waited_s, output.count)
+            meter.add(output.loss, output.samples, lr, output.waited_s, output.count, output.right)
         else:
             _skipped(plan, progress, sink)
         epoch_ends = progress.batch == 0

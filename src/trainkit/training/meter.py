@@ -26,7 +26,7 @@ class Meter:
     def __init__(self, progress: Progress, batches_per_epoch: int) -> None:
         self.progress = progress
         self.batches_per_epoch = batches_per_epoch
-        self._unread: list[tuple[Tensor, int, Tensor | None]] = []
+        self._unread: list[tuple[Tensor, int, Tensor | None, Tensor | None]] = []
         self._lr = self._norm = 0.0
         self._recorded = math.nan
         self._started = 0.0
@@ -39,15 +39,24 @@ class Meter:
         """The clock runs from here to `add`; evaluation and saving are not training time."""
         self._started = time.perf_counter()
 
-    def add(self, loss: Tensor, samples: int, lr: float, waited_s: float, count: Tensor | None = None) -> None:
+    def add(
+        self,
+        loss: Tensor,
+        samples: int,
+        lr: float,
+        waited_s: float,
+        count: Tensor | None = None,
+        right: Tensor | None = None,
+    ) -> None:
         """Count a step in: its mean loss, shape (), its samples, its rate, and how long it waited for data.
 
         Does not wait for the device.
 
         Args:
             count: over how many the loss is the mean, shape (), where these are no samples.
+            right: how many samples were right, shape (), where that can be told.
         """
-        self._unread.append((loss, samples, count))
+        self._unread.append((loss, samples, count, right))
         self._lr = lr
         self._epoch_waited_s += waited_s
         self._window_samples += samples
@@ -65,14 +74,15 @@ class Meter:
         if not self._unread:  # this step has been read already
             return self._norm
         started = time.perf_counter()
-        losses: list[float]
-        counted = [count.float() for _, _, count in self._unread if count is not None]
-        *losses, norm = stack([*(loss for loss, _, _ in self._unread), *counted, grad_norm]).tolist()
-        losses, counts = losses[: len(self._unread)], iter(losses[len(self._unread) :])
+        counted = [count.float() for _, _, count, _ in self._unread if count is not None]
+        judged = [right.float() for *_, right in self._unread if right is not None]
+        *read, norm = stack([*(loss for loss, *_ in self._unread), *counted, *judged, grad_norm]).tolist()
+        losses, rest = read[: len(self._unread)], read[len(self._unread) :]
+        counts, rights = iter(rest[: len(counted)]), iter(rest[len(counted) :])
         first = self.progress.step - len(losses) + 1
         if self.progress.first_loss is None and math.isfinite(losses[0]):
             self.progress.first_loss = losses[0]
-        for step, (loss, (_, samples, own)) in enumerate(zip(losses, self._unread, strict=True), first):
+        for step, (loss, (_, samples, own, right)) in enumerate(zip(losses, self._unread, strict=True), first):
             if not math.isfinite(loss):
                 raise self._diverged("loss", step, norm)
             count = samples if own is None else max(next(counts), NOTHING)
@@ -82,6 +92,9 @@ class Meter:
             self.progress.window_samples += count
             self.progress.epoch_loss += loss * count
             self.progress.epoch_samples += count
+            if right is not None:
+                self.progress.epoch_right += next(rights)
+                self.progress.epoch_judged += samples
         if not math.isfinite(norm) and not may_overflow:
             raise self._diverged("gradient", self.progress.step, norm)
         self._unread.clear()
@@ -130,8 +143,10 @@ class Meter:
             samples_per_s=self._epoch_samples / max(self._epoch_s, 1e-9),
             elapsed_s=self._epoch_s,
             waiting=self._epoch_waited_s / max(self._epoch_s, 1e-9),
+            accuracy=progress.epoch_right / progress.epoch_judged if progress.epoch_judged else None,
         )
         progress.epoch_loss, progress.epoch_samples = 0.0, 0
+        progress.epoch_right, progress.epoch_judged = 0, 0
         self._epoch_s, self._epoch_waited_s, self._epoch_samples = 0.0, 0.0, 0
         return record
 

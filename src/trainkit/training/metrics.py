@@ -24,11 +24,14 @@ from trainkit.tasks import Classification, MultiLabel, Regression, Task, task_cl
 from trainkit.tasks.categorical import Categorical
 from trainkit.tasks.class_scores import Tally
 from trainkit.tasks.kind import current_name
+from trainkit.tasks.ranked import Ranked
 
 if TYPE_CHECKING:
     from torchmetrics import Metric as TorchMetric
 
 Ratio = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+Score = Callable[[Nest, Nest], Tensor]
+"""Gives one number for each sample, shape (batch,), of outputs and targets."""
 
 
 class Metric(Protocol):
@@ -78,6 +81,14 @@ class MetricConfig(Config):
             wanted = " or ".join(str(wanted.model_fields["name"].default) for wanted in works_on)
             raise ConfigError(f"metrics: {self.label!r} is for {wanted} targets, not {task.name}")
 
+    def is_share(self, task: Task) -> bool:
+        """Whether it is the share of samples that are right, each or not at all, so that its interval is known."""
+        return False
+
+    def running(self, task: Task) -> Score | None:
+        """What scores the samples of a training batch, from 0 to 1, where the metric is shown as training goes on."""
+        return None
+
     @abstractmethod
     def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
         """Build the object that counts."""
@@ -92,10 +103,10 @@ class Mean:
     """A mean over samples: the scores of all batches, summed up and divided once.
 
     Args:
-        score: gives one number per sample, shape (batch,), of outputs and targets.
+        score: of each sample.
     """
 
-    def __init__(self, score: Callable[[Nest, Nest], Tensor], device: torch.device) -> None:
+    def __init__(self, score: Score, device: torch.device) -> None:
         self.score = score
         self.total = torch.zeros((), device=device, dtype=sum_dtype(device))
         self.count = 0
@@ -139,12 +150,17 @@ class AccuracyConfig(MetricConfig):
             there = f"the targets of the data are {task.size} {task.noun[1]}"
             raise ConfigError(f"metrics: top_k {self.top_k} needs more than {self.top_k} classes, {there}")
 
+    def is_share(self, task: Task) -> bool:
+        return isinstance(task, Classification)
+
+    def running(self, task: Task) -> Score | None:
+        assert isinstance(task, Ranked)
+        return task.right if self.top_k == 1 else None
+
     def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
-        if isinstance(task, MultiLabel):
-            return Mean(lambda outputs, targets: ((outputs > 0) == (targets > 0.5)).float().mean(1), device)
         if self.top_k == 1:
-            assert isinstance(task, Classification)
-            return Mean(lambda outputs, targets: task.decisions(outputs) == targets, device)
+            assert isinstance(task, Ranked)
+            return Mean(task.right, device)
         return Mean(lambda outputs, targets: (outputs.topk(self.top_k).indices == targets[:, None]).any(1), device)
 
 

@@ -47,6 +47,10 @@ class Progress:
     epoch_loss: float = 0.0
     """Sum over samples since the epoch began."""
     epoch_samples: Amount = 0
+    epoch_right: Amount = 0
+    """How many samples were right in training since the epoch began…"""
+    epoch_judged: Count = 0
+    """…of so many."""
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)

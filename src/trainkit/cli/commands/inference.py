@@ -54,6 +54,7 @@ def evaluate(
 
     with importing():
         from trainkit.inference.evaluation import evaluate_checkpoint
+        from trainkit.training.yardstick import lines
 
     found = evaluate_checkpoint(path, split, device=device or "auto", overrides=overrides or [])
     say(*(f"warning: {printable(note)}" for note in found.notes), stream=sys.stderr)
@@ -61,6 +62,7 @@ def evaluate(
         say_json({"checkpoint": str(path), "split": split, **found.to_plain()})
     else:
         say("  ".join(format_metric(f"{split}/{name}", value) for name, value in found.metrics.items()))
+        say(*map(printable, lines({f"{split}/{name}": one for name, one in found.beside.items()})))
         _show(found.details.lines() if found.details else [])
 
 
@@ -69,6 +71,7 @@ def evaluate(
         "predict --ckpt runs/pets/20260102-030405-a1b2 new/ x.jpg",
         "predict --ckpt best.pt houses.csv --csv > prices.csv",
         "predict --ckpt best.pt roads/ --out masks/ --overlay",
+        "predict --ckpt best.pt patients.csv --threshold val",
         "predict --ckpt best.pt --top 3 --json - < paths.txt",
     )
 )
@@ -84,6 +87,14 @@ def predict(
     ckpt: Ckpt = None,
     top: Annotated[
         int | None, typer.Option(metavar="K", min=1, help="The K most probable classes or labels, with probabilities.")
+    ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P|val",
+            help="Of two classes: the probability of the second above which it is predicted; val: the one with the "
+            "highest F1 on the val split.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where masks are written, an indexed PNG for each picture.")
@@ -116,6 +127,8 @@ def predict(
         from trainkit.runs import checkpoint
 
     restored = restore(path, device=device or "auto")
+    if threshold is not None:
+        restored = restored.deciding_at("val" if threshold == "val" else _probability(threshold))
     task = restored.spec.task
     if top and not task.ranked:
         raise ConfigError(f"command line: --top is for classes and labels, this model predicts {task.phrase}")
@@ -147,6 +160,16 @@ def predict(
         say(text)
     if refused:
         raise DataError(f"{len(refused):,} input{'s' * (len(refused) > 1)} could not be used")
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise ConfigError(f"command line: --threshold: expected val or a number between 0 and 1, got {text!r}")
+    return value
 
 
 def _checkpoint(ckpt: Path | None, stray: str) -> Path:
