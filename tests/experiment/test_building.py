@@ -275,7 +275,7 @@ def test_a_loss_with_parameters(make: MakeExperiment) -> None:
     register("loss")(Arc)
     assert problem(make(loss={"name": "arc", "learns": True, "answers": True})) == (
         "loss: 'arc' has parameters of its own, of shape (4, 6), which would not be trained; put them into the model, "
-        "or requires_grad_(False) where they are to stay"
+        "register the loss as an nn.Module with trainkit.register_loss, or requires_grad_(False) where they are to stay"
     )
 
 

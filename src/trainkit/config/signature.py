@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import JsonValue, TypeAdapter
@@ -54,10 +55,13 @@ class Constructor:
             supply: gives what is supplied, by its name.
             first: the arguments that are given by position.
         """
+        return self.owner(*first, **self.arguments(config, supply))
+
+    def arguments(self, config: Config, supply: Callable[[str], Any]) -> dict[str, Any]:
+        """The arguments that are given by name. Arguments as of a call."""
         given = {key: getattr(config, key) for key in self.own}
         given |= {argument: supply(fact) for argument, fact in self.supplied.items()}
-        given |= {argument: one(config, supply) for argument, one in self.inner.items()}
-        return self.owner(*first, **given)
+        return given | {argument: one(config, supply) for argument, one in self.inner.items()}
 
 
 def constructor_of(
@@ -69,6 +73,7 @@ def constructor_of(
     base: type[Config] = Config,
     first: Sequence[str] = (),
     hints: Mapping[str, Any] | None = None,
+    shared: Mapping[str, Key] | None = None,
 ) -> Constructor:
     """Read a signature: typed arguments become keys; of untyped ones the type of the default serves, and without one
     anything is taken. `*args` and `**kwargs` are no keys.
@@ -83,6 +88,7 @@ def constructor_of(
         base: the config class to be; its names are taken.
         first: what the first arguments are, which are given by position, whatever they are called.
         hints: the types of arguments that do not say theirs.
+        shared: keys of the base that are arguments of these names, with what counts where a default is no number.
 
     Raises:
         ConfigError: an argument without a default cannot be given by a config.
@@ -95,7 +101,8 @@ def constructor_of(
         raise ConfigError(f"{title_of(owner)}: sizes: nothing called {wrong!r} is supplied{hint}")
     asked = {fact: fact for fact in known if fact in supplied and fact not in sizes}
     asked |= {argument: fact for fact, argument in sizes.items()}
-    found = _read(owner, asked, {*dir(base), *base.model_fields}, first, hints or {})
+    reserved = {*dir(base), *base.model_fields}
+    found = _read(owner, asked, reserved, first=first, given=hints or {}, shared=shared or {})
     taken = {argument for one in (found, *found.inner.values()) for argument in one.supplied}
     missing = {argument: fact for fact, argument in sizes.items() if argument not in taken}
     if not missing:
@@ -111,7 +118,13 @@ def constructor_of(
 
 
 def _read(
-    owner: Owner, asked: Mapping[str, str], reserved: Container[str], first: Sequence[str], given: Mapping[str, Any]
+    owner: Owner,
+    asked: Mapping[str, str],
+    reserved: Container[str],
+    *,
+    first: Sequence[str] = (),
+    given: Mapping[str, Any] = MappingProxyType({}),
+    shared: Mapping[str, Key] = MappingProxyType({}),
 ) -> Constructor:
     parameters = list(_signature(owner).items())
     by_position = [each for _, each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
@@ -125,13 +138,17 @@ def _read(
     for key, parameter in [pair for pair in parameters if pair[1] not in by_position[: len(first)]]:
         if key in asked or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
+        if key in shared:
+            hint, default = shared[key]
+            own[key] = hint, parameter.default if isinstance(parameter.default, int | float) else default
+            continue
         try:
             if parameter.kind is parameter.POSITIONAL_ONLY:
                 raise _NoKeyError("it has no name by which a config could give it")
             if key == "name" or key.startswith("_") or key in reserved:
                 raise _NoKeyError("configs use this one themselves", "needs another name")
             if parameter.default is parameter.empty and (config := _config_object(hints.get(key))):
-                inner[key] = _read(config, asked, reserved, (), {})
+                inner[key] = _read(config, asked, reserved)
             else:
                 own[key] = _field(key, hints.get(key, parameter.empty), parameter.default)
         except _NoKeyError as error:

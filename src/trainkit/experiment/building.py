@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from trainkit.core import device as devices
 from trainkit.core import nest, seeding
@@ -24,8 +25,9 @@ from trainkit.experiment.schema import ExperimentConfig, steps_of
 from trainkit.models import dry_run, lint
 from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
-from trainkit.training.ema import Ema
-from trainkit.training.loop import EvalParts, Parts, Plan
+from trainkit.training.ema import Ema, OptimizerAverage
+from trainkit.training.loop import EvalParts, Parts, Plan, trained
+from trainkit.training.reevaluation import reevaluating
 from trainkit.training.schedulers import SchedulerConfig, StepDecayConfig
 
 
@@ -136,9 +138,10 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
     if spec.input.memory_format:
         model = model.to(memory_format=spec.input.memory_format)
     augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
+    loss_fn = experiment.loss.build(spec.task)
     return EvalParts(
         model=model,
-        loss_fn=experiment.loss.build(spec.task),
+        loss_fn=loss_fn.to(device) if isinstance(loss_fn, nn.Module) else loss_fn,
         metrics={metric.label: metric.build(spec.task, num_outputs, device) for metric in metrics_of(experiment, spec)},
         prepare=preparation(spec, augment, experiment.seed, device, dtype),
         precision=precision,
@@ -189,7 +192,9 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     if max_steps == 1 and not train.limit_batches:  # which is a quick try
         _check_only_step(experiment.scheduler)
     defer_dynamo()
-    optimizer = experiment.optimizer.build(common.model, device)
+    optimizer = experiment.optimizer.build(trained(common), device)
+    if train.ema and hasattr(optimizer, "train"):
+        raise ConfigError(f"train.ema: {type(optimizer).__name__} averages the weights itself; leave it out")
     parts = Parts(
         **{field.name: getattr(common, field.name) for field in fields(common)},
         optimizer=optimizer,
@@ -198,10 +203,16 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
         ),
         train=train_loader,
         val=loader.eval_loader(data.val, device, train.limit_batches) if data.val else None,
-        ema=Ema(common.model, train.ema) if train.ema else None,
+        ema=Ema(common.model, train.ema) if train.ema else _average_of(optimizer, common),
         seed=experiment.seed,
     )
-    return parts, plan
+    return reevaluating(parts, plan) if experiment.optimizer.needs_closure(optimizer) else parts, plan
+
+
+def _average_of(optimizer: Optimizer, parts: EvalParts) -> OptimizerAverage | None:
+    """What an optimizer evaluates where that is not what it trains."""
+    has_phases = hasattr(optimizer, "train") and hasattr(optimizer, "eval")
+    return OptimizerAverage(parts.model, trained(parts), optimizer) if has_phases else None
 
 
 def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[Diagnostic]:

@@ -22,7 +22,7 @@ from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
 from trainkit.models.pretrained import BatchNorm, learns
 from trainkit.tasks import Task
-from trainkit.training.loop import EvalParts
+from trainkit.training.loop import EvalParts, trained
 from trainkit.training.losses import LossOutput
 
 
@@ -89,11 +89,13 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     task, name = data.spec.task, experiment.loss.to_plain()["name"]
     num_outputs = experiment.loss.num_outputs(task)
     each = task.output_shape(num_outputs, data.spec.shape)
-    with dry_run.training(parts.model, parts.device), parts.precision.autocast():
+    with dry_run.training(trained(parts), parts.device), parts.precision.autocast():
         members = () if each is None else _shape_with_members(parts, batch, task, each)
         try:
             outcome = parts.loss_fn(parts.model, batch)
         except Exception as error:
+            if isinstance(error, ConfigError) and error.__cause__ is None:
+                raise
             if not members:
                 return  # maybe only of two samples; what is wrong will show in the first step
             raise ConfigError(_of_members(name, members)) from error
@@ -103,14 +105,15 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else ()
     if members and shape == members:
         raise ConfigError(_of_members(name, members))
-    if own := dry_run.parameters_beside(parts.model, outcome.loss):
+    if own := dry_run.parameters_beside(trained(parts), outcome.loss):
         raise ConfigError(
             f"loss: {name!r} has parameters of its own, of shape {and_more([str(tuple(one.shape)) for one in own])}, "
-            "which would not be trained; put them into the model, or requires_grad_(False) where they are to stay"
+            "which would not be trained; put them into the model, register the loss as an nn.Module with "
+            "trainkit.register_loss, or requires_grad_(False) where they are to stay"
         )
     if each is None:
         batch = parts.prepare(two, None)
-        with evaluating(parts.model), torch.no_grad(), parts.precision.autocast():
+        with evaluating(trained(parts)), torch.no_grad(), parts.precision.autocast():
             outputs = parts.loss_fn(parts.model, batch).outputs
         task.check_outputs(outputs, batch, num_outputs)
     ours = [metric.label for metric in metrics_of(experiment, data.spec) if registry.is_ours(metric)]

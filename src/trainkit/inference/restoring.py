@@ -42,7 +42,7 @@ class Restored:
             StorageError: there is no such device.
         """
         parts = build_eval(self.experiment.restored(), self.spec, devices.select(self.device))
-        checkpoint.load_weights(self.path, parts.model, checkpoint.final_weights(self.payload))
+        checkpoint.load_final(self.path, self.payload, parts)
         return parts
 
     def open_data(self) -> Data:

@@ -36,6 +36,7 @@ class JsonlSink:
         if isinstance(record, EvalRecord):
             place = {"split": record.split, "step": record.step, "epoch": record.epoch}
             line = {**place, **record.metrics, "best": record.best}
+        line |= {f"loss_{name}": value for name, value in line.pop("parts", {}).items()}
         # A full disk may have room again by the next save, which insists.
         self._file.write(json.dumps(plain_json({"kind": kind, **line, "wall": wall})).encode() + b"\n")
 

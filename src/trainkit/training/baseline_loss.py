@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -44,9 +45,10 @@ def constant_prediction(
         loss.backward()
         return loss
 
+    loss_fn = _on_cpu(loss_fn)
     with suppress(Exception), torch.enable_grad():  # a user's loss may ask anything of a model, which is none here
         search.step(cost)
-        return float(_loss_output(loss_fn, task, constant.detach(), targets).reported)
+        return float(_loss_output(loss_fn, task, constant.detach(), targets).reported.detach())
     return None
 
 
@@ -55,8 +57,13 @@ def untrained(loss_fn: LossFn, split: Split, task: Task, num_outputs: int) -> fl
     mean as a constant prediction where targets are standardised; None as above."""
     with suppress(Exception):
         targets = _some_targets(split, task, num_outputs)
-        return float(_loss_output(loss_fn, task, torch.zeros(num_outputs), targets).reported)
+        return float(_loss_output(_on_cpu(loss_fn), task, torch.zeros(num_outputs), targets).reported.detach())
     return None
+
+
+def _on_cpu(loss_fn: LossFn) -> LossFn:
+    """A copy of a loss with parameters, where the targets lie."""
+    return deepcopy(loss_fn).cpu() if isinstance(loss_fn, nn.Module) else loss_fn
 
 
 def _some_targets(split: Split, task: Task, num_outputs: int) -> Nest:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Mapping
+from itertools import islice
+from types import MappingProxyType
 
 from torch import Tensor, stack
 
@@ -27,6 +30,7 @@ class Meter:
         self.progress = progress
         self.batches_per_epoch = batches_per_epoch
         self._unread: list[tuple[Tensor, int, Tensor | None]] = []
+        self._unread_parts: list[Mapping[str, Tensor]] = []
         self._lr = self._norm = 0.0
         self._recorded = math.nan
         self._started = 0.0
@@ -39,15 +43,25 @@ class Meter:
         """The clock runs from here to `add`; evaluation and saving are not training time."""
         self._started = time.perf_counter()
 
-    def add(self, loss: Tensor, samples: int, lr: float, waited_s: float, count: Tensor | None = None) -> None:
+    def add(
+        self,
+        loss: Tensor,
+        samples: int,
+        lr: float,
+        waited_s: float,
+        count: Tensor | None = None,
+        parts: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> None:
         """Count a step in: its mean loss, shape (), its samples, its rate, and how long it waited for data.
 
         Does not wait for the device.
 
         Args:
             count: over how many the loss is the mean, shape (), where these are no samples.
+            parts: what the loss is made of, each as it is.
         """
         self._unread.append((loss, samples, count))
+        self._unread_parts.append(parts)
         self._lr = lr
         self._epoch_waited_s += waited_s
         self._window_samples += samples
@@ -67,8 +81,10 @@ class Meter:
         started = time.perf_counter()
         losses: list[float]
         counted = [count.float() for _, _, count in self._unread if count is not None]
-        *losses, norm = stack([*(loss for loss, _, _ in self._unread), *counted, grad_norm]).tolist()
-        losses, counts = losses[: len(self._unread)], iter(losses[len(self._unread) :])
+        pieces = [part for parts in self._unread_parts for part in parts.values()]
+        *losses, norm = stack([*(loss for loss, _, _ in self._unread), *counted, *pieces, grad_norm]).tolist()
+        losses, rest = losses[: len(self._unread)], iter(losses[len(self._unread) :])
+        counts = iter(list(islice(rest, len(counted))))
         first = self.progress.step - len(losses) + 1
         if self.progress.first_loss is None and math.isfinite(losses[0]):
             self.progress.first_loss = losses[0]
@@ -82,9 +98,13 @@ class Meter:
             self.progress.window_samples += count
             self.progress.epoch_loss += loss * count
             self.progress.epoch_samples += count
+            for name in self._unread_parts[step - first]:
+                before = self.progress.window_parts.get(name, 0.0)
+                self.progress.window_parts[name] = before + next(rest) * count
         if not math.isfinite(norm) and not may_overflow:
             raise self._diverged("gradient", self.progress.step, norm)
         self._unread.clear()
+        self._unread_parts.clear()
         self._window_s += time.perf_counter() - started
         self._norm = norm
         return self._norm
@@ -112,7 +132,9 @@ class Meter:
             lr=self._lr,
             grad_norm=grad_norm,
             samples_per_s=self._window_samples / max(self._window_s, 1e-9),
+            parts={name: _mean(total, progress.window_samples) for name, total in progress.window_parts.items()},
         )
+        progress.window_parts = {}
         self._recorded = record.loss
         progress.window_loss, progress.window_samples = 0.0, 0
         self._epoch_s += self._window_s
