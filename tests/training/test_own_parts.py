@@ -282,7 +282,7 @@ def test_optimizers_that_evaluate_the_loss_again(make: MakeExperiment) -> None:
     all_at_once = {"model": {"name": "mlp", "hidden": [8]}, "loader": {"batch_size": 128}, "train": {"epochs": 8}}
     run = resumed_exactly(make, optimizer=optimizer, **all_at_once)
     losses = [line["loss"] for line in records(run) if line["kind"] == "train"]
-    assert losses[-1] < losses[0] < 1.2
+    assert losses[-1] < losses[0]
     resumed_exactly(make, optimizer={"name": "sam", "rho": 0.1})
     text = "Sam evaluates the loss of a step again, without it; leave it out"
     assert problem(make(optimizer={"name": "sam"}, train={"accumulate": 2, "clip_norm": 1.0})) == (

@@ -258,7 +258,8 @@ def experiment_of(path: Path, payload: Payload) -> ExperimentConfig:
         experiment = parse(config_node(path, payload), beside=None)
     except ConfigError as error:
         raise CheckpointError(*error.problems) from None
-    if experiment.train.ema is not None and payload["ema"] is None:
+    averaged = payload["ema"] is not None
+    if averaged != (experiment.train.ema is not None) and not (averaged and not _is_ours(payload, "optimizer")):
         raise CheckpointError(f"{path}: damaged: averaged weights and train.ema do not go together")
     return experiment
 
