@@ -123,8 +123,8 @@ class Both:
 
 ANSWERS: dict[str, Callable[[Tensor], Any]] = {
     "tuple": lambda outputs: (outputs, outputs[:, :1]),
-    "named": lambda outputs: Named(outputs, outputs),
-    "dict": lambda outputs: {"logits": outputs, "aux": [outputs]},
+    "named": lambda outputs: Named(outputs, outputs * 0.5),
+    "dict": lambda outputs: {"logits": outputs, "aux": [outputs * 0.5]},
     "dataclass": lambda outputs: Both(outputs, None),
     "fewer": lambda outputs: outputs[:, :3],
     "none": lambda outputs: None,
@@ -150,34 +150,6 @@ class Changing(nn.Module):
     ("answer", "message"),
     [
         (
-            "tuple",
-            (
-                "model: in training it gives a tuple of (2, 4), (2, 1), expected one tensor "
-                "(batch, outputs), in training and in evaluation; let forward return that alone"
-            ),
-        ),
-        (
-            "named",
-            (
-                "model: in training it gives a Named of logits (2, 4), aux (2, 4), expected one tensor "
-                "(batch, outputs), in training and in evaluation; let forward return that alone"
-            ),
-        ),
-        (
-            "dict",
-            (
-                "model: in training it gives a dict of logits (2, 4), aux list, expected one tensor "
-                "(batch, outputs), in training and in evaluation; let forward return that alone"
-            ),
-        ),
-        (
-            "dataclass",
-            (
-                "model: in training it gives a Both of logits (2, 4), loss NoneType, expected one tensor "
-                "(batch, outputs), in training and in evaluation; let forward return that alone"
-            ),
-        ),
-        (
             "none",
             (
                 "model: in training it gives a NoneType, expected one tensor "
@@ -189,6 +161,18 @@ class Changing(nn.Module):
 def test_models_that_answer_otherwise_in_training(make: MakeExperiment, answer: str, message: str) -> None:
     register_model("changing")(Changing)
     assert problem(make(model={"name": "changing", "answer": answer})) == message
+
+
+@pytest.mark.parametrize(("answer", "heads"), [("alike", 0), ("tuple", 0), ("dataclass", 0), ("named", 2), ("dict", 2)])
+def test_outputs_are_taken_from_what_a_model_gives(make: MakeExperiment, answer: str, heads: int) -> None:
+    register_model("changing")(Changing)
+    experiment, data, _ = open_data(make(model={"name": "changing", "answer": answer}))
+    parts, _ = build(experiment, data, CPU)
+    batch = parts.prepare(next(iter(parts.train.epoch(0))), None)
+    given = parts.model(batch.inputs)
+    assert given.shape == ((16, heads, 4) if heads else (16, 4))
+    parts.loss_fn(parts.model, batch).loss.backward()
+    assert parts.model.eval()(batch.inputs).shape == (16, 4)
 
 
 def test_models_that_say_less_in_training(make: MakeExperiment) -> None:

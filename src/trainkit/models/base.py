@@ -14,12 +14,14 @@ from torch import nn
 
 from trainkit.config.base import Config
 from trainkit.config.from_constructor import OwnConfig, register_own
+from trainkit.config.registry import is_ours
 from trainkit.config.signature import constructor_of, title_of
 from trainkit.core.errors import ConfigError
 from trainkit.core.seeding import generators_restored
 from trainkit.data import DataSpec
 from trainkit.data.paths import expanded
 from trainkit.models.dry_run import initialize_lazy
+from trainkit.models.outputs import only_outputs
 from trainkit.models.pretrained import State, compare_with, freeze_backbone, load_pretrained, read
 
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -92,6 +94,9 @@ class ModelConfig(Config):
             DataError: the weights cannot be fetched.
         """
         model = self.build(spec, num_outputs)
+        each = spec.task.output_shape(num_outputs, spec.shape)
+        if not is_ours(self) and each is not None:
+            model.register_forward_hook(partial(only_outputs, each))
         initialize_lazy(model, spec)
         compare_with(model, partial(self._wider, spec, num_outputs))
         notes: list[str] = []
