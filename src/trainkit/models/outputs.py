@@ -15,8 +15,8 @@ NAMES = ("logits", "out")
 
 
 def main_output(made: Nest, each: Sequence[int]) -> Tensor | None:
-    """The tensor that counts of what a model gives: the one called `logits` or `out`; else the first of the wanted shape;
-    else the first. None where there is no tensor.
+    """The tensor that counts of what a model gives: the one called `logits` or `out`; else the first of the wanted
+    shape; else the first. None where there is no tensor.
 
     Args:
         each: what is wanted for one sample.
