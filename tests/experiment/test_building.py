@@ -163,6 +163,26 @@ def test_models_that_answer_otherwise_in_training(make: MakeExperiment, answer: 
     assert problem(make(model={"name": "changing", "answer": answer})) == message
 
 
+class Viewing(nn.Module):
+    """As tutorials write it."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 4, 3)
+        self.last = nn.Linear(4 * 6 * 6, num_classes)
+
+    def forward(self, inputs: Tensor) -> Any:
+        outputs = self.conv(inputs).relu()
+        return self.last(outputs.view(outputs.size(0), -1))
+
+
+def test_a_model_that_calls_view_on_pictures(make: MakeExperiment) -> None:
+    register_model("viewing")(Viewing)
+    data = {"name": "synthetic", "shape": [3, 8, 8], "size": 4, "samples": 40, "val": 8, "test_samples": 8}
+    result = train(make(model={"name": "viewing"}, data=data, train={"epochs": 1}), quiet=True)
+    assert evaluate_checkpoint(result.checkpoint).metrics["loss"] == pytest.approx(result.metrics["test/loss"])
+
+
 @pytest.mark.parametrize(("answer", "heads"), [("alike", 0), ("tuple", 0), ("dataclass", 0), ("named", 2), ("dict", 2)])
 def test_outputs_are_taken_from_what_a_model_gives(make: MakeExperiment, answer: str, heads: int) -> None:
     register_model("changing")(Changing)

@@ -188,7 +188,7 @@ def test_a_public_class_as_it_is() -> None:
     assert isinstance(model, Public)
     given = model.arguments
     assert given["config"] == Sizes(3, 2)
-    assert [given[key] for key in ("patch", "n_out", "dim", "attn_drop", "stages")] == [[4, 4], 10, 8, 0.5, (1,)]
+    assert [given[key] for key in ("patch", "n_out", "dim", "attn_drop", "stages")] == [(4, 4), 10, 8, 0.5, (1,)]
     assert [given[key] for key in ("act_layer", "norm", "weights", "device")] == [nn.ReLU, "batch", None, None]
     assert given["options"] == {"side": 32}
     for wrong in ({"dim": "8"}, {"drop": "0"}, {"norm": 3}, {"act_layer": "relu"}, {"heads": 1.5}):

@@ -22,6 +22,8 @@ Owner = Callable[..., Any]
 """A class or a function."""
 Key = tuple[Any, Any]
 """Type and default of an argument, as pydantic takes them; `...` where there is no default."""
+Anything = bool | int | float | str | tuple[JsonValue, ...] | dict[str, JsonValue] | None
+"""What an argument may be of which nothing is known. A list comes as a tuple, which more code takes for several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def constructor_of(
     if not missing:
         return found
     for argument, one in found.inner.items():
-        if _takes_any(one.owner):
+        if _takes_any(one.owner) or all(hasattr(one.owner, each) for each in missing):
             return replace(found, inner={**found.inner, argument: replace(one, supplied={**one.supplied, **missing})})
     if _takes_any(owner):
         return replace(found, supplied={**found.supplied, **missing})
@@ -170,7 +172,7 @@ class _NoKeyError(Exception):
 def _field(key: str, hint: Any, default: Any) -> Key:
     none = inspect.Parameter.empty
     if hint is none and default is none:
-        return JsonValue, ...
+        return Anything, ...
     if key in ("device", "dtype") and default is None:
         raise _NoKeyError("where a model lies, and its numbers, is said by train.device and train.precision")
     found = _type_of(default) if hint is none else _expressible(hint)
@@ -194,7 +196,9 @@ def _type_of(default: object) -> Any:
         return int | float  # such as the 0 of a dropout
     if isinstance(default, tuple):
         return tuple[JsonValue, ...]
-    return JsonValue if default is None or isinstance(default, list | dict) else None
+    if isinstance(default, list | dict):
+        return list[JsonValue] if isinstance(default, list) else dict[str, JsonValue]
+    return Anything if default is None else None
 
 
 def _expressible(hint: Any) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainkit.config import registry
 from trainkit.core import device as devices
 from trainkit.core import nest, seeding
 from trainkit.core.device import Precision
@@ -135,8 +136,10 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
         dtype = compatibility.check_outputs(model, spec, num_outputs, device)
     precision = Precision(experiment.train.precision, device)
     compatibility.check_precision(model, spec, precision, dtype)
-    if spec.input.memory_format:
+    if spec.input.memory_format and registry.is_ours(experiment.model):
         model = model.to(memory_format=spec.input.memory_format)
+    elif spec.input.memory_format:
+        model = compatibility.in_memory_format(model, spec, device, dtype)
     augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
     loss_fn = experiment.loss.build(spec.task)
     return EvalParts(

@@ -13,6 +13,7 @@ from trainkit.config import registry
 from trainkit.core import nest
 from trainkit.core.device import Precision
 from trainkit.core.errors import ConfigError, DataError
+from trainkit.core.nest import Nest
 from trainkit.core.text import and_more
 from trainkit.data import Batch, Data, DataSpec
 from trainkit.experiment.rules import metrics_of
@@ -42,6 +43,28 @@ def check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: to
         outputs = (dry_run.run_to_tensor if one_tensor else dry_run.run)(model, inputs, *lengths)
     spec.task.check_outputs(outputs, Batch(inputs, None, torch.arange(2), *lengths[:1]), num_outputs)
     return dtype
+
+
+def in_memory_format(model: nn.Module, spec: DataSpec, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A model whose weights lie in memory as pictures do. One that calls `view` on what it has thought to lie otherwise
+    stays as it is, and gets its inputs as it expects them, which takes longer."""
+    wanted = spec.input.memory_format
+    assert wanted is not None
+    model = model.to(memory_format=wanted)
+    inputs, *others = dry_run.two_samples(spec, device, dtype)
+    try:
+        with evaluating(model), torch.no_grad():
+            model(inputs.contiguous(memory_format=wanted), *others)
+    except RuntimeError as error:
+        if "view size is not compatible" not in str(error):
+            raise
+        model = model.to(memory_format=torch.contiguous_format)
+        model.register_forward_pre_hook(_in_order)
+    return model
+
+
+def _in_order(_module: nn.Module, args: tuple[Nest, ...]) -> tuple[Nest, ...]:
+    return tuple(nest.map_tensors(lambda tensor: tensor.contiguous(), each) for each in args)
 
 
 @contextmanager

@@ -138,10 +138,11 @@ SUPPLIED: dict[str, Callable[[DataSpec, int], Any]] = {
 """What the data supplies to a constructor that names one of these as an argument."""
 SIZES: dict[str, Callable[[DataSpec, int], Any]] = {
     "image_size": lambda spec, num_outputs: spec.shape[1] if spec.shape[1] == spec.shape[2] else spec.shape[1:],
+    "height_width": lambda spec, num_outputs: spec.shape[1:],
     "length": lambda spec, num_outputs: spec.shape[0],
 }
-"""What it can supply besides, to an argument that `sizes` names: the side of square pictures, or height and width, and
-the number of steps of a sequence."""
+"""What it can supply besides, to an argument that `sizes` names: the side of square pictures, or height and width;
+these two always; the number of steps of a sequence."""
 
 
 class OwnModelConfig(OwnConfig, ModelConfig):
@@ -174,7 +175,8 @@ def register_model(
 
     Args:
         sizes: the arguments to which the data supplies something under another name, such as
-            `{"num_classes": "n_out", "in_channels": "chans"}`; besides the above, `image_size` and `length`.
+            `{"num_classes": "n_out", "in_channels": "chans"}`; besides the above, `image_size`,
+            `height_width` and `length`.
         types: of arguments that say none, such as `{"config": GPTConfig}`: a config object stands for its own fields.
 
     Raises:
