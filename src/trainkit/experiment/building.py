@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from trainkit.config import registry
 from trainkit.core import device as devices
@@ -26,7 +25,7 @@ from trainkit.experiment.schema import ExperimentConfig, steps_of
 from trainkit.models import dry_run, lint
 from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
-from trainkit.training.ema import Ema, OptimizerAverage
+from trainkit.training.ema import Ema, average_of
 from trainkit.training.loop import EvalParts, Parts, Plan, trained
 from trainkit.training.reevaluation import reevaluating
 from trainkit.training.schedulers import SchedulerConfig, StepDecayConfig
@@ -206,16 +205,10 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
         ),
         train=train_loader,
         val=loader.eval_loader(data.val, device, train.limit_batches) if data.val else None,
-        ema=Ema(common.model, train.ema) if train.ema else _average_of(optimizer, common),
+        ema=Ema(common.model, train.ema) if train.ema else average_of(optimizer, common.model, trained(common)),
         seed=experiment.seed,
     )
     return reevaluating(parts, plan) if experiment.optimizer.needs_closure(optimizer) else parts, plan
-
-
-def _average_of(optimizer: Optimizer, parts: EvalParts) -> OptimizerAverage | None:
-    """What an optimizer evaluates where that is not what it trains."""
-    has_phases = hasattr(optimizer, "train") and hasattr(optimizer, "eval")
-    return OptimizerAverage(parts.model, trained(parts), optimizer) if has_phases else None
 
 
 def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan) -> list[Diagnostic]:

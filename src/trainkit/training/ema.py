@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 
 class Ema:
@@ -72,6 +73,12 @@ class OptimizerAverage:
         for parameter, before in zip(self._trained.parameters(), kept, strict=True):
             parameter.copy_(before)  # there and back again is not the same to the last bit
         return self._copy
+
+
+def average_of(optimizer: Optimizer, model: nn.Module, trained: nn.Module) -> OptimizerAverage | None:
+    """What an optimizer evaluates where that is not what it trains. Arguments as of `OptimizerAverage`."""
+    has_phases = hasattr(optimizer, "train") and hasattr(optimizer, "eval")
+    return OptimizerAverage(model, trained, optimizer) if has_phases else None
 
 
 def _paired(one: nn.Module, other: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
