@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, PydanticUserError, create_model
 
 from trainkit.config.base import Config
 from trainkit.config.registry import register
-from trainkit.config.signature import Constructor, Owner, place_of, short, title_of
-from trainkit.core.errors import ConfigError, TrainkitError, first_line
+from trainkit.config.signature import Constructor, Owner, place_of, title_of
+from trainkit.core.errors import ConfigError, TrainkitError, first_line, own_line
 
 C = TypeVar("C", bound=Config)
 O = TypeVar("O", bound="OwnConfig")  # noqa: E741
@@ -52,11 +51,7 @@ def own_code(section: str, owner: Owner) -> Iterator[None]:
         text, elsewhere = first_line(error), ("out of memory", "allocate memory", "deterministic", "a second time")
         if isinstance(error, TrainkitError | OSError | MemoryError) or any(word in text for word in elsewhere):
             raise
-        file = ""
-        with suppress(TypeError, OSError):  # of what is not written in Python
-            file = inspect.getfile(owner)
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-        at = f" ({short(file)}:{lines[-1]})" if lines else place_of(owner)
+        at = own_line(error) or place_of(owner)
         raise ConfigError(f"{section}: {title_of(owner)} raised {type(error).__name__}: {text}{at}") from error
 
 

@@ -8,14 +8,13 @@ import types
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import JsonValue, TypeAdapter
 
 from trainkit.config.base import Config
-from trainkit.core.errors import ConfigError
+from trainkit.core.errors import ConfigError, short
 from trainkit.core.suggestions import did_you_mean
 
 Owner = Callable[..., Any]
@@ -276,8 +275,3 @@ def place_of(owner: Owner) -> str:
     function = getattr(owner, "__init__", owner) if inspect.isclass(owner) else owner
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f" ({short(code.co_filename)}:{code.co_firstlineno})" if code else ""
-
-
-def short(file: str) -> str:
-    path = Path(file)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -201,6 +201,8 @@ class OwnOptimizerConfig(OwnConfig, OptimizerConfig):
         if not isinstance(optimizer, Optimizer):
             given = type(optimizer).__name__
             raise ConfigError(f"optimizer: {title} gives a {given}, expected a torch.optim.Optimizer")
+        with own_code("optimizer", self._constructor.owner):
+            optimizer.state_dict()  # old ones leave out what torch's own base has
         return optimizer
 
 
