@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from torchmetrics.classification import MulticlassCohenKappa
 
 from tests.conftest import MakeExperiment, equal, records, weights
-from trainkit import register_loss, register_metric, register_optimizer, register_scheduler
+from trainkit import Batch, LossOutput, register_loss, register_metric, register_optimizer, register_scheduler
 from trainkit.config import registry
 from trainkit.core.errors import CheckpointError, ConfigError
 from trainkit.experiment.building import build, open_data
@@ -141,6 +141,23 @@ def test_the_baseline_of_a_loss_with_parameters_leaves_it_alone(make: MakeExperi
     before = {key: value.clone() for key, value in parts.loss_fn.state_dict().items()}
     assert constant_prediction(parts.loss_fn, data.train, data.spec.task, 4) is not None
     assert equal(before, parts.loss_fn.state_dict())
+
+
+def test_a_loss_that_cannot_be_accumulated(make: MakeExperiment) -> None:
+    register_loss("whole", divisible=False)(easy_left_out)
+    assert problem(make(loss="whole", train={"accumulate": 2})).startswith(
+        "train.accumulate: the loss 'whole' is one over"
+    )
+
+
+def test_a_loss_that_takes_the_model(make: MakeExperiment) -> None:
+    @register_loss("twice")
+    def twice(model: nn.Module, batch: Batch, weight: float = 0.5) -> LossOutput:
+        one, other = model(batch.inputs), model(batch.inputs)
+        return LossOutput(functional.cross_entropy(one, batch.targets) + weight * (one - other).square().mean(), one)
+
+    result = train(make(loss={"name": "twice", "weight": 1.0}, train={"epochs": 1}), quiet=True)
+    assert evaluate_checkpoint(result.checkpoint).metrics["loss"] == pytest.approx(result.metrics["test/loss"])
 
 
 def test_losses_that_are_none(make: MakeExperiment) -> None:

@@ -26,7 +26,7 @@ class OwnConfig(Config):
 
     _constructor: ClassVar[Constructor]
     _section: ClassVar[str]
-    """Of the file, as messages begin."""
+    """Of the file, as messages begin; empty where the caller knows the place."""
 
     def _make(self, supply: Callable[[str], Any], *first: Any) -> Any:
         """Call the class or function with what the config gives. Arguments as of `Constructor`.
@@ -52,7 +52,8 @@ def own_code(section: str, owner: Owner) -> Iterator[None]:
         if isinstance(error, TrainkitError | OSError | MemoryError) or any(word in text for word in elsewhere):
             raise
         at = own_line(error) or place_of(owner)
-        raise ConfigError(f"{section}: {title_of(owner)} raised {type(error).__name__}: {text}{at}") from error
+        place = f"{section}: " if section else ""
+        raise ConfigError(f"{place}{title_of(owner)} raised {type(error).__name__}: {text}{at}") from error
 
 
 def register_own(family: str, name: str, constructor: Constructor, base: type[O]) -> type[O]:

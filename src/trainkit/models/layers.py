@@ -222,7 +222,7 @@ any_layer.default = RepeatConfig  # what a mapping without a name is
 class OwnLayer(OwnConfig, TorchLayerConfig):
     """Base of the layers that are made of a class or a function."""
 
-    _section: ClassVar = "model"
+    _section: ClassVar = ""
     module_class: ClassVar[type[nn.Module]] = nn.Module
 
     def build(self, shape: tuple[int, ...], num_outputs: int | None) -> nn.Module:

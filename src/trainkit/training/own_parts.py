@@ -1,4 +1,7 @@
-"""Losses, metrics, optimizers and schedulers of one's own, each a class or a function registered in one line."""
+"""Losses, metrics, optimizers and schedulers of one's own, each a class or a function registered in one line.
+
+One file, since all four are the same idea, and what an author of one looks for.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,7 @@ def _loss_output(made: Any, outputs: Nest | None, owner: Owner) -> LossOutput:
     return LossOutput(torch.stack([*numbers.values()]).sum(), outputs, parts=numbers)
 
 
-def register_loss(name: str, *, sizes: Mapping[str, str] | None = None) -> Callable[[F], F]:
+def register_loss(name: str, *, sizes: Mapping[str, str] | None = None, divisible: bool = True) -> Callable[[F], F]:
     """Decorator: make a function or a class a loss that a YAML file can name.
 
     A function `(outputs, targets, …)` gives the mean over the batch, a tensor of shape (), or a dict of such, whose sum
@@ -108,6 +111,8 @@ def register_loss(name: str, *, sizes: Mapping[str, str] | None = None) -> Calla
     Args:
         sizes: the arguments to which the data supplies `num_classes`, `num_outputs` or `class_counts` under another
             name.
+        divisible: False where the loss of a batch is not the mean of those of its parts, so that batches cannot be
+            accumulated.
 
     Raises:
         ConfigError: a config cannot give an argument that has no default.
@@ -122,6 +127,7 @@ def register_loss(name: str, *, sizes: Mapping[str, str] | None = None) -> Calla
         constructor = constructor_of(owner, FACTS, sizes, base=LossConfig, first=first)
         config = register_own("loss", name, constructor, OwnLossConfig)
         config._takes_model = names == ["model", "batch"]
+        config.divisible = divisible
         return owner
 
     return add
