@@ -54,7 +54,13 @@ def titled(language: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("module", "config"), [("my_models", "my.yaml"), ("my_data", "spirals.yaml"), ("my_sinks", "sinks.yaml")]
+    ("module", "config"),
+    [
+        ("my_models", "my.yaml"),
+        ("my_losses", "losses.yaml"),
+        ("my_data", "spirals.yaml"),
+        ("my_sinks", "sinks.yaml"),
+    ],
 )
 def test_the_modules_of_the_readme_train(module: str, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(f"{module}.py").write_text(titled("python")[f"{module}.py"])

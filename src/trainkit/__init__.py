@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trainkit.data import Split as Split
     from trainkit.data import TensorSource as TensorSource
     from trainkit.data import register_dataset as register_dataset
+    from trainkit.data import register_transform as register_transform
     from trainkit.experiment.building import build as build
     from trainkit.experiment.building import open_data as open_data
     from trainkit.experiment.loading import load as load
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from trainkit.inference.evaluation import evaluate_checkpoint as evaluate_checkpoint
     from trainkit.inference.prediction import predict as predict
     from trainkit.models import ModelConfig as ModelConfig
+    from trainkit.models import register_layer as register_layer
     from trainkit.models import register_model as register_model
     from trainkit.runs.run import resume as resume
     from trainkit.runs.run import train as train
@@ -51,6 +53,10 @@ if TYPE_CHECKING:
     from trainkit.training.losses import supervised as supervised
     from trainkit.training.metrics import MetricConfig as MetricConfig
     from trainkit.training.optimizers import OptimizerConfig as OptimizerConfig
+    from trainkit.training.own_parts import register_loss as register_loss
+    from trainkit.training.own_parts import register_metric as register_metric
+    from trainkit.training.own_parts import register_optimizer as register_optimizer
+    from trainkit.training.own_parts import register_scheduler as register_scheduler
     from trainkit.training.progress import Progress as Progress
     from trainkit.training.schedulers import SchedulerConfig as SchedulerConfig
 
@@ -91,7 +97,13 @@ _homes = {
     "predict": "inference.prediction",
     "register": "config.registry",
     "register_dataset": "data",
+    "register_layer": "models",
+    "register_loss": "training.own_parts",
+    "register_metric": "training.own_parts",
     "register_model": "models",
+    "register_optimizer": "training.own_parts",
+    "register_scheduler": "training.own_parts",
+    "register_transform": "data",
     "resume": "runs.run",
     "supervised": "training.losses",
     "train": "runs.run",

@@ -93,7 +93,7 @@ def test_what_is_found_in_a_file(text: str, found: str) -> None:
         ("self.fc = nn.Linear(784, num_classes)", "return self.fc(x.flatten(1)).softmax(1)", "warning[no-logits]: 3:8: model: ends with a softmax, but losses here take logits and apply it themselves; leave it out"),
         ("self.fc = nn.Linear(784, num_classes); self.other = nn.Linear(3, 4)", "return self.fc(x.flatten(1))", "warning[no-gradient]: 3:8: model: in evaluation the outputs do not depend on other.weight and 1 more, which may not be trained"),
         ("self.fc = nn.Linear(784, num_classes); self.aux = nn.Linear(784, num_classes)", "x = x.flatten(1); return self.fc(x) if self.training else self.fc(x) + self.aux(x)", "warning[no-gradient]: 3:8: model: in training no gradient reaches aux.weight and 1 more"),
-        ("self.fc = nn.Linear(784, num_classes)", "return self.head(x)", "error[model]: 3:8: model: raised AttributeError: 'Net' object has no attribute 'head'"),
+        ("self.fc = nn.Linear(784, num_classes)", "return self.head(x)", "error[model]: 3:8: model: raised AttributeError: 'Net' object has no attribute 'head' (nets.py:9)"),
         ("self.fc = nn.Linear(784, num_classes)", "return self.fc(x.flatten(1)) / (0 if self.training else 1)", "error[model]: 3:8: model: the loss is nan before the first update; look for log, sqrt and division"),
     ],
 )  # fmt: skip
@@ -215,7 +215,7 @@ def test_a_dataset_that_raises_is_an_error_of_its_config_alone() -> None:
     ended = warm.run(["check", "bad.yaml", "good.yaml", "--format", "json"])
     bad, good = json.loads(ended.stdout)
     assert (ended.code, bad["ok"], good["ok"]) == (2, False, True)
-    assert bad["findings"][0]["message"] == "bad.yaml:2:7: data: raised KeyError: 'gone'"
+    assert bad["findings"][0]["message"] == "bad.yaml:2:7: data: raised KeyError: 'gone' (sets.py:6)"
 
 
 def test_a_module_that_raises_is_an_error_of_its_config_alone() -> None:

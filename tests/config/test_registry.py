@@ -119,7 +119,7 @@ def test_unknown_keys_of_ones_own_models_are_told() -> None:
         ("json", {}, ["1:10: imports: expected a list, got 'json'; write [json]"]),
         ("[a, [b]]", {}, ["1:11: imports: no module 'a' (looked in HERE/experiments, HERE and what is installed)", "1:14: imports: expected a module name, got ''"]),
         ("[m]", {"m": NET.format(name="m", argument="width: int = 8")}, ["1:11: imports: Net: has no forward method"]),
-        ("[m]", {"m": NET.format(name="m", argument="width") + FORWARD}, ["1:11: imports: Net: argument 'width' needs a type, such as width: int = 64"]),
+        ("[m]", {"m": NET.format(name="m", argument="freeze") + FORWARD}, ["1:11: imports: Net: argument 'freeze' needs another name: configs use this one themselves (experiments/m.py:7)"]),
         ("[m]", {"m": NET.format(name="mlp", argument="width: int = 8") + FORWARD}, ["1:11: imports: model 'mlp' is registered twice: by trainkit.models.mlp.MlpConfig and m.NetConfig"]),
         ("[m]", {"m": "from trainkit import register\nregister('modle')\n"}, ["1:11: imports: unknown family 'modle'; did you mean 'model'?"]),
         ("[m]", {"m": "from trainkit import *\nregister('model')(ModelConfig)\n"}, ['1:11: imports: ModelConfig: needs a field such as name: Literal["my_model"] = "my_model"']),

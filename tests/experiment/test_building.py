@@ -123,8 +123,8 @@ class Both:
 
 ANSWERS: dict[str, Callable[[Tensor], Any]] = {
     "tuple": lambda outputs: (outputs, outputs[:, :1]),
-    "named": lambda outputs: Named(outputs, outputs),
-    "dict": lambda outputs: {"logits": outputs, "aux": [outputs]},
+    "named": lambda outputs: Named(outputs, outputs * 0.5),
+    "dict": lambda outputs: {"logits": outputs, "aux": [outputs * 0.5]},
     "dataclass": lambda outputs: Both(outputs, None),
     "fewer": lambda outputs: outputs[:, :3],
     "none": lambda outputs: None,
@@ -150,34 +150,6 @@ class Changing(nn.Module):
     ("answer", "message"),
     [
         (
-            "tuple",
-            (
-                "model: in training it gives a tuple of (2, 4), (2, 1), expected one tensor "
-                "(batch, outputs), in training and in evaluation; let forward return that alone"
-            ),
-        ),
-        (
-            "named",
-            (
-                "model: in training it gives a Named of logits (2, 4), aux (2, 4), expected one tensor "
-                "(batch, outputs), in training and in evaluation; let forward return that alone"
-            ),
-        ),
-        (
-            "dict",
-            (
-                "model: in training it gives a dict of logits (2, 4), aux list, expected one tensor "
-                "(batch, outputs), in training and in evaluation; let forward return that alone"
-            ),
-        ),
-        (
-            "dataclass",
-            (
-                "model: in training it gives a Both of logits (2, 4), loss NoneType, expected one tensor "
-                "(batch, outputs), in training and in evaluation; let forward return that alone"
-            ),
-        ),
-        (
             "none",
             (
                 "model: in training it gives a NoneType, expected one tensor "
@@ -189,6 +161,38 @@ class Changing(nn.Module):
 def test_models_that_answer_otherwise_in_training(make: MakeExperiment, answer: str, message: str) -> None:
     register_model("changing")(Changing)
     assert problem(make(model={"name": "changing", "answer": answer})) == message
+
+
+class Viewing(nn.Module):
+    """As tutorials write it."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 4, 3)
+        self.last = nn.Linear(4 * 6 * 6, num_classes)
+
+    def forward(self, inputs: Tensor) -> Any:
+        outputs = self.conv(inputs).relu()
+        return self.last(outputs.view(outputs.size(0), -1))
+
+
+def test_a_model_that_calls_view_on_pictures(make: MakeExperiment) -> None:
+    register_model("viewing")(Viewing)
+    data = {"name": "synthetic", "shape": [3, 8, 8], "size": 4, "samples": 40, "val": 8, "test_samples": 8}
+    result = train(make(model={"name": "viewing"}, data=data, train={"epochs": 1}), quiet=True)
+    assert evaluate_checkpoint(result.checkpoint).metrics["loss"] == pytest.approx(result.metrics["test/loss"])
+
+
+@pytest.mark.parametrize(("answer", "heads"), [("alike", 0), ("tuple", 0), ("dataclass", 0), ("named", 2), ("dict", 2)])
+def test_outputs_are_taken_from_what_a_model_gives(make: MakeExperiment, answer: str, heads: int) -> None:
+    register_model("changing")(Changing)
+    experiment, data, _ = open_data(make(model={"name": "changing", "answer": answer}))
+    parts, _ = build(experiment, data, CPU)
+    batch = parts.prepare(next(iter(parts.train.epoch(0))), None)
+    given = parts.model(batch.inputs)
+    assert given.shape == ((16, heads, 4) if heads else (16, 4))
+    parts.loss_fn(parts.model, batch).loss.backward()
+    assert parts.model.eval()(batch.inputs).shape == (16, 4)
 
 
 def test_models_that_say_less_in_training(make: MakeExperiment) -> None:
@@ -275,7 +279,7 @@ def test_a_loss_with_parameters(make: MakeExperiment) -> None:
     register("loss")(Arc)
     assert problem(make(loss={"name": "arc", "learns": True, "answers": True})) == (
         "loss: 'arc' has parameters of its own, of shape (4, 6), which would not be trained; put them into the model, "
-        "or requires_grad_(False) where they are to stay"
+        "register the loss as an nn.Module with trainkit.register_loss, or requires_grad_(False) where they are to stay"
     )
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,22 +113,19 @@ def module_class(constructor: Callable[..., None], **attributes: Any) -> type[nn
 
 
 def test_constructors_that_a_config_cannot_call() -> None:
-    def untyped(self: Any, width=3) -> None: ...  # type: ignore[no-untyped-def]
-    def starred(self: Any, *widths: int) -> None: ...
-    def keywords(self: Any, **options: int) -> None: ...
     def unsupported(self: Any, activation: nn.Module) -> None: ...
     def function(self: Any, activation: Callable[[Tensor], Tensor]) -> None: ...
+    def positional(self: Any, width: int, /) -> None: ...
     def named(self: Any, name: str) -> None: ...
     def clashing(self: Any, build: int) -> None: ...
     def weighty(self: Any, weights: str) -> None: ...
     def icy(self: Any, freeze: bool) -> None: ...
 
+    way = "; give it a default, or register a function that makes it of numbers and text"
     messages: dict[Callable[..., None], str] = {
-        untyped: "Mine: argument 'width' needs a type, such as width: int = 64",
-        starred: "Mine: argument 'widths': a config can only give single arguments by name",
-        keywords: "Mine: argument 'options': a config can only give single arguments by name",
-        unsupported: "Mine: Unable to generate pydantic-core schema for <class 'torch.nn.modules.module.Module'>",
-        function: "Mine: Cannot generate a JsonSchema for core_schema.CallableSchema",
+        unsupported: f"Mine: argument 'activation' cannot be a key: a YAML file cannot give a Module{way} (",
+        function: "Mine: argument 'activation' cannot be a key: a YAML file cannot give a ",
+        positional: "Mine: argument 'width' cannot be a key: it has no name by which a config could give it",
         named: "Mine: argument 'name' needs another name: configs use this one themselves",
         clashing: "Mine: argument 'build' needs another name: configs use this one themselves",
         weighty: "Mine: argument 'weights' needs another name: configs use this one themselves",
@@ -136,7 +135,104 @@ def test_constructors_that_a_config_cannot_call() -> None:
         with pytest.raises(ConfigError) as caught:
             register_model("mine")(module_class(constructor))
         assert str(caught.value).startswith(message)
+        assert str(caught.value).endswith(f"test_base.py:{constructor.__code__.co_firstlineno})")
         assert "mine" not in registry.names("model")
+
+
+@dataclass
+class Sizes:
+    depth: int
+    heads: int = 2
+
+
+class Public(nn.Module):
+    """As other people write them."""
+
+    def __init__(  # type: ignore[no-untyped-def]
+        self,
+        config: Sizes,
+        patch,
+        n_out=1000,
+        dim=8,
+        drop=0.0,
+        attn_drop=0,
+        stages=(3, 4),
+        pool="cls",
+        act_layer=nn.ReLU,
+        norm: str | Callable[..., nn.Module] = "batch",
+        weights=None,
+        limit=math.inf,
+        device=None,
+        scale=None,
+        *args,
+        **options,
+    ) -> None:
+        super().__init__()
+        self.arguments = {**locals()}
+        self.layer = nn.Linear(3072, n_out)
+
+    def forward(self, inputs: Tensor) -> Any:
+        return self.layer(inputs.flatten(1))
+
+
+def test_a_public_class_as_it_is() -> None:
+    sizes = {"num_classes": "n_out", "image_size": "side"}
+    register_model("mine", sizes=sizes)(Public)
+    config_class = registry.find("model", "mine")
+    assert issubclass(config_class, ModelConfig)
+    keys = [key for key in config_class.model_fields if key not in ModelConfig.model_fields]
+    assert keys == ["depth", "heads", "patch", "dim", "drop", "attn_drop", "stages", "pool", "norm", "scale"]
+    config = config_class.from_plain({"name": "mine", "depth": 3, "patch": [4, 4], "attn_drop": 0.5, "stages": [1]})
+    assert config_class.from_plain(config.to_plain()) == config
+    model = config.build(CIFAR, 10)
+    assert isinstance(model, Public)
+    given = model.arguments
+    assert given["config"] == Sizes(3, 2)
+    assert [given[key] for key in ("patch", "n_out", "dim", "attn_drop", "stages")] == [(4, 4), 10, 8, 0.5, (1,)]
+    assert [given[key] for key in ("act_layer", "norm", "weights", "device")] == [nn.ReLU, "batch", None, None]
+    assert given["options"] == {"side": 32}
+    for wrong in ({"dim": "8"}, {"drop": "0"}, {"norm": 3}, {"act_layer": "relu"}, {"heads": 1.5}):
+        with pytest.raises(ValidationError):
+            config_class.from_plain({"name": "mine", "depth": 3, "patch": 4, **wrong})
+    assert config_class.unknown_key_hints["act_layer"] == (
+        "Public keeps its default of it: a YAML file cannot give a type"
+    )
+
+
+def test_a_function_that_returns_a_module() -> None:
+    def tiny(width: int = 4, **kwargs: Any) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.LazyLinear(width), nn.Linear(width, kwargs["classes"]))
+
+    register_model("mine", sizes={"num_classes": "classes"})(tiny)
+    config = registry.find("model", "mine").model_validate({"width": 3})
+    assert isinstance(config, ModelConfig)
+    assert config.create(CIFAR, 7)[0](torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+    register_model("wrong")(lambda: "net")  # type: ignore[type-var]
+    with pytest.raises(ConfigError, match=r"^model: .*<lambda> gives a str, expected a torch.nn.Module$"):
+        registry.find("model", "wrong")().build(CIFAR, 7)  # type: ignore[attr-defined]
+
+
+def test_sizes_and_types_that_are_wrong() -> None:
+    for sizes, message in (
+        ({"num_class": "width"}, "Net: sizes: nothing called 'num_class' is supplied; did you mean 'num_classes'?"),
+        ({"num_classes": "widht"}, "Net: sizes: there is no argument 'widht'; did you mean 'width'? ("),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            register_model("mine", sizes=sizes)(Net)
+        assert str(caught.value).startswith(message)
+
+    class Untyped(nn.Module):
+        def __init__(self, config) -> None:  # type: ignore[no-untyped-def]
+            super().__init__()
+            self.config = config
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return inputs
+
+    register_model("mine", types={"config": Sizes}, sizes={"num_classes": "heads"})(Untyped)
+    model = registry.find("model", "mine").model_validate({"depth": 3}).build(CIFAR, 7)  # type: ignore[attr-defined]
+    assert model.config == Sizes(3, 7)
 
 
 def test_no_forward() -> None:
@@ -161,7 +257,9 @@ def test_a_users_own_attribute_error_is_not_explained_away() -> None:
         nn.Module.__init__(self)
         self.nothing.layer  # noqa: B018
 
-    with pytest.raises(AttributeError, match="nothing"):
+    with pytest.raises(
+        ConfigError, match=r"^model: Mine raised AttributeError: 'Mine' object has no attribute 'nothing' \(.*py:\d+\)$"
+    ):
         registered(module_class(buggy)).from_plain({}).build(CIFAR, 10)
 
 

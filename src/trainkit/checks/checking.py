@@ -15,7 +15,7 @@ from trainkit.config.yamlfile import Node
 from trainkit.core import device as devices
 from trainkit.core import nest
 from trainkit.core.diagnostics import Diagnostic
-from trainkit.core.errors import ConfigError, DataError, StorageError, TrainkitError
+from trainkit.core.errors import ConfigError, DataError, StorageError, TrainkitError, own_line
 from trainkit.core.nest import Nest
 from trainkit.core.text import and_more, printable
 from trainkit.data import Data
@@ -123,7 +123,7 @@ def _noting(findings: list[Diagnostic], code: str, node: Node) -> Iterator[None]
         if code not in ("data", "model"):
             raise
         # A user's own code: what it is may be anything; where it happened is in the traceback of `trainkit train`.
-        text = f"{code}: raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        text = f"{code}: raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}{own_line(error)}"
         findings.insert(0, Diagnostic(code, place(printable(text), node), "error"))
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import NoReturn
 
 import typer
 
 from trainkit.cli.commands import app
 from trainkit.cli.commands.base import is_override, say
-from trainkit.core.errors import OutOfMemoryError, RemoteError, StoppedError, StorageError, TrainkitError
+from trainkit.core.errors import NOT_OWN, OutOfMemoryError, RemoteError, StoppedError, StorageError, TrainkitError
 from trainkit.core.suggestions import did_you_mean
 from trainkit.core.text import printable
 
@@ -66,9 +64,10 @@ def _fail(code: int, *problems: str) -> NoReturn:
 def _user_frames(error: Exception) -> str:
     """The traceback through the user's own files; empty when there is none of them in it."""
     trace = traceback.TracebackException.from_exception(error)
-    others = (str(Path(__file__).parents[1]), "<frozen", *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
     frames = error.frames if isinstance(error, RemoteError) else trace.stack
-    trace.stack = traceback.StackSummary.from_list([frame for frame in frames if not frame.filename.startswith(others)])
+    trace.stack = traceback.StackSummary.from_list(
+        [frame for frame in frames if not frame.filename.startswith(NOT_OWN)]
+    )
     if isinstance(error, RemoteError) and trace.stack:
         return f"Traceback (most recent call last):\n{''.join(trace.stack.format())}{error}"
     return "".join(trace.format(chain=False)) if trace.stack or isinstance(error, SyntaxError) else ""

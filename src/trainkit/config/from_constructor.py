@@ -1,67 +1,83 @@
-"""Config classes from the constructors of other classes: a user's own, and torch's."""
+"""Config classes made by a program: of a user's own classes and functions, other people's, and torch's."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Container, Mapping
-from typing import Any, Literal, TypeVar, get_type_hints
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, PydanticUserError, create_model
 
 from trainkit.config.base import Config
-from trainkit.core.errors import ConfigError
+from trainkit.config.registry import register
+from trainkit.config.signature import Constructor, Owner, place_of, title_of
+from trainkit.core.errors import ConfigError, TrainkitError, first_line, own_line
 
 C = TypeVar("C", bound=Config)
+O = TypeVar("O", bound="OwnConfig")  # noqa: E741
 
 Options = Mapping[str, tuple[Any, str]]
 """Type and meaning of arguments."""
 
 
-def arguments(owner: type, supplied: Container[str], reserved: Container[str]) -> dict[str, Any]:
-    """Type and default of every argument of a class's constructor, as pydantic takes them.
+class OwnConfig(Config):
+    """Base of the configs that are made of a signature."""
 
-    Args:
-        supplied: arguments that no config gives, which need no type.
-        reserved: names that configs need for themselves.
+    _constructor: ClassVar[Constructor]
+    _section: ClassVar[str]
+    """Of the file, as messages begin; empty where the caller knows the place."""
 
-    Raises:
-        ConfigError: an argument has no type, or cannot be given by name, or has a reserved name.
-    """
-    hints = get_type_hints(getattr(owner, "__init__"))  # noqa: B009  # mypy knows __init__ of instances only
-    found: dict[str, Any] = {}
-    for key, parameter in inspect.signature(owner).parameters.items():
-        title = f"{owner.__qualname__}: argument {key!r}"
-        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise ConfigError(f"{title}: a config can only give single arguments by name")
-        if key not in hints and key not in supplied:
-            raise ConfigError(f"{title} needs a type, such as {key}: int = 64")
-        if key == "name" or key.startswith("_") or (key in reserved and key not in supplied):
-            raise ConfigError(f"{title} needs another name: configs use this one themselves")
-        hint, default = hints.get(key, Any), parameter.default
-        # `width: int = None` means `int | None`.
-        found[key] = (hint | None if default is None else hint, ... if default is parameter.empty else default)
-    return found
+    def _make(self, supply: Callable[[str], Any], *first: Any) -> Any:
+        """Call the class or function with what the config gives. Arguments as of `Constructor`.
+
+        Raises:
+            ConfigError: its code raises something.
+        """
+        with own_code(self._section, self._constructor.owner):
+            return self._constructor(self, supply, *first)
 
 
-def config_class(owner: type, name: str, base: type[C], fields: Mapping[str, Any]) -> type[C]:
-    """A config class under a name, with these fields besides those of its base.
+@contextmanager
+def own_code(section: str, owner: Owner) -> Iterator[None]:
+    """Say of what the code of a class or function raises which it is, where it stands, and in which section.
 
     Raises:
-        ConfigError: a YAML file cannot express a field.
+        ConfigError: with that. What is explained elsewhere, such as a lack of memory, stays as it is.
     """
+    try:
+        yield
+    except Exception as error:
+        text, elsewhere = first_line(error), ("out of memory", "allocate memory", "deterministic", "a second time")
+        if isinstance(error, TrainkitError | OSError | MemoryError) or any(word in text for word in elsewhere):
+            raise
+        at = own_line(error) or place_of(owner)
+        place = f"{section}: " if section else ""
+        raise ConfigError(f"{place}{title_of(owner)} raised {type(error).__name__}: {text}{at}") from error
+
+
+def register_own(family: str, name: str, constructor: Constructor, base: type[O]) -> type[O]:
+    """Make a config class of a constructor known under a name.
+
+    Raises:
+        ConfigError: a YAML file cannot express a key, or the name is taken.
+    """
+    owner = constructor.owner
     tag: Any = (Literal[name], name)
     try:
-        derived: type[C] = create_model(
-            f"{owner.__name__}Config",
+        derived: type[O] = create_model(
+            f"{title_of(owner).rpartition('.')[2]}Config",
             __base__=base,
-            __doc__=inspect.getdoc(owner) or f"The user's {owner.__qualname__}.",
+            __doc__=inspect.getdoc(owner) or f"The user's {title_of(owner)}.",
             __module__=owner.__module__,
-            **{"name": tag, **fields},
+            **{"name": tag, **constructor.keys},
         )
-        derived.model_json_schema()  # what JSON cannot express, YAML cannot
+        derived.model_json_schema()
     except PydanticUserError as error:
-        raise ConfigError(f"{owner.__qualname__}: {error.message.splitlines()[0]}") from None
-    return derived
+        raise ConfigError(f"{title_of(owner)}: {error.message.splitlines()[0]}{place_of(owner)}") from None
+    derived._constructor = constructor
+    derived.unknown_key_hints = {**base.unknown_key_hints, **constructor.kept}
+    return register(family)(derived)
 
 
 def torch_config_class(

@@ -78,9 +78,9 @@ def _full_name(config_class: type[BaseModel]) -> str:
     return f"{config_class.__module__}.{config_class.__qualname__}"
 
 
-def is_ours(config: BaseModel) -> bool:
-    """Whether a config is of a component that trainkit has, not a user."""
-    return type(config).__module__.partition(".")[0] == "trainkit"
+def is_ours(config: BaseModel | type[BaseModel]) -> bool:
+    """Whether a config, or its class, is of a component that trainkit has, not a user."""
+    return (config if isinstance(config, type) else type(config)).__module__.partition(".")[0] == "trainkit"
 
 
 def names(family: str) -> list[str]:

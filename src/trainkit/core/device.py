@@ -204,12 +204,12 @@ class Precision:
         """One optimizer step on clipped gradients.
 
         Args:
-            guard: leave the step out unless this, shape (), and the gradients are finite; the host waits for both.
+            guard: leave the step out unless all of this and the gradients are finite; the host waits for both.
 
         Returns:
             The norm before clipping, shape (), when it was needed; and whether the step was made.
         """
-        if self.scaler and guard is not None and not bool(guard.isfinite()):
+        if self.scaler and guard is not None and not bool(guard.isfinite().all()):
             return None, False  # no lower scale mends that
         if self.scaler:
             self.scaler.unscale_(optimizer)
@@ -220,7 +220,7 @@ class Precision:
         if self.scaler:
             self.scaler.step(optimizer)
             self.scaler.update()
-        elif norm is not None and guard is not None and not bool((norm + guard).isfinite()):
+        elif norm is not None and guard is not None and not bool((norm + guard).isfinite().all()):
             return norm, False
         else:
             optimizer.step()

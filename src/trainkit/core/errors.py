@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
+from pathlib import Path
 from traceback import StackSummary
 
 from trainkit.core.text import printable
+
+NOT_OWN = (str(Path(__file__).parents[1]), "<frozen", *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
+"""How the files begin that are not the user's."""
+
+
+def own_line(error: BaseException) -> str:
+    """Where an exception has left the user's own code, such as ` (my_net.py:7)`; empty where it was not in there."""
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(NOT_OWN)]
+    return f" ({short(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+
+
+def short(file: str) -> str:
+    """A path as it is typed: below the current directory without that."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def os_error_text(error: OSError | ValueError) -> str:

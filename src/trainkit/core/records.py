@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -57,6 +57,8 @@ class TrainRecord:
     grad_norm: float
     """Global gradient norm (L2) of the last step, before clipping."""
     samples_per_s: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What the loss is made of, by the names that it gives them, each a mean as `loss` is."""
 
 
 @dataclass(frozen=True, slots=True)

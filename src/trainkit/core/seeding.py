@@ -35,7 +35,15 @@ def reseed(device: torch.device, seed: int, *key: str | int) -> None:
     Once per step, so that a resumed run draws what the uninterrupted one would have drawn. `torch.manual_seed` visits
     every backend and costs a hundred times as much.
     """
-    value = derive(seed, *key)
+    _seed(device, derive(seed, *key))
+
+
+def reseed_again(device: torch.device) -> None:
+    """Begin the stream of the last `reseed` anew."""
+    _seed(device, torch.default_generator.initial_seed())
+
+
+def _seed(device: torch.device, value: int) -> None:
     torch.default_generator.manual_seed(value)
     if device.type == "cuda":
         with torch.cuda.device(device):  # else the first one is seeded, whichever is used

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
+from trainkit.config import registry
 from trainkit.core import device as devices
 from trainkit.core import nest, seeding
 from trainkit.core.device import Precision
@@ -27,9 +28,10 @@ from trainkit.models import dry_run, lint
 from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
 from trainkit.training.cuda_graph import why_not
-from trainkit.training.ema import Ema
-from trainkit.training.loop import EvalParts, Parts, Plan
+from trainkit.training.ema import Ema, average_of
+from trainkit.training.loop import EvalParts, Parts, Plan, trained
 from trainkit.training.metrics import Score
+from trainkit.training.reevaluation import reevaluating
 from trainkit.training.schedulers import StepDecayConfig
 
 
@@ -135,12 +137,15 @@ def build_eval(experiment: ExperimentConfig, spec: DataSpec, device: torch.devic
         dtype = compatibility.check_outputs(model, spec, num_outputs, device)
     precision = Precision(experiment.train.precision, device)
     compatibility.check_precision(model, spec, precision, dtype)
-    if spec.input.memory_format:
+    if spec.input.memory_format and registry.is_ours(experiment.model):
         model = model.to(memory_format=spec.input.memory_format)
+    elif spec.input.memory_format:
+        model = compatibility.in_memory_format(model, spec, device, dtype)
     augment = experiment.data.augment if isinstance(experiment.data, ImageDataConfig) else ()
+    loss_fn = experiment.loss.build(spec.task)
     return EvalParts(
         model=model,
-        loss_fn=experiment.loss.build(spec.task),
+        loss_fn=loss_fn.to(device) if isinstance(loss_fn, nn.Module) else loss_fn,
         metrics={metric.label: metric.build(spec.task, num_outputs, device) for metric in metrics_of(experiment, spec)},
         prepare=preparation(spec, augment, experiment.seed, device, dtype),
         precision=precision,
@@ -193,7 +198,9 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     if max_steps == 1 and not train.limit_batches:  # which is a quick try
         check_only_step(experiment.scheduler)
     defer_dynamo()
-    optimizer = experiment.optimizer.build(common.model, device)
+    optimizer = experiment.optimizer.build(trained(common), device)
+    if train.ema and hasattr(optimizer, "train"):
+        raise ConfigError(f"train.ema: {type(optimizer).__name__} averages the weights itself; leave it out")
     parts = Parts(
         **{field.name: getattr(common, field.name) for field in fields(common)},
         optimizer=optimizer,
@@ -202,12 +209,12 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
         ),
         train=train_loader,
         val=val_loader,
-        ema=Ema(common.model, train.ema) if train.ema else None,
+        ema=Ema(common.model, train.ema) if train.ema else average_of(optimizer, common.model, trained(common)),
         seed=experiment.seed,
         cuda_graph=train.cuda_graph and not why_not(common.precision, plan.max_skipped),
         right=None if any(isinstance(one, BatchMix) for one in augment) else _running(experiment, data.spec),
     )
-    return parts, plan
+    return reevaluating(parts, plan) if experiment.optimizer.needs_closure(optimizer) else parts, plan
 
 
 def _running(experiment: ExperimentConfig, spec: DataSpec) -> Score | None:

@@ -13,6 +13,7 @@ from trainkit.config import registry
 from trainkit.core import nest
 from trainkit.core.device import Precision
 from trainkit.core.errors import ConfigError, DataError
+from trainkit.core.nest import Nest
 from trainkit.core.text import and_more
 from trainkit.data import Batch, Data, DataSpec
 from trainkit.experiment.rules import metrics_of
@@ -22,7 +23,7 @@ from trainkit.models.dry_run import evaluating
 from trainkit.models.library import LibraryModelConfig
 from trainkit.models.pretrained import BatchNorm, learns
 from trainkit.tasks import Task
-from trainkit.training.loop import EvalParts
+from trainkit.training.loop import EvalParts, trained
 from trainkit.training.losses import LossOutput
 
 
@@ -42,6 +43,28 @@ def check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: to
         outputs = (dry_run.run_to_tensor if one_tensor else dry_run.run)(model, inputs, *lengths)
     spec.task.check_outputs(outputs, Batch(inputs, None, torch.arange(2), *lengths[:1]), num_outputs)
     return dtype
+
+
+def in_memory_format(model: nn.Module, spec: DataSpec, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A model whose weights lie in memory as pictures do. One that calls `view` on what it has thought to lie otherwise
+    stays as it is, and gets its inputs as it expects them, which takes longer."""
+    wanted = spec.input.memory_format
+    assert wanted is not None
+    model = model.to(memory_format=wanted)
+    inputs, *others = dry_run.two_samples(spec, device, dtype)
+    try:
+        with evaluating(model), torch.no_grad():
+            model(inputs.contiguous(memory_format=wanted), *others)
+    except RuntimeError as error:
+        if "view size is not compatible" not in str(error):
+            raise
+        model = model.to(memory_format=torch.contiguous_format)
+        model.register_forward_pre_hook(_in_order)
+    return model
+
+
+def _in_order(_module: nn.Module, args: tuple[Nest, ...]) -> tuple[Nest, ...]:
+    return tuple(nest.map_tensors(lambda tensor: tensor.contiguous(), each) for each in args)
 
 
 @contextmanager
@@ -89,11 +112,13 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     task, name = data.spec.task, experiment.loss.to_plain()["name"]
     num_outputs = experiment.loss.num_outputs(task)
     each = task.output_shape(num_outputs, data.spec.shape)
-    with dry_run.training(parts.model, parts.device), parts.precision.autocast():
+    with dry_run.training(trained(parts), parts.device), parts.precision.autocast():
         members = () if each is None else _shape_with_members(parts, batch, task, each)
         try:
             outcome = parts.loss_fn(parts.model, batch)
         except Exception as error:
+            if isinstance(error, ConfigError) and error.__cause__ is None:
+                raise
             if not members:
                 return  # maybe only of two samples; what is wrong will show in the first step
             raise ConfigError(_of_members(name, members)) from error
@@ -103,14 +128,15 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
     shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else ()
     if members and shape == members:
         raise ConfigError(_of_members(name, members))
-    if own := dry_run.parameters_beside(parts.model, outcome.loss):
+    if own := dry_run.parameters_beside(trained(parts), outcome.loss):
         raise ConfigError(
             f"loss: {name!r} has parameters of its own, of shape {and_more([str(tuple(one.shape)) for one in own])}, "
-            "which would not be trained; put them into the model, or requires_grad_(False) where they are to stay"
+            "which would not be trained; put them into the model, register the loss as an nn.Module with "
+            "trainkit.register_loss, or requires_grad_(False) where they are to stay"
         )
     if each is None:
         batch = parts.prepare(two, None)
-        with evaluating(parts.model), torch.no_grad(), parts.precision.autocast():
+        with evaluating(trained(parts)), torch.no_grad(), parts.precision.autocast():
             outputs = parts.loss_fn(parts.model, batch).outputs
         task.check_outputs(outputs, batch, num_outputs)
     ours = [metric.label for metric in metrics_of(experiment, data.spec) if registry.is_ours(metric)]

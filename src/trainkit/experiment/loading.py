@@ -26,6 +26,23 @@ def load(path: Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
 def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
     """Validate a tree of nodes. `beside` is where modules named in `imports` may lie, besides what is installed; None
     for the config of a run that there is."""
+    import_modules(node, beside)
+    experiment = validation.validate(ExperimentConfig, node)
+    with located(node):
+        if spec := experiment.data.spec():
+            experiment = experiment.suited(spec)
+            check(experiment, spec)
+            if beside is not None:
+                check_direction(experiment, spec)
+    return experiment
+
+
+def import_modules(node: Node, beside: Path | None) -> None:
+    """Import what a config names in `imports`. Arguments as of `parse`.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
     imports = node.child("imports")
     problems: list[str] = []
     for module in imports.value if imports and isinstance(imports.value, list) else []:
@@ -35,14 +52,6 @@ def parse(node: Node, *, beside: Path | None) -> ExperimentConfig:
             problems += [f"{module.where}: imports: {problem}" for problem in error.problems]
     if problems:
         raise ConfigError(*problems)
-    experiment = validation.validate(ExperimentConfig, node)
-    with located(node):
-        if spec := experiment.data.spec():
-            experiment = experiment.suited(spec)
-            check(experiment, spec)
-            if beside is not None:
-                check_direction(experiment, spec)
-    return experiment
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class Restored:
             StorageError: there is no such device.
         """
         parts = build_eval(self.experiment.restored(), self.spec, devices.select(self.device))
-        checkpoint.load_weights(self.path, parts.model, checkpoint.final_weights(self.payload))
+        checkpoint.load_final(self.path, self.payload, parts)
         return parts
 
     def deciding_at(self, threshold: float | Literal["val"]) -> Restored:

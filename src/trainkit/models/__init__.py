@@ -3,6 +3,7 @@
 from trainkit.models import cnn, layers, mlp, rnn, sequential, table, transformer  # isort: skip  # as listed
 from trainkit.models import unet, library, torchvision_segmentation  # isort: skip
 from trainkit.models.base import ModelConfig, register_model
+from trainkit.models.layers import register_layer
 
 __all__ = [
     "ModelConfig",
@@ -10,6 +11,7 @@ __all__ = [
     "layers",
     "library",
     "mlp",
+    "register_layer",
     "register_model",
     "rnn",
     "sequential",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -12,13 +13,15 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from trainkit.config.base import Config
-from trainkit.config.from_constructor import arguments, config_class
-from trainkit.config.registry import register
+from trainkit.config.from_constructor import OwnConfig, register_own
+from trainkit.config.registry import is_ours
+from trainkit.config.signature import constructor_of, title_of
 from trainkit.core.errors import ConfigError
 from trainkit.core.seeding import generators_restored
 from trainkit.data import DataSpec
 from trainkit.data.paths import expanded
 from trainkit.models.dry_run import initialize_lazy
+from trainkit.models.outputs import only_outputs
 from trainkit.models.pretrained import State, compare_with, freeze_backbone, load_pretrained, read
 
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -42,7 +45,7 @@ def count_parameters(parameters: Iterable[nn.Parameter], *, trained: bool = Fals
     return sum(parameter.numel() for parameter in parameters if parameter.requires_grad or not trained)
 
 
-M = TypeVar("M", bound=type[nn.Module])
+M = TypeVar("M", bound=Callable[..., nn.Module])
 
 
 class ModelConfig(Config):
@@ -85,6 +88,9 @@ class ModelConfig(Config):
             DataError: the weights cannot be fetched.
         """
         model = self.build(spec, num_outputs)
+        each = spec.task.output_shape(num_outputs, spec.shape)
+        if not is_ours(self) and each is not None:
+            model.register_forward_hook(partial(only_outputs, each))
         initialize_lazy(model, spec)
         compare_with(model, partial(self._wider, spec, num_outputs))
         notes: list[str] = []
@@ -124,44 +130,59 @@ SUPPLIED: dict[str, Callable[[DataSpec, int], Any]] = {
     "in_features": lambda spec, num_outputs: math.prod(spec.shape),
 }
 """What the data supplies to a constructor that names one of these as an argument."""
+SIZES: dict[str, Callable[[DataSpec, int], Any]] = {
+    "image_size": lambda spec, num_outputs: spec.shape[1] if spec.shape[1] == spec.shape[2] else spec.shape[1:],
+    "height_width": lambda spec, num_outputs: spec.shape[1:],
+    "length": lambda spec, num_outputs: spec.shape[0],
+}
+"""What it can supply besides, to an argument that `sizes` names: the side of square pictures, or height and width;
+these two always; the number of steps of a sequence."""
 
 
-def register_model(name: str) -> Callable[[M], M]:
-    """Class decorator: make a plain `nn.Module` a model that a YAML file can name.
+class OwnModelConfig(OwnConfig, ModelConfig):
+    """Base of the models that are made of a class, or by a function."""
 
-    The config is derived from the constructor's typed arguments. Those that the data knows (`num_classes`,
-    `num_outputs`, `out_features`, `in_channels`, `in_features`, `input_shape`) are supplied and are no config keys.
+    _section: ClassVar = "model"
+
+    def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
+        title = title_of(self._constructor.owner)
+        try:
+            model = self._make(lambda fact: {**SUPPLIED, **SIZES}[fact](spec, num_outputs))
+        except ConfigError as error:
+            if "Module.__init__() call" in str(error):  # torch's words for an attribute that came too early
+                raise ConfigError(f"model: {title}.__init__ must begin with super().__init__()") from None
+            raise
+        if not isinstance(model, nn.Module):
+            raise ConfigError(f"model: {title} gives a {type(model).__name__}, expected a torch.nn.Module")
+        return model
+
+
+def register_model(
+    name: str, *, sizes: Mapping[str, str] | None = None, types: Mapping[str, Any] | None = None
+) -> Callable[[M], M]:
+    """Decorator: make a plain `nn.Module`, or a function that returns one, a model that a YAML file can name. Public
+    ones need no decorator: `register_model("resnet")(ResNet)`.
+
+    The config's keys are the arguments with their types and defaults. Those that the data knows (`num_classes`,
+    `num_outputs`, `out_features`, `in_channels`, `in_features`, `input_shape`) are supplied and are no keys. What a
+    YAML file cannot give, such as a function, keeps its default.
+
+    Args:
+        sizes: the arguments to which the data supplies something under another name, such as
+            `{"num_classes": "n_out", "in_channels": "chans"}`; besides the above, `image_size`,
+            `height_width` and `length`.
+        types: of arguments that say none, such as `{"config": GPTConfig}`: a config object stands for its own fields.
 
     Raises:
-        ConfigError: the class has no forward method, or an argument has no type, or one that a YAML file cannot
-            express, or a name that configs need for themselves.
+        ConfigError: the class has no forward method, or an argument without a default is one that a YAML file cannot
+            give, or has a name that configs need for themselves.
     """
 
-    def add(module_class: M) -> M:
-        title = module_class.__qualname__
-        if module_class.forward is nn.Module.forward:
-            raise ConfigError(f"{title}: has no forward method")
-        found = _arguments(module_class)
-        fields = {key: field for key, field in found.items() if key not in SUPPLIED}
-
-        class DerivedConfig(ModelConfig):
-            def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
-                given = {key: getattr(self, key) for key in fields}
-                supplied = {key: SUPPLIED[key](spec, num_outputs) for key in found if key in SUPPLIED}
-                try:
-                    return module_class(**given, **supplied)
-                except AttributeError as error:
-                    if "Module.__init__() call" in str(error):  # torch's words for an attribute that came too early
-                        raise ConfigError(f"model: {title}.__init__ must begin with super().__init__()") from None
-                    raise
-
-        register("model")(config_class(module_class, name, DerivedConfig, fields))
-        return module_class
+    def add(owner: M) -> M:
+        if inspect.isclass(owner) and getattr(owner, "forward", nn.Module.forward) is nn.Module.forward:
+            raise ConfigError(f"{owner.__qualname__}: has no forward method")
+        constructor = constructor_of(owner, SUPPLIED, sizes, others=SIZES, base=ModelConfig, hints=types)
+        register_own("model", name, constructor, OwnModelConfig)
+        return owner
 
     return add
-
-
-def _arguments(module_class: type[nn.Module]) -> dict[str, Any]:
-    if module_class.__init__ is nn.Module.__init__:
-        return {}
-    return arguments(module_class, SUPPLIED, {*dir(ModelConfig), *ModelConfig.model_fields})

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 from torch import nn
 
 from trainkit.config import registry
 from trainkit.config.base import Component, Config
-from trainkit.config.from_constructor import Options, torch_config_class
+from trainkit.config.from_constructor import Options, OwnConfig, register_own, torch_config_class
 from trainkit.config.registry import register
+from trainkit.config.signature import constructor_of, title_of
 from trainkit.core.errors import ConfigError
 from trainkit.models.base import Dropout, Width
 
@@ -216,3 +217,42 @@ class RepeatConfig(LayerConfig):
 
 
 any_layer.default = RepeatConfig  # what a mapping without a name is
+
+
+class OwnLayer(OwnConfig, TorchLayerConfig):
+    """Base of the layers that are made of a class or a function."""
+
+    _section: ClassVar = ""
+    module_class: ClassVar[type[nn.Module]] = nn.Module
+
+    def build(self, shape: tuple[int, ...], num_outputs: int | None) -> nn.Module:
+        made = self._make(lambda fact: SIZES[fact](shape, num_outputs))
+        if not isinstance(made, nn.Module):
+            title = title_of(self._constructor.owner)
+            raise ConfigError(f"{title} gives a {type(made).__name__}, expected a torch.nn.Module")
+        return made
+
+
+F = TypeVar("F", bound=Callable[..., nn.Module])
+
+
+def register_layer(name: str, *, sizes: Mapping[str, str] | None = None) -> Callable[[F], F]:
+    """Decorator: make an `nn.Module`, or a function that returns one, a layer that `sequential` can name. Public ones
+    need no decorator: `register_layer("mish")(torch.nn.Mish)`.
+
+    `in_features`, `in_channels`, `num_features`, `num_channels` and `normalized_shape` are supplied from what comes in;
+    the other arguments are the keys of the layer.
+
+    Args:
+        sizes: the arguments to which they are supplied under another name, such as `{"in_channels": "dim"}`.
+
+    Raises:
+        ConfigError: a config cannot give an argument that has no default.
+    """
+
+    def add(owner: F) -> F:
+        supplied = [key for key in SIZES if key != "out_features"]
+        register_own("layer", name, constructor_of(owner, supplied, sizes, base=TorchLayerConfig), OwnLayer)
+        return owner
+
+    return add

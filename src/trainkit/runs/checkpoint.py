@@ -22,6 +22,7 @@ from trainkit.core import atomic
 from trainkit.core.errors import CheckpointError, OutOfMemoryError, StorageError, os_error_text
 from trainkit.models.pretrained import State, mismatched_keys, tensors_of
 from trainkit.runs.checkpoint_schema import Payload, checked, is_ordinary, upgrade, with_old_pictures
+from trainkit.training.loop import EvalParts
 
 FORMAT = "trainkit-checkpoint"
 SCHEMA = 3
@@ -237,7 +238,9 @@ def final_weights(payload: Payload) -> dict[str, Tensor]:
 def not_finite(payload: Payload) -> str | None:
     """The name of the first weight that holds NaN or infinite values."""
     trained = set(payload["meta"]["parameters"])
-    return first_not_finite(payload["model"], trained) or first_not_finite(payload["ema"] or {}, trained)
+    loss = {f"loss.{key}": value for key, value in (payload.get("loss") or {}).items()}
+    states = (payload["model"], payload["ema"] or {}, loss)
+    return next(filter(None, (first_not_finite(state, trained) for state in states)), None)
 
 
 def first_not_finite(state: State, trained: Container[str]) -> str | None:
@@ -249,23 +252,31 @@ def first_not_finite(state: State, trained: Container[str]) -> str | None:
     return None
 
 
-def check_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor]) -> None:
+def check_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor], what: str = "model") -> None:
     """Raise CheckpointError when keys, shapes or types differ; names the first five of each kind."""
+    what = "loss" if what == "loss" else "model"  # averaged weights are the model's
     own = model.state_dict()
     found = mismatched_keys(own, state) or [
-        f"{key} is of {state[key].dtype}, in the model of {weight.dtype}"
+        f"{key} is of {state[key].dtype}, in the {what} of {weight.dtype}"
         for key, weight in tensors_of(own).items()
         if state[key].dtype != weight.dtype
     ]
     if found:
-        raise CheckpointError(*(f"{path}: the weights do not fit the model: {problem}" for problem in found[:5]))
+        raise CheckpointError(*(f"{path}: the weights do not fit the {what}: {problem}" for problem in found[:5]))
 
 
-def load_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor]) -> None:
+def load_weights(path: Path, model: torch.nn.Module, state: dict[str, Tensor], what: str = "model") -> None:
     """Put weights into a model, all or none.
 
     Raises:
         CheckpointError: keys or shapes differ; names the first five of each kind.
     """
-    check_weights(path, model, state)
+    check_weights(path, model, state, what)
     model.load_state_dict(state)
+
+
+def load_final(path: Path, payload: Payload, parts: EvalParts) -> None:
+    """Put what training came to into a model, and into a loss with parameters of its own. Raises as `load_weights`."""
+    load_weights(path, parts.model, final_weights(payload))
+    if isinstance(parts.loss_fn, torch.nn.Module):
+        load_weights(path, parts.loss_fn, payload.get("loss") or {}, "loss")

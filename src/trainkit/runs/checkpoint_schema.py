@@ -106,6 +106,7 @@ class States(Config, extra="ignore", arbitrary_types_allowed=True):
 
     model: Weights
     ema: Weights | None
+    loss: Weights | None = None
     optimizer: OptimizerState
     scheduler: dict[str, Any]
     scaler: dict[str, Any] | None

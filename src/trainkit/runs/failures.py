@@ -104,6 +104,8 @@ def _last_good(job: RunContext) -> str:
         with suppress(Exception):  # what cannot be tried is not called good
             payload = checkpoint.load(path)
             job.parts.model.load_state_dict(payload["model"])
+            if isinstance(job.parts.loss_fn, torch.nn.Module):
+                job.parts.loss_fn.load_state_dict(payload["loss"])
             if _has_ordinary_loss(job):
                 return f"last good: step {payload['progress']['step']} in {path}"
     return "no checkpoint is good"

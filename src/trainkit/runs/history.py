@@ -60,7 +60,8 @@ def _record(line: Mapping[str, Any]) -> TrainRecord | EpochRecord | EvalRecord:
     wall, step = line["wall"], int(line["step"])
     if line["kind"] == "train":
         epoch, loss, lr, grad_norm = (float(line[key]) for key in ("epoch", "loss", "lr", "grad_norm"))
-        return TrainRecord(step, epoch, loss, lr, grad_norm, float(wall["samples_per_s"]))
+        parts = {key.removeprefix("loss_"): float(line[key]) for key in line if key.startswith("loss_")}
+        return TrainRecord(step, epoch, loss, lr, grad_norm, float(wall["samples_per_s"]), parts)
     if line["kind"] == "epoch":
         samples_per_s, elapsed_s, waiting = (float(wall[key]) for key in ("samples_per_s", "elapsed_s", "waiting"))
         epoch, loss, accuracy = int(line["epoch"]), float(line["loss"]), line.get("accuracy")

@@ -30,7 +30,7 @@ from trainkit.runs.divergence import judge, judge_whole
 from trainkit.runs.learning_curves import longer_helps
 from trainkit.runs.open_sinks import open_sinks
 from trainkit.sinks.console import ConsoleSink
-from trainkit.training.loop import evaluate, fit, validate
+from trainkit.training.loop import evaluate, fit, trained, validate
 from trainkit.training.predictions import predictions_of
 from trainkit.training.progress import Progress
 
@@ -170,7 +170,7 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
 
         def save(best: bool) -> None:
             nonlocal saved_at
-            parameters = dict(job.parts.model.named_parameters())
+            parameters = dict(trained(job.parts).named_parameters())
             if bad := checkpoint.first_not_finite(parameters, parameters):
                 raise DivergedError(f"{bad} holds NaN or infinite values after step {progress.step}")
             keep, names = experiment.checkpoint.keep, ["best.pt"] if best else []
@@ -258,7 +258,7 @@ def _final_metrics(job: RunContext, sink: Sink, stop: Stop) -> dict[str, float]:
     if job.data.test is not None and not stop():
         # The weights of the last step have done their work.
         chosen = job.directory.chosen
-        checkpoint.load_weights(chosen, job.parts.model, checkpoint.final_weights(checkpoint.load(chosen)))
+        checkpoint.load_final(chosen, checkpoint.load(chosen), job.parts)
         limit = job.experiment.train.limit_batches
         loader = job.experiment.loader.eval_loader(job.data.test, job.parts.device, limit)
         tested = evaluate(job.parts, loader, stop)

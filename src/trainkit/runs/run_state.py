@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import trainkit
-from trainkit.config import yamlfile
+from trainkit.config import registry, yamlfile
 from trainkit.config.validation import validate
 from trainkit.config.yamlfile import Node, Where
 from trainkit.core import seeding
@@ -51,6 +51,7 @@ def take(
 ) -> Payload:
     """Everything from which a run can go on. `log_bytes` is the length of its metrics.jsonl."""
     scaler = parts.precision.scaler
+    loss = {"loss": parts.loss_fn.state_dict()} if isinstance(parts.loss_fn, nn.Module) else {}
     return {
         "meta": {
             "trainkit": trainkit.__version__,
@@ -69,6 +70,7 @@ def take(
         "progress": progress.state_dict(),
         "log": {"bytes": log_bytes},
         "rng": seeding.global_state(),
+        **loss,
     }
 
 
@@ -107,8 +109,9 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
     if bad := checkpoint.not_finite(payload):
         raise CheckpointError(f"{path}: {bad} holds NaN or infinite values; a run cannot go on from there")
     models = {"model": parts.model, **({"ema": parts.ema.model} if parts.ema else {})}
+    models |= {"loss": parts.loss_fn} if isinstance(parts.loss_fn, nn.Module) else {}
     for name, model in models.items():
-        checkpoint.check_weights(path, model, payload[name])
+        checkpoint.check_weights(path, model, payload.get(name) or {}, name)
     meta, here = payload["meta"], _machine(parts.device)
     stateful: dict[str, Stateful | None] = {"scheduler": parts.scheduler, "scaler": parts.precision.scaler}
     states = {**payload, "optimizer": _optimizer_state(path, payload, parts)}
@@ -182,7 +185,8 @@ def _optimizer_state(path: Path, payload: Payload, parts: Parts) -> dict[str, An
             + "".join(f"; {stored} stands where {own} belongs" for stored, own in swapped[:1])
         )
     states, stored = payload["optimizer"]["state"], payload["optimizer"]["param_groups"]
-    if type(parts.optimizer).__module__.partition(".")[0] not in ("torch", "trainkit"):
+    module = type(parts.optimizer).__module__.partition(".")[0]
+    if module not in ("torch", "trainkit") or not _is_ours(payload, "optimizer"):
         return {**payload["optimizer"]}  # nobody else knows the form of a user's own
     own = parts.optimizer.state_dict()["param_groups"]
     numbers = [group["params"] for group in own]
@@ -193,9 +197,19 @@ def _optimizer_state(path: Path, payload: Payload, parts: Parts) -> dict[str, An
         fits = fits and all(_is_state_of(parameter, state, like=kept[0][1]) for parameter, state in kept)
     if not fits or not all(isinstance(group.get("lr"), float) and math.isfinite(group["lr"]) for group in stored):
         raise CheckpointError(f"{path}: damaged: the optimizer's state does not fit its parameters")
-    # Only the rate moves while training; the config gives the rest, and the device the kernels.
-    groups = [{**group, "lr": moved["lr"]} for group, moved in zip(own, stored, strict=True)]
+    # Only the rate moves while training, with a user's own scheduler maybe more; the config gives the rest, and the
+    # device the kernels.
+    moving = ("lr",) if _is_ours(payload, "scheduler") else ("lr", "betas", "momentum", "weight_decay")
+    groups = [
+        {**group, **{key: moved[key] for key in moving if key in group}}
+        for group, moved in zip(own, stored, strict=True)
+    ]
     return {"state": states, "param_groups": groups}
+
+
+def _is_ours(payload: Payload, family: str) -> bool:
+    """Whether a component is one that trainkit has."""
+    return registry.is_ours(registry.find(family, payload["config"][family]["name"]))
 
 
 def _is_state_of(parameter: Tensor, state: Any, like: Any) -> bool:
@@ -244,7 +258,8 @@ def experiment_of(path: Path, payload: Payload) -> ExperimentConfig:
         experiment = parse(config_node(path, payload), beside=None)
     except ConfigError as error:
         raise CheckpointError(*error.problems) from None
-    if (experiment.train.ema is None) != (payload["ema"] is None):
+    averaged = payload["ema"] is not None
+    if averaged != (experiment.train.ema is not None) and not (averaged and not _is_ours(payload, "optimizer")):
         raise CheckpointError(f"{path}: damaged: averaged weights and train.ema do not go together")
     return experiment
 
@@ -261,6 +276,8 @@ def spec_of(path: Path, payload: Payload) -> DataSpec:
 def _parameter_names(parts: Parts) -> list[str]:
     """The names of what the optimizer updates, in its own order: that of its groups, not of the model."""
     names = {parameter: name for name, parameter in parts.model.named_parameters()}
+    if isinstance(parts.loss_fn, nn.Module):
+        names |= {parameter: f"loss.{name}" for name, parameter in parts.loss_fn.named_parameters()}
     return [names[parameter] for group in parts.optimizer.param_groups for parameter in group["params"]]
 
 

@@ -38,6 +38,7 @@ class JsonlSink:
             line = {**place, **record.metrics, "best": record.best}
         if isinstance(record, EpochRecord) and record.accuracy is None:
             del line["accuracy"]
+        line |= {f"loss_{name}": value for name, value in line.pop("parts", {}).items()}
         # A full disk may have room again by the next save, which insists.
         self._file.write(json.dumps(plain_json({"kind": kind, **line, "wall": wall})).encode() + b"\n")
 

@@ -74,6 +74,8 @@ class TensorBoardSink:
             case TrainRecord():
                 for name in ("loss", "grad_norm", "samples_per_s"):
                     writer.add_scalar(f"train/{name}", getattr(record, name), record.step)
+                for name, value in record.parts.items():
+                    writer.add_scalar(f"train/loss_{name}", value, record.step)
                 writer.add_scalar("lr", record.lr, record.step)
             case EpochRecord():
                 writer.add_scalar("train/epoch_loss", record.loss, record.step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -53,12 +54,14 @@ def constant_losses(
         loss.backward()
         return loss
 
+    loss_fn = _on_cpu(loss_fn)
     with suppress(Exception), torch.enable_grad():  # a user's loss may ask anything of a model, which is none here
         search.step(cost)
         found = {name: _some_targets(other, task, num_outputs) for name, other in splits.items() if other is not split}
         given = {"train": targets, **found}
         return {
-            name: float(_loss_output(loss_fn, task, constant.detach(), some).reported) for name, some in given.items()
+            name: float(_loss_output(loss_fn, task, constant.detach(), some).reported.detach())
+            for name, some in given.items()
         }
     return {}
 
@@ -68,8 +71,13 @@ def untrained(loss_fn: LossFn, split: Split, task: Task, num_outputs: int) -> fl
     mean as a constant prediction where targets are standardised; None as above."""
     with suppress(Exception):
         targets = _some_targets(split, task, num_outputs)
-        return float(_loss_output(loss_fn, task, torch.zeros(num_outputs), targets).reported)
+        return float(_loss_output(_on_cpu(loss_fn), task, torch.zeros(num_outputs), targets).reported.detach())
     return None
+
+
+def _on_cpu(loss_fn: LossFn) -> LossFn:
+    """A copy of a loss with parameters, where the targets lie."""
+    return deepcopy(loss_fn).cpu() if isinstance(loss_fn, nn.Module) else loss_fn
 
 
 def _some_targets(split: Split, task: Task, num_outputs: int) -> Nest:

@@ -217,4 +217,6 @@ class RecordedStep:
 def _each(change: Callable[[Tensor], Tensor], outcome: LossOutput) -> LossOutput:
     """What a loss made of a batch, of other tensors."""
     count, in_unit = (None if one is None else change(one) for one in (outcome.count, outcome.in_unit))
-    return LossOutput(change(outcome.loss), nest.map_tensors(change, outcome.outputs), count=count, in_unit=in_unit)
+    outputs = nest.map_tensors(change, outcome.outputs)
+    parts = {name: change(part) for name, part in outcome.parts.items()}
+    return LossOutput(change(outcome.loss), outputs, count=count, in_unit=in_unit, parts=parts)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 
 class Ema:
@@ -42,6 +44,41 @@ class Ema:
                 current.append(buffer)
         if copies:
             torch._foreach_copy_(copies, current)
+
+
+class OptimizerAverage:
+    """The weights that an optimizer evaluates instead of those that it trains, as schedule-free ones do (Defazio et
+    al., 2024, arXiv:2405.15682): its `eval()` puts them into the model, and `train()` takes them out again.
+
+    Args:
+        trained: all that it trains, the model among it.
+    """
+
+    def __init__(self, model: nn.Module, trained: nn.Module, optimizer: Any) -> None:
+        self._model, self._trained, self._optimizer = model, trained, optimizer
+        self._copy = deepcopy(model).requires_grad_(False)
+        optimizer.train()
+
+    def update(self, step: int) -> None:
+        """Nothing: the optimizer follows by itself."""
+
+    @property
+    @torch.no_grad()
+    def model(self) -> nn.Module:
+        """A copy of the model with these weights, as they are now."""
+        kept = [parameter.clone() for parameter in self._trained.parameters()]
+        self._optimizer.eval()
+        self._copy.load_state_dict(self._model.state_dict())
+        self._optimizer.train()
+        for parameter, before in zip(self._trained.parameters(), kept, strict=True):
+            parameter.copy_(before)  # there and back again is not the same to the last bit
+        return self._copy
+
+
+def average_of(optimizer: Optimizer, model: nn.Module, trained: nn.Module) -> OptimizerAverage | None:
+    """What an optimizer evaluates where that is not what it trains. Arguments as of `OptimizerAverage`."""
+    has_phases = hasattr(optimizer, "train") and hasattr(optimizer, "eval")
+    return OptimizerAverage(model, trained, optimizer) if has_phases else None
 
 
 def _paired(one: nn.Module, other: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from itertools import islice
 from typing import Literal
@@ -27,8 +27,8 @@ from trainkit.data.transforms.pipeline import Prepare
 from trainkit.models.dry_run import evaluating
 from trainkit.models.lint import Attributes
 from trainkit.training.cuda_graph import CudaRecorder, RecordedStep
-from trainkit.training.ema import Ema
-from trainkit.training.losses import LossFn, LossOutput
+from trainkit.training.ema import Ema, OptimizerAverage
+from trainkit.training.losses import LossFn, LossOutput, Together
 from trainkit.training.meter import Meter
 from trainkit.training.metrics import Metric, Score, sum_dtype
 from trainkit.training.progress import Progress
@@ -63,7 +63,7 @@ class Parts(EvalParts):
     scheduler: Scheduler
     train: Loader
     val: Loader | None
-    ema: Ema | None
+    ema: Ema | OptimizerAverage | None
     """What is evaluated instead of the model; None: the model."""
     seed: int
     cuda_graph: bool = False
@@ -106,6 +106,11 @@ class Plan:
         return progress.step >= self.max_steps or progress.stopped_early
 
 
+def trained(parts: EvalParts) -> nn.Module:
+    """The model, together with the loss where that has parameters of its own."""
+    return Together(parts.model, parts.loss_fn) if isinstance(parts.loss_fn, nn.Module) else parts.model
+
+
 @dataclass(frozen=True, slots=True)
 class StepOutput:
     """What one optimizer update did. The tensors are on the device; reading them waits for it."""
@@ -123,6 +128,8 @@ class StepOutput:
     """How many samples were right before the update, shape (); None where that is not told."""
     updated: bool
     """False for a step that was skipped because the loss or a gradient was not finite."""
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the loss is made of, by its names, each as `loss` is."""
 
 
 def due(step: int, *, every: int, last: bool) -> bool:
@@ -144,7 +151,8 @@ def train_steps(
     step = plain = Step(parts.model, parts.loss_fn, parts.precision, parts.optimizer, plan.clip_norm)
     if parts.cuda_graph:
         step = RecordedStep(plain, CudaRecorder(parts.device), accumulates=plan.accumulate > 1, tell=tell)
-    parts.model.train()
+    module = trained(parts)
+    module.train()
     while True:
         batches = parts.train.epoch(progress.epoch, start=progress.batch)
         while True:
@@ -154,7 +162,7 @@ def train_steps(
             seeding.reseed(parts.device, parts.seed, "step", progress.step)
             step.zero_grad()
             # A step that may be skipped must not leave its mark on BatchNorm's statistics either.
-            buffers = None if plan.max_skipped is None else [buffer.clone() for buffer in parts.model.buffers()]
+            buffers = None if plan.max_skipped is None else [buffer.clone() for buffer in module.buffers()]
             losses: list[Tensor] = []
             counts: list[Tensor] = []  # over which each loss is the mean, where these are no samples
             rights: list[Tensor] = []
@@ -164,24 +172,24 @@ def train_steps(
                 batch = parts.prepare(batch, progress.epoch)
                 share = partial(_share, len(batch.index) / samples, counts, len(sizes)) if len(sizes) > 1 else None
                 outcome = step.backward(batch, share)
-                loss = outcome.reported.detach()
+                loss = outcome.recorded
                 losses.append(loss if share is None else loss * share(outcome.count))
                 if outcome.count is not None:
                     counts.append(outcome.count)
                 if parts.right is not None:
                     rights.append(parts.right(outcome.outputs, batch.targets).sum())
                 asked = time.perf_counter()
-            loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+            loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum(0)
             known = torch.stack(counts).sum() if counts else None
             if known is not None and len(sizes) > 1:
                 correction = _expected(counts, len(sizes)) / torch.where(known > 0, known, 1)
                 loss = loss * correction
                 torch._foreach_mul_([one.grad for one in plain.parameters if one.grad is not None], correction)
-            guard = None if plan.max_skipped is None else loss
+            guard = None if plan.max_skipped is None else loss.sum()
             norm, updated = step.update(guard)
             if buffers is not None and not updated:
                 progress.skipped += 1
-                for buffer, before in zip(parts.model.buffers(), buffers, strict=True):
+                for buffer, before in zip(module.buffers(), buffers, strict=True):
                     buffer.copy_(before)
             parts.scheduler.step()
             progress.step += 1
@@ -191,7 +199,11 @@ def train_steps(
             if epoch_ends := progress.batch == plan.batches_per_epoch:
                 progress.epoch, progress.batch = progress.epoch + 1, 0
             right = torch.stack(rights).sum() if rights else None
-            yield StepOutput(loss, samples, known, norm, waited, right, updated)
+            pieces: dict[str, Tensor] = {}
+            if outcome.parts:
+                loss, *others = loss.unbind()
+                pieces = dict(zip(outcome.parts, others, strict=True))
+            yield StepOutput(loss, samples, known, norm, waited, right, updated, pieces)
             if epoch_ends:
                 break
 
@@ -272,7 +284,7 @@ def fit(
         lr = parts.optimizer.param_groups[0]["lr"]
         output = next(steps)
         if output.updated:
-            meter.add(output.loss, output.samples, lr, output.waited_s, output.count, output.right)
+            meter.add(output.loss, output.samples, lr, output.waited_s, output.count, output.right, output.parts)
         else:
             _skipped(plan, progress, sink)
         epoch_ends = progress.batch == 0
@@ -304,7 +316,7 @@ def _check_skipped(progress: Progress) -> None:
 
 def _read(meter: Meter, parts: Parts, plan: Plan, norm: Tensor | None = None) -> float:
     """Let the meter read. Where nothing is clipped, the norm is taken only now: the gradients are still there."""
-    norm = grad_norm(parts.model) if norm is None else norm
+    norm = grad_norm(trained(parts)) if norm is None else norm
     if parts.precision.collapsed():
         raise DivergedError("the gradients have overflowed fp16 at every step for a while; use train.precision=bf16")
     return meter.read(norm, may_overflow=parts.precision.scaler is not None or plan.max_skipped is not None)
@@ -366,8 +378,8 @@ def evaluate(
     stop: Callable[[], bool] = lambda: False,
     watch: Watch = lambda batch, outcome: None,
 ) -> dict[str, float] | None:
-    """`loss` and the metrics over all samples of a loader, each a sum divided once: over samples, or what else the loss
-    counts.
+    """`loss`, its parts (`loss_NAME`) and the metrics over all samples of a loader, each a sum divided once: over
+    samples, or what else the loss counts.
 
     Gives None when `stop` asks in between: nothing is half-counted. What is drawn meanwhile is the same every time, and
     shifts no other stream.
@@ -375,8 +387,9 @@ def evaluate(
     for metric in parts.metrics.values():
         metric.reset()
     total = torch.zeros((), device=parts.device, dtype=sum_dtype(parts.device))
+    pieces: dict[str, Tensor] = {}
     count: int | Tensor = 0
-    with seeding.generators_restored(parts.device), evaluating(parts.model), torch.no_grad():
+    with seeding.generators_restored(parts.device), evaluating(trained(parts)), torch.no_grad():
         seeding.seed_global(0)
         seeding.reseed(parts.device, 0, "evaluation")
         for batch in loader.epoch():
@@ -387,9 +400,12 @@ def evaluate(
                 outcome = parts.loss_fn(parts.model, batch)
             counted = len(batch.index) if outcome.count is None else outcome.count
             total += outcome.reported * counted
+            for name, part in outcome.parts.items():
+                pieces[name] = pieces.get(name, 0) + part.to(total.dtype) * counted
             count += counted
             for metric in parts.metrics.values():
                 metric.update(outcome.outputs, batch.targets)
             watch(batch, outcome)
         values = {name: float(metric.compute()) for name, metric in parts.metrics.items()}
-    return {"loss": float(total) / (float(count) or 1.0), **values}
+    means = {f"loss_{name}": float(piece) / (float(count) or 1.0) for name, piece in pieces.items()}
+    return {"loss": float(total) / (float(count) or 1.0), **means, **values}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -15,6 +16,9 @@ from trainkit.core.errors import ConfigError
 from trainkit.data import Batch
 from trainkit.tasks import Task
 from trainkit.training.losses import Given, LossConfig, LossFn, LossOutput
+
+Summands = Sequence[tuple[float, LossFn]]
+"""Each with its weight."""
 
 
 class Summand(Config):
@@ -52,20 +56,34 @@ class SumConfig(LossConfig):
 
     def build(self, task: Task) -> LossFn:
         summands = [(one.weight, one.loss.build(task)) for one in self.of]
+        if any(isinstance(part, nn.Module) for _, part in summands):
+            return SumModule(summands)
+        return partial(_sum, summands)
 
-        def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
-            given = Given(model(*batch.arguments))
-            found = [(weight, part(given, batch)) for weight, part in summands]
-            first = found[0][1]
-            in_unit = None
-            if any(one.in_unit is not None for _, one in found):
-                in_unit = sum_of([(weight, one.reported) for weight, one in found])
-            # Of a loss that is none over pixels, the sum is none either.
-            count = first.count if all(one.count is not None for _, one in found) else None
-            total = sum_of([(weight, one.loss) for weight, one in found])
-            return LossOutput(total, first.outputs, count=count, in_unit=in_unit)
 
-        return loss_fn
+class SumModule(nn.Module):
+    """A sum of losses of which some have parameters of their own."""
+
+    def __init__(self, summands: Summands) -> None:
+        super().__init__()
+        self.summands = summands
+        self.own = nn.ModuleList(part for _, part in summands if isinstance(part, nn.Module))
+
+    def forward(self, model: nn.Module, batch: Batch) -> LossOutput:
+        return _sum(self.summands, model, batch)
+
+
+def _sum(summands: Summands, model: nn.Module, batch: Batch) -> LossOutput:
+    given = Given(model(*batch.arguments))
+    found = [(weight, part(given, batch)) for weight, part in summands]
+    first = found[0][1]
+    in_unit = None
+    if any(one.in_unit is not None for _, one in found):
+        in_unit = sum_of([(weight, one.reported) for weight, one in found])
+    # Of a loss that is none over pixels, the sum is none either.
+    count = first.count if all(one.count is not None for _, one in found) else None
+    total = sum_of([(weight, one.loss) for weight, one in found])
+    return LossOutput(total, first.outputs, count=count, in_unit=in_unit)
 
 
 def sum_of(weighted: Sequence[tuple[float, Tensor]]) -> Tensor:

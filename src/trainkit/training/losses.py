@@ -6,7 +6,8 @@ One file, since each loss is a few lines on what the first half says.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
@@ -39,16 +40,24 @@ class LossOutput(_LossAndOutputs):
         count: over how many the loss is the mean, shape (), on its device, where these are no samples: pixels, say.
             Batches that make up a step, or an evaluation, are weighted by it. Where it is 0, the loss must be 0, too.
         in_unit: the loss in the user's unit, shape (), where it is minimised in another.
+        parts: what the loss is made of, each of shape (), by names under which they are recorded beside it.
     """
 
     count: Tensor | None = None  # type: ignore[assignment]  # hides tuple.count, which no one calls on it
     in_unit: Tensor | None = None
+    parts: Mapping[str, Tensor] = MappingProxyType({})
 
     def __new__(
-        cls, loss: Tensor, outputs: Nest, *, count: Tensor | None = None, in_unit: Tensor | None = None
+        cls,
+        loss: Tensor,
+        outputs: Nest,
+        *,
+        count: Tensor | None = None,
+        in_unit: Tensor | None = None,
+        parts: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> LossOutput:
         made = super().__new__(cls, loss, outputs)
-        made.count, made.in_unit = count, in_unit
+        made.count, made.in_unit, made.parts = count, in_unit, parts
         return made
 
     @classmethod
@@ -61,8 +70,24 @@ class LossOutput(_LossAndOutputs):
         """The loss that a person sees, shape (), in the user's unit; not finite where the one minimised is not."""
         return self.loss if self.in_unit is None else self.in_unit
 
+    @property
+    def recorded(self) -> Tensor:
+        """The same without gradients, and behind it the parts where there are any: shape (), or (1 + parts,)."""
+        reported = self.loss if self.in_unit is None else self.in_unit
+        return (torch.stack([reported, *self.parts.values()]) if self.parts else reported).detach()
+
 
 LossFn = Callable[[nn.Module, Batch], LossOutput]
+"""Where it is an `nn.Module`, its parameters are trained with the model's, and stand in checkpoints."""
+
+
+class Together(nn.Module):
+    """A model and a loss with parameters of its own, as one module. It is never called."""
+
+    def __init__(self, model: nn.Module, loss: nn.Module) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+        self.training = loss.training
 
 
 class Given(nn.Module):
@@ -137,13 +162,13 @@ def supervised(criterion: Callable[[Nest, Nest], Tensor]) -> LossFn:
     """The ordinary case: a function of the model's outputs and the targets."""
 
     def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
-        outputs, targets, predicted = _forward(model, batch)
+        outputs, targets, predicted = forwarded(model, batch)
         return LossOutput(criterion(outputs, targets), predicted)
 
     return loss_fn
 
 
-def _forward(model: nn.Module, batch: Batch) -> tuple[Nest, Nest, Nest]:
+def forwarded(model: nn.Module, batch: Batch) -> tuple[Nest, Nest, Nest]:
     """A model's outputs for a batch, the targets that go with them, and its prediction of each sample.
 
     In training, a model of several members gives (batch, members, num_outputs): each is to be right by itself.
@@ -214,7 +239,7 @@ def standardised(
     mean, each = criterion("mean"), criterion("none")
 
     def loss_fn(model: nn.Module, batch: Batch) -> LossOutput:
-        outputs, wanted, predicted = _forward(model, batch)
+        outputs, wanted, predicted = forwarded(model, batch)
         _check_shapes(outputs, wanted)
         targets, predicted = scale.transform(wanted), scale.undo(predicted.detach())
         if scale.log:

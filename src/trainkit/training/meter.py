@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Mapping
+from itertools import islice
+from types import MappingProxyType
 
 from torch import Tensor, stack
 
@@ -27,6 +30,7 @@ class Meter:
         self.progress = progress
         self.batches_per_epoch = batches_per_epoch
         self._unread: list[tuple[Tensor, int, Tensor | None, Tensor | None]] = []
+        self._unread_parts: list[Mapping[str, Tensor]] = []
         self._lr = self._norm = 0.0
         self._recorded = math.nan
         self._started = 0.0
@@ -47,6 +51,7 @@ class Meter:
         waited_s: float,
         count: Tensor | None = None,
         right: Tensor | None = None,
+        parts: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         """Count a step in: its mean loss, shape (), its samples, its rate, and how long it waited for data.
 
@@ -55,8 +60,10 @@ class Meter:
         Args:
             count: over how many the loss is the mean, shape (), where these are no samples.
             right: how many samples were right, shape (), where that can be told.
+            parts: what the loss is made of, each as it is.
         """
         self._unread.append((loss, samples, count, right))
+        self._unread_parts.append(parts)
         self._lr = lr
         self._epoch_waited_s += waited_s
         self._window_samples += samples
@@ -76,9 +83,11 @@ class Meter:
         started = time.perf_counter()
         counted = [count.float() for _, _, count, _ in self._unread if count is not None]
         judged = [right.float() for *_, right in self._unread if right is not None]
-        *read, norm = stack([*(loss for loss, *_ in self._unread), *counted, *judged, grad_norm]).tolist()
-        losses, rest = read[: len(self._unread)], read[len(self._unread) :]
-        counts, rights = iter(rest[: len(counted)]), iter(rest[len(counted) :])
+        pieces = [part for parts in self._unread_parts for part in parts.values()]
+        *read, norm = stack([*(loss for loss, *_ in self._unread), *counted, *judged, *pieces, grad_norm]).tolist()
+        numbers = iter(read)
+        losses = list(islice(numbers, len(self._unread)))
+        counts, rights = (iter(list(islice(numbers, len(some)))) for some in (counted, judged))
         first = self.progress.step - len(losses) + 1
         if self.progress.first_loss is None and math.isfinite(losses[0]):
             self.progress.first_loss = losses[0]
@@ -95,9 +104,13 @@ class Meter:
             if right is not None:
                 self.progress.epoch_right += next(rights)
                 self.progress.epoch_judged += samples
+            for name in self._unread_parts[step - first]:
+                before = self.progress.window_parts.get(name, 0.0)
+                self.progress.window_parts[name] = before + next(numbers) * count
         if not math.isfinite(norm) and not may_overflow:
             raise self._diverged("gradient", self.progress.step, norm)
         self._unread.clear()
+        self._unread_parts.clear()
         self._window_s += time.perf_counter() - started
         self._norm = norm
         return self._norm
@@ -125,7 +138,9 @@ class Meter:
             lr=self._lr,
             grad_norm=grad_norm,
             samples_per_s=self._window_samples / max(self._window_s, 1e-9),
+            parts={name: _mean(total, progress.window_samples) for name, total in progress.window_parts.items()},
         )
+        progress.window_parts = {}
         self._recorded = record.loss
         progress.window_loss, progress.window_samples = 0.0, 0
         self._epoch_s += self._window_s

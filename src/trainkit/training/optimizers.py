@@ -18,6 +18,7 @@ from trainkit.config.from_constructor import Options, torch_config_class
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 from trainkit.models.pretrained import heads_of
+from trainkit.training.losses import Together
 
 Rate = Annotated[float, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0)]
@@ -60,6 +61,8 @@ class OptimizerConfig(Config):
 
     usual_lr: ClassVar[tuple[float, float]] = (1e-6, 1e-2)
     """Learning rates outside this range are worth a warning."""
+    _closure: ClassVar[bool | None] = None
+    """Whether `step` is called with a function that evaluates the loss again; None: where it cannot do without."""
 
     @abstractmethod
     def build(self, model: nn.Module, device: torch.device) -> Optimizer:
@@ -68,6 +71,13 @@ class OptimizerConfig(Config):
         Raises:
             ConfigError: the optimizer is not made for such a model.
         """
+
+    def needs_closure(self, optimizer: Optimizer) -> bool:
+        """Whether its `step` is called with a function that evaluates the loss again."""
+        if self._closure is not None:
+            return self._closure
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        return closure is not None and closure.default is closure.empty
 
     def groups(self, model: nn.Module, parameters: Sequence[nn.Parameter] | None = None) -> list[dict[str, Any]]:
         """torch's parameter groups of the model, or of some of its parameters. The last layer comes last: the rate of
@@ -98,6 +108,7 @@ def _divided(
 
 
 def _head(model: nn.Module) -> set[nn.Parameter]:
+    model = model.model if isinstance(model, Together) else model
     names = heads_of(model)
     if not names:
         raise ConfigError("optimizer.head_lr: the model has no linear or convolutional layer")

@@ -44,6 +44,8 @@ class Progress:
     window_loss: float = 0.0
     """Sum over samples since the last record."""
     window_samples: Amount = 0
+    window_parts: dict[str, float] = field(default_factory=dict)
+    """The same of each part of the loss."""
     epoch_loss: float = 0.0
     """Sum over samples since the epoch began."""
     epoch_samples: Amount = 0

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from trainkit.config.base import Config
 from trainkit.config.registry import register
@@ -31,7 +31,7 @@ Curve = Callable[[int], float]
 class Scheduler:
     """What the loop steps: a curve over the steps, and for `plateau` a reaction to evaluations."""
 
-    curve: LambdaLR | None = None
+    curve: LRScheduler | None = None
     curve_steps: int | None = None
     """After so many steps the curve lets go of the learning rate; None: never."""
     plateau: ReduceLROnPlateau | None = None

@@ -52,6 +52,18 @@ class Points(Dataset[Any]):
         return self.points[n], int(y > self.slope * x)
 
 
+def test_a_function_that_returns_a_dataset() -> None:
+    def points(train: bool, count: int = 40) -> Dataset[Any]:
+        return Points(count if train else 7)
+
+    data = opened(points, count=50, val=10)
+    assert data.test is not None
+    assert [len(data.train), len(data.test)] == [40, 7]
+    register_dataset("stream")(lambda: iter([]))  # type: ignore[type-var]
+    with pytest.raises(ConfigError, match="has no __len__ method, by which samples are counted"):
+        registry.find("data", "stream")().open(0)  # type: ignore[attr-defined]
+
+
 def test_a_class_in_two_lines() -> None:
     data = opened(Points, count=50, val=10)
     assert data.val is not None

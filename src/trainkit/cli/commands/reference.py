@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,9 +36,18 @@ def list_components(
     say(*reference.listing([family] if family else FAMILIES, brief=family is None))
 
 
-@app.command(epilog=examples("schema > configs/trainkit.schema.json"))
-def schema(debug: Debug = False) -> None:
+@app.command(epilog=examples("schema > configs/trainkit.schema.json", "schema my.yaml > my.schema.json"))
+def schema(
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="CONFIG", help="A config, of which the modules in `imports` bring names, too."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
     """Print the JSON Schema of a config, with which editors complete keys and show mistakes."""
-    from trainkit.experiment import reference
+    from trainkit.config import merging
+    from trainkit.experiment import loading, reference
 
+    if config is not None:
+        loading.import_modules(merging.read(config), beside=config.parent)
     say(json.dumps(reference.schema(), indent=1))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
 from torch.utils.data import Dataset, IterableDataset
 
-from trainkit.config.from_constructor import arguments, config_class
-from trainkit.config.registry import register
+from trainkit.config.from_constructor import OwnConfig, register_own
+from trainkit.config.signature import constructor_of, title_of
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.seeding import generators_restored, seed_global
 from trainkit.data.base import Data
@@ -22,7 +22,7 @@ from trainkit.data.spec import DataSpec
 from trainkit.data.transforms.normalize import statistics
 from trainkit.tasks import Kind
 
-D = TypeVar("D", bound=type[Dataset[Any]])
+D = TypeVar("D", bound=Callable[..., Dataset[Any]])
 
 SUPPLIED = ("train", "split")
 """Arguments by which a constructor is told the split that it is to give: `train: bool`, or `split: str`, which is
@@ -82,38 +82,44 @@ class CustomDatasetConfig(ImageDataConfig):
         return Data(spec, train, val, test_split, found=tuple(lost))
 
 
-def register_dataset(name: str) -> Callable[[D], D]:
-    """Class decorator: make a `torch.utils.data.Dataset` a data source that a YAML file can name.
+class OwnDatasetConfig(OwnConfig, CustomDatasetConfig):
+    """Base of the data sources that are made of a class, or by a function."""
 
-    Its samples are pairs: a tensor, an array or a PIL picture, and a class number or numbers. The config is derived
-    from the constructor's typed arguments. A constructor with an argument `train: bool` or `split: str` is called a
-    second time for the test split (`train=False`, `split="test"`); otherwise some of the samples are held out.
-    Attributes `classes` (names) and `targets` (of all samples) are used when they are there.
+    _section: ClassVar = "data"
+
+    def dataset(self, split: Literal["train", "test"]) -> Dataset[Any] | None:
+        if split == "test" and not self._constructor.facts:
+            return None
+        made: Dataset[Any] = self._make({"train": split == "train", "split": split}.__getitem__)
+        _check_counted(made, title_of(self._constructor.owner))
+        return made
+
+
+def _check_counted(dataset: object, title: str) -> None:
+    for method in ("__len__", "__getitem__"):
+        found = getattr(dataset if isinstance(dataset, type) else type(dataset), method, None)
+        if found in (None, Dataset.__getitem__, IterableDataset.__getitem__):
+            raise ConfigError(f"{title}: has no {method} method, by which samples are counted and fetched by number")
+
+
+def register_dataset(name: str) -> Callable[[D], D]:
+    """Decorator: make a `torch.utils.data.Dataset`, or a function that returns one, a data source that a YAML file can
+    name.
+
+    Its samples are pairs: a tensor, an array or a PIL picture, and a class number or numbers. The config's keys are the
+    arguments with their types and defaults. What takes an argument `train: bool` or `split: str` is called a second
+    time for the test split (`train=False`, `split="test"`); otherwise some of the samples are held out. Attributes
+    `classes` (names) and `targets` (of all samples) are used when they are there.
 
     Raises:
         ConfigError: the class has no `__len__` or `__getitem__`, or an argument that a config cannot give.
     """
 
-    def add(dataset_class: D) -> D:
-        title = dataset_class.__qualname__
-        for method in ("__len__", "__getitem__"):
-            if getattr(dataset_class, method, None) in (None, Dataset.__getitem__, IterableDataset.__getitem__):
-                raise ConfigError(
-                    f"{title}: has no {method} method, by which samples are counted and fetched by number"
-                )
-        reserved = dir(CustomDatasetConfig) + list(CustomDatasetConfig.model_fields)
-        fields = arguments(dataset_class, SUPPLIED, reserved)
-        supplied = {key for key in SUPPLIED if fields.pop(key, None) is not None}
-
-        class DerivedConfig(CustomDatasetConfig):
-            def dataset(self, split: Literal["train", "test"]) -> Dataset[Any] | None:
-                if split == "test" and not supplied:
-                    return None
-                wanted = {"train": split == "train", "split": split}
-                given = {key: getattr(self, key) for key in fields} | {key: wanted[key] for key in supplied}
-                return dataset_class(**given)
-
-        register("data")(config_class(dataset_class, name, DerivedConfig, fields))
-        return dataset_class
+    def add(owner: D) -> D:
+        if isinstance(owner, type):
+            _check_counted(owner, owner.__qualname__)
+        constructor = constructor_of(owner, SUPPLIED, base=CustomDatasetConfig)
+        register_own("data", name, constructor, OwnDatasetConfig)
+        return owner
 
     return add
