@@ -94,7 +94,9 @@ def test_eval_of_numbers_has_a_constant_prediction_beside_it(run: Run, make: Mak
 
     result = train(make(data={"target": "regression"}, loss="mse"), quiet=True)
     ended = run("eval", "--ckpt", str(result.checkpoint))
-    *_, first, _, beside = ended.out.splitlines()
+    *_, first, _, beside, _, heads, a, b, c, d = ended.out.splitlines()
+    assert heads.split()[:4] == ["samples", "MAE", "RMSE", "R2"]
+    assert [line.split()[:2] for line in (a, b, c, d)] == [[str(number), "32"] for number in range(4)]
     assert first.startswith("test/loss ")
     assert beside.startswith("test/mae       32  ")
     assert beside.endswith(" (always the mean)")

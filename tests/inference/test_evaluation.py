@@ -45,7 +45,7 @@ def test_labels_have_scores_and_numbers_have_none(make: MakeExperiment) -> None:
     assert sum(score.precision for score in found.per_class) / 3 == pytest.approx(found.metrics["precision"])
     result = train(make(data={"target": "regression", "size": 3}, loss="mse"))
     found = evaluate_checkpoint(result.checkpoint)
-    assert found.to_plain().keys() == {"metrics", "notes", "yardsticks"}
+    assert found.to_plain().keys() == {"metrics", "notes", "yardsticks", "per_number"}
     assert math.isfinite(found.metrics["mae"])
 
 

@@ -118,6 +118,7 @@ def test_what_a_sweep_says(done: Done) -> None:
     assert " ".join(header.split()) == "rank trial optimizer.lr val/accuracy time status"
     assert first.startswith("1 ")
     best = (done.directory / "best").resolve()
+    assert "constant   a constant prediction gives val/accuracy " in done.out
     assert f"evaluate   trainkit eval --ckpt {best}/checkpoints/best.pt" in done.out
     assert f"picture    {done.directory}/optimizer.lr.png" in done.out
     assert f"table      {done.directory}/results.csv" in done.out
