@@ -245,7 +245,9 @@ def gives(*items: Any) -> type[Dataset[Any]]:
     ("items", "options", "message"),
     [
         ([], {}, "Given: has no samples"),
-        ([{"x": 1}], {}, r"Given\[0\]: expected a pair \(input, target\), got dict"),
+        ([1.0], {}, r"Given\[0\]: expected a pair \(input, target\), got float"),
+        ([{"x": 1}], {}, r"Given\[0\]: expected an input and one of label, labels, .*, y, got a dict of x"),
+        ([{"x": 1, "z": 2, "y": 0}], {}, r"Given\[0\]: expected an input and one of .*, got a dict of x, z, y"),
         ([("a text", 1)], {}, r"Given\[0\]: the input is a str; expected a tensor, an array, numbers or a PIL picture"),
         ([([1.0], 0), ([2.0], -1)], {}, r"Given\[1\]: the target has class -1, outside 0 … 999,999"),
         ([([1.0], [0.5, 1.0])], {"target": "multilabel"}, "Given: labels are a row of 0 and 1 per sample"),
@@ -268,6 +270,30 @@ def gives(*items: Any) -> type[Dataset[Any]]:
 def test_bad_samples(items: list[Any], options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         opened(gives(*items), val=0, test=None, **options)
+
+
+def test_dicts_and_words_for_classes() -> None:
+    words = ["dog", "cat", "dog", "bee"] * 5
+    plain = opened(gives(*(([float(n)], ["bee", "cat", "dog"].index(word)) for n, word in enumerate(words))))
+    dicts = opened(gives(*({"label": word, "image": [float(n)]} for n, word in enumerate(words))))
+    assert dicts.spec.task.known_names == ("bee", "cat", "dog")
+    assert torch.equal(dicts.train.targets, plain.train.targets)
+    assert torch.equal(dicts.train.take(torch.arange(5)).inputs, plain.train.take(torch.arange(5)).inputs)
+
+
+@pytest.mark.parametrize("tested", ["cat", "cats"])
+def test_words_of_the_test_split_are_those_of_the_training(tested: str) -> None:
+    def animals(train: bool) -> Dataset[Any]:
+        words = ["ant", "bee", "cat"] if train else [tested]
+        return gives(*(([0.0], word) for word in words * 4))()
+
+    if tested == "cat":
+        data = opened(animals)
+        assert data.test is not None
+        assert data.test.targets.tolist() == [2] * 4
+        return
+    with pytest.raises(DataError, match=r"Given\[0\]: the target 'cats' is none of the classes; did you mean 'cat'"):
+        opened(animals)
 
 
 def test_what_getitem_says_counts() -> None:

@@ -52,7 +52,7 @@ class CustomDatasetConfig(ImageDataConfig):
         training, testing = self.dataset("train"), self.dataset("test")
         assert training is not None
         source = DatasetSource(training, self.target, self.collate)
-        test = self.test if testing is None else DatasetSource(testing, self.target, self.collate)
+        test = self.test if testing is None else DatasetSource(testing, self.target, self.collate, source.names)
         train, val, test_split = self.train_val_test(source, seed, test, task=source.asked)
         sources = [source, test] if isinstance(test, DatasetSource) else [source]
         first = source.input(0)
@@ -106,10 +106,11 @@ def register_dataset(name: str) -> Callable[[D], D]:
     """Decorator: make a `torch.utils.data.Dataset`, or a function that returns one, a data source that a YAML file can
     name.
 
-    Its samples are pairs: a tensor, an array or a PIL picture, and a class number or numbers. The config's keys are the
-    arguments with their types and defaults. What takes an argument `train: bool` or `split: str` is called a second
-    time for the test split (`train=False`, `split="test"`); otherwise some of the samples are held out. Attributes
-    `classes` (names) and `targets` (of all samples) are used when they are there.
+    Its samples are pairs: a tensor, an array or a PIL picture, and a class number, the word for a class, or numbers; or
+    dicts of such an input and a `label` or `target`. The config's keys are the arguments with their types and defaults.
+    What takes an argument `train: bool` or `split: str` is called a second time for the test split (`train=False`,
+    `split="test"`); otherwise some of the samples are held out. Attributes `classes` (names) and `targets` (of all
+    samples) are used when they are there.
 
     Raises:
         ConfigError: the class has no `__len__` or `__getitem__`, or an argument that a config cannot give.

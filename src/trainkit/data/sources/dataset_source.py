@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError, os_error_text
 from trainkit.core.seeding import derive, generators_restored, seed_global
+from trainkit.core.suggestions import did_you_mean
 from trainkit.data.base import Batch, fingerprint, unless_pictures
 from trainkit.data.images.decoding import UnreadableError, flattened
 from trainkit.data.sample_checks import EXACTLY, lost_in_float32
@@ -26,11 +27,25 @@ COMPARED = 256
 """Samples of which the inputs are compared before and after they become float32."""
 
 
-class DatasetSource:
-    """A map-style dataset whose samples are pairs (input, target)."""
+TARGETS = ("label", "labels", "target", "targets", "class", "y")
+"""By one of these names a dict has its target."""
 
-    def __init__(self, dataset: Dataset[Any], kind: Kind | None, collate: Literal["stack", "pad"]) -> None:
-        self.dataset, self.padded = dataset, collate == "pad"
+
+class DatasetSource:
+    """A map-style dataset whose samples are pairs (input, target), or dicts with one of each.
+
+    Args:
+        names: of the classes, where targets are words; by default those of the dataset.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        kind: Kind | None,
+        collate: Literal["stack", "pad"],
+        names: tuple[str, ...] | None = None,
+    ) -> None:
+        self.dataset, self.padded, self._names = dataset, collate == "pad", names
         self.title = type(dataset).__name__
         if len(self) == 0:
             raise DataError(f"{self.title}: has no samples")
@@ -52,9 +67,25 @@ class DatasetSource:
             raise DataError(f"{where}: {file}{os_error_text(error)}") from error
         except StopIteration:  # would end the epoch without a word
             raise DataError(f"{where}: __getitem__ raised StopIteration") from None
+        if isinstance(item, Mapping):
+            targets, inputs = ([key for key in item if (key in TARGETS) is known] for known in (True, False))
+            if len(targets) != 1 or len(inputs) != 1:
+                there = ", ".join(map(str, item)) or "nothing"
+                raise DataError(f"{where}: expected an input and one of {', '.join(TARGETS)}, got a dict of {there}")
+            return item[inputs[0]], item[targets[0]]
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(f"{where}: expected a pair (input, target), got {type(item).__name__}")
         return item[0], item[1]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes: the dataset's `classes`; else, of words, all that there are, in the order of the alphabet."""
+        classes = getattr(self.dataset, "classes", ())
+        if self._names is not None or (isinstance(classes, list | tuple) and classes):
+            return self._names or tuple(map(str, classes))
+        if not isinstance(self._item(0)[1], str):
+            return ()
+        return tuple(sorted({str(self._item(index)[1]) for index in range(len(self))}))
 
     def input(self, index: int) -> Tensor:
         """One input: a uint8 picture (channels, height, width), or float32 or int64 numbers of any shape."""
@@ -62,7 +93,15 @@ class DatasetSource:
 
     def target(self, index: int) -> Tensor:
         """One target, shape () or (size,)."""
-        return _number(f"{self.title}[{index}]: the target", self._item(index)[1])
+        return self._target(f"{self.title}[{index}]: the target", self._item(index)[1])
+
+    def _target(self, where: str, value: object) -> Tensor:
+        if not isinstance(value, str):
+            return _number(where, value)
+        if value not in self.names:
+            hint = did_you_mean(value, self.names) or f"; known: {', '.join(self.names)}"
+            raise DataError(f"{where} {value!r} is none of the classes{hint}")
+        return torch.tensor(self.names.index(value))
 
     def _input(self, index: int, value: object) -> Tensor:
         where = f"{self.title}[{index}]: the input"
@@ -85,7 +124,7 @@ class DatasetSource:
                 seed_global(derive(draw, number, *([times] if times else [])))
                 one, target = self._item(number)
                 inputs.append(self._input(number, one))
-                rows.append(_number(f"{self.title}[{number}]: the target", target))
+                rows.append(self._target(f"{self.title}[{number}]: the target", target))
         if len({tensor.dtype for tensor in inputs} - {torch.uint8}) > 1:  # whole numbers in some samples only
             inputs = [tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32) for tensor in inputs]
         for number, tensor in zip(indices, inputs, strict=True):
@@ -106,7 +145,7 @@ class DatasetSource:
         given = getattr(self.dataset, "targets", None)
         rows: list[Tensor] = []
         if isinstance(given, list | tuple | np.ndarray | Tensor) and len(given) == len(self):
-            rows = [_number(f"{self.title}.targets[{n}]", one) for n, one in enumerate(given)]
+            rows = [self._target(f"{self.title}.targets[{n}]", one) for n, one in enumerate(given)]
         # What __getitem__ says counts: it may have made something else of them.
         some = {0, len(self) // 2, len(self) - 1}
         if not rows or any(rows[n].tolist() != self.target(n).tolist() for n in some):
@@ -149,10 +188,8 @@ class DatasetSource:
 
     def task(self) -> Task:
         """What the targets are for, with the names of the classes where the dataset has `classes`."""
-        classes = getattr(self.dataset, "classes", ())
-        names = tuple(map(str, classes)) if isinstance(classes, list | tuple) else ()
         try:
-            return self.asked.of(self.targets, names)
+            return self.asked.of(self.targets, self.names)
         except TargetError as error:
             raise DataError(f"{self.title}: {error}") from None
 
