@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import trainkit
-from tests.command import ROOT, bare, warm
+from tests.command import ROOT, Ended, bare, warm
 from tests.conftest import MakeExperiment
 from trainkit.core.errors import CheckpointError, DataError
 from trainkit.data import Split
@@ -177,6 +177,24 @@ def test_csv_files(make: MakeExperiment, options: dict[str, Any], loss: str) -> 
     columns = restore(result.checkpoint).spec.columns
     np.save("raw.npy", np.array([raw(row, columns) for row in rows], dtype=">f8"))
     check(list(predict(result.checkpoint, "raw.npy")), answers)
+
+
+def test_columns_of_a_table_go_along(make: MakeExperiment) -> None:
+    houses("houses.csv", 60, "red blue", seed=0)
+    data = {"name": "csv", "path": "houses.csv", "target": "red", "features": ["size"], "missing": "mean", "val": 0}
+    ckpt = str(train(make(data=data, model={"name": "mlp", "hidden": [4]}, train={"epochs": 1})).checkpoint)
+    rows = list(csv.DictReader(io.StringIO(Path("houses.csv").read_text())))
+
+    def said(*words: str) -> Ended:
+        return warm.run(["predict", "--ckpt", ckpt, "houses.csv", *words])
+
+    some = list(csv.DictReader(io.StringIO(said("--keep", "postcode", "--keep", "price", "--csv").stdout)))
+    assert list(some[0])[:3] == ["input", "postcode", "price"]
+    assert [(row["postcode"], row["price"]) for row in some] == [(row["postcode"], row["price"]) for row in rows]
+    every = json.loads(said("--keep", "all", "--json").stdout)
+    assert [one["kept"] for one in every] == rows
+    assert "kept" not in json.loads(said("--json").stdout)[0]
+    assert said("--keep", "post").stderr.startswith("error: houses.csv:1: no column 'post'; did you mean 'postcode'?")
 
 
 def test_rows_of_an_embedded_table(make: MakeExperiment) -> None:
@@ -483,7 +501,7 @@ def test_help_does_not_wait_for_torch() -> None:
         ),
         (["x.png"], 2, "command line: --ckpt FILE is missing; write --ckpt best.pt"),
         (["--ckpt", str(FIXTURE), "x.png", "--csv", "--json"], 2, "command line: --csv or --json, not both"),
-        (["--ckpt", "no.pt", "x.png"], 4, "no.pt: no such file"),
+        (["--ckpt", "no.pt", "x.png"], 4, "no.pt: no such file or run"),
     ],
 )
 def test_wrong_command_lines(words: list[str], code: int, message: str) -> None:

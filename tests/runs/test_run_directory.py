@@ -63,8 +63,12 @@ def test_a_run_is_meant_by_its_path_its_name_or_as_the_last() -> None:
     assert run_directory.meant(Path("b"), "run") == Path("runs/b/20260101-120000-bbbb")
     assert run_directory.meant(Path("b"), "sweep") == Path("runs/b/20260103-000000-cccc-sweep")
     assert run_directory.meant(Path("last"), "sweep", "run") == Path("runs/b/20260103-000000-cccc-sweep")
-    Path("a").mkdir()  # what is there is meant first
+    Path("a").mkdir()  # as the folder of the pictures may be called
+    assert run_directory.meant(Path("a"), "run") == Path("runs/a/20260102-000000-aaaa")
+    Path("a/run.json").write_text("{}")
     assert run_directory.meant(Path("a"), "run") == Path("a")
+    Path("c").mkdir()
+    assert run_directory.meant(Path("c"), "run") == Path("c")
 
 
 @pytest.mark.parametrize(

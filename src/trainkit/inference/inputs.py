@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,6 +59,8 @@ class Sample:
     """The picture at its own size, RGB. Raises DataError, with the name."""
     stem: str = ""
     """What files that belong to it are called."""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """What stands in the columns that were to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class InferenceInputs:
     """Hears what should be known of inputs that are used."""
     tiles: bool = False
     """Whether pictures are cut into tiles also for a model that was not trained on such."""
+    keep: Sequence[str] | Literal["all"] = ()
+    """Columns of tables whose texts go along."""
 
     @property
     def overlap(self) -> int | None:
@@ -216,7 +220,7 @@ class InferenceInputs:
                 inside = f"{folder}{os.sep}"
                 Path(file).write_bytes(sys.stdin.buffer.read())
             try:
-                rows = new_rows(config, file, self.spec.columns)
+                rows = new_rows(config, file, self.spec.columns, self.keep)
             except DataError as error:
                 raise DataError(*(problem.removeprefix(inside) for problem in error.problems)) from None
         for text in rows.unseen:
@@ -227,7 +231,10 @@ class InferenceInputs:
                 raise DataError(rows.problems[row].removeprefix(inside))
             return rows.inputs[row]
 
-        return (Sample(place.removeprefix(inside), partial(read, row)) for row, place in enumerate(rows.locations))
+        return (
+            Sample(place.removeprefix(inside), partial(read, row), kept={key: rows.kept[key][row] for key in rows.kept})
+            for row, place in enumerate(rows.locations)
+        )
 
     def _array(self, name: str) -> Iterator[Sample]:
         try:

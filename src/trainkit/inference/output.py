@@ -23,19 +23,31 @@ def as_json(batches: Iterable[list[Prediction]], top: int | None) -> Iterator[st
 
 def as_csv(batches: Iterable[list[Prediction]], task: Task, top: int | None) -> Iterator[str]:
     """With a header; of labels every one's probability, unless the most probable are asked for."""
-    yield _csv([["input", *task.heads(top, every=True)]])
+    kept = None
     for some in batches:
-        yield _csv([[each.input, *task.cells(each, top, every=True)] for each in some])
+        if kept is None:
+            kept = list(some[0].kept)
+            yield _csv([["input", *kept, *task.heads(top, every=True)]])
+        yield _csv([[each.input, *_texts(each, kept), *task.cells(each, top, every=True)] for each in some])
+    if kept is None:
+        yield _csv([["input", *task.heads(top, every=True)]])
 
 
 def as_table(batches: Iterable[list[Prediction]], task: Task, top: int | None) -> Iterator[str]:
     """For people, aligned; of labels those that the model finds, unless the most probable are asked for."""
-    heads = ["input", *task.heads(top, every=False)]
+    kept: list[str] = []
     for number, some in enumerate(batches):
-        rows = [[each.input, *task.cells(each, top, every=False)] for each in some]
+        kept = kept if number else list(some[0].kept)
+        heads = ["input", *kept, *task.heads(top, every=False)]
+        rows = [[each.input, *_texts(each, kept), *task.cells(each, top, every=False)] for each in some]
         numbers = [place for place, cell in enumerate(rows[-1]) if isinstance(cell, float)]
         texts = [[printable(cell) if isinstance(cell, str) else task.text(cell) for cell in row] for row in rows]
         yield "\n".join(aligned([list(map(printable, heads)), *texts], right=numbers)[number > 0 :])
+
+
+def _texts(prediction: Prediction, kept: Sequence[str]) -> list[str]:
+    """Those of the columns of the first file, which head the table."""
+    return [prediction.kept.get(name, "") for name in kept]
 
 
 def _csv(rows: Iterable[Sequence[str | float]]) -> str:

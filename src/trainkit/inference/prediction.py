@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -70,6 +71,7 @@ def batches(
     files: Files | None = None,
     *,
     tiles: bool = False,
+    keep: Sequence[str] | Literal["all"] = (),
 ) -> Iterator[list[Prediction]]:
     """The predictions for all inputs that can be used, in their order and in batches as in an evaluation.
 
@@ -77,6 +79,7 @@ def batches(
         tell: hears what should be known of them.
         files: where to write what the task has written; by default nothing is.
         tiles: cut pictures into overlapping tiles of the size that the model takes, rather than scale them.
+        keep: columns of tables whose texts go along with the predictions.
     """
     task = restored.spec.task
     if not task.answered_by(num_outputs := restored.experiment.loss.num_outputs(task)):
@@ -84,7 +87,7 @@ def batches(
             f"{restored.path}: the model gives {num_outputs} outputs for {task.size} {task.noun[1]}: they are no "
             "predictions, and only the loss of its training knows what they mean"
         )
-    given = InferenceInputs(restored.path, restored.experiment.data, restored.spec, tell, tiles)
+    given = InferenceInputs(restored.path, restored.experiment.data, restored.spec, tell, tiles, keep)
     samples = given.samples(inputs, refuse)
     size = restored.experiment.loader.eval_batch_size if given.overlap is None else 1
     with ThreadPoolExecutor(min(cores(), 8)) as threads:  # Pillow decodes without Python's lock
@@ -104,7 +107,9 @@ def batches(
             if not used:
                 return
             outputs = _ask(restored, tensors) if given.overlap is None else _ask_tiles(restored, *tensors)
-            found = task.predictions_in([sample.name for sample in used], outputs, views)
+            found = iter(task.predictions_in([sample.name for sample in used], outputs, views))
+            if keep:
+                found = (replace(one, kept=sample.kept) for one, sample in zip(found, used, strict=True))
             if kept := list(found if files is None else _written(files, found, used, refuse)):
                 yield kept
 

@@ -149,15 +149,18 @@ MARKS = {"run": "run.json", "sweep": "sweep.yaml"}
 
 
 def meant(word: Path, *kinds: Literal["run", "sweep"]) -> Path:
-    """What a user means: a path that is there; else the newest run (or sweep) of that name, or of all for `last`.
+    """What a user means: a file or a run (or sweep) that is there; else the newest run of that name, or of all for
+    `last`.
 
     Raises:
         CheckpointError: there is neither.
     """
-    if word.exists():
+    if word.is_file() or any((word / mark).is_file() for mark in MARKS.values()):
         return word
     within = "*/*" if str(word) == LAST else f"{glob.escape(str(word))}/*"
     found = [file.parent for kind in kinds for file in runs().glob(f"{within}/{MARKS[kind]}")]
+    if not found and word.exists():  # what is wrong with it is said by who opens it
+        return word
     if not found:
         named = {file.parents[1].name for kind in kinds for file in runs().glob(f"*/*/{MARKS[kind]}")}
         hint = did_you_mean_path(word) or did_you_mean(str(word), named)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class Prediction:
     """The probability of every class or label, or the numbers, or each class's share of the pixels, by their names."""
     file: str = ""
     """What was written beside it, such as a mask; empty where nothing was."""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """What stood in columns of its row that were to be kept."""
 
     @property
     def kind(self) -> str:
@@ -39,4 +41,5 @@ class Prediction:
 
     def to_plain(self, top: int | None = None) -> dict[str, Any]:
         """For JSON; of probabilities all, or the highest."""
-        return {"input": self.input, **self.task.plain(self, top)}
+        kept = {"kept": dict(self.kept)} if self.kept else {}
+        return {"input": self.input, **kept, **self.task.plain(self, top)}

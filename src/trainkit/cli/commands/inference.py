@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -104,6 +104,10 @@ def predict(
         bool,
         typer.Option("--tiles", help="Cut pictures into overlapping tiles as large as the model takes, not scaled."),
     ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A column of the table that goes along, such as an id; or all."),
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: AsJson = False,
     device: Device = None,
@@ -140,6 +144,8 @@ def predict(
     if not task.writes and (out or overlay or tiles):
         flag = "--out" if out else "--overlay" if overlay else "--tiles"
         raise ConfigError(f"command line: {flag} is for models that write files, this model predicts {task.phrase}")
+    if keep and not restored.spec.columns:
+        raise ConfigError("command line: --keep is for models of tables")
     if bad := checkpoint.not_finite(restored.payload):
         say(f"warning: {printable(bad)} holds NaN or infinite values", stream=sys.stderr)
     refused: list[DataError] = []
@@ -154,7 +160,8 @@ def predict(
     files = None if out is None else Files(out, overlay)
     if files:
         files.make_folder()
-    batches = prediction.batches(restored, inputs, refuse, tell, files, tiles=tiles)
+    kept: list[str] | Literal["all"] = "all" if keep == ["all"] else keep or []
+    batches = prediction.batches(restored, inputs, refuse, tell, files, tiles=tiles, keep=kept)
     form = output.as_csv if as_csv else output.as_table
     for text in output.as_json(batches, top) if as_json else form(batches, task, top):
         say(text)

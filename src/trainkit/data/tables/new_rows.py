@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,15 +29,23 @@ class NewRows:
     """Why a row cannot be used."""
     unseen: tuple[str, ...]
     """A line for every column with values that training never saw."""
+    kept: dict[str, list[str]]
+    """The texts of the columns that were to be kept."""
 
 
-def new_rows(config: TableConfig, name: str, columns: Sequence[Column]) -> NewRows:
+def new_rows(
+    config: TableConfig, name: str, columns: Sequence[Column], keep: Sequence[str] | Literal["all"] = ()
+) -> NewRows:
     """The rows of a file of new samples, in which the targets may be missing.
+
+    Args:
+        keep: columns whose texts are wanted as they are.
 
     Raises:
         DataError: it cannot be read, or a column is missing.
     """
-    file = table_files.read([name], [column.name for column in columns], key="path", delimiter=config.delimiter)
+    needed = [column.name for column in columns] + ([] if keep == "all" else [*keep])
+    file = table_files.read([name], needed, key="path", delimiter=config.delimiter)
     inputs = np.zeros((len(file), sum(column.width for column in columns)), dtype=np.float32)
     problems: dict[int, str] = {}
     unseen: list[NoteRecord] = []
@@ -55,4 +64,6 @@ def new_rows(config: TableConfig, name: str, columns: Sequence[Column]) -> NewRo
         unseen += unseen_words([column], {file.name: {column.name: values}})
         encoding.encode(column, values, inputs[:, start : start + column.width])
         start += column.width
-    return NewRows(tuple(file.locations()), torch.from_numpy(inputs), problems, tuple(note.text for note in unseen))
+    kept = {key: file.columns[key].to_pylist() for key in (file.columns if keep == "all" else keep)}
+    texts = tuple(note.text for note in unseen)
+    return NewRows(tuple(file.locations()), torch.from_numpy(inputs), problems, texts, kept)
