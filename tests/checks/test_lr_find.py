@@ -125,7 +125,7 @@ def test_the_command_leaves_a_table_a_picture_and_events() -> None:
     with Image.open(picture) as image:
         assert image.size == (840, 504)
     assert list((table.parent / "tb").glob("events*"))
-    assert ended.stderr.splitlines()[0].startswith("at most 7 rates of 4 steps, about 0:0")
+    assert ended.stderr.splitlines()[0].startswith("at most 7 rates of 10 steps, about 0:")
     assert ended.stderr.splitlines()[1].startswith("lr 0.001  loss ")
 
 

@@ -21,7 +21,7 @@ from tests.conftest import MakeExperiment, equal, records, weights
 from tests.runs.conftest import stopped
 from trainkit import register_model
 from trainkit.config import registry
-from trainkit.core.errors import CheckpointError, ConfigError, DataError
+from trainkit.core.errors import CheckpointError, ConfigError, DataError, StoppedError
 from trainkit.data import Data
 from trainkit.experiment import building
 from trainkit.experiment.schema import ExperimentConfig
@@ -403,7 +403,7 @@ def test_nothing_of_a_checkpoint_is_kept_while_training(make: MakeExperiment, mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr("trainkit.runs.run.fit", fit)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StoppedError, match=r"interrupted at step 3; last good: step 3 in run/checkpoints/last\.pt"):
         resume(Path("run"))
 
 

@@ -64,7 +64,8 @@ def _explained(error: BaseException, job: RunContext) -> BaseException:
         what = f"saved{go_on}" if directory.saved else "before anything was saved"
         return StoppedError(signum, f"stopped by {signal.Signals(signum).name} at step {step}, {what}")
     if isinstance(error, KeyboardInterrupt) and directory.saved:
-        return StoppedError(signal.SIGINT, f"interrupted at step {step}, which was not saved; {good}{go_on}")
+        unsaved = "" if directory.saved[0] == step else ", which was not saved"
+        return StoppedError(signal.SIGINT, f"interrupted at step {step}{unsaved}; {good}{go_on}")
     if isinstance(error, OutOfGrace):
         late = f"stopped by SIGTERM at step {step}, which was not saved within {GRACE_S:g} s; {good}{go_on}"
         return StoppedError(signal.SIGTERM, late)

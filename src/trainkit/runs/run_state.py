@@ -31,6 +31,8 @@ from trainkit.training.progress import Progress
 
 COUNTERS = ("step", "mu_product")
 """What torch's optimizers keep as one number for each parameter; all else has the parameter's shape."""
+KEPT_WITH = {"amsgrad": "max_exp_avg_sq", "centered": "grad_avg", "momentum": "momentum_buffer"}
+"""What they keep only with an option, and then rely on."""
 
 
 class Stateful(Protocol):
@@ -195,6 +197,8 @@ def _optimizer_state(path: Path, payload: Payload, parts: Parts) -> dict[str, An
         pairs = zip(group["params"], map(states.get, of_group), strict=True)
         kept = [(parameter, state) for parameter, state in pairs if state is not None]
         fits = fits and all(_is_state_of(parameter, state, like=kept[0][1]) for parameter, state in kept)
+        needed = {key for option, key in KEPT_WITH.items() if group.get(option)}
+        fits = fits and all(needed <= state.keys() for _, state in kept)
     if not fits or not all(isinstance(group.get("lr"), float) and math.isfinite(group["lr"]) for group in stored):
         raise CheckpointError(f"{path}: damaged: the optimizer's state does not fit its parameters")
     # Only the rate moves while training, with a user's own scheduler maybe more; the config gives the rest, and the
@@ -208,8 +212,10 @@ def _optimizer_state(path: Path, payload: Payload, parts: Parts) -> dict[str, An
 
 
 def _is_ours(payload: Payload, family: str) -> bool:
-    """Whether a component is one that trainkit has."""
-    return registry.is_ours(registry.find(family, payload["config"][family]["name"]))
+    """Whether a component is one that trainkit has, as the default is."""
+    given = payload["config"].get(family)
+    name = given.get("name") if isinstance(given, dict) else given
+    return name is None or registry.is_ours(registry.find(family, name))
 
 
 def _is_state_of(parameter: Tensor, state: Any, like: Any) -> bool:
