@@ -434,6 +434,27 @@ def test_the_command(make: MakeExperiment) -> None:
     assert not ended.imported_torch
 
 
+def test_several_runs_side_by_side(make: MakeExperiment) -> None:
+    train(make(train={"epochs": 1}), run_dir=Path("one"), quiet=True)
+    train(make(train={"epochs": 2}, optimizer={"name": "sgd", "lr": 0.02}), run_dir=Path("two"), quiet=True)
+    ended = warm.run(["report", "one", "two"])
+    assert (ended.code, ended.stdout, ended.stderr) == (0, "comparison.html\n", "")
+    found = Page(Path("comparison.html"))
+    assert_only_our_script(found)
+    names = [f"{reader.read_run(Path(name)).metadata['name']} {name}" for name in ("one", "two")]
+    assert [row[0] for row in found.rows[1:3]] == names
+    assert found.rows[0][0] == "run"
+    assert ["train.epochs", "1", "2"] in found.rows
+    assert ["optimizer.lr", "0.01", "0.02"] in found.rows
+    assert not any(row[0] == "seed" for row in found.rows)
+    titles = re.findall(r'aria-label="([^"]*)"', found.source)
+    assert titles == ["train/loss", "val/loss", "val/accuracy"]
+    ended = warm.run(["report", "one", "two", "data.size=2"])
+    assert ended.stderr == "error: command line: runs are compared as they were recorded; leave KEY=VALUE out\n"
+    ended = warm.run(["report", "one", "tow"])
+    assert ended.stderr == "error: tow: no such file or run; did you mean two?\n"
+
+
 def test_errors(make: MakeExperiment) -> None:
     train(make(train={"epochs": 1}), run_dir=Path("one"), quiet=True)
     Path("sweep").mkdir()

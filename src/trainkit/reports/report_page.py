@@ -30,6 +30,7 @@ from trainkit.plots.charts import against, wide
 from trainkit.plots.svg import Chart, chart
 from trainkit.reports import comparing
 from trainkit.reports.comparing import show
+from trainkit.reports.comparison_page import comparison
 from trainkit.reports.curves import curves_of
 from trainkit.reports.page_data import PageData, attempt, collect
 from trainkit.runs import history, reader, results, run_directory
@@ -71,7 +72,23 @@ def write(path: Path, output: Path | None = None, *, device: str = "auto", overr
     check_overrides(overrides, "a report")
     missing: list[str] = []
     page = _sweep_page(path) if reader.is_sweep(path) else _run_page(path, device, overrides, missing)
-    output = output or path / "report.html"
+    return _written(output or path / "report.html", page, missing)
+
+
+def compare(paths: Sequence[Path], output: Path | None = None) -> Report:
+    """Write a page of several runs side by side.
+
+    Args:
+        output: by default `comparison.html` in this directory.
+
+    Raises:
+        TrainkitError: there is no run at one of the paths, or the page cannot be written.
+    """
+    missing: list[str] = []
+    return _written(output or Path("comparison.html"), comparison(paths, missing), missing)
+
+
+def _written(output: Path, page: Mapping[str, Any], missing: list[str]) -> Report:
     if not output.parent.is_dir():
         raise StorageError(f"{output.parent}: no such directory")
     atomic.write_text(output, _render(missing=missing, **page))
