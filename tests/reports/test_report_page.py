@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 import json
+import math
 import re
 import shutil
 import statistics
@@ -21,10 +23,14 @@ from tests.command import bare, warm
 from tests.conftest import MakeExperiment
 from tests.runs.test_reader import make_sweep, tell
 from trainkit.core.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainkitError
+from trainkit.core.records import EvalRecord, TrainRecord
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.plots.figures import COLOURS
+from trainkit.plots.svg import MOST_VALUES
 from trainkit.reports import page_data, report_page
+from trainkit.reports.curves import curves_of
 from trainkit.runs import reader
+from trainkit.runs.history import History
 from trainkit.runs.run import resume, train
 from trainkit.tasks.ranked import precision_and_roc
 
@@ -64,7 +70,7 @@ class Page(HTMLParser):
             assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] != "style":
+        if self._open and self._open[-1] not in ("style", "script"):
             self.texts.append(data)
             if {"td", "th"} & set(self._open) and self.rows:
                 self.rows[-1][-1] += data.strip()
@@ -77,6 +83,17 @@ def page(run: Path, **keywords: Any) -> tuple[Page, list[str]]:
     """The report of a run, and what it says is missing."""
     written = report_page.write(run, **keywords)
     return Page(written.path), written.missing
+
+
+def assert_only_our_script(found: Page) -> None:
+    """The one script is ours, and the policy of the page lets no other run."""
+    [script] = re.findall("<script.*?</script>", found.source, re.DOTALL)
+    assert found.of("script") == [{}]
+    ours = Path(report_page.__file__).with_suffix(".js").read_text("utf-8")
+    assert script == f"<script>{ours}</script>"
+    policy = next(meta["content"] for meta in found.of("meta") if "http-equiv" in meta)
+    digest = base64.b64encode(hashlib.sha256(ours.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
 
 
 def tables(found: Page, columns: int) -> list[list[list[str]]]:
@@ -113,9 +130,15 @@ def test_the_page_of_a_run_says_what_evaluation_says_and_needs_nothing_else(make
         assert html.unescape(verdict) in found.text
     titles = re.findall(r'aria-label="([^"]*)"', found.source)
     assert titles == [
-        "Loss", "val/accuracy", "Learning rate", "Gradient norm, before clipping",
+        "Loss", "Gradient norm, before clipping",
         *["Precision against recall, class by class", "ROC curve, class by class"] * 2,
     ]  # fmt: skip
+    for constant in (f"val/accuracy: {result.metrics['val/accuracy']:.2%}", "Learning rate: 0.01"):
+        assert f"{constant.replace('%', ' %')}, throughout" in found.text
+    parts = ("worst mistakes", "Curves", "The val split", "The test split", "Config", "Data", "Environment")
+    assert sorted(parts, key=found.text.index) == list(parts)
+    folded = found.source.partition("<summary><h2>Config</h2></summary>")[2]
+    assert "The worst mistakes" not in folded
 
     starts = [number for number, row in enumerate(found.rows) if row == ["", "0", "1", "2", "3"]]
     wrong = []
@@ -136,7 +159,8 @@ def test_the_page_of_a_run_says_what_evaluation_says_and_needs_nothing_else(make
     assert picture.size == (8, 8)
 
     assert "http" not in found.source.replace('http-equiv="Content-Security-Policy"', "")
-    assert not {"script", "link", "a", "iframe", "object"} & {tag for tag, _ in found.tags}
+    assert not {"link", "a", "iframe", "object"} & {tag for tag, _ in found.tags}
+    assert_only_our_script(found)
     assert re.findall(r"url\((?!#)", found.source) == []
     assert 'name="viewport"' in found.source
     for query in ("prefers-color-scheme: dark", "@media print", "max-width: 30rem"):
@@ -172,7 +196,7 @@ def test_a_class_name_is_no_markup(make: MakeExperiment) -> None:
     result = train(make(data=data, train={"epochs": 1}), quiet=True)
     found, missing = page(result.run_dir)
     assert missing == []
-    assert "<script" not in found.source
+    assert_only_our_script(found)
     assert html.escape(EVIL, quote=False) in found.source
     for name in (EVIL, "$x^2$", "_cat", "дом"):
         assert sum(row[0] == name for row in found.rows) == 4  # in a confusion matrix and a table for val and for test
@@ -216,7 +240,8 @@ def test_every_kind_of_target(make: MakeExperiment, sections: dict[str, Any], ti
     found, missing = page(result.run_dir)
     assert missing == []
     labels = re.findall(r'aria-label="([^"]*)"', found.source)
-    assert set(titles) <= set(labels)
+    only = set(re.findall(r"(val/\w+): [\d.]+(?: %)?, the only one", found.text))
+    assert set(titles) <= {*labels, *only}
     assert [len(table) for table in tables(found, 8)] == ([rows] * 2 if rows else [])
 
 
@@ -232,6 +257,30 @@ def test_many_classes(make: MakeExperiment) -> None:
     assert (of_val["src"] or "").startswith("data:image/png;base64,")
     assert of_test != of_val
     assert f"The {len(COLOURS)} of 30 with the lowest average precision." in found.text
+
+
+def test_what_changes_is_drawn_and_what_does_not_is_said() -> None:
+    steps = tuple(TrainRecord(step, step / 10, 2 - step / 100, 0.01, math.nan, 1.0) for step in range(1, 101))
+    values = [{"loss": 1.5, "accuracy": 0.5, "mae": 2.0}, {"loss": math.nan, "accuracy": 0.987, "mae": 2.0}]
+    vals = tuple(EvalRecord(50 * n, 5.0 * n, "val", one, n == 1, 1.0) for n, one in enumerate(values, 1))
+    charts, constant = curves_of(History(steps, (), vals))
+    assert constant == ["val/mae: 2, throughout", "Learning rate: 0.01, throughout"]
+    assert [one.title for one in charts] == ["Loss", "val/accuracy"]
+    loss, accuracy = (one.values for one in charts)
+    assert loss is not None
+    assert accuracy is not None
+    assert accuracy["lines"] == [{"name": "accuracy", "x": [5.0, 10.0], "y": ["50.00 %", "98.70 %"]}]
+    assert ">80\u00a0%<" in charts[1].svg.replace(" ", "").replace("</text>", "<")
+    assert [(line["name"], len(line["x"])) for line in loss["lines"]] == [("train", 100), ("val", 1)]
+    assert accuracy["from"] < 5 < 10 < accuracy["to"]
+    assert 0 < loss["left"] < loss["left"] + loss["width"] < 100
+
+
+def test_many_points_are_thinned_for_the_crosshair() -> None:
+    steps = tuple(TrainRecord(step, step / 10, 1 / step, 0.01, 1.0, 1.0) for step in range(1, 5001))
+    [loss], _ = curves_of(History(steps, (), ()))
+    assert loss.values is not None
+    assert 200 < len(loss.values["lines"][0]["x"]) <= MOST_VALUES
 
 
 def test_curves_worked_example() -> None:
@@ -363,7 +412,8 @@ def test_the_page_of_a_sweep(make: MakeExperiment) -> None:
     assert "003 failed optimizer.lr=0.001 seed=1 model.activation=tanh data: <too> few samples" in found.text
     assert len(re.findall("the loss is not finite", found.text)) == len(unranked) - 1
     assert "http" not in found.source.replace('http-equiv="Content-Security-Policy"', "")
-    assert not {"script", "a", "link"} & {tag for tag, _ in found.tags}
+    assert not {"a", "link"} & {tag for tag, _ in found.tags}
+    assert_only_our_script(found)
     first = found.source
     assert page(sweep)[0].source == first
 
@@ -382,6 +432,27 @@ def test_the_command(make: MakeExperiment) -> None:
     ended = bare.run(["report", "on"])
     assert (ended.code, ended.stderr) == (4, "error: on: no such file or run; did you mean one?\n")
     assert not ended.imported_torch
+
+
+def test_several_runs_side_by_side(make: MakeExperiment) -> None:
+    train(make(train={"epochs": 1}), run_dir=Path("one"), quiet=True)
+    train(make(train={"epochs": 2}, optimizer={"name": "sgd", "lr": 0.02}), run_dir=Path("two"), quiet=True)
+    ended = warm.run(["report", "one", "two"])
+    assert (ended.code, ended.stdout, ended.stderr) == (0, "comparison.html\n", "")
+    found = Page(Path("comparison.html"))
+    assert_only_our_script(found)
+    names = [f"{reader.read_run(Path(name)).metadata['name']} {name}" for name in ("one", "two")]
+    assert [row[0] for row in found.rows[1:3]] == names
+    assert found.rows[0][0] == "run"
+    assert ["train.epochs", "1", "2"] in found.rows
+    assert ["optimizer.lr", "0.01", "0.02"] in found.rows
+    assert not any(row[0] == "seed" for row in found.rows)
+    titles = re.findall(r'aria-label="([^"]*)"', found.source)
+    assert titles == ["train/loss", "val/loss", "val/accuracy"]
+    ended = warm.run(["report", "one", "two", "data.size=2"])
+    assert ended.stderr == "error: command line: runs are compared as they were recorded; leave KEY=VALUE out\n"
+    ended = warm.run(["report", "one", "tow"])
+    assert ended.stderr == "error: tow: no such file or run; did you mean two?\n"
 
 
 def test_errors(make: MakeExperiment) -> None:

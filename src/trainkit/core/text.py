@@ -52,8 +52,12 @@ def plain_json(value: Any) -> Any:
 
 def format_metric(name: str, value: float) -> str:
     """`accuracy 98.70 %` for shares, four significant digits for everything else."""
-    share = any(word in name for word in ("accuracy", "precision", "recall", "f1", "iou", "dice"))
-    return f"{name} {value:.2%}".replace("%", " %") if share else f"{name} {value:.4g}"
+    return f"{name} {value:.2%}".replace("%", " %") if is_share(name) else f"{name} {value:.4g}"
+
+
+def is_share(name: str) -> bool:
+    """Whether a metric is shown in per cent."""
+    return any(word in name for word in ("accuracy", "precision", "recall", "f1", "iou", "dice"))
 
 
 def format_duration(seconds: float) -> str:

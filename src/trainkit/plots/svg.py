@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from trainkit.core.text import format_metric, is_share, printable
 from trainkit.plots.charts import drawn
 from trainkit.plots.figures import COLOURS, Series
 
@@ -21,6 +24,8 @@ _SETTINGS = {
     "svg.fonttype": "none",  # text stays text: small, and in the page's own font
     "svg.hashsalt": "trainkit",
 }
+MOST_VALUES = 300
+"""Points of a line whose values can be read on a page: about one a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Chart:
     svg: str
     legend: tuple[Legend, ...]
     note: str = ""
+    values: dict[str, Any] | None = None
+    """Where the axes lie and what the lines are made of, for a page's crosshair."""
 
 
 def chart(
@@ -48,19 +55,23 @@ def chart(
     *,
     xlabel: str,
     ylabel: str = "",
+    metric: str = "",
     log: tuple[bool, bool] = (False, False),
     ticks: Sequence[str] = (),
     unit: bool = False,
     diagonal: bool = False,
     note: str = "",
+    values: bool = False,
 ) -> Chart:
     """Draw lines or points.
 
     Args:
+        metric: what y is; shares are shown in per cent.
         log: whether x and y are logarithmic.
         ticks: words for x = 0, 1, …
         unit: both axes go from 0 to 1.
         diagonal: draw where x and y are equal.
+        values: tell them, too, for a crosshair; x must not be logarithmic.
     """
     with drawn(series, log=log, colours=_LINES, ink=INK, grid=GRID, settings=_SETTINGS) as (figure, axes):
         figure.patch.set_visible(False)
@@ -72,14 +83,36 @@ def chart(
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         if diagonal:
             axes.axline((0, 0), slope=1, color=INK, linewidth=0.6, linestyle=":")
+        if is_share(metric):
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g}\u00a0%"))
         axes.set(xlabel=xlabel, ylabel=ylabel)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        told = _values(axes, series, xlabel, metric) if values else None
     legend = tuple(
         Legend(one.name, number % len(COLOURS), _style(one, dashed=number >= len(COLOURS)))
         for number, one in enumerate(series)
     )
-    return Chart(title, _for_a_page(text.getvalue(), title), legend if len(legend) > 1 else (), note)
+    return Chart(title, _for_a_page(text.getvalue(), title), legend if len(legend) > 1 else (), note, told)
+
+
+def _values(axes: Axes, series: Sequence[Series], xlabel: str, metric: str) -> dict[str, Any]:
+    """Plain data; places in per cent of the drawing, from its upper left corner."""
+    box, (start, end) = axes.get_position(), axes.get_xlim()
+    places = {"left": box.x0, "top": 1 - box.y1, "width": box.width, "height": box.height}
+    lines = []
+    for one in series:
+        points = [(x, y) for x, y in zip(one.x, one.y, strict=True) if math.isfinite(y)]
+        points = points[:: math.ceil(len(points) / MOST_VALUES) or 1]
+        words = [format_metric(metric, y).removeprefix(f"{metric} ") for _, y in points]
+        lines.append({"name": printable(one.name), "x": [float(f"{x:.4g}") for x, _ in points], "y": words})
+    return {
+        "xlabel": xlabel,
+        **{name: round(100 * place, 2) for name, place in places.items()},
+        "from": start,
+        "to": end,
+        "lines": [line for line in lines if line["x"]],
+    }
 
 
 def _style(one: Series, *, dashed: bool) -> Literal["solid", "dashed", "dotted"]:

@@ -89,10 +89,10 @@ def table(found: Sequence[Run | Sweep], *, tested: bool = True) -> list[str]:
         time = "" if seconds is None else format_duration(seconds)
         began = f"{one.began.astimezone():%Y-%m-%d %H:%M}" if one.began else ""
         rows.append([str(one.path), outcome(one), val, *[test] * tested, time, began, last])
-    return [*_columns(rows), *_not_comparable(found)]
+    return [*_columns(rows), *not_comparable(found)]
 
 
-def _not_comparable(found: Sequence[Run | Sweep]) -> list[str]:
+def not_comparable(found: Sequence[Run | Sweep]) -> list[str]:
     """For every name whose runs differ in more than what may be compared, a line that says so."""
     by_name: dict[str, list[Run]] = {}
     for one in found:
@@ -219,6 +219,13 @@ def leaves_of(metadata: Mapping[str, Any], section: str) -> Plain:
     """One section of a run's metadata by dotted keys; empty where there is none."""
     found = metadata.get(section)
     return leaves(found) if isinstance(found, dict) else {}
+
+
+def unequal(several: Sequence[Plain]) -> list[list[str]]:
+    """For each key whose values are not all the same: the key, then each one's value, `-` where it has none."""
+    keys = dict.fromkeys(key for one in several for key in one)
+    rows = [[key, *(_value(one.get(key, Missing())) for one in several)] for key in keys]
+    return [row for row in rows if len(set(row[1:])) > 1]
 
 
 def _pairs(one: Mapping[str, Any], other: Mapping[str, Any]) -> Pairs:

@@ -52,8 +52,10 @@ class SplitData:
     """Instead, where the classes are many."""
     tables: list[Table] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
+    worst: list[Table] = field(default_factory=list)
+    """The worst predictions of samples that are no pictures."""
     mistakes: list[tuple[str, Tile]] = field(default_factory=list)
-    """Samples, each with the address of its picture."""
+    """Those of pictures, each with the address of its picture."""
 
 
 @dataclass(slots=True)
@@ -127,7 +129,7 @@ def _seen(restored: Restored, data: Data, name: str, split: Split, missing: list
     if data.spec.input.drawable:
         seen.mistakes = attempt(lambda: _mistakes(predictions, restored, split), "mistakes", missing) or []
     else:
-        seen.tables += attempt(lambda: _worst_rows(predictions, split), "mistakes", missing) or []
+        seen.worst = attempt(lambda: _worst_rows(predictions, split), "mistakes", missing) or []
     return seen
 
 

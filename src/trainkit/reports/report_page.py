@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-import math
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -26,10 +27,11 @@ from trainkit.experiment.loading import parse
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.inference.restoring import check_overrides
 from trainkit.plots.charts import against, wide
-from trainkit.plots.figures import Series
 from trainkit.plots.svg import Chart, chart
 from trainkit.reports import comparing
 from trainkit.reports.comparing import show
+from trainkit.reports.comparison_page import comparison
+from trainkit.reports.curves import curves_of
 from trainkit.reports.page_data import PageData, attempt, collect
 from trainkit.runs import history, reader, results, run_directory
 from trainkit.runs.history import History
@@ -70,7 +72,23 @@ def write(path: Path, output: Path | None = None, *, device: str = "auto", overr
     check_overrides(overrides, "a report")
     missing: list[str] = []
     page = _sweep_page(path) if reader.is_sweep(path) else _run_page(path, device, overrides, missing)
-    output = output or path / "report.html"
+    return _written(output or path / "report.html", page, missing)
+
+
+def compare(paths: Sequence[Path], output: Path | None = None) -> Report:
+    """Write a page of several runs side by side.
+
+    Args:
+        output: by default `comparison.html` in this directory.
+
+    Raises:
+        TrainkitError: there is no run at one of the paths, or the page cannot be written.
+    """
+    missing: list[str] = []
+    return _written(output or Path("comparison.html"), comparison(paths, missing), missing)
+
+
+def _written(output: Path, page: Mapping[str, Any], missing: list[str]) -> Report:
     if not output.parent.is_dir():
         raise StorageError(f"{output.parent}: no such directory")
     atomic.write_text(output, _render(missing=missing, **page))
@@ -86,8 +104,11 @@ def _render(**page: Any) -> str:
         "duration": format_duration,
         "drawn": Markup,
     }
-    template = Path(__file__).with_name("report_page.html.jinja").read_text("utf-8")
-    return environment.from_string(template).render(**page)
+    here = Path(__file__)
+    script = here.with_suffix(".js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = environment.from_string(here.with_suffix(".html.jinja").read_text("utf-8"))
+    return template.render(script=script, digest=digest, **page)
 
 
 def _finalized(value: object) -> object:
@@ -98,6 +119,7 @@ def _finalized(value: object) -> object:
 def _run_page(path: Path, device: str, overrides: list[str], missing: list[str]) -> dict[str, Any]:
     run = reader.only_run(path)
     past = attempt(lambda: history.read(run_directory.RunDir(path).metrics), "curves", missing) or History((), (), ())
+    charts, constant = curves_of(past)
     settings, experiment = _settings(path, missing)
     found = collect(run, device, overrides, missing)
     metadata, fallback = run.metadata, _leaves(run.metadata, "fallback")
@@ -117,7 +139,6 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
         "trained": trained,
         "parameters": "" if found.parameters is None else f"{found.parameters:,}",
         "resumed": ", ".join(map(_time_of, _list(metadata, "resumed_at"))),
-        "command": _leaves(metadata, "environment").get("command", ""),
     }
     return {
         "kind": "run",
@@ -127,10 +148,11 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
         "facts": {name: fact for name, fact in facts.items() if fact},
         "diagnoses": diagnoses or [],
         "silence": silence,
-        "charts": _curves(past),
+        "charts": charts,
+        "constant": constant,
         "found": found,
         "settings": settings,
-        "environment": _environment(metadata),
+        "environment": _leaves(metadata, "environment"),
         "data": _data(path, metadata, found),
         "fallback": fallback if {"asked", "used", "why"} <= fallback.keys() else None,
         "notes": _list(metadata, "notes"),
@@ -166,29 +188,6 @@ def _data(path: Path, metadata: Mapping[str, Any], found: PageData) -> list[tupl
     with suppress(OSError, ValueError, KeyError, TypeError):
         counts.setdefault("val", len(json.loads((path / "split.json").read_text())["val"]))
     return [(name, counts.get(name), digest) for name, digest in _leaves(metadata, "data").items()]
-
-
-def _curves(past: History) -> list[Chart]:
-    """Everything in `metrics.jsonl`, over the epochs."""
-    steps, vals = past.steps, past.of("val")
-    x, val_x = [record.epoch for record in steps], [record.epoch for record in vals]
-    names = list(dict.fromkeys(name for record in vals for name in record.metrics))
-    metrics = {name: [record.metrics.get(name, math.nan) for record in vals] for name in names}
-    losses = [Series("train", x, [record.loss for record in steps], "faint")]
-    losses += [Series("val", val_x, metrics.pop("loss"), "dotted line")] if "loss" in metrics else []
-    drawn = [("Loss", losses)]
-    drawn += [(f"val/{name}", [Series(name, val_x, values, "dotted line")]) for name, values in metrics.items()]
-    drawn += [
-        ("Learning rate", [Series("lr", x, [record.lr for record in steps])]),
-        ("Gradient norm, before clipping", [Series("norm", x, [record.grad_norm for record in steps], "faint")]),
-    ]
-    shown = []
-    for title, series in drawn:
-        values = [value for one in series for value in one.y if math.isfinite(value)]
-        if values:
-            log = title != "Learning rate" and wide(values)  # a schedule is known by its shape
-            shown.append(chart(printable(title), series, xlabel="epoch", log=(False, log)))
-    return shown
 
 
 def _settings(path: Path, missing: list[str]) -> tuple[dict[str, list[Setting]], ExperimentConfig | None]:
@@ -278,7 +277,7 @@ def _against(
     log = numeric and wide([float(point[key]) for point in points.values()])
     return chart(
         printable(f"{sweep.monitor} against {key}"), series, xlabel=printable(key), ylabel=printable(sweep.monitor),
-        log=(log, False), ticks=() if numeric else [printable(value)[:16] for value in values],
+        metric=sweep.monitor, log=(log, False), ticks=() if numeric else [printable(value)[:16] for value in values],
     )  # fmt: skip
 
 

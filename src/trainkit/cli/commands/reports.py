@@ -70,32 +70,44 @@ def runs(
         "report runs/mnist_cnn/20260102-030405-a1b2",
         "report runs/mnist_cnn/20260102-030405-a1b2-sweep --output sweep.html",
         "report runs/mnist_cnn/20260102-030405-a1b2 data.root=/elsewhere",
+        "report mnist_cnn mnist_mlp --output comparison.html",
     )
 )
 def report(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="RUN|SWEEP", help="A run or a sweep: its directory, its name, or last.", show_default=False
+            metavar="RUN|SWEEP",
+            help="A run or a sweep: its directory, its name, or last; or several runs, to compare them.",
+            show_default=False,
         ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values of data or loader, such as data.root.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it here instead of report.html in the directory.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write it here; by default report.html in the directory, or comparison.html here."
+        ),
     ] = None,
     device: Device = None,
     debug: Debug = False,
 ) -> None:
-    """Write a run or a sweep as one page of HTML: results, curves, mistakes, config, environment."""
+    """Write a run or a sweep as one page of HTML: results, mistakes, curves, config; or compare several runs."""
     if path is None:
         raise ConfigError("command line: RUN is missing; usage: trainkit report RUN")
     from trainkit.runs.run_directory import meant
 
-    path = meant(path, "sweep", "run")
-    from trainkit.reports.report_page import write
+    others = [word for word in overrides or [] if "=" not in word]
+    if others and len(others) < len(overrides or []):
+        raise ConfigError("command line: runs are compared as they were recorded; leave KEY=VALUE out")
+    paths = [meant(one, "run") for one in (path, *map(Path, others))] if others else [meant(path, "sweep", "run")]
+    from trainkit.reports.report_page import compare, write
 
-    written = write(path, output, device=device or "auto", overrides=overrides or [])
+    if others:
+        written = compare(paths, output)
+    else:
+        written = write(paths[0], output, device=device or "auto", overrides=overrides or [])
     say(*(f"warning: {printable(reason)}" for reason in written.missing), stream=sys.stderr)
     say(str(written.path))
