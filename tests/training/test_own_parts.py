@@ -211,6 +211,16 @@ def test_metrics(make: MakeExperiment) -> None:
     assert make(metrics=metrics).metrics[0].mode == "min"
     assert "rows gives shape (2, 4), expected a number for each sample" in problem(make(metrics=["rows"]))
 
+    class Torn(MulticlassCohenKappa):
+        def compute(self) -> Any:
+            return {}
+
+    register_metric("torn")(Torn)
+    with pytest.raises(
+        ConfigError, match=r"metrics: .*Torn raised TypeError: float\(\) argument must be .*, not 'dict' \("
+    ):
+        train(make(metrics=["torn"], train={"epochs": 1}), quiet=True)
+
     register_metric("empty")(type("Empty", (), {"update": None}))
     assert problem(make(metrics=["empty"])).startswith("metrics: Empty has no compute method")
 

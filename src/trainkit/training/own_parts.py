@@ -151,7 +151,28 @@ class OwnMetricConfig(OwnConfig, MetricConfig):
         metric: Metric = self._make(supply)
         if missing := [name for name in ("update", "compute", "reset") if not hasattr(metric, name)]:
             raise ConfigError(f"metrics: {title_of(owner)} has no {missing[0]} method{place_of(owner)}")
-        return metric.to(device) if isinstance(metric, nn.Module) else metric  # torchmetrics'
+        # Those of torchmetrics are modules.
+        return OwnMetric(metric.to(device) if isinstance(metric, nn.Module) else metric, owner)
+
+
+class OwnMetric:
+    """An object of a class of one's own; what it raises is told with its place."""
+
+    def __init__(self, metric: Any, owner: Owner) -> None:
+        self.metric, self.owner = metric, owner
+        self.reset = metric.reset
+
+    def update(self, outputs: Nest, targets: Nest) -> None:
+        with own_code("metrics", self.owner):
+            self.metric.update(outputs, targets)
+
+    def compute(self) -> Tensor:
+        with own_code("metrics", self.owner):
+            return torch.tensor(float(self.metric.compute()), dtype=torch.float64)
+
+    def merge(self, other: OwnMetric) -> None:
+        """Count in what another one has counted, where the class can."""
+        self.metric.merge(other.metric)
 
 
 def _score(owner: Owner, arguments: Mapping[str, Any], outputs: Nest, targets: Nest) -> Tensor:
