@@ -34,7 +34,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(line: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The run of a training of three steps, which is evaluated, too."""
     assert command(f"trainkit train {line} train.max_steps=3 log.every=1 loader.num_workers=0", monkeypatch) == 0
-    [run] = Path("runs/experiment").iterdir()
+    [run] = Path("runs").glob("*/*")
     assert command(f"trainkit eval --ckpt {run} loader.num_workers=0", monkeypatch) == 0
     return run
 

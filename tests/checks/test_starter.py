@@ -79,10 +79,38 @@ def test_a_table() -> None:
     assert [metric.name for metric in experiment.metrics] == ["mae", "r2"]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_table_with_another_delimiter(delimiter: str) -> None:
+    rows = [("null", "a\nb"), *((str(n / 7), "yes" if n % 3 else "no") for n in range(40))]
+    Path("odd.csv").write_text("\n".join(delimiter.join(f'"{cell}"' for cell in row) for row in rows))
+    _, experiment = suggested("odd.csv")
+    plain = experiment.data.to_plain()
+    assert (plain["delimiter"], plain["target"]) == (delimiter, "a\nb")
+    text, experiment = suggested("odd.csv", "null")
+    assert "the other columns: a\\nb\n" in text
+    assert experiment.data.to_plain()["target"] == "null"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("null", "null"), ("été", "t"), (".hidden", "hidden"), ("写真", "first"), ("a.b/c/..", "a")]
+)
+def test_a_folder_of_any_name(folder: str, name: str) -> None:
+    Path(folder.removesuffix("..")).mkdir(parents=True)
+    for kind in ("yes", "no: x"):
+        pictures(f"{folder}/{kind}", 6)
+    if folder.endswith(".."):
+        Path("a.b/c").rmdir()
+        folder = "a.b/yes/.."
+    _, experiment = suggested(folder)
+    assert experiment.name == name
+    with pytest.raises(ConfigError, match=f"^command line: --target: {folder} is no table"):
+        starter.suggest(Path(folder), "kind")
+
+
 def test_every_example_comes_along_and_is_a_config() -> None:
     here = {path.stem for path in Path(__file__).parents[2].glob("configs/*.yaml")}
     assert starter.examples().keys() == here
-    text = starter.example("smoke")
+    (text,) = starter.example("smoke").values()
     assert text.startswith("# trainkit train smoke.yaml\n")
     assert "schema" not in text
 
@@ -108,3 +136,10 @@ def test_the_command_overwrites_nothing() -> None:
     assert (again.code, again.stderr) == (5, f"error: {refusal}\n")
     assert warm.run(["init", "smoke", "--output", "other.yaml"]).code == 0
     assert "digits_cnn" in warm.run(["init"]).stdout.split()
+
+
+def test_an_example_brings_what_it_extends() -> None:
+    ended = warm.run(["init", "digits_sweep"])
+    check, sweep = "trainkit check digits_sweep.yaml", "trainkit sweep digits_sweep.yaml"
+    assert ended.stdout.splitlines() == ["digits_sweep.yaml", "digits_cnn.yaml", check, sweep]
+    assert load(Path("digits_sweep.yaml")).optimizer.name == load(Path("digits_cnn.yaml")).optimizer.name

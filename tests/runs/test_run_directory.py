@@ -63,9 +63,11 @@ def test_a_run_is_meant_by_its_path_its_name_or_as_the_last() -> None:
     assert run_directory.meant(Path("b"), "run") == Path("runs/b/20260101-120000-bbbb")
     assert run_directory.meant(Path("b"), "sweep") == Path("runs/b/20260103-000000-cccc-sweep")
     assert run_directory.meant(Path("last"), "sweep", "run") == Path("runs/b/20260103-000000-cccc-sweep")
-    Path("a").mkdir()  # as the folder of the pictures may be called
+    Path("a").mkdir()  # a folder of pictures, say, from which `trainkit init` has taken the name
     assert run_directory.meant(Path("a"), "run") == Path("runs/a/20260102-000000-aaaa")
-    Path("a/run.json").write_text("{}")
+    assert run_directory.meant(Path("runs/a"), "run") == Path("runs/a/20260102-000000-aaaa")
+    assert run_directory.meant(Path("runs"), "run") == Path("runs")
+    Path("a/run.json").touch()  # a run that is there is meant first
     assert run_directory.meant(Path("a"), "run") == Path("a")
     Path("c").mkdir()
     assert run_directory.meant(Path("c"), "run") == Path("c")
@@ -75,7 +77,8 @@ def test_a_run_is_meant_by_its_path_its_name_or_as_the_last() -> None:
     ("word", "message"),
     [
         ("smok", "smok: no such file or run; did you mean 'smoke'?"),
-        ("last", "last: no such file or sweep"),
+        ("last", "last: no such file or sweep in runs"),
+        ("/no/such", "/no/such: no such file or run"),
         ("runs/smoky", "runs/smoky: no such file or run; did you mean runs/smoke?"),
     ],
 )

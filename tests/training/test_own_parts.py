@@ -182,6 +182,8 @@ def test_losses_that_are_none(make: MakeExperiment) -> None:
         train(make(loss="raises"), quiet=True)
     assert str(caught.value).startswith(f"loss: {raises.__qualname__} raised RuntimeError: ")
     assert str(caught.value).endswith(f"{HERE}:{raises.__code__.co_firstlineno + 2})")
+    register_loss("detached")(lambda outputs, targets: (outputs.argmax(1) == targets).float().mean())
+    assert "gives a loss without a gradient: it is detached, or" in problem(make(loss="detached"))
     with pytest.raises(ConfigError, match="its first arguments must be outputs and targets"):
         register_loss("short")(lambda outputs: outputs)
 
@@ -207,8 +209,17 @@ def test_metrics(make: MakeExperiment) -> None:
     measured = evaluate_checkpoint(result.checkpoint).metrics
     assert measured["spread"] == pytest.approx(result.metrics["test/spread"])
     assert make(metrics=metrics).metrics[0].mode == "min"
-    with pytest.raises(ConfigError, match=r"metrics: .*rows gives shape \(32, 4\), expected a number for each sample"):
-        train(make(metrics=["rows"], train={"epochs": 1}), quiet=True)
+    assert "rows gives shape (2, 4), expected a number for each sample" in problem(make(metrics=["rows"]))
+
+    class Torn(MulticlassCohenKappa):
+        def compute(self) -> Any:
+            return {}
+
+    register_metric("torn")(Torn)
+    with pytest.raises(
+        ConfigError, match=r"metrics: .*Torn raised TypeError: float\(\) argument must be .*, not 'dict' \("
+    ):
+        train(make(metrics=["torn"], train={"epochs": 1}), quiet=True)
 
     register_metric("empty")(type("Empty", (), {"update": None}))
     assert problem(make(metrics=["empty"])).startswith("metrics: Empty has no compute method")
@@ -344,6 +355,8 @@ def test_schedulers(make: MakeExperiment) -> None:
     assert problem(make(scheduler={"name": "cycle", "max_lr": 0.5, "warmup_steps": 1})) == (
         "scheduler.warmup_steps: is for curves over the steps, which OneCycleLR is not"
     )
+    register_scheduler("lost")(lambda step: math.nan)
+    assert "gives nan at step 0, expected a factor of at least 0" in problem(make(scheduler={"name": "lost"}))
     register_scheduler("flat")(ReduceLROnPlateau)
     assert "expected a torch.optim.lr_scheduler.LRScheduler that is stepped without a metric" in problem(
         make(scheduler={"name": "flat"})

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
+from trainkit.config.yamlfile import resolve
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.suggestions import did_you_mean, did_you_mean_path
-from trainkit.core.text import and_more, counted
+from trainkit.core.text import and_more, counted, printable
 from trainkit.data import Data
 from trainkit.data.images.image_files import ENDINGS, HEIF, find, is_hidden
 from trainkit.data.images.pairs import sizes
@@ -23,6 +26,8 @@ from trainkit.tasks import Classification, Task
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".jsonl")
 TARGETS = ("target", "label", "labels", "class", "y", "outcome", "category", "species", "diagnosis", "price")
 """What a column to be predicted is often called; else it is the last one."""
+DELIMITERS = (";", "\t", "|")
+"""Tried where a comma, or what the name says, gives no columns."""
 LOOKED_AT = 500
 """Pictures whose sizes are read, and rows in which paths are looked for."""
 SMALL = 64
@@ -42,8 +47,8 @@ def examples() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def example(name: str) -> str:
-    """One of them.
+def example(name: str) -> dict[str, str]:
+    """One of them and those that it extends: their names and texts.
 
     Raises:
         ConfigError: there is none of that name.
@@ -54,7 +59,15 @@ def example(name: str) -> str:
         raise ConfigError(f"command line: {name}: no such file, folder or example{hint}")
     lines = there[name].read_text(encoding="utf-8").splitlines(keepends=True)
     # The schema does not lie beside it.
-    return "".join(line for line in lines if "yaml-language-server" not in line).replace("configs/", "", 1)
+    text = "".join(line for line in lines if "yaml-language-server" not in line).replace("configs/", "", 1)
+    extended = re.search(r"^extends: (\w+)\.yaml$", text, re.MULTILINE)
+    return {name: text} | (example(extended[1]) if extended else {})
+
+
+def name_of(path: Path) -> str:
+    """What a first config for it is called."""
+    stem = os.path.basename(os.path.abspath(path)).lstrip(".").partition(".")[0]  # noqa: PTH100, PTH119  # knows `..`
+    return re.sub("[^a-zA-Z0-9_-]+", "-", stem).strip("-") or "first"
 
 
 def suggest(path: Path, target: str | None = None) -> str:
@@ -65,13 +78,16 @@ def suggest(path: Path, target: str | None = None) -> str:
 
     Raises:
         DataError: what is there is neither, or damaged.
+        ConfigError: `target` is given, but there are no columns.
     """
     tables = [path] if path.is_file() else [one for one in sorted(path.iterdir()) if _is_table(one)]
-    listed = next((one for one in tables if _paths(_columns(one))), None)
+    listed = next((one for one in tables if _paths(_columns(one)[0])), None)
     if listed:
         lines = _list(path if path.is_dir() else path.parent, listed, target)
     elif path.is_file():
         lines = _table(path, target)
+    elif target:
+        raise ConfigError(f"command line: --target: {path} is no table and has none that lists its pictures")
     elif (path / "images").is_dir() and (path / "masks").is_dir():
         lines = _masks(path)
     elif find(path).pictures:
@@ -79,7 +95,7 @@ def suggest(path: Path, target: str | None = None) -> str:
     else:
         text = f"; for a table, name the file: {and_more([*map(str, tables)])}" if tables else ""
         raise DataError(f"{path}: no pictures in it{text}")
-    return "\n".join([f"name: {re.sub('[^a-zA-Z0-9._-]+', '-', path.absolute().name.partition('.')[0])}", *lines, ""])
+    return "\n".join([f"name: {_text(name_of(path))}", *lines, ""])
 
 
 def _folder(path: Path) -> list[str]:
@@ -89,9 +105,9 @@ def _folder(path: Path) -> list[str]:
 
 def _list(folder: Path, file: Path, target: str | None) -> list[str]:
     """Pictures whose labels stand in a file."""
-    columns = _columns(file)
+    columns, delimiter = _columns(file)
     path = _paths(columns)
-    keys = {"path": str(folder), "file": str(file), "path_column": path}
+    keys = {"path": str(folder), "file": str(file), **delimiter, "path_column": path}
     others = [name for name in columns if name != path]
     repeated = [name for name in others if len({*columns[name]}) <= len(columns[name]) / 2]
     keys["label_column"] = target or _likely(repeated or others)
@@ -152,9 +168,10 @@ def _masks(path: Path) -> list[str]:
 
 
 def _table(path: Path, target: str | None) -> list[str]:
-    columns = _columns(path)
+    columns, delimiter = _columns(path)
     target = target or _likely([*columns])
-    data, asked = _opened(CsvConfig(path=str(path), target=target, missing="mean"))
+    given = {"name": "csv", "path": str(path), "target": target, "missing": "mean", **delimiter}
+    data, asked = _opened(CsvConfig.from_plain(given))
     gaps = [column.name for column in data.columns if column.missing and column.name != target]
     task = data.spec.task
     others = [name for name in columns if name != target]
@@ -162,9 +179,10 @@ def _table(path: Path, target: str | None) -> list[str]:
         "data:",
         "  name: csv",
         f"  path: {_text(str(path))}",
-        f"  target: {_text(target)}  # {task.phrase}; the other columns: {and_more(others)}",
+        *(f"  {key}: {_text(value)}" for key, value in delimiter.items()),
+        f"  target: {_text(target)}  # {task.phrase}; the other columns: {printable(and_more(others))}",
         *(f"  {key}: {value}" for key, value in asked.items()),
-        *([f"  missing: mean  # gaps in {and_more(gaps)}"] if gaps else []),
+        *([f"  missing: mean  # gaps in {printable(and_more(gaps))}"] if gaps else []),
         "  # ignore: [id]    # columns that say nothing, or that nobody knows beforehand",
         "  # group: patient  # all rows with the same value are in the same split",
         _held_out(data),
@@ -207,12 +225,19 @@ def _is_table(path: Path) -> bool:
     return path.is_file() and not is_hidden(path.name) and path.name.lower().endswith(TABLES)
 
 
-def _columns(path: Path) -> Columns:
-    """The first texts of each column."""
+def _columns(path: Path) -> tuple[Columns, dict[str, str]]:
+    """The first texts of each column, and `delimiter` where it is not the usual one."""
     from trainkit.data.tables.table_files import read  # brings pyarrow, for those who read a table
 
-    found = read([str(path)], [], key="path").columns
-    return {name: texts.slice(0, LOOKED_AT).to_pylist() for name, texts in found.items()}
+    for delimiter in (None, *DELIMITERS):
+        with suppress(DataError):
+            found = read([str(path)], [], key="path", delimiter=delimiter).columns
+            if len(found) > 1:
+                break
+    else:
+        delimiter, found = None, read([str(path)], [], key="path").columns
+    texts = {name: column.slice(0, LOOKED_AT).to_pylist() for name, column in found.items()}
+    return texts, {"delimiter": delimiter} if delimiter else {}
 
 
 def _paths(columns: Columns) -> str:
@@ -230,4 +255,5 @@ def _likely(names: Sequence[str]) -> str:
 
 def _text(value: str) -> str:
     """As it is written in YAML."""
-    return value if re.fullmatch(r"[a-zA-Z_./][a-zA-Z0-9_./-]*", value) else json.dumps(value, ensure_ascii=False)
+    plain = re.fullmatch(r"[a-zA-Z_./][a-zA-Z0-9_./-]*", value) and isinstance(resolve(value), str)
+    return value if plain else json.dumps(value, ensure_ascii=False)

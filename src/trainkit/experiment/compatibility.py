@@ -25,6 +25,7 @@ from trainkit.models.pretrained import BatchNorm, learns
 from trainkit.tasks import Task
 from trainkit.training.loop import EvalParts, trained
 from trainkit.training.losses import LossOutput
+from trainkit.training.metrics import Mean
 
 
 def check_outputs(model: nn.Module, spec: DataSpec, num_outputs: int, device: torch.device) -> torch.dtype:
@@ -146,6 +147,18 @@ def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -
             f"metrics: {ours[0]!r} wants an output for each of the {task.size} {task.noun[1]}, but the loss "
             f"{name!r} gives {made}; let its LossOutput have such outputs, or name metrics of your own"
         )
+    theirs = [metric.label for metric in metrics_of(experiment, data.spec) if not registry.is_ours(metric)]
+    if tried := [parts.metrics[label] for label in theirs if isinstance(parts.metrics[label], Mean)]:
+        batch = parts.prepare(two, None)
+        with evaluating(trained(parts)), torch.no_grad(), parts.precision.autocast():
+            outputs = parts.loss_fn(parts.model, batch).outputs
+        for metric in tried:
+            try:
+                metric.update(outputs, batch.targets)
+            except ConfigError as error:
+                if error.__cause__ is None:  # else it may not go with two samples only
+                    raise
+            metric.reset()
 
 
 def _shape_with_members(parts: EvalParts, batch: Batch, task: Task, each: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import platform
@@ -149,23 +148,23 @@ MARKS = {"run": "run.json", "sweep": "sweep.yaml"}
 
 
 def meant(word: Path, *kinds: Literal["run", "sweep"]) -> Path:
-    """What a user means: a file or a run (or sweep) that is there; else the newest run of that name, or of all for
-    `last`.
+    """What a user means: a run that is there; else the newest run (or sweep) of that name or in that folder, or of all
+    for `last`.
 
     Raises:
         CheckpointError: there is neither.
     """
-    if word.is_file() or any((word / mark).is_file() for mark in MARKS.values()):
+    if word.is_file() or any((word / MARKS[kind]).exists() for kind in kinds):
         return word
-    within = "*/*" if str(word) == LAST else f"{glob.escape(str(word))}/*"
-    found = [file.parent for kind in kinds for file in runs().glob(f"{within}/{MARKS[kind]}")]
-    if not found and word.exists():  # what is wrong with it is said by who opens it
-        return word
-    if not found:
-        named = {file.parents[1].name for kind in kinds for file in runs().glob(f"*/*/{MARKS[kind]}")}
-        hint = did_you_mean_path(word) or did_you_mean(str(word), named)
-        raise CheckpointError(f"{word}: no such file or {kinds[-1]}{hint}")
-    return max(found, key=_began)
+    places = [*runs().glob("*")] if str(word) == LAST else [runs() / word, word]
+    found = {file.parent for place in places for kind in kinds for file in place.glob(f"*/{MARKS[kind]}")}
+    if found:
+        return max(found, key=_began)
+    if word.exists():
+        return word  # whoever reads it says what is wrong
+    named = {file.parents[1].name for kind in kinds for file in runs().glob(f"*/*/{MARKS[kind]}")}
+    hint = did_you_mean_path(word) or did_you_mean(str(word), named) if str(word) != LAST else f" in {runs()}"
+    raise CheckpointError(f"{word}: no such file or {kinds[-1]}{hint}")
 
 
 def _began(run: Path) -> tuple[str, int]:
@@ -189,7 +188,8 @@ def locate(path: Path) -> tuple[Path, Path]:
         return run, checkpoint
     last = path / "checkpoints" / "last.pt"
     if not last.is_file():
-        raise CheckpointError(f"{path}: no checkpoint yet; start anew: {again('train', path / 'config.yaml')}")
+        wait = "wait for the run, which goes on, or " if is_owned(path) else ""
+        raise CheckpointError(f"{path}: no checkpoint yet; {wait}start anew: {again('train', path / 'config.yaml')}")
     return path, last
 
 

@@ -91,9 +91,11 @@ def _loss_output(made: Any, outputs: Nest | None, owner: Owner) -> LossOutput:
         what = "a LossOutput" if outputs is None else "the mean over the batch, a tensor of shape (), or a dict of such"
         given = f"a tensor of shape {tuple(made.shape)}" if isinstance(made, Tensor) else nest.described(made)
         raise ConfigError(f"loss: {title_of(owner)} gives {given}, expected {what}{place_of(owner)}")
-    if not isinstance(made, Mapping):
-        return LossOutput(made, outputs)
-    return LossOutput(torch.stack([*numbers.values()]).sum(), outputs, parts=numbers)
+    loss = torch.stack([*numbers.values()]).sum() if isinstance(made, Mapping) else made
+    if not loss.requires_grad and any(one.requires_grad for one in nest.tensors(outputs)):
+        why = "it is detached, or made of what has none, such as argmax"
+        raise ConfigError(f"loss: {title_of(owner)} gives a loss without a gradient: {why}{place_of(owner)}")
+    return LossOutput(loss, outputs, parts=numbers if isinstance(made, Mapping) else {})
 
 
 def register_loss(name: str, *, sizes: Mapping[str, str] | None = None, divisible: bool = True) -> Callable[[F], F]:
@@ -149,7 +151,28 @@ class OwnMetricConfig(OwnConfig, MetricConfig):
         metric: Metric = self._make(supply)
         if missing := [name for name in ("update", "compute", "reset") if not hasattr(metric, name)]:
             raise ConfigError(f"metrics: {title_of(owner)} has no {missing[0]} method{place_of(owner)}")
-        return metric.to(device) if isinstance(metric, nn.Module) else metric  # torchmetrics'
+        # Those of torchmetrics are modules.
+        return OwnMetric(metric.to(device) if isinstance(metric, nn.Module) else metric, owner)
+
+
+class OwnMetric:
+    """An object of a class of one's own; what it raises is told with its place."""
+
+    def __init__(self, metric: Any, owner: Owner) -> None:
+        self.metric, self.owner = metric, owner
+        self.reset = metric.reset
+
+    def update(self, outputs: Nest, targets: Nest) -> None:
+        with own_code("metrics", self.owner):
+            self.metric.update(outputs, targets)
+
+    def compute(self) -> Tensor:
+        with own_code("metrics", self.owner):
+            return torch.tensor(float(self.metric.compute()), dtype=torch.float64)
+
+    def merge(self, other: OwnMetric) -> None:
+        """Count in what another one has counted, where the class can."""
+        self.metric.merge(other.metric)
 
 
 def _score(owner: Owner, arguments: Mapping[str, Any], outputs: Nest, targets: Nest) -> Tensor:
@@ -255,7 +278,13 @@ class OwnSchedulerConfig(OwnConfig, SchedulerConfig):
 
         def factor(step: int) -> float:
             with own_code("scheduler", owner):
-                return float(owner(step, **arguments))
+                made = float(owner(step, **arguments))
+            if not 0 <= made < math.inf:
+                wanted = "expected a factor of at least 0"
+                raise ConfigError(
+                    f"scheduler: {title_of(owner)} gives {made} at step {step}, {wanted}{place_of(owner)}"
+                )
+            return made
 
         return factor
 

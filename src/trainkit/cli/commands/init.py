@@ -42,9 +42,18 @@ def init(
         say(*starter.examples())
         return
     path = Path(source).expanduser()
-    text = starter.suggest(path, target) if path.exists() else starter.example(source)
-    written = output or Path(f"{path.absolute().name.partition('.')[0]}.yaml")
+    name = starter.name_of(path)
+    texts = {name: starter.suggest(path, target)} if path.exists() else starter.example(source)
+    (name, text), *extended = texts.items()
+    written = output or Path(f"{name}.yaml")
     if written.exists():
         raise StorageError(f"{written}: is there already; write elsewhere with --output FILE")
     atomic.write_text(written, text)
-    say(str(written), *(shell.command("trainkit", name, written) for name in ("check", "train")))
+    say(str(written))
+    for base, its_text in extended:
+        beside = written.with_name(f"{base}.yaml")
+        if not beside.exists():
+            atomic.write_text(beside, its_text)
+            say(str(beside))
+    run = "sweep" if "\nsweep:" in text else "train"
+    say(*(shell.command("trainkit", command, written) for command in ("check", run)))
