@@ -66,7 +66,7 @@ def go_on(run: Path, *overrides: str, failpoints: str = "") -> Ended:
     """Resume, or start anew when nothing was saved, as the message says."""
     ended = train("--resume", str(run), failpoints=failpoints)
     if ended.code == 4:
-        assert "no checkpoint yet; start anew" in ended.stderr or "no run here" in ended.stderr
+        assert "no checkpoint yet; start anew" in ended.stderr or "no such file or run" in ended.stderr
         assert not (run / "checkpoints" / "last.pt").exists()
         shutil.rmtree(run, ignore_errors=True)
         ended = begin(run, *overrides, failpoints=failpoints)

@@ -46,8 +46,10 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a config, with which editors complete keys and show mistakes."""
     from trainkit.config import merging
+
+    node = None if config is None else merging.read(config)  # before torch, which takes seconds to import
     from trainkit.experiment import loading, reference
 
-    if config is not None:
-        loading.import_modules(merging.read(config), beside=config.parent)
+    if config is not None and node is not None:
+        loading.import_modules(node, beside=config.parent)
     say(json.dumps(reference.schema(), indent=1))
