@@ -21,7 +21,7 @@ from trainkit.data.sources.image_folder import ImageFolderConfig
 from trainkit.data.sources.image_list import ImageListConfig
 from trainkit.data.sources.segmentation_folder import SegmentationFolderConfig
 from trainkit.data.sources.table import CsvConfig
-from trainkit.tasks import Classification, Task
+from trainkit.tasks import Task
 
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".jsonl")
 TARGETS = ("target", "label", "labels", "class", "y", "outcome", "category", "species", "diagnosis", "price")
@@ -124,7 +124,7 @@ def _pictures(data: Data, name: str, keys: dict[str, str], root: Path) -> list[s
         "data:",
         f"  name: {name}",
         *(f"  {key}: {_text(value)}" for key, value in keys.items()),
-        *(["  stratify: true  # classes keep their proportions"] if isinstance(task, Classification) else []),
+        *(["  stratify: true  # classes keep their proportions"] if task.reading == "words" else []),
         _held_out(data),
     ]
     if side <= SMALL:
@@ -186,7 +186,7 @@ def _table(path: Path, target: str | None) -> list[str]:
         "  # ignore: [id]    # columns that say nothing, or that nobody knows beforehand",
         "  # group: patient  # all rows with the same value are in the same split",
         _held_out(data),
-        f"metrics: {'[accuracy, f1]' if isinstance(task, Classification) else '[mae, r2]'}",
+        f"metrics: {'[accuracy, f1]' if task.reading == 'words' else '[mae, r2]'}",
         *_uneven(task),
         "# The model is the one for tables, which brings its own settings.",
     ]
@@ -210,7 +210,7 @@ def _held_out(data: Data) -> str:
 
 
 def _uneven(task: Task) -> list[str]:
-    if not isinstance(task, Classification) or max(task.counts) < UNEVEN * max(1, min(task.counts)):
+    if task.reading != "words" or max(task.counts) < UNEVEN * max(1, min(task.counts)):
         return []
     rare = task.known_names[task.counts.index(min(task.counts))]
     return [f"# There are few samples of {rare!r}: sampler=balanced in loader shows them as often as others."]
