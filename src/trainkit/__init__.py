@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from trainkit.tasks.earlier import TargetSpec as TargetSpec
     from trainkit.training.loop import Parts as Parts
     from trainkit.training.loop import Plan as Plan
-    from trainkit.training.loop import StepOutput as StepOutput
     from trainkit.training.loop import evaluate as evaluate
     from trainkit.training.loop import fit as fit
     from trainkit.training.loop import train_steps as train_steps
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from trainkit.training.own_parts import register_scheduler as register_scheduler
     from trainkit.training.progress import Progress as Progress
     from trainkit.training.schedulers import SchedulerConfig as SchedulerConfig
+    from trainkit.training.step import StepOutput as StepOutput
 
 _homes = {
     "Batch": "data",
@@ -83,7 +83,7 @@ _homes = {
     "SinkConfig": "sinks.base",
     "SinkContext": "sinks.base",
     "Split": "data",
-    "StepOutput": "training.loop",
+    "StepOutput": "training.step",
     "TargetSpec": "tasks.earlier",
     "Task": "tasks",
     "TensorSource": "data",

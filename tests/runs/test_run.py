@@ -32,8 +32,8 @@ from trainkit.runs import checkpoint
 from trainkit.runs.run import resume, train
 from trainkit.tasks import Task
 from trainkit.training import loop
-from trainkit.training.loop import StepOutput
 from trainkit.training.losses import CrossEntropyConfig, LossFn, LossOutput
+from trainkit.training.step import StepOutput
 
 
 def test_a_run_leaves_what_a_user_needs(make: MakeExperiment, capsys: pytest.CaptureFixture[str]) -> None:

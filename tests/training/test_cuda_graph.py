@@ -21,8 +21,9 @@ from trainkit.core import seeding
 from trainkit.experiment import building
 from trainkit.training import loop
 from trainkit.training.cuda_graph import WARM_UP, Recorded
-from trainkit.training.loop import Parts, Plan, StepOutput, train_steps
+from trainkit.training.loop import Parts, Plan, train_steps
 from trainkit.training.progress import Progress
+from trainkit.training.step import StepOutput
 
 T = TypeVar("T")
 

@@ -7,6 +7,12 @@ import torch
 
 from trainkit.training.meter import Meter
 from trainkit.training.progress import Progress
+from trainkit.training.step import StepOutput
+
+
+def output(loss: float, samples: int, count: int | None = None, right: int | None = None) -> StepOutput:
+    counted, judged = (None if one is None else torch.tensor(one) for one in (count, right))
+    return StepOutput(torch.tensor(loss), samples, counted, None, 0.0, judged, updated=True)
 
 
 def epoch_loss(*steps: tuple[float, int, int | None]) -> float:
@@ -16,7 +22,7 @@ def epoch_loss(*steps: tuple[float, int, int | None]) -> float:
     for loss, samples, count in steps:
         progress.step += 1
         meter.start()
-        meter.add(torch.tensor(loss), samples, 0.1, 0.0, None if count is None else torch.tensor(count))
+        meter.add(output(loss, samples, count), 0.1)
     meter.read(torch.tensor(1.0), may_overflow=False)
     loss = meter.train_record(1.0).loss
     assert meter.epoch_record().loss == loss
@@ -39,7 +45,7 @@ def test_the_first_step_in_which_nothing_counts_is_told_once() -> None:
     told = []
     for count in (3, 0, 0, 2, 0):
         progress.step += 1
-        meter.add(torch.tensor(1.0), 4, 0.1, 0.0, torch.tensor(count))
+        meter.add(output(1.0, 4, count), 0.1)
         meter.read(torch.tensor(1.0), may_overflow=False)
         told.append(meter.empty_step())
     assert told == [0, 2, 0, 0, 0]
@@ -50,8 +56,8 @@ def test_accuracy_is_of_the_samples_that_were_judged() -> None:
     meter = Meter(progress, batches_per_epoch=3)
     for right, samples in ((3, 4), (None, 4), (1, 2)):
         progress.step += 1
-        count = torch.tensor(50)  # a loss over pixels is no other accuracy
-        meter.add(torch.tensor(1.0), samples, 0.1, 0.0, count, None if right is None else torch.tensor(right))
+        count = 50  # a loss over pixels is no other accuracy
+        meter.add(output(1.0, samples, count, right), 0.1)
     meter.read(torch.tensor(1.0), may_overflow=False)
     assert meter.epoch_record().accuracy == 4 / 6
     assert meter.epoch_record().accuracy is None

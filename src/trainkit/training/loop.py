@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import islice
 from typing import Literal
@@ -33,7 +33,7 @@ from trainkit.training.meter import Meter
 from trainkit.training.metrics import Metric, Score, sum_dtype
 from trainkit.training.progress import Progress
 from trainkit.training.schedulers import Scheduler
-from trainkit.training.step import Step
+from trainkit.training.step import Step, StepOutput
 
 MOST_SKIPPED = 0.5
 """A run that has skipped a larger share of its steps has not trained."""
@@ -109,27 +109,6 @@ class Plan:
 def trained(parts: EvalParts) -> nn.Module:
     """The model, together with the loss where that has parameters of its own."""
     return Together(parts.model, parts.loss_fn) if isinstance(parts.loss_fn, nn.Module) else parts.model
-
-
-@dataclass(frozen=True, slots=True)
-class StepOutput:
-    """What one optimizer update did. The tensors are on the device; reading them waits for it."""
-
-    loss: Tensor
-    """Mean over the step's samples, or what else the loss counts, before the update, in the user's unit, shape ()."""
-    samples: int
-    count: Tensor | None
-    """What the loss counts, shape (); None where that is samples."""
-    grad_norm: Tensor | None
-    """Global gradient norm (L2) before clipping, shape (); None when nothing is clipped."""
-    waited_s: float
-    """How long the data loader let the step wait."""
-    right: Tensor | None
-    """How many samples were right before the update, shape (); None where that is not told."""
-    updated: bool
-    """False for a step that was skipped because the loss or a gradient was not finite."""
-    parts: Mapping[str, Tensor] = field(default_factory=dict)
-    """What the loss is made of, by its names, each as `loss` is."""
 
 
 def due(step: int, *, every: int, last: bool) -> bool:
@@ -284,7 +263,7 @@ def fit(
         lr = parts.optimizer.param_groups[0]["lr"]
         output = next(steps)
         if output.updated:
-            meter.add(output.loss, output.samples, lr, output.waited_s, output.count, output.right, output.parts)
+            meter.add(output, lr)
         else:
             _skipped(plan, progress, sink)
         epoch_ends = progress.batch == 0

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
 from itertools import islice
-from types import MappingProxyType
 
 from torch import Tensor, stack
 
 from trainkit.core.errors import DivergedError
 from trainkit.core.records import EpochRecord, TrainRecord
 from trainkit.training.progress import Progress
+from trainkit.training.step import StepOutput
 
 NOTHING = sys.float_info.min
 """What a step counts in which nothing does: its loss of 0 is known, but has no weight beside those of other steps."""
@@ -29,8 +28,7 @@ class Meter:
     def __init__(self, progress: Progress, batches_per_epoch: int) -> None:
         self.progress = progress
         self.batches_per_epoch = batches_per_epoch
-        self._unread: list[tuple[Tensor, int, Tensor | None, Tensor | None]] = []
-        self._unread_parts: list[Mapping[str, Tensor]] = []
+        self._unread: list[StepOutput] = []
         self._lr = self._norm = 0.0
         self._recorded = math.nan
         self._started = 0.0
@@ -43,30 +41,12 @@ class Meter:
         """The clock runs from here to `add`; evaluation and saving are not training time."""
         self._started = time.perf_counter()
 
-    def add(
-        self,
-        loss: Tensor,
-        samples: int,
-        lr: float,
-        waited_s: float,
-        count: Tensor | None = None,
-        right: Tensor | None = None,
-        parts: Mapping[str, Tensor] = MappingProxyType({}),
-    ) -> None:
-        """Count a step in: its mean loss, shape (), its samples, its rate, and how long it waited for data.
-
-        Does not wait for the device.
-
-        Args:
-            count: over how many the loss is the mean, shape (), where these are no samples.
-            right: how many samples were right, shape (), where that can be told.
-            parts: what the loss is made of, each as it is.
-        """
-        self._unread.append((loss, samples, count, right))
-        self._unread_parts.append(parts)
+    def add(self, output: StepOutput, lr: float) -> None:
+        """Count in what a step did with this learning rate. Does not wait for the device."""
+        self._unread.append(output)
         self._lr = lr
-        self._epoch_waited_s += waited_s
-        self._window_samples += samples
+        self._epoch_waited_s += output.waited_s
+        self._window_samples += output.samples
         self._window_s += time.perf_counter() - self._started
 
     def read(self, grad_norm: Tensor, *, may_overflow: bool) -> float:
@@ -81,36 +61,35 @@ class Meter:
         if not self._unread:  # this step has been read already
             return self._norm
         started = time.perf_counter()
-        counted = [count.float() for _, _, count, _ in self._unread if count is not None]
-        judged = [right.float() for *_, right in self._unread if right is not None]
-        pieces = [part for parts in self._unread_parts for part in parts.values()]
-        *read, norm = stack([*(loss for loss, *_ in self._unread), *counted, *judged, *pieces, grad_norm]).tolist()
+        counted = [one.count.float() for one in self._unread if one.count is not None]
+        judged = [one.right.float() for one in self._unread if one.right is not None]
+        pieces = [part for one in self._unread for part in one.parts.values()]
+        *read, norm = stack([*(one.loss for one in self._unread), *counted, *judged, *pieces, grad_norm]).tolist()
         numbers = iter(read)
         losses = list(islice(numbers, len(self._unread)))
         counts, rights = (iter(list(islice(numbers, len(some)))) for some in (counted, judged))
         first = self.progress.step - len(losses) + 1
         if self.progress.first_loss is None and math.isfinite(losses[0]):
             self.progress.first_loss = losses[0]
-        for step, (loss, (_, samples, own, right)) in enumerate(zip(losses, self._unread, strict=True), first):
+        for step, (loss, output) in enumerate(zip(losses, self._unread, strict=True), first):
             if not math.isfinite(loss):
                 raise self._diverged("loss", step, norm)
-            count = samples if own is None else max(next(counts), NOTHING)
+            count = output.samples if output.count is None else max(next(counts), NOTHING)
             if count == NOTHING and self._empty is None:
                 self._empty = step
             self.progress.window_loss += loss * count
             self.progress.window_samples += count
             self.progress.epoch_loss += loss * count
             self.progress.epoch_samples += count
-            if right is not None:
+            if output.right is not None:
                 self.progress.epoch_right += next(rights)
-                self.progress.epoch_judged += samples
-            for name in self._unread_parts[step - first]:
+                self.progress.epoch_judged += output.samples
+            for name in output.parts:
                 before = self.progress.window_parts.get(name, 0.0)
                 self.progress.window_parts[name] = before + next(numbers) * count
         if not math.isfinite(norm) and not may_overflow:
             raise self._diverged("gradient", self.progress.step, norm)
         self._unread.clear()
-        self._unread_parts.clear()
         self._window_s += time.perf_counter() - started
         self._norm = norm
         return self._norm

@@ -1,8 +1,9 @@
-"""The arithmetic of an optimizer update: gradients of its batches, and the update itself."""
+"""The arithmetic of an optimizer update: gradients of its batches, the update itself, and what it has to show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -40,3 +41,24 @@ class Step:
     def update(self, guard: Tensor | None) -> tuple[Tensor | None, bool]:
         """Change the parameters. Argument and result as of `Precision.update`."""
         return self.precision.update(self.optimizer, self.parameters, self.clip_norm, guard=guard)
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What one optimizer update did. The tensors are on the device; reading them waits for it."""
+
+    loss: Tensor
+    """Mean over the step's samples, or what else the loss counts, before the update, in the user's unit, shape ()."""
+    samples: int
+    count: Tensor | None
+    """What the loss counts, shape (); None where that is samples."""
+    grad_norm: Tensor | None
+    """Global gradient norm (L2) before clipping, shape (); None when nothing is clipped."""
+    waited_s: float
+    """How long the data loader let the step wait."""
+    right: Tensor | None
+    """How many samples were right before the update, shape (); None where that is not told."""
+    updated: bool
+    """False for a step that was skipped because the loss or a gradient was not finite."""
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the loss is made of, by its names, each as `loss` is."""
