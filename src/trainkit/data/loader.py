@@ -143,9 +143,11 @@ class EpochBatches(Sampler[BatchRequest]):
         order, size = self._order().numpy(), self.batch_size
         seed = derive(self.seed or 0, "sample", self.epoch)
         repeats = None if self.weights is None else _repeats(order)
-        slices = (slice(batch * size, (batch + 1) * size) for batch in range(self.start, self.count))
         # Not a generator function: that would read `epoch` and `start` at the first batch, when they may have moved on.
-        return (BatchRequest(order[some], seed, None if repeats is None else repeats[some]) for some in slices)
+        return (
+            BatchRequest(order[at : at + size], seed, None if repeats is None else repeats[at : at + size])
+            for at in range(self.start * size, self.count * size, size)
+        )
 
     def _order(self) -> Tensor:
         if self.seed is None:
@@ -227,7 +229,7 @@ class Loader:
 
     def sizes(self, start: int, count: int) -> list[int]:
         """The sizes of the next `count` batches of an epoch, fewer at its end."""
-        return [self.batches.size(batch) for batch in range(start, min(start + count, len(self.batches)))]
+        return [self.batches.size(batch) for batch in range(start, min(start + count, self.batches.count))]
 
     def epoch(self, epoch: int = 0, *, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from batch number `start` on.

@@ -64,7 +64,7 @@ class Meter:
         counted = [one.count.float() for one in self._unread if one.count is not None]
         judged = [one.right.float() for one in self._unread if one.right is not None]
         pieces = [part for one in self._unread for part in one.parts.values()]
-        *read, norm = stack([*(one.loss for one in self._unread), *counted, *judged, *pieces, grad_norm]).tolist()
+        *read, norm = stack([*[one.loss for one in self._unread], *counted, *judged, *pieces, grad_norm]).tolist()
         numbers = iter(read)
         losses = list(islice(numbers, len(self._unread)))
         counts, rights = (iter(list(islice(numbers, len(some)))) for some in (counted, judged))
