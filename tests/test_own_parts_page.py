@@ -12,7 +12,7 @@ import yaml
 
 from tests.command import ROOT
 from tests.conftest import records
-from tests.test_readme import command
+from tests.test_manual import command
 from trainkit.config import registry
 
 PAGE = (ROOT / "docs/own_parts.md").read_text()

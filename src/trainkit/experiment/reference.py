@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import textwrap
@@ -17,14 +18,28 @@ from trainkit.config.yamlfile import show
 from trainkit.experiment.schema import ExperimentConfig
 
 
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A key of a component or section, in words: its type, its default (None: it is required), what it means."""
+
+    key: str
+    kind: str
+    default: str | None
+    text: str
+
+
 def listing(families: Iterable[str], *, brief: bool) -> Iterator[str]:
     """The listing, line by line; `brief` leaves out what the options mean."""
     for family in families:
         yield family
-        for name, config_class in _members(family).items():
+        for name, config_class in members(family).items():
             about, _, _ = (inspect.getdoc(config_class) or "").partition("\n\n")
             yield from _wrapped(f"{name:<16}  {about}", indent=2, hanging=20)
-            yield from _options(config_class, brief)
+            for option in options(config_class):
+                shown = "is required" if option.default is None else f"= {option.default}"
+                yield from _wrapped(f"{option.key} {shown}   ({option.kind})", indent=6, hanging=12)
+                if not brief:
+                    yield from _wrapped(option.text, indent=10, hanging=10)
         yield ""
 
 
@@ -36,7 +51,8 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 
-def _members(family: str) -> dict[str, type[BaseModel]]:
+def members(family: str) -> dict[str, type[BaseModel]]:
+    """The components of a family, such as `optimizers`, or the sections of a config (`sections`), by name."""
     for singular, plural in registry.FAMILIES.items():
         if family == plural:
             return {name: registry.find(singular, name) for name in registry.names(singular)}
@@ -48,19 +64,20 @@ def _members(family: str) -> dict[str, type[BaseModel]]:
     }
 
 
-def _options(config_class: type[BaseModel], brief: bool) -> Iterator[str]:
+def options(config_class: type[BaseModel]) -> Iterator[Option]:
+    """The keys of a config but its name, in their order."""
     assert issubclass(config_class, Config)
     fields = config_class.model_json_schema()
-    texts = {} if brief else config_class.field_texts()
+    texts = config_class.field_texts()
     for key, field in config_class.model_fields.items():
-        if key == "name":
-            continue
-        kind = type_text(fields["properties"][key], fields.get("$defs", {}))
-        default = field.get_default(call_default_factory=True)
-        shown = "is required" if default is PydanticUndefined else f"= {_value(default)}"
-        yield from _wrapped(f"{key} {shown}   ({kind})", indent=6, hanging=12)
-        if key in texts:
-            yield from _wrapped(texts[key], indent=10, hanging=10)
+        if key != "name":
+            default = field.get_default(call_default_factory=True)
+            yield Option(
+                key,
+                type_text(fields["properties"][key], fields.get("$defs", {})),
+                None if default is PydanticUndefined else _value(default),
+                texts.get(key, ""),
+            )
 
 
 def _wrapped(text: str, *, indent: int, hanging: int) -> list[str]:
@@ -72,7 +89,7 @@ def _wrapped(text: str, *, indent: int, hanging: int) -> list[str]:
 
 def _value(default: Any) -> str:
     plain = to_jsonable_python(default)
-    return plain if isinstance(plain, str) else json.dumps(plain)
+    return plain if isinstance(plain, str) and plain else json.dumps(plain)
 
 
 def type_text(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
