@@ -53,6 +53,10 @@ class LoaderConfig(Config):
     samples of rare classes come several times, some of the frequent ones not at all. Random transforms follow from the
     seed, the epoch, the sample and how often it was drawn before, so that it is another picture each time."""
 
+    group_by_length: bool | Literal["auto"] = "auto"
+    """Whether training samples of like lengths share a batch, so that little is padded: the order of an epoch is cut
+    into pieces of 50 batches, and each is sorted. `auto`: for texts. No effect on samples of one length."""
+
     def train_loader(
         self, split: Split, seed: int, device: torch.device, limit: int | None = None, task: Task | None = None
     ) -> Loader:
@@ -83,7 +87,11 @@ class LoaderConfig(Config):
     ) -> EpochBatches:
         """The training batches as positions. Arguments as of `train_loader`."""
         weights = balanced_weights(split.targets, task) if self.sampler == "balanced" else None
-        return EpochBatches(len(split), self.batch_size, seed, drop_last, weights=weights, limit=limit)
+        lengths = None
+        if isinstance(split.source, SequenceSource):
+            grouped = split.source.is_text if self.group_by_length == "auto" else self.group_by_length
+            lengths = split.source.lengths[split.index] if grouped else None
+        return EpochBatches(len(split), self.batch_size, seed, drop_last, weights=weights, lengths=lengths, limit=limit)
 
     def eval_loader(self, split: Split, device: torch.device, limit: int | None = None) -> Loader:
         """Every sample once, in order; of the first `limit` batches."""
@@ -123,6 +131,8 @@ class EpochBatches(Sampler[BatchRequest]):
     _: KW_ONLY
     weights: Tensor | None = None
     """Shape (samples,): draw with replacement, in proportion to them."""
+    lengths: Tensor | None = None
+    """Shape (samples,): bring samples of like lengths together."""
     limit: int | None = None
     """The largest number of batches."""
     epoch: int = 0
@@ -153,9 +163,27 @@ class EpochBatches(Sampler[BatchRequest]):
         if self.seed is None:
             return torch.arange(self.samples)
         if self.weights is None:
-            return permutation(self.samples, self.seed, "order", self.epoch)
-        random = generator(self.seed, "order", self.epoch)
-        return _drawn(self.weights, self.samples, random)
+            order = permutation(self.samples, self.seed, "order", self.epoch)
+        else:
+            order = _drawn(self.weights, self.samples, generator(self.seed, "order", self.epoch))
+        if self.lengths is None:
+            return order
+        return _grouped(order, self.lengths, self.batch_size, generator(self.seed, "groups", self.epoch))
+
+
+PIECE = 50
+"""Batches among whose samples those of like lengths are brought together."""
+
+
+def _grouped(order: Tensor, lengths: Tensor, batch_size: int, random: torch.Generator) -> Tensor:
+    """An order, cut into pieces of whole batches; each is sorted by length, and its batches are shuffled. What is left
+    over at the end is a batch of its own, as it was."""
+    whole = len(order) // batch_size * batch_size
+    pieces = []
+    for piece in order[:whole].split(PIECE * batch_size):
+        batches = piece[lengths[piece].argsort(stable=True)].view(-1, batch_size)
+        pieces.append(batches[torch.randperm(len(batches), generator=random)].flatten())
+    return torch.cat([*pieces, order[whole:]])
 
 
 MOST_OF_MULTINOMIAL = 2**24

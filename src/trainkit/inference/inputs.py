@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -22,19 +23,24 @@ from trainkit.core.errors import CheckpointError, DataError, os_error_text
 from trainkit.core.tiling import Patch, patches
 from trainkit.core.view import View
 from trainkit.data import DataConfig, DataSpec
+from trainkit.data.folders import files_below
 from trainkit.data.images.bit_depth import SIXTEEN_BITS, is_deep, white_is_zero
 from trainkit.data.images.decoding import PictureSource, UnreadableError, flattened, opened, quiet
 from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures
 from trainkit.data.images.orientation import shown_size
 from trainkit.data.images.source import PicturesConfig
 from trainkit.data.images.views import view_of
+from trainkit.data.inputs import Texts
 from trainkit.data.paths import no_file
 from trainkit.data.sources.segmentation_folder import SegmentationFolderConfig
 from trainkit.data.sources.table import TableConfig
+from trainkit.data.text_files import whole_text
 from trainkit.data.transforms.pipeline import fitted, fitted_view
 from trainkit.plots.images import as_image
 
 STDIN = "-"
+SHOWN = 60
+"""Characters of a text that stand for it."""
 
 Refuse = Callable[[DataError], object]
 """Hears of an input that cannot be used; the others go on, unless it raises."""
@@ -76,6 +82,8 @@ class InferenceInputs:
     """Whether pictures are cut into tiles also for a model that was not trained on such."""
     keep: Sequence[str] | Literal["all"] = ()
     """Columns of tables whose texts go along."""
+    texts: Sequence[str] = ()
+    """Texts that are inputs themselves, before those in files."""
 
     @property
     def overlap(self) -> int | None:
@@ -90,6 +98,9 @@ class InferenceInputs:
         Raises:
             CheckpointError: it does not say how a CSV file is to be read.
         """
+        if self.texts and not isinstance(self.spec.input, Texts):
+            raise DataError(f"--text: the model was not trained on texts; {self._expected()}")
+        yield from (self._text(text) for text in self.texts)
         for name in self._listed(inputs):
             try:
                 yield from self._in(name)
@@ -111,6 +122,8 @@ class InferenceInputs:
             return self._array(name)
         if self.spec.input.pictures and ending != ".csv":
             return self._pictures(name)
+        if isinstance(self.spec.input, Texts) and (ending in ("", ".txt") or not isinstance(self.config, TableConfig)):
+            return self._text_files(name)
         if isinstance(self.config, TableConfig) and ending not in ENDINGS and not _is_folder(name):
             return self._rows(name, self.config)
         raise DataError(f"{name}: {self._expected()}")
@@ -120,6 +133,9 @@ class InferenceInputs:
         shape = ", ".join(map(str, sizes))
         one = f"({shape},)" if len(sizes) == 1 else f"({shape})"
         array = f"{self.spec.input.array} of shape {one} or (n, {shape})"
+        if isinstance(self.spec.input, Texts):
+            table = "a CSV file, " if isinstance(self.config, TableConfig) else ""
+            return f"expected {table}a text file (.txt), a folder of them, - for a text a line, or --text"
         if self.spec.input.pictures:
             return f"expected a picture, a folder of pictures, or {array}"
         return f"expected a CSV file or {array}" if isinstance(self.config, TableConfig) else f"expected {array}"
@@ -205,7 +221,41 @@ class InferenceInputs:
             raise UnreadableError(f"is in colour, the model was trained on {channels} channels; use .npy arrays")
         return PictureSource(Path(), [name], torch.zeros(1), mode, height, width, limits=self.spec.range)
 
+    def _text_rows(self, name: str, config: TableConfig) -> Iterator[Sample]:
+        from trainkit.data.tables.new_rows import new_texts  # brings pyarrow
+
+        texts, places, kept = new_texts(config, _file(name), self.keep)
+        return (
+            Sample(place, partial(self._numbered, place, text), kept={key: kept[key][row] for key in kept})
+            for row, (text, place) in enumerate(zip(texts, places, strict=True))
+        )
+
+    def _text_files(self, name: str) -> Iterator[Sample]:
+        """The texts of a file each; of standard input, of a line each."""
+        if name == STDIN:
+            lines = (line.strip() for line in sys.stdin)
+            return (self._text(line) for line in lines if line)
+        names = [name]
+        if _is_folder(name):
+            names = [str(Path(name, found)) for found in files_below(Path(name)) if found.lower().endswith(".txt")]
+            if not names:
+                raise DataError(f"{name}: no text files (.txt) in it")
+        return (Sample(one, partial(self._numbered, one, None), stem=Path(one).stem) for one in names)
+
+    def _text(self, text: str) -> Sample:
+        return Sample(textwrap.shorten(text, SHOWN, placeholder=" …"), partial(self._numbered, text[:SHOWN], text))
+
+    def _numbered(self, name: str, text: str | None) -> Tensor:
+        """The numbers of a text's tokens, or of that of a file."""
+        assert isinstance(self.spec.input, Texts)
+        try:
+            return self.spec.input.of_text(whole_text(Path(_file(name))) if text is None else text)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from None
+
     def _rows(self, name: str, config: TableConfig) -> Iterator[Sample]:
+        if isinstance(self.spec.input, Texts):
+            return self._text_rows(name, config)
         if not self.spec.columns:
             raise CheckpointError(
                 f"{self.checkpoint}: from before checkpoints kept what the columns of a CSV file mean; train again, or "

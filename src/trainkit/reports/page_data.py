@@ -147,7 +147,7 @@ def _columns(restored: Restored, data: Data, found: PageData) -> None:
     assert data.val is not None
     experiment, parts, spec = restored.experiment, restored.parts, restored.spec
     found.metric, mode = monitored(experiment, spec)
-    changes = importances(parts, data.val, spec, found.metric, experiment.loader)
+    changes = importances(parts, data.val, spec, found.metric, experiment.loader) if spec.columns else {}
     worse = {name: -change if mode == "max" else change for name, change in changes.items()}
     found.columns = sorted(
         ((column, worse.get(column.name)) for column in data.columns),
