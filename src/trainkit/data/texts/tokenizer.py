@@ -133,7 +133,7 @@ class Tokenizer(Config):
             tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
             tokenizer.decoder = library.decoders.ByteLevel()
         elif self.kind == "char":
-            tokenizer.pre_tokenizer = library.pre_tokenizers.Split(library.Regex(r"(?s)."), "isolated")
+            tokenizer.pre_tokenizer = library.pre_tokenizers.Split(library.Regex(r"[\s\S]"), "isolated")
         else:
             tokenizer.pre_tokenizer = library.pre_tokenizers.Whitespace()
         return tokenizer
