@@ -15,8 +15,9 @@ from trainkit.core.errors import DataError
 from trainkit.core.nest import Nest
 from trainkit.data import Batch, DataSpec, Split, TensorSource
 from trainkit.data.base import BatchRequest
+from trainkit.data.epoch_batches import EpochBatches, _drawn
 from trainkit.data.inputs import Pictures
-from trainkit.data.loader import EpochBatches, Loader, LoaderConfig, _drawn, _ToPin
+from trainkit.data.loader import Loader, LoaderConfig, _ToPin
 from trainkit.data.sequences import SequenceSource
 from trainkit.data.transforms.geometric import RandomCrop
 from trainkit.data.transforms.pipeline import preparation

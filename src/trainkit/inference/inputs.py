@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,11 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from trainkit.core.errors import CheckpointError, DataError, os_error_text
+from trainkit.core.errors import CheckpointError, DataError
 from trainkit.core.tiling import Patch, patches
 from trainkit.core.view import View
 from trainkit.data import DataConfig, DataSpec
-from trainkit.data.folders import files_below
 from trainkit.data.images.bit_depth import SIXTEEN_BITS, is_deep, white_is_zero
 from trainkit.data.images.decoding import PictureSource, UnreadableError, flattened, opened, quiet
 from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictures
@@ -31,42 +29,15 @@ from trainkit.data.images.orientation import shown_size
 from trainkit.data.images.source import PicturesConfig
 from trainkit.data.images.views import view_of
 from trainkit.data.inputs import Texts
-from trainkit.data.paths import no_file
 from trainkit.data.sources.segmentation_folder import SegmentationFolderConfig
 from trainkit.data.sources.table import TableConfig
-from trainkit.data.text_files import whole_text
 from trainkit.data.transforms.pipeline import fitted, fitted_view
+from trainkit.inference import text_inputs
+from trainkit.inference.sample import STDIN, Sample, file_named, is_folder
 from trainkit.plots.images import as_image
-
-STDIN = "-"
-SHOWN = 60
-"""Characters of a text that stand for it."""
 
 Refuse = Callable[[DataError], object]
 """Hears of an input that cannot be used; the others go on, unless it raises."""
-
-
-def blank() -> Image.Image:
-    """Of an input that is no picture."""
-    raise DataError("there is no picture to draw over")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One input that is read when it is its turn."""
-
-    name: str
-    read: Callable[[], Tensor]
-    """Gives it as a data source would. Raises DataError, with the name."""
-    view: Callable[[], View | list[Patch] | None] = lambda: None
-    """Which part of a picture that is, or which tiles, of which `read` then gives all; None where it is no picture of
-    another size."""
-    picture: Callable[[], Image.Image] = blank
-    """The picture at its own size, RGB. Raises DataError, with the name."""
-    stem: str = ""
-    """What files that belong to it are called."""
-    kept: Mapping[str, str] = field(default_factory=dict)
-    """What stands in the columns that were to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +71,8 @@ class InferenceInputs:
         """
         if self.texts and not isinstance(self.spec.input, Texts):
             raise DataError(f"--text: the model was not trained on texts; {self._expected()}")
-        yield from (self._text(text) for text in self.texts)
+        if isinstance(self.spec.input, Texts):
+            yield from text_inputs.given(self.spec.input, self.texts)
         for name in self._listed(inputs):
             try:
                 yield from self._in(name)
@@ -123,8 +95,8 @@ class InferenceInputs:
         if self.spec.input.pictures and ending != ".csv":
             return self._pictures(name)
         if isinstance(self.spec.input, Texts) and (ending in ("", ".txt") or not isinstance(self.config, TableConfig)):
-            return self._text_files(name)
-        if isinstance(self.config, TableConfig) and ending not in ENDINGS and not _is_folder(name):
+            return text_inputs.in_files(self.spec.input, name)
+        if isinstance(self.config, TableConfig) and ending not in ENDINGS and not is_folder(name):
             return self._rows(name, self.config)
         raise DataError(f"{name}: {self._expected()}")
 
@@ -142,7 +114,7 @@ class InferenceInputs:
 
     def _pictures(self, name: str) -> Iterator[Sample]:
         names = [name]
-        if _is_folder(name):
+        if is_folder(name):
             found = find(Path(name))
             if not found.pictures:
                 raise DataError(no_pictures(Path(name), found))
@@ -221,41 +193,9 @@ class InferenceInputs:
             raise UnreadableError(f"is in colour, the model was trained on {channels} channels; use .npy arrays")
         return PictureSource(Path(), [name], torch.zeros(1), mode, height, width, limits=self.spec.range)
 
-    def _text_rows(self, name: str, config: TableConfig) -> Iterator[Sample]:
-        from trainkit.data.tables.new_rows import new_texts  # brings pyarrow
-
-        texts, places, kept = new_texts(config, _file(name), self.keep)
-        return (
-            Sample(place, partial(self._numbered, place, text), kept={key: kept[key][row] for key in kept})
-            for row, (text, place) in enumerate(zip(texts, places, strict=True))
-        )
-
-    def _text_files(self, name: str) -> Iterator[Sample]:
-        """The texts of a file each; of standard input, of a line each."""
-        if name == STDIN:
-            lines = (line.strip() for line in sys.stdin)
-            return (self._text(line) for line in lines if line)
-        names = [name]
-        if _is_folder(name):
-            names = [str(Path(name, found)) for found in files_below(Path(name)) if found.lower().endswith(".txt")]
-            if not names:
-                raise DataError(f"{name}: no text files (.txt) in it")
-        return (Sample(one, partial(self._numbered, one, None), stem=Path(one).stem) for one in names)
-
-    def _text(self, text: str) -> Sample:
-        return Sample(textwrap.shorten(text, SHOWN, placeholder=" …"), partial(self._numbered, text[:SHOWN], text))
-
-    def _numbered(self, name: str, text: str | None) -> Tensor:
-        """The numbers of a text's tokens, or of that of a file."""
-        assert isinstance(self.spec.input, Texts)
-        try:
-            return self.spec.input.of_text(whole_text(Path(_file(name))) if text is None else text)
-        except ValueError as error:
-            raise DataError(f"{name}: {error}") from None
-
     def _rows(self, name: str, config: TableConfig) -> Iterator[Sample]:
         if isinstance(self.spec.input, Texts):
-            return self._text_rows(name, config)
+            return text_inputs.in_rows(self.spec.input, config, file_named(name), self.keep)
         if not self.spec.columns:
             raise CheckpointError(
                 f"{self.checkpoint}: from before checkpoints kept what the columns of a CSV file mean; train again, or "
@@ -265,7 +205,7 @@ class InferenceInputs:
 
         inside = ""
         with TemporaryDirectory() if name == STDIN else nullcontext() as folder:
-            file = _file(name) if folder is None else str(Path(folder, STDIN))
+            file = file_named(name) if folder is None else str(Path(folder, STDIN))
             if folder is not None:
                 inside = f"{folder}{os.sep}"
                 Path(file).write_bytes(sys.stdin.buffer.read())
@@ -289,7 +229,7 @@ class InferenceInputs:
     def _array(self, name: str) -> Iterator[Sample]:
         try:
             array: NDArray[Any] = np.lib.format.open_memmap(
-                _file(name), mode="r"
+                file_named(name), mode="r"
             )  # read where it is needed; refuses objects
         except (DataError, MemoryError):
             raise
@@ -318,24 +258,3 @@ class InferenceInputs:
             return self.spec.input.from_array(array if row is None else array[row])
         except ValueError as error:
             raise DataError(f"{name}: {error}") from None
-
-
-def _is_folder(name: str) -> bool:
-    with suppress(OSError):  # of names that are too long
-        return Path(name).is_dir()
-    return False
-
-
-def _file(name: str) -> str:
-    """The name of a file that is there.
-
-    Raises:
-        DataError: there is none.
-    """
-    try:
-        why = no_file(Path(name))
-    except (OSError, ValueError) as error:
-        why = os_error_text(error)
-    if why:
-        raise DataError(f"{name}: {why}")
-    return name

@@ -23,8 +23,9 @@ from trainkit.core.view import View
 from trainkit.data import Batch
 from trainkit.data.workers import cores
 from trainkit.inference.files import Files
-from trainkit.inference.inputs import InferenceInputs, Refuse, Sample
+from trainkit.inference.inputs import InferenceInputs, Refuse
 from trainkit.inference.restoring import Restored, restore
+from trainkit.inference.sample import Sample
 from trainkit.models.dry_run import evaluating
 from trainkit.tasks import Prediction
 

@@ -127,9 +127,9 @@ class TableConfig(DataConfig):
         return self._counted(lambda: self.build(seed, spec))
 
     def build(self, seed: int, like: DataSpec | None = None) -> Data:
-        from trainkit.data.tables.building import build  # brings pyarrow, for those who read a table
+        from trainkit.data.tables import building, text_columns  # bring pyarrow, for those who read a table
 
-        return build(self, seed, like)
+        return text_columns.build(self, seed, like) if self.texts else building.build(self, seed, like)
 
 
 @register("data")

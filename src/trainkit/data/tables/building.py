@@ -20,7 +20,6 @@ from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import permutation
 from trainkit.core.text import counted
 from trainkit.data.base import Data, Split, TensorSource
-from trainkit.data.folders import SplitName
 from trainkit.data.inputs import Numbers
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.spec import DataSpec
@@ -30,10 +29,8 @@ from trainkit.data.tables.column_kinds import Read
 from trainkit.data.tables.columns import FIRST_NA_VALUES, Column, ColumnFacts
 from trainkit.data.tables.facts import facts_of, oddities
 from trainkit.data.tables.messages import gap_problems, not_as_trained, shared_groups, unseen_words, unused_columns
-from trainkit.data.tables.new_rows import joined
 from trainkit.data.tables.table_files import Cells
 from trainkit.data.tables.target import Target, read_target
-from trainkit.data.texts.source import RawTexts, numbered
 from trainkit.tasks import Task
 
 Rows = NDArray[np.int64]
@@ -80,14 +77,12 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     Raises:
         DataError: a file cannot be read, or what is in a column cannot be used; all such columns at once.
     """
-    if like is not None and not like.columns and not config.texts:
+    if like is not None and not like.columns:
         raise DataError(f"{config.paths[0]}: the checkpoint does not say what the columns mean; train again")
-    file = _cells(config, config.paths, "path")
+    file = cells_of(config, config.paths, "path")
     if not len(file):
         raise DataError(f"{file.name}: no rows to train on")
     target = read_target(config, file, like)
-    if config.texts:
-        return _of_texts(config, file, target, seed, like)
     reads = _reads(config, file, like)
     used = {name: one for name, one in reads.items() if one.column is not None}
     if not used:
@@ -98,7 +93,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     held = None
     odd: list[Diagnostic] = []
     if isinstance(config.test, str):
-        other = _cells(config, (config.test,), "test")
+        other = cells_of(config, (config.test,), "test")
         fixed = DataSpec(input=Numbers(shape=(1,)), task=target.task) if like is None else like
         held = _table(config, other, _parsed(other, used), read_target(config, other, fixed), notes)
         odd = shared_groups(config.group, file, other)
@@ -108,7 +103,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
         held, table = table.at(np.sort(order[:count])), table.at(np.sort(order[count:]))
     if not len(table):
         raise DataError(f"{file.name}: no rows to train on")
-    train, val, test = _divided(config, table, target.task, seed, apart=held is not None)
+    train, val, test = divided(config, table, target.task, seed, apart=held is not None)
     columns = [one.column for one in used.values() if one.column is not None]
     facts: tuple[ColumnFacts, ...] = ()
     if like is None:
@@ -139,62 +134,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     return Data(spec, train_split, val_split, tested if len(tested) else None, tuple(notes), facts, tuple(odd))
 
 
-def _of_texts(config: TableConfig, file: Cells, target: Target, seed: int, like: DataSpec | None) -> Data:
-    """The data of a table with columns of texts, which are all that is learned from."""
-    notes: list[NoteRecord] = []
-    raw, keys = _texts(config, file, target, notes)
-    held = None
-    if isinstance(config.test, str):
-        other = _cells(config, (config.test,), "test")
-        fixed = like or DataSpec(input=Numbers(shape=(1,)), task=target.task)
-        held, _ = _texts(config, other, read_target(config, other, fixed), notes)
-    train, val, test = _divided(config, Table({}, raw.targets, keys), target.task, seed, apart=held is not None)
-    divided: dict[SplitName, Split] = {"train": Split(raw, train)}
-    if len(val):
-        divided["val"] = Split(raw, val)
-    if held is not None or len(test):
-        divided["test"] = Split(raw, test) if held is None else Split.whole(held)
-    apart = {*config.targets, *config.ignore, config.group}
-    reads = {
-        name: Read(None, None, "a text" if name in config.texts else "beside a text", texts)
-        for name, texts in file.columns.items()
-        if name not in apart
-    }
-    facts = [
-        replace(one, kind="text", becomes="its tokens") if one.name in config.texts else one
-        for one in facts_of(reads, ())
-    ]
-    if beside := [one.name for one in facts if one.kind != "text"]:
-        others = ", ".join(beside[:10])
-        notes.append(NoteRecord(f"not used beside the text: {others}{' …' if len(beside) > 10 else ''}"))
-    return replace(numbered(config.text, divided, target.task, like, notes), columns=tuple(facts))
-
-
-def _texts(config: TableConfig, file: Cells, target: Target, notes: list[NoteRecord]) -> tuple[RawTexts, Keys]:
-    """The texts that are used, those of several columns one below the other, and what decides their split."""
-    if lacking := [name for name in config.texts if name not in file.columns]:
-        raise DataError(*(f"{file.name}: no column {name!r}" for name in lacking))
-    texts = joined(file, config.texts)
-    missing = np.array([not text.strip() for text in texts])
-    kept = ~target.missing
-    if lost := int(target.missing.sum()):
-        text = f"{file.name}: {counted(lost, 'row')} without {' or '.join(config.targets)}, left out"
-        notes.append(NoteRecord(text, "warning" if lost > len(file) / 10 else "info"))
-    if (empty := missing & kept).any():
-        count = counted(int(empty.sum()), "row")
-        if config.missing != "drop":
-            row = int(empty.argmax())
-            raise DataError(
-                f"{file.where(row)}: no text in {' or '.join(config.texts)} ({count} in all); data.missing=drop"
-            )
-        notes.append(NoteRecord(f"{file.name}: {count} without a text, left out", "warning"))
-    rows = np.flatnonzero(kept & ~missing)
-    places = [file.where(row) for row in rows.tolist()]
-    raw = RawTexts([texts[row] for row in rows.tolist()], places, target.values[rows])
-    return raw, _keys(config, file, rows)
-
-
-def _divided(config: TableConfig, table: Table, task: Task, seed: int, *, apart: bool) -> tuple[Tensor, Tensor, Tensor]:
+def divided(config: TableConfig, table: Table, task: Task, seed: int, *, apart: bool) -> tuple[Tensor, Tensor, Tensor]:
     """The rows of train, val and test.
 
     Args:
@@ -211,7 +151,8 @@ def _divided(config: TableConfig, table: Table, task: Task, seed: int, *, apart:
     return train.index, val.index if val else none, test.index if test else none
 
 
-def _cells(config: TableConfig, names: Sequence[str], key: str) -> Cells:
+def cells_of(config: TableConfig, names: Sequence[str], key: str) -> Cells:
+    """The cells of some files, under the key that names them."""
     needed = [*config.targets, *(config.features or ()), *config.categorical, *config.columns, *config.ignore]
     needed += [name for name in (config.group, config.order) if name]
     return table_files.read(names, needed if key == "path" else config.targets, key=key, delimiter=config.delimiter)
@@ -298,14 +239,15 @@ def _table(
         text = f"{file.name}: gaps: {counts}; numbers get the training rows' mean and a mark, words a category"
         notes.append(NoteRecord(text))
     rows = np.flatnonzero(kept)
-    keys = _keys(config, file, rows)
+    keys = keys_of(config, file, rows)
     if len(rows) == len(file):
         return Table({name: one.values for name, one in used.items()}, target.values, keys)
     values = {name: _taken(one.values, rows) for name, one in used.items()}
     return Table(values, target.values[rows], keys)
 
 
-def _keys(config: TableConfig, file: Cells, rows: Rows) -> Keys:
+def keys_of(config: TableConfig, file: Cells, rows: Rows) -> Keys:
+    """What decides the split of these rows."""
     if config.group is not None:
         return split_keys.groups(file.columns[config.group].take(pa.array(rows)))
     if config.order is not None:
