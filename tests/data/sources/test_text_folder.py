@@ -11,6 +11,7 @@ from tests.conftest import equal, records, weights
 from tests.runs.conftest import stopped
 from trainkit.core.errors import DataError
 from trainkit.data.inputs import Texts
+from trainkit.data.sample_checks import diagnostics
 from trainkit.data.sources.text_folder import TextFolderConfig
 from trainkit.data.texts.source import TextSource
 from trainkit.experiment.schema import ExperimentConfig
@@ -135,6 +136,17 @@ def test_folders_that_are_none_of_classes(folders: list[str], message: str) -> N
         Path("texts", name).mkdir()
     with pytest.raises(DataError, match=message):
         TextFolderConfig(path="texts").open(0)
+
+
+def test_texts_in_two_splits_are_told() -> None:
+    for split in ("train", "test"):
+        reviews(split, 20)
+    data = TextFolderConfig(path=".").open(0)
+    assert [str(one) for one in diagnostics(data)] == ["data: 36 of the 40 test samples are also training samples"]
+    Path("test").rename("elsewhere")
+    Path("again").mkdir()
+    Path("train").rename("again/train")
+    assert diagnostics(TextFolderConfig(path="again").open(0)) == []
 
 
 def test_long_texts_are_cut_and_it_is_said() -> None:
