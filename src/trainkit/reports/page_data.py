@@ -179,6 +179,7 @@ def _drawn(one: LineChart) -> Chart:
         unit=one.unit,
         diagonal=one.diagonal,
         note=one.note,
+        values=one.unit,
     )
 
 

@@ -278,6 +278,7 @@ def _against(
     return chart(
         printable(f"{sweep.monitor} against {key}"), series, xlabel=printable(key), ylabel=printable(sweep.monitor),
         metric=sweep.monitor, log=(log, False), ticks=() if numeric else [printable(value)[:16] for value in values],
+        values=True,
     )  # fmt: skip
 
 
