@@ -406,9 +406,15 @@ def test_the_page_of_a_sweep(make: MakeExperiment) -> None:
         f"{value:.2%}".replace("%", " %") for value in (statistics.mean(values), statistics.stdev(values))
     )
     assert ["optimizer.lr=0.01 model.activation=relu", "2", mean, deviation] in found.rows
+    told_points = [row[0] for row in found.rows if len(row) == 4 and "optimizer.lr=" in row[0]]
     means = [float(row[2].rstrip(" %")) for row in found.rows if len(row) == 4 and "optimizer.lr=" in row[0]]
     assert len(means) >= 4
     assert means == sorted(means, reverse=True)
+    assert f"The best: {told_points[0]} , mean of val/accuracy over" in found.text
+    best = next(row for row in ranked if f"optimizer.lr={row[2]} model.activation={row[4]}" == told_points[0])
+    assert f"trainkit train {sweep}/trials/{best[1]}/config.yaml" in found.text
+    assert {row[0] for row in found.rows if len(row) == 3} >= set(axes)
+    assert "4 trials diverged, all of them with optimizer.lr=1e+38" in found.text
     assert "003 failed optimizer.lr=0.001 seed=1 model.activation=tanh data: <too> few samples" in found.text
     assert len(re.findall("the loss is not finite", found.text)) == len(unranked) - 1
     assert "http" not in found.source.replace('http-equiv="Content-Security-Policy"', "")
