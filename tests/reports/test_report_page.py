@@ -24,6 +24,7 @@ from tests.conftest import MakeExperiment
 from tests.runs.test_reader import make_sweep, tell
 from trainkit.core.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainkitError
 from trainkit.core.records import EvalRecord, TrainRecord
+from trainkit.data.sources.sklearn_files import embedded, feature_names, train_test_rows
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.plots.figures import COLOURS
 from trainkit.plots.svg import MOST_VALUES
@@ -488,11 +489,32 @@ def test_a_table_has_its_yardsticks_and_worst_rows(make: MakeExperiment) -> None
             assert f"a constant prediction gives {value['constant']:.4g} ({value['answer']})" in found.text
         assert f"{value['samples']:,} samples" in found.text, name
     assert found.text.count("a linear model gives ") == 2  # MAE on val and test
-    assert [row[0] for row in found.rows if len(row) == 9 and row[0]] == ["disease progression"] * 2
-    worst = [row for row in found.rows if len(row) == 3 and row[0].isdigit()]
+    numbers = [row for row in found.rows if len(row) == 9 and row[0]]
+    assert [row[0] for row in numbers][::2] == ["disease progression"] * 2
+    assert [row[0].partition(", ")[0] for row in numbers][1::2] == ["always the mean"] * 2
+    assert all(abs(float(row[4])) < 0.05 for row in numbers[1::2])  # R2
+    assert all(float(other[2]) > float(one[2]) for one, other in zip(numbers[::2], numbers[1::2], strict=True))
+    worst = [row for row in found.rows if len(row) == 3 + page_data.MOST_COLUMNS and row[0].isdigit()]
     assert len(worst) == 2 * page_data.WORST_ROWS
-    off = [abs(float(true) - float(said)) for _, true, said in worst[: page_data.WORST_ROWS]]
+    off = [abs(float(true) - float(said)) for _, true, said, *_ in worst[: page_data.WORST_ROWS]]
     assert off == sorted(off, reverse=True)
+
+    columns = [row for row in found.rows if len(row) == 8][1:]
+    assert {row[0] for row in columns} == {"age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"}
+    needed = [float(row[1]) for row in columns]
+    assert needed == sorted(needed, reverse=True)
+    widths = re.findall(r'class="bar" style="width: ([\d.]+)%"', found.source)
+    assert [float(width) for width in widths] == [
+        pytest.approx(100 * max(0, one) / needed[0], abs=0.2) for one in needed
+    ]
+    head = next(row for row in found.rows if row[:2] == ["sample, from 0", "true"])
+    assert head[3:] == [row[0] for row in columns[: page_data.MOST_COLUMNS]]
+    table, names = embedded("diabetes"), feature_names("diabetes")
+    rest, _ = train_test_rows(table.target, stratify=False)
+    sample = table.data[rest][int(worst[0][0])]
+    assert worst[0][3:] == [f"{sample[names.index(name)]:.4g}" for name in head[3:]]
+    order = ("The val split", "The worst predictions", "The test split", "Columns", "Curves", "Config")
+    assert sorted(order, key=found.text.index) == list(order)
 
 
 def test_two_classes_have_scores_of_the_second(make: MakeExperiment) -> None:

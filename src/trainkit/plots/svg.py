@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from trainkit.core.text import format_metric, is_share, printable
+from trainkit.core.text import format_metric, is_share, printable, written_out
 from trainkit.plots.charts import drawn
 from trainkit.plots.figures import COLOURS, Series
 
@@ -72,17 +72,22 @@ def chart(
         log: whether x and y are logarithmic.
         ticks: words for x = 0, 1, …
         unit: both axes go from 0 to 1.
-        diagonal: draw where x and y are equal.
+        diagonal: draw where x and y are equal, and give them the same limits.
         values: tell them, too, for a crosshair.
     """
     with drawn(series, log=log, colours=_LINES, ink=INK, grid=GRID, settings=_SETTINGS) as (figure, axes):
         figure.patch.set_visible(False)
         axes.patch.set_visible(False)
+        if not log[0]:
+            axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         if ticks:
             axes.xaxis.set_major_locator(FixedLocator(range(len(ticks))))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: ticks[round(value)]))
         if unit:
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        if diagonal and not unit:
+            ends = [*axes.get_xlim(), *axes.get_ylim()]
+            axes.set(xlim=(min(ends), max(ends)), ylim=(min(ends), max(ends)))
         if diagonal:
             axes.axline((0, 0), slope=1, color=INK, linewidth=0.6, linestyle=":")
         if is_share(metric):
@@ -94,6 +99,7 @@ def chart(
     legend = tuple(
         Legend(one.name, number % len(COLOURS), _style(one, dashed=number >= len(COLOURS)))
         for number, one in enumerate(series)
+        if one.name
     )
     return Chart(title, _for_a_page(text.getvalue(), title), legend if len(legend) > 1 else (), note, told)
 
@@ -125,7 +131,7 @@ def _line(one: Series, metric: str, most: int) -> dict[str, Any]:
             at.setdefault(float(f"{x:.4g}"), []).append(y)
     kept = list(at)[:: math.ceil(len(at) / most) or 1]
     ends = [[] if one.kind == "crosses" else [min(at[x]), max(at[x])] for x in kept]
-    words = [[format_metric(metric, y).removeprefix(f"{metric} ").strip() for y in pair] for pair in ends]
+    words = [[written_out(format_metric(metric, y).removeprefix(f"{metric} ").strip()) for y in pair] for pair in ends]
     return {
         "name": printable(one.name),
         "x": kept,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from trainkit.config import yamlfile
 from trainkit.config.base import Config
 from trainkit.core import atomic
 from trainkit.core.errors import StorageError
-from trainkit.core.text import format_duration, format_metric, leaves, printable
+from trainkit.core.text import format_duration, leaves, printable, written_out
 from trainkit.experiment.loading import parse
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.inference.restoring import check_overrides
@@ -33,6 +34,11 @@ from trainkit.reports.sweep_page import moment, sweep_page
 from trainkit.runs import history, reader, results, run_directory
 from trainkit.runs.history import History
 from trainkit.runs.summary_lines import diagnosed
+from trainkit.tasks import Table
+from trainkit.training.yardstick import without_name
+
+NUMBER = re.compile(r"|-|nan|\(missing\)|-?[\d.,:]+(e[+-]\d+)?( %| percentage points)?")
+"""A cell that is nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,9 @@ def _render(**page: Any) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalized
     )
     environment.filters |= {
-        "number": lambda value, name: "" if value is None else format_metric(name, value).removeprefix(f"{name} "),
+        "number": lambda value, name: "" if value is None else written_out(without_name(name, value)),
+        "written_out": written_out,
+        "sides": _sides,
         "duration": format_duration,
         "drawn": Markup,
     }
@@ -105,6 +113,12 @@ def _render(**page: Any) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.from_string(here.with_suffix(".html.jinja").read_text("utf-8"))
     return template.render(script=script, digest=digest, **page)
+
+
+def _sides(table: Table) -> list[str]:
+    """For each column `n`, to the right, where all in it are numbers; else `name`."""
+    columns = zip(*table.rows, strict=True)
+    return ["n" if number and all(map(NUMBER.fullmatch, one)) else "name" for number, one in enumerate(columns)]
 
 
 def _finalized(value: object) -> object:
