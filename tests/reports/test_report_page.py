@@ -436,6 +436,9 @@ def test_the_command(make: MakeExperiment) -> None:
     assert Path("page.html").is_file()
     ended = bare.run(["report"])
     assert (ended.code, ended.stderr) == (2, "error: command line: RUN is missing; usage: trainkit report RUN\n")
+    helped = bare.run(["report", "--help"]).stdout
+    assert helped.partition("\n")[0].endswith(" report [OPTIONS] [RUN...] [KEY=VALUE]...")
+    assert "its name (the newest of that name), or last. Several are compared." in " ".join(helped.split())
     ended = bare.run(["report", "on"])
     assert (ended.code, ended.stderr) == (4, "error: on: no such file or run; did you mean one?\n")
     assert not ended.imported_torch
