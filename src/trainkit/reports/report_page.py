@@ -134,7 +134,9 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
     found = collect(run, device, overrides, missing)
     metadata, fallback = run.metadata, _leaves(run.metadata, "fallback")
     diagnoses = _list(metadata, "curves") if run.status == "finished" and "curves" in metadata else None
-    silence = "Nothing that one of the rules would remark on." if past.steps else "There are none yet."
+    silence = "There are none yet."
+    if past.steps:
+        silence = "Nothing unusual: neither over-fitting nor under-fitting, no plateau, no jumps."
     if run.status == "diverged":
         silence = "The training diverged: nothing else that they say is meant."
     elif experiment and experiment.train.limit_batches:
