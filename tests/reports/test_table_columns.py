@@ -23,8 +23,8 @@ def read_back(column: Column, texts: list[str], standardize: Standardize = True)
 
 @pytest.mark.parametrize("standardize", [True, False, "robust"])
 def test_numbers(standardize: Standardize) -> None:
-    texts = ["1893", "2011.5", "", "-4", "1e6"]
-    assert read_back(Column(name="x"), texts, standardize) == ["1893", "2012", "(missing)", "-4", "1e+06"]
+    texts = ["1893", "2011.5", "", "-4", "1e6", "0"]
+    assert read_back(Column(name="x"), texts, standardize) == ["1893", "2012", "(missing)", "-4", "1e+06", "0"]
 
 
 def test_flags_dates_and_words() -> None:

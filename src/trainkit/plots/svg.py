@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator
 
 from trainkit.core.text import format_metric, is_share, printable, written_out
 from trainkit.plots.charts import drawn
@@ -78,8 +78,7 @@ def chart(
     with drawn(series, log=log, colours=_LINES, ink=INK, grid=GRID, settings=_SETTINGS) as (figure, axes):
         figure.patch.set_visible(False)
         axes.patch.set_visible(False)
-        if not log[0]:
-            axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(LogLocator(numticks=6) if log[0] else MaxNLocator(6, steps=[1, 2, 5, 10]))
         if ticks:
             axes.xaxis.set_major_locator(FixedLocator(range(len(ticks))))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: ticks[round(value)]))

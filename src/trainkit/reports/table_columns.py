@@ -58,9 +58,9 @@ def columns_of(restored: Restored, data: Data) -> Columns:
         facts = list(_facts(data.train, spec.columns, standardized=bool(config.standardize)))
     if not facts:
         return Columns()
-    metric, mode = monitored(restored.experiment, spec)
-    worse: dict[str, float] = {}
+    metric, worse = "", {}
     if data.val is not None:
+        metric, mode = monitored(restored.experiment, spec)
         changes = importances(restored.parts, data.val, spec, metric, restored.experiment.loader)
         worse = {name: -change if mode == "max" else change for name, change in changes.items()}
     judged = [(fact, worse.get(fact.name)) for fact in facts]
@@ -93,7 +93,13 @@ def words_of(column: Column, inputs: Sequence[float]) -> str:
         numbers = [z / math.sqrt(max(1 - (z / 3) ** 2, 1e-12)) for z in numbers]
     if column.center:
         scaling = zip(numbers, column.scale, column.center, strict=True)
-        numbers = [number * scale + center for number, scale, center in scaling]
+        numbers = [_undone(*one) for one in scaling]
     if column.kind != "date":
         return f"{numbers[0]:.{2 if column.clip and abs(inputs[0]) > FAR else 4}g}"
     return ", ".join(f"{part} {number:.6g}" for part, number in zip(column.parts, numbers, strict=True))
+
+
+def _undone(number: float, scale: float, center: float) -> float:
+    """Before it was scaled; what is nearly 0 there is 0 but for rounding."""
+    before = number * scale + center
+    return before if abs(before) > 1e-5 * scale else 0.0
