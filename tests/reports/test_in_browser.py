@@ -126,11 +126,11 @@ def test_the_crosshair_stands_where_it_says_and_says_what_was_recorded(
     past = history.read(RunDir(place / "pictures").metrics).of("val")
     for seen in looked["light"]["pictures.html"]:
         plots = {plot["title"]: plot for plot in seen["pointed"]}
-        accuracy = [[f"epoch {one.epoch:g}", format_metric("accuracy", one.metrics["accuracy"])] for one in past]
+        accuracy = [[f"epoch: {one.epoch:g}", format_metric("accuracy:", one.metrics["accuracy"])] for one in past]
         assert [move["said"] for move in plots["val/accuracy"]["moves"]] == accuracy
         losses = [move["said"] for move in plots["Loss"]["moves"]]
-        assert [said[2] for said in losses] == [f"val {one.metrics['loss']:.4g}" for one in past]
-        assert all(re.fullmatch(r"train [\d.]+", said[1]) for said in losses)
+        assert [said[2] for said in losses] == [f"val: {one.metrics['loss']:.4g}" for one in past]
+        assert all(re.fullmatch(r"train: [\d.]+", said[1]) for said in losses)
         assert {"ROC curve, class by class", "Precision against recall, class by class"} <= plots.keys()
         last, before, first, still, hidden = plots["val/accuracy"]["keys"]
         assert (last, before, first, still, hidden) == (accuracy[3], accuracy[2], accuracy[0], accuracy[0], None)
@@ -145,13 +145,13 @@ def test_the_crosshair_of_a_sweep_knows_words_and_logarithms(looked: dict[str, d
     for seen in looked["light"]["sweep.html"]:
         plots = {plot["title"]: plot["keys"] for plot in seen["pointed"]}
         last, before, first, *_ = plots["val/accuracy against optimizer.lr"]
-        assert last == ["optimizer.lr 1e+38", "failed or diverged"]
-        assert [said[0] for said in (before, first)] == ["optimizer.lr 0.01", "optimizer.lr 0.001"]
-        assert re.fullmatch(r"one trial [\d.]+ % to [\d.]+ %", first[1])
-        assert re.fullmatch(r"mean [\d.]+ %", first[2])
+        assert last == ["optimizer.lr: 1e+38", "failed or diverged"]
+        assert [said[0] for said in (before, first)] == ["optimizer.lr: 0.01", "optimizer.lr: 0.001"]
+        assert re.fullmatch(r"one trial: [\d.]+ % to [\d.]+ %", first[1])
+        assert re.fullmatch(r"mean: [\d.]+ %", first[2])
         assert [said[0] for said in plots["val/accuracy against model.hidden"][:2]] == [
-            "model.hidden [8]",
-            "model.hidden [4]",
+            "model.hidden: [8]",
+            "model.hidden: [4]",
         ]
 
 

@@ -23,12 +23,13 @@ for (const group of document.querySelectorAll(".charts")) {
       const at = (one.at = nearest(one.all));
       Object.assign(one.line.style, { left: `${one.left + one.width * one.share(at)}%`, top: `${one.top}%`, height: `${one.height}%` });
       const said = (place) => one.ticks[place] ?? place;
-      const texts = [`${one.xlabel} ${said(at)}`];
+      const texts = [`${one.xlabel}: ${said(at)}`];
       for (const line of one.lines) {
         const place = nearest(line.x);
         if (one.scattered && place !== at) continue;
         const near = Math.abs(one.share(place) - one.share(at)) < 0.01;
-        texts.push(`${line.name} ${line.y[line.x.indexOf(place)]}${near ? "" : ` (at ${said(place)})`}`.trim());
+        const value = line.y[line.x.indexOf(place)];
+        texts.push(value ? `${line.name}: ${value}${near ? "" : ` (at ${said(place)})`}` : line.name);
       }
       one.words.replaceChildren(...texts.map((text) => Object.assign(document.createElement("span"), { textContent: text })));
       one.plot.classList.add("pointed");
