@@ -121,9 +121,9 @@ class Regression(Task):
         names, off = self.known_names[: len(COLOURS)], (said - true).tolist()
         level = Series("", [float(said.min()), float(said.max())], [0.0, 0.0], "faint")
         tables = [details.table()] if isinstance(details, NumberTally) else []
-        if tables and self.transform == "standardize" and self.size == 1:
-            mean = self.untransform(torch.zeros(1))
-            always = score_of(f"always the mean, {self.words(mean)}", mean.expand(len(targets)), targets.view(-1))
+        if tables and self.transformed and self.size == 1:
+            mean, what = self.untransform(torch.zeros(1)), "geometric mean" if self.transform == "log" else "mean"
+            always = score_of(f"always the {what}, {self.words(mean)}", mean.expand(len(targets)), targets.view(-1))
             tables[0] = replace(tables[0], rows=[*tables[0].rows, always.row()])
         return Findings(
             first=True,
