@@ -59,26 +59,27 @@ def one_thread() -> Iterator[None]:
 MakeExperiment = Callable[..., ExperimentConfig]
 
 
+def tiny(**sections: Any) -> ExperimentConfig:
+    """A tiny experiment: 8x8 pictures, 128 training samples, 8 steps an epoch; sections may be replaced."""
+    plain: dict[str, Any] = {
+        "name": "tiny",
+        "data": {"name": "synthetic", "shape": [1, 8, 8], "size": 4, "samples": 160, "val": 32, "test_samples": 32},
+        "loader": {"batch_size": 16},
+        "model": {"name": "cnn", "channels": [4], "hidden": [8], "dropout": 0.2},
+        "optimizer": {"name": "adam", "lr": 0.01},
+        "train": {"epochs": 2},
+        "log": {"every": 3, "tensorboard": False},
+    }
+    for section, value in sections.items():
+        merge = isinstance(value, dict) and "name" not in value and isinstance(plain.get(section), dict)
+        plain[section] = {**plain[section], **value} if merge else value
+    return ExperimentConfig.from_plain(plain)
+
+
 @pytest.fixture
 def make() -> MakeExperiment:
-    """Make a tiny experiment: 8x8 pictures, 128 training samples, 8 steps an epoch; sections may be replaced."""
-
-    def experiment(**sections: Any) -> ExperimentConfig:
-        plain: dict[str, Any] = {
-            "name": "tiny",
-            "data": {"name": "synthetic", "shape": [1, 8, 8], "size": 4, "samples": 160, "val": 32, "test_samples": 32},
-            "loader": {"batch_size": 16},
-            "model": {"name": "cnn", "channels": [4], "hidden": [8], "dropout": 0.2},
-            "optimizer": {"name": "adam", "lr": 0.01},
-            "train": {"epochs": 2},
-            "log": {"every": 3, "tensorboard": False},
-        }
-        for section, value in sections.items():
-            merge = isinstance(value, dict) and "name" not in value and isinstance(plain.get(section), dict)
-            plain[section] = {**plain[section], **value} if merge else value
-        return ExperimentConfig.from_plain(plain)
-
-    return experiment
+    """`tiny`."""
+    return tiny
 
 
 def payload(**content: Any) -> dict[str, Any]:

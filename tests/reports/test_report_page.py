@@ -24,6 +24,7 @@ from tests.conftest import MakeExperiment
 from tests.runs.test_reader import make_sweep, tell
 from trainkit.core.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainkitError
 from trainkit.core.records import EvalRecord, TrainRecord
+from trainkit.data.sources.sklearn_files import embedded, feature_names, train_test_rows
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.plots.figures import COLOURS
 from trainkit.plots.svg import MOST_VALUES
@@ -406,9 +407,15 @@ def test_the_page_of_a_sweep(make: MakeExperiment) -> None:
         f"{value:.2%}".replace("%", " %") for value in (statistics.mean(values), statistics.stdev(values))
     )
     assert ["optimizer.lr=0.01 model.activation=relu", "2", mean, deviation] in found.rows
+    told_points = [row[0] for row in found.rows if len(row) == 4 and "optimizer.lr=" in row[0]]
     means = [float(row[2].rstrip(" %")) for row in found.rows if len(row) == 4 and "optimizer.lr=" in row[0]]
     assert len(means) >= 4
     assert means == sorted(means, reverse=True)
+    assert f"The best: {told_points[0]} , mean of val/accuracy over" in found.text
+    best = next(row for row in ranked if f"optimizer.lr={row[2]} model.activation={row[4]}" == told_points[0])
+    assert f"trainkit train {sweep}/trials/{best[1]}/config.yaml" in found.text
+    assert {row[0] for row in found.rows if len(row) == 3} >= set(axes)
+    assert "4 trials diverged, all of them with optimizer.lr=1e+38" in found.text
     assert "003 failed optimizer.lr=0.001 seed=1 model.activation=tanh data: <too> few samples" in found.text
     assert len(re.findall("the loss is not finite", found.text)) == len(unranked) - 1
     assert "http" not in found.source.replace('http-equiv="Content-Security-Policy"', "")
@@ -429,6 +436,9 @@ def test_the_command(make: MakeExperiment) -> None:
     assert Path("page.html").is_file()
     ended = bare.run(["report"])
     assert (ended.code, ended.stderr) == (2, "error: command line: RUN is missing; usage: trainkit report RUN\n")
+    helped = bare.run(["report", "--help"]).stdout
+    assert helped.partition("\n")[0].endswith(" report [OPTIONS] [RUN...] [KEY=VALUE]...")
+    assert "its name (the newest of that name), or last. Several are compared." in " ".join(helped.split())
     ended = bare.run(["report", "on"])
     assert (ended.code, ended.stderr) == (4, "error: on: no such file or run; did you mean one?\n")
     assert not ended.imported_torch
@@ -482,11 +492,32 @@ def test_a_table_has_its_yardsticks_and_worst_rows(make: MakeExperiment) -> None
             assert f"a constant prediction gives {value['constant']:.4g} ({value['answer']})" in found.text
         assert f"{value['samples']:,} samples" in found.text, name
     assert found.text.count("a linear model gives ") == 2  # MAE on val and test
-    assert [row[0] for row in found.rows if len(row) == 9 and row[0]] == ["disease progression"] * 2
-    worst = [row for row in found.rows if len(row) == 3 and row[0].isdigit()]
+    numbers = [row for row in found.rows if len(row) == 9 and row[0]]
+    assert [row[0] for row in numbers][::2] == ["disease progression"] * 2
+    assert [row[0].partition(", ")[0] for row in numbers][1::2] == ["always the mean"] * 2
+    assert all(abs(float(row[4])) < 0.05 for row in numbers[1::2])  # R2
+    assert all(float(other[2]) > float(one[2]) for one, other in zip(numbers[::2], numbers[1::2], strict=True))
+    worst = [row for row in found.rows if len(row) == 3 + page_data.MOST_COLUMNS and row[0].isdigit()]
     assert len(worst) == 2 * page_data.WORST_ROWS
-    off = [abs(float(true) - float(said)) for _, true, said in worst[: page_data.WORST_ROWS]]
+    off = [abs(float(true) - float(said)) for _, true, said, *_ in worst[: page_data.WORST_ROWS]]
     assert off == sorted(off, reverse=True)
+
+    columns = [row for row in found.rows if len(row) == 8][1:]
+    assert {row[0] for row in columns} == {"age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"}
+    needed = [float(row[1]) for row in columns]
+    assert needed == sorted(needed, reverse=True)
+    widths = re.findall(r'class="bar" style="width: ([\d.]+)%"', found.source)
+    assert [float(width) for width in widths] == [
+        pytest.approx(100 * max(0, one) / needed[0], abs=0.2) for one in needed
+    ]
+    head = next(row for row in found.rows if row[:2] == ["sample, from 0", "true"])
+    assert head[3:] == [row[0] for row in columns[: page_data.MOST_COLUMNS]]
+    table, names = embedded("diabetes"), feature_names("diabetes")
+    rest, _ = train_test_rows(table.target, stratify=False)
+    sample = table.data[rest][int(worst[0][0])]
+    assert worst[0][3:] == [f"{sample[names.index(name)]:.4g}" for name in head[3:]]
+    order = ("The val split", "The worst predictions", "The test split", "Columns", "Curves", "Config")
+    assert sorted(order, key=found.text.index) == list(order)
 
 
 def test_two_classes_have_scores_of_the_second(make: MakeExperiment) -> None:

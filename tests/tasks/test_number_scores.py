@@ -65,3 +65,16 @@ def test_residuals_are_drawn() -> None:
     points, level = found.charts[1].series
     assert (points.x, points.y) == ([2.0, 2.5], [1.0, -0.5])
     assert (level.x, level.y) == ([2.0, 2.5], [0.0, 0.0])
+
+
+def test_always_the_mean_stands_beside() -> None:
+    targets = torch.tensor([[1.0], [3.0]])
+    task = Regression(size=1, names=("price",), transform="standardize", mean=(4.0,), std=(2.0,), skewness=(0.0,))
+    details = task.details(CPU)
+    details.update(targets, targets)
+    assert task.findings(details, targets, targets, "val").tables[0].rows == [
+        ["price", "2", "0", "0", "1", "0", "0", "0", "0"],
+        ["always the mean, 4", "2", "2", "2.236", "-4", "2", "2", "2.8", "3"],
+    ]
+    logs = task.model_copy(update={"transform": "log", "mean": (0.0,)})
+    assert logs.findings(details, targets, targets, "val").tables[0].rows[1][0] == "always the geometric mean, 1"

@@ -48,6 +48,6 @@ def _first(data: Data) -> Iterator[str]:
     batch = data.train.take(torch.arange(min(SHOWN, len(data.train))))
     assert isinstance(batch.inputs, torch.Tensor)
     assert batch.lengths is not None
-    for row, label in enumerate(map(data.spec.task.words, nest.samples(batch.targets))):
-        text = kind.tokenizer.decode(batch.inputs[row, : batch.lengths[row]].tolist())
+    labels = map(data.spec.task.words, nest.samples(batch.targets))
+    for label, text in zip(labels, kind.decoded(batch.inputs, batch.lengths), strict=True):
         yield f"{label}: {textwrap.shorten(printable(text), 100, placeholder=' …')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
@@ -53,6 +54,11 @@ def plain_json(value: Any) -> Any:
 def format_metric(name: str, value: float) -> str:
     """`accuracy 98.70 %` for shares, four significant digits for everything else."""
     return f"{name} {value:.2%}".replace("%", " %") if is_share(name) else f"{name} {value:.4g}"
+
+
+def written_out(text: str) -> str:
+    """The same text with its numbers below ten millions without powers of ten: `28,380` for `2.838e+04`."""
+    return re.sub(r"-?\d(?:\.\d+)?e\+0[3-6]\b", lambda found: f"{float(found[0]):,.0f}", text)
 
 
 def is_share(name: str) -> bool:

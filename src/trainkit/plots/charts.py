@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from trainkit.core import atomic
+from trainkit.core.text import written_out
 from trainkit.plots.figures import COLOURS, Series
 
 INK, GRID = "#202124", "#dadce0"
@@ -130,6 +131,6 @@ def _draw(axes: Axes, one: Series, colour: str, style: str) -> None:
 
 def _plain_numbers(axis: Axis, is_log: bool) -> None:
     """Without powers of ten, which would be set as formulas."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: written_out(f"{value:,.6g}")))
     if is_log:
         axis.set_minor_formatter(NullFormatter())

@@ -17,6 +17,7 @@ class Series:
     """One line, or a cloud of points."""
 
     name: str
+    """Empty for what no legend has to name."""
     x: Sequence[float]
     y: Sequence[float]
     kind: Literal["line", "faint", "dotted line", "points", "crosses", "upright"] = "line"

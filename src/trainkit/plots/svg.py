@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator
 
-from trainkit.core.text import format_metric, is_share, printable
+from trainkit.core.text import format_metric, is_share, printable, written_out
 from trainkit.plots.charts import drawn
 from trainkit.plots.figures import COLOURS, Series
 
@@ -25,7 +25,9 @@ _SETTINGS = {
     "svg.hashsalt": "trainkit",
 }
 MOST_VALUES = 300
-"""Points of a line whose values can be read on a page: about one a pixel."""
+"""Points of a line whose values can be read on a page: about one a pixel, fewer where there are several lines…"""
+FEWEST_VALUES = 60
+"""…but no fewer than these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +72,21 @@ def chart(
         log: whether x and y are logarithmic.
         ticks: words for x = 0, 1, …
         unit: both axes go from 0 to 1.
-        diagonal: draw where x and y are equal.
-        values: tell them, too, for a crosshair; x must not be logarithmic.
+        diagonal: draw where x and y are equal, and give them the same limits.
+        values: tell them, too, for a crosshair.
     """
     with drawn(series, log=log, colours=_LINES, ink=INK, grid=GRID, settings=_SETTINGS) as (figure, axes):
         figure.patch.set_visible(False)
         axes.patch.set_visible(False)
+        axes.xaxis.set_major_locator(LogLocator(numticks=6) if log[0] else MaxNLocator(6, steps=[1, 2, 5, 10]))
         if ticks:
             axes.xaxis.set_major_locator(FixedLocator(range(len(ticks))))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: ticks[round(value)]))
         if unit:
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        if diagonal and not unit:
+            ends = [*axes.get_xlim(), *axes.get_ylim()]
+            axes.set(xlim=(min(ends), max(ends)), ylim=(min(ends), max(ends)))
         if diagonal:
             axes.axline((0, 0), slope=1, color=INK, linewidth=0.6, linestyle=":")
         if is_share(metric):
@@ -88,30 +94,47 @@ def chart(
         axes.set(xlabel=xlabel, ylabel=ylabel)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-        told = _values(axes, series, xlabel, metric) if values else None
+        told = _values(axes, series, metric, ticks) | {"xlabel": xlabel, "log": log[0]} if values else None
     legend = tuple(
         Legend(one.name, number % len(COLOURS), _style(one, dashed=number >= len(COLOURS)))
         for number, one in enumerate(series)
+        if one.name
     )
     return Chart(title, _for_a_page(text.getvalue(), title), legend if len(legend) > 1 else (), note, told)
 
 
-def _values(axes: Axes, series: Sequence[Series], xlabel: str, metric: str) -> dict[str, Any]:
+def _values(axes: Axes, series: Sequence[Series], metric: str, ticks: Sequence[str]) -> dict[str, Any]:
     """Plain data; places in per cent of the drawing, from its upper left corner."""
     box, (start, end) = axes.get_position(), axes.get_xlim()
     places = {"left": box.x0, "top": 1 - box.y1, "width": box.width, "height": box.height}
-    lines = []
-    for one in series:
-        points = [(x, y) for x, y in zip(one.x, one.y, strict=True) if math.isfinite(y)]
-        points = points[:: math.ceil(len(points) / MOST_VALUES) or 1]
-        words = [format_metric(metric, y).removeprefix(f"{metric} ") for _, y in points]
-        lines.append({"name": printable(one.name), "x": [float(f"{x:.4g}") for x, _ in points], "y": words})
+    lines = [_line(one, metric, max(FEWEST_VALUES, MOST_VALUES // len(series))) for one in series]
     return {
-        "xlabel": xlabel,
         **{name: round(100 * place, 2) for name, place in places.items()},
         "from": start,
         "to": end,
+        "ticks": list(ticks),
+        "scattered": any(one.kind == "points" for one in series),
         "lines": [line for line in lines if line["x"]],
+    }
+
+
+def _line(one: Series, metric: str, most: int) -> dict[str, Any]:
+    """Name and points, of which those with the same x are one: what is highest and lowest there, in words.
+
+    Args:
+        most: points; further ones are left out evenly.
+    """
+    at: dict[float, list[float]] = {}
+    for x, y in zip(one.x, one.y, strict=True):
+        if math.isfinite(y):
+            at.setdefault(float(f"{x:.4g}"), []).append(y)
+    kept = list(at)[:: math.ceil(len(at) / most) or 1]
+    ends = [[] if one.kind == "crosses" else [min(at[x]), max(at[x])] for x in kept]
+    words = [[written_out(format_metric(metric, y).removeprefix(f"{metric} ").strip()) for y in pair] for pair in ends]
+    return {
+        "name": printable(one.name),
+        "x": kept,
+        "y": [" to ".join(dict.fromkeys(pair)) for pair in words],
     }
 
 

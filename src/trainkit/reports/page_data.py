@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import base64
 import io
-import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from PIL import Image
+from torch import Tensor
 
 from trainkit.checks.linear_model import linear_model
 from trainkit.core import nest
 from trainkit.core.errors import first_line
 from trainkit.data import Data, Split
-from trainkit.data.tables.columns import ColumnFacts
-from trainkit.experiment.rules import metrics_of, monitored
-from trainkit.inference.importance import importances
+from trainkit.data.inputs import InputKind, Texts
+from trainkit.experiment.rules import metrics_of
 from trainkit.inference.restoring import Restored, restore
 from trainkit.models.base import count_parameters
 from trainkit.plots.confusion_matrix import confusion_picture, strengths
 from trainkit.plots.figures import Legend, LineChart, Tile
 from trainkit.plots.images import as_image, joined
 from trainkit.plots.svg import Chart, chart
+from trainkit.reports.table_columns import Columns, columns_of
 from trainkit.runs import run_directory
 from trainkit.runs.reader import Run
 from trainkit.runs.summary_lines import baseline_loss
@@ -32,6 +33,10 @@ from trainkit.training.predictions import Predictions, predictions_of
 
 MISTAKES = 24
 WORST_ROWS = 12
+MOST_COLUMNS = 8
+"""Of a table, beside each of them."""
+MOST_CHARACTERS = 300
+"""Of a text."""
 SIDE = 128
 """Larger pictures are made that small; what is smaller is shown pixel by pixel."""
 MOST_CLASSES = 20
@@ -50,6 +55,8 @@ class SplitData:
     """Row by row the true class, with the count and the strength of colour of every cell."""
     confusion_uri: str = ""
     """Instead, where the classes are many."""
+    first: bool = False
+    """Whether this says more than the curves of the training."""
     tables: list[Table] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
     worst: list[Table] = field(default_factory=list)
@@ -73,10 +80,8 @@ class PageData:
     splits: list[SplitData] = field(default_factory=list)
     legend: Legend = ()
     """What the colours of these pictures mean."""
-    columns: list[tuple[ColumnFacts, float | None]] = field(default_factory=list)
-    """Of a file of rows, with how much the metric gets worse without each."""
-    metric: str = ""
-    """Which metric that is."""
+    columns: Columns = field(default_factory=Columns)
+    """Of a table."""
 
 
 def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> PageData:
@@ -103,17 +108,18 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
     attempt(lambda: _linear(restored, data, found), "a linear model", missing)
     if data.val is None:
         missing.append(f"{what}: there is no val split")
+    found.columns = attempt(lambda: columns_of(restored, data), "columns", missing) or found.columns
     for name in "val", "test":
-        if (split := data.splits.get(name)) and (seen := _seen(restored, data, name, split, missing)):
+        if (split := data.splits.get(name)) and (seen := _seen(restored, data, name, split, found.columns, missing)):
             found.splits.append(seen)
-    if data.columns and data.val is not None:
-        attempt(lambda: _columns(restored, data, found), "columns", missing)
     if data.spec.input.drawable:
         found.legend = task.legend
     return found
 
 
-def _seen(restored: Restored, data: Data, name: str, split: Split, missing: list[str]) -> SplitData | None:
+def _seen(
+    restored: Restored, data: Data, name: str, split: Split, columns: Columns, missing: list[str]
+) -> SplitData | None:
     """What the predictions for a split show; None where there are none."""
     what = f"predictions of the {name} split"
     trained_with = restored.payload["data"].get(name)
@@ -129,7 +135,9 @@ def _seen(restored: Restored, data: Data, name: str, split: Split, missing: list
     if data.spec.input.drawable:
         seen.mistakes = attempt(lambda: _mistakes(predictions, restored, split), "mistakes", missing) or []
     else:
-        seen.worst = attempt(lambda: _worst_rows(predictions, split), "mistakes", missing) or []
+        seen.worst = (
+            attempt(lambda: _worst_rows(predictions, split, columns, data.spec.input), "mistakes", missing) or []
+        )
     return seen
 
 
@@ -142,25 +150,11 @@ def _linear(restored: Restored, data: Data, found: PageData) -> None:
             found.linear |= {f"{name}/{metric}": value for metric, value in values.items()}
 
 
-def _columns(restored: Restored, data: Data, found: PageData) -> None:
-    """Fill in the columns, those first that the model needs most."""
-    assert data.val is not None
-    experiment, parts, spec = restored.experiment, restored.parts, restored.spec
-    found.metric, mode = monitored(experiment, spec)
-    changes = importances(parts, data.val, spec, found.metric, experiment.loader) if spec.columns else {}
-    worse = {name: -change if mode == "max" else change for name, change in changes.items()}
-    found.columns = sorted(
-        ((column, worse.get(column.name)) for column in data.columns),
-        key=lambda item: -math.inf if item[1] is None else item[1],
-        reverse=True,
-    )
-
-
 def _judge(predictions: Predictions, found: SplitData) -> None:
     """Fill in what the task shows of the predictions."""
     task = predictions.task
     shown = predictions.findings(found.name)
-    found.tables, found.charts = shown.tables, [_drawn(one) for one in shown.charts]
+    found.first, found.tables, found.charts = shown.first, shown.tables, [_drawn(one) for one in shown.charts]
     if len(shown.confusion) > MOST_CLASSES:
         title = f"{found.samples:,} {found.name} samples. Rows: the true class. Columns: the predicted class"
         found.confusion_uri = _uri(confusion_picture(title, shown.confusion, task.known_names), "PNG")
@@ -179,21 +173,39 @@ def _drawn(one: LineChart) -> Chart:
         unit=one.unit,
         diagonal=one.diagonal,
         note=one.note,
+        values=one.unit,
     )
 
 
-def _worst_rows(predictions: Predictions, split: Split) -> list[Table]:
-    """The worst predictions of samples that are no pictures, as a table; none where all are right."""
+def _worst_rows(predictions: Predictions, split: Split, columns: Columns, kind: InputKind) -> list[Table]:
+    """The worst predictions of samples that are no pictures, as a table; none where all are right.
+
+    Args:
+        columns: of a table; what stands in them is shown beside.
+        kind: of texts, these are shown beside.
+    """
     task, indices = predictions.task, predictions.worst(WORST_ROWS)
     if not len(indices):
         return []
     some, names = predictions.at(indices), [f"{number:,}" for number in split.index[indices].tolist()]
+    beside: list[dict[str, str]] = [{}] * len(indices)
+    if columns.seen:
+        beside = [columns.row(one, MOST_COLUMNS) for one in nest.samples(split.take(indices).inputs)]
+    if isinstance(kind, Texts):
+        batch = split.take(indices)
+        assert isinstance(batch.inputs, Tensor)
+        assert batch.lengths is not None
+        texts = kind.decoded(batch.inputs, batch.lengths)
+        beside = [{"text": textwrap.shorten(text, MOST_CHARACTERS, placeholder=" …")} for text in texts]
+    heads = ["sample, from 0", "true", *(f"predicted {head}" for head in task.heads(None, every=False))]
     rows = []
-    for one, target in zip(task.predictions(names, some.outputs), nest.samples(some.targets), strict=True):
-        cells = task.cells(one, None, every=False)
-        rows.append([one.input, task.words(target), *(c if isinstance(c, str) else task.text(c) for c in cells)])
-    heads = ("sample, from 0", "true", *(f"predicted {head}" for head in task.heads(None, every=False)))
-    return [Table("The worst predictions", heads, rows)]
+    for one, target, row in zip(task.predictions(names, some.outputs), nest.samples(some.targets), beside, strict=True):
+        said = task.cells(one, None, every=False)
+        cells = [cell if isinstance(cell, str) else task.text(cell) for cell in said]
+        if all(isinstance(cell, float) for cell in said):
+            cells = [f"{cell:.4g}" for cell in said]
+        rows.append([one.input, task.words(target), *cells, *row.values()])
+    return [Table("The worst predictions", (*heads, *beside[0]), rows)]
 
 
 def _mistakes(predictions: Predictions, restored: Restored, split: Split) -> list[tuple[str, Tile]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import statistics
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,28 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from trainkit.config import merging, yamlfile
+from trainkit.config import yamlfile
 from trainkit.config.base import Config
 from trainkit.core import atomic
-from trainkit.core.errors import CheckpointError, StorageError
-from trainkit.core.text import format_duration, format_metric, leaves, printable
-from trainkit.experiment.grid import label, points_of
+from trainkit.core.errors import StorageError
+from trainkit.core.text import format_duration, leaves, printable, written_out
 from trainkit.experiment.loading import parse
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.inference.restoring import check_overrides
-from trainkit.plots.charts import against, wide
-from trainkit.plots.svg import Chart, chart
 from trainkit.reports import comparing
 from trainkit.reports.comparing import show
 from trainkit.reports.comparison_page import comparison
 from trainkit.reports.curves import curves_of
 from trainkit.reports.page_data import PageData, attempt, collect
+from trainkit.reports.sweep_page import moment, sweep_page
 from trainkit.runs import history, reader, results, run_directory
 from trainkit.runs.history import History
-from trainkit.runs.reader import Run, Sweep
 from trainkit.runs.summary_lines import diagnosed
+from trainkit.tasks import Table
+from trainkit.training.yardstick import without_name
+
+NUMBER = re.compile(r"|-|nan|\(missing\)|-?[\d.,:]+(e[+-]\d+)?( %| percentage points)?")
+"""A cell that is nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def write(path: Path, output: Path | None = None, *, device: str = "auto", overr
     overrides = list(overrides)
     check_overrides(overrides, "a report")
     missing: list[str] = []
-    page = _sweep_page(path) if reader.is_sweep(path) else _run_page(path, device, overrides, missing)
+    page = sweep_page(path) if reader.is_sweep(path) else _run_page(path, device, overrides, missing)
     return _written(output or path / "report.html", page, missing)
 
 
@@ -100,7 +102,9 @@ def _render(**page: Any) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalized
     )
     environment.filters |= {
-        "number": lambda value, name: "" if value is None else format_metric(name, value).removeprefix(f"{name} "),
+        "number": lambda value, name: "" if value is None else written_out(without_name(name, value)),
+        "written_out": written_out,
+        "sides": _sides,
         "duration": format_duration,
         "drawn": Markup,
     }
@@ -109,6 +113,12 @@ def _render(**page: Any) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.from_string(here.with_suffix(".html.jinja").read_text("utf-8"))
     return template.render(script=script, digest=digest, **page)
+
+
+def _sides(table: Table) -> list[str]:
+    """For each column `n`, to the right, where all in it are numbers; else `name`."""
+    columns = zip(*table.rows, strict=True)
+    return ["n" if number and all(map(NUMBER.fullmatch, one)) else "name" for number, one in enumerate(columns)]
 
 
 def _finalized(value: object) -> object:
@@ -124,7 +134,9 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
     found = collect(run, device, overrides, missing)
     metadata, fallback = run.metadata, _leaves(run.metadata, "fallback")
     diagnoses = _list(metadata, "curves") if run.status == "finished" and "curves" in metadata else None
-    silence = "Nothing that one of the rules would remark on." if past.steps else "There are none yet."
+    silence = "There are none yet."
+    if past.steps:
+        silence = "Nothing unusual: neither over-fitting nor under-fitting, no plateau, no jumps."
     if run.status == "diverged":
         silence = "The training diverged: nothing else that they say is meant."
     elif experiment and experiment.train.limit_batches:
@@ -132,9 +144,10 @@ def _run_page(path: Path, device: str, overrides: list[str], missing: list[str])
     elif experiment and diagnoses is None:
         diagnoses = list(map(str, diagnosed(past, experiment, found.baseline_loss)))
     last = max([record.epoch for record in past.steps] + [record.epoch for record in past.of("val")], default=None)
-    trained = "" if last is None else f"{last:.4g} epochs" + (f" of {experiment.train.epochs}" if experiment else "")
+    planned = experiment.train.epochs if experiment else 0
+    trained = "" if last is None else f"{last:.4g} epochs" + (f" of {planned}" if planned >= last else "")
     facts = {
-        "began": _time(run.began),
+        "began": moment(run.began),
         "took": "" if run.seconds is None else format_duration(run.seconds),
         "trained": trained,
         "parameters": "" if found.parameters is None else f"{found.parameters:,}",
@@ -168,17 +181,9 @@ def _list(metadata: Mapping[str, Any], key: str) -> list[str]:
     return list(map(str, found)) if isinstance(found, list) else []
 
 
-def _environment(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in _leaves(metadata, "environment").items() if key != "command"}
-
-
-def _time(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
 def _time_of(text: str) -> str:
     with suppress(ValueError):
-        return _time(datetime.fromisoformat(text))
+        return moment(datetime.fromisoformat(text))
     return text
 
 
@@ -225,73 +230,3 @@ def _compared(config: Config, above: str = "", name: object = PydanticUndefined)
         same = default is not PydanticUndefined and to_jsonable_python(default) == plain
         usual = "required" if default is PydanticUndefined else show(to_jsonable_python(default))
         yield Setting(f"{above}{key}", show(plain), None if same else usual)
-
-
-def _sweep_page(path: Path) -> dict[str, Any]:
-    sweep = reader.read_sweep(path)
-    if sweep.status == "damaged":
-        raise CheckpointError(f"{path}: damaged: {sweep.reason}")
-    base = merging.read(path / "sweep.yaml").plain()
-    axes = base.pop("sweep")["axes"]
-    points = dict(zip((trial.path for trial in sweep.trials), points_of(axes), strict=False))
-    ranked = sweep.ranked
-    rest = [trial for trial in sweep.trials if trial not in ranked]
-    names = [name for name in dict.fromkeys(name for trial in ranked for name in trial.metrics) if "test/" not in name]
-    return {
-        "kind": "sweep",
-        "title": f"{sweep.name} {path.resolve().name}",
-        "sweep": sweep,
-        "outcome": comparing.outcome(sweep),
-        "yardstick": results.stored(ranked[0].metadata).get(sweep.monitor) if ranked else None,
-        "began": _time(sweep.began),
-        "axes": {key: [show(value) for value in values] for key, values in axes.items()},
-        "metrics": names,
-        "unlike": sweep.unlike,
-        "ranked": [(trial, list(map(show, points[trial.path].values()))) for trial in ranked],
-        "rest": [(trial, list(map(show, points[trial.path].values()))) for trial in rest],
-        "charts": [_against(key, sweep, ranked, rest, points) for key in axes] if ranked else [],
-        "spread": _spread(sweep, ranked, points) if "seed" in axes else [],
-        "base": {key: show(value) for key, value in leaves(base).items() if not _varied(key, axes)},
-        "environment": next((_environment(trial.metadata) for trial in sweep.trials if trial.metadata), {}),
-    }
-
-
-def _varied(key: str, axes: Collection[str]) -> bool:
-    return any(key == axis or key.startswith(f"{axis}.") or axis.startswith(f"{key}.") for axis in axes)
-
-
-def _against(
-    key: str, sweep: Sweep, ranked: Sequence[Run], rest: Sequence[Run], points: Mapping[Path, Mapping[str, Any]]
-) -> Chart:
-    """The metric that ranks the trials against the values of one axis."""
-    values = list(dict.fromkeys(show(point[key]) for point in points.values()))
-    numeric = key != "seed" and all(type(point[key]) in (int, float) for point in points.values())
-
-    def place(trial: Run) -> float:
-        value = points[trial.path][key]
-        return float(value) if numeric else float(values.index(show(value)))
-
-    points_of_trials = [(place(trial), trial.metrics[sweep.monitor]) for trial in ranked]
-    lost = [place(trial) for trial in rest if trial.status in ("failed", "diverged", "killed")]
-    series = against(points_of_trials, lost, means=numeric)
-    log = numeric and wide([float(point[key]) for point in points.values()])
-    return chart(
-        printable(f"{sweep.monitor} against {key}"), series, xlabel=printable(key), ylabel=printable(sweep.monitor),
-        metric=sweep.monitor, log=(log, False), ticks=() if numeric else [printable(value)[:16] for value in values],
-    )  # fmt: skip
-
-
-def _spread(
-    sweep: Sweep, ranked: Sequence[Run], points: Mapping[Path, Mapping[str, Any]]
-) -> list[tuple[str, int, float, float | None]]:
-    """For what differs besides the seed: how many seeds, mean and standard deviation over them, the best mean first."""
-    groups: dict[str, list[float]] = {}
-    for trial in ranked:
-        others = {key: value for key, value in points[trial.path].items() if key != "seed"}
-        groups.setdefault(label(others), []).append(trial.metrics[sweep.monitor])
-    found = [
-        (name or "all", len(several), statistics.fmean(several), statistics.stdev(several) if several[1:] else None)
-        for name, several in groups.items()
-    ]
-    sign = 1 if sweep.mode == "min" else -1
-    return sorted(found, key=lambda row: sign * row[2])

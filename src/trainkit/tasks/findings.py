@@ -59,3 +59,5 @@ class Findings:
     charts: list[LineChart] = field(default_factory=list)
     confusion: Sequence[Sequence[int]] = ()
     """Samples by true class (rows) and predicted class (columns); empty where there are no classes."""
+    first: bool = False
+    """Whether they say more than the curves of the training, and stand before them."""

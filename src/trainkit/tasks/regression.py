@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, Self
 
 import torch
@@ -16,7 +17,7 @@ from trainkit.plots.figures import COLOURS, LineChart, Series
 from trainkit.tasks.base import Task
 from trainkit.tasks.findings import Details, Findings
 from trainkit.tasks.linear_models import Fitted, ridge
-from trainkit.tasks.number_scores import NumberTally
+from trainkit.tasks.number_scores import NumberTally, score_of
 from trainkit.tasks.target_scale import TargetScale, Transform, described, scaled
 
 LARGE = 1000.0
@@ -114,13 +115,19 @@ class Regression(Task):
         return NumberTally(self.known_names)
 
     def findings(self, details: Details | None, outputs: Tensor, targets: Tensor, split: str) -> Findings:
-        """How far each number is off, predictions against targets, and residuals."""
+        """How far each number is off, and always the mean; predictions against targets, and residuals."""
         step = math.ceil(len(targets) / MOST_POINTS)
         true, said = (each.view(len(each), -1)[::step].T for each in (targets, outputs))
         names, off = self.known_names[: len(COLOURS)], (said - true).tolist()
-        level = Series("0", [float(said.min()), float(said.max())], [0.0, 0.0], "faint")
+        level = Series("", [float(said.min()), float(said.max())], [0.0, 0.0], "faint")
+        tables = [details.table()] if isinstance(details, NumberTally) else []
+        if tables and self.transformed and self.size == 1:
+            mean, what = self.untransform(torch.zeros(1)), "geometric mean" if self.transform == "log" else "mean"
+            always = score_of(f"always the {what}, {self.words(mean)}", mean.expand(len(targets)), targets.view(-1))
+            tables[0] = replace(tables[0], rows=[*tables[0].rows, always.row()])
         return Findings(
-            tables=[details.table()] if isinstance(details, NumberTally) else [],
+            first=True,
+            tables=tables,
             charts=[
                 LineChart("Predictions against targets", _points(names, true.tolist(), said.tolist()), "target",
                           "prediction", diagonal=True),

@@ -18,6 +18,7 @@ from trainkit.experiment.schema import ExperimentConfig
 from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.inference.prediction import batches, predict
 from trainkit.inference.restoring import restore
+from trainkit.reports.report_page import write
 from trainkit.runs.run import resume, train
 
 WORDS = {"good": ["lovely", "warm", "fine", "bright"], "bad": ["dull", "cold", "poor", "grim"]}
@@ -192,3 +193,12 @@ def test_another_folder_is_read_with_the_vocabulary_of_training() -> None:
     Path("others/good/000.txt").write_text("entirely other words")
     found = evaluate_checkpoint(Path("run"), "test", overrides=["data.path=others"])
     assert found.metrics["accuracy"] > 0.7
+
+
+def test_the_report_shows_the_worst_mistakes_as_texts() -> None:
+    reviews()
+    train(experiment(train={"max_steps": 2}), run_dir=Path("run"))
+    write(Path("run"))
+    page = Path("run/report.html").read_text()
+    assert "The worst predictions" in page
+    assert any(word in page for words in WORDS.values() for word in words)

@@ -67,7 +67,8 @@ def runs(
 
 @app.command(
     epilog=examples(
-        "report runs/mnist_cnn/20260102-030405-a1b2",
+        "report last",
+        "report mnist_cnn",
         "report runs/mnist_cnn/20260102-030405-a1b2-sweep --output sweep.html",
         "report runs/mnist_cnn/20260102-030405-a1b2 data.root=/elsewhere",
         "report mnist_cnn mnist_mlp --output comparison.html",
@@ -77,8 +78,8 @@ def report(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="RUN|SWEEP",
-            help="A run or a sweep: its directory, its name, or last; or several runs, to compare them.",
+            metavar="RUN...",
+            help="A run or a sweep: its directory, its name (the newest of that name), or last. Several are compared.",
             show_default=False,
         ),
     ] = None,
@@ -94,7 +95,10 @@ def report(
     device: Device = None,
     debug: Debug = False,
 ) -> None:
-    """Write a run or a sweep as one page of HTML: results, mistakes, curves, config; or compare several runs."""
+    """Write a run or a sweep as one page of HTML: results, mistakes, curves, config; or several runs side by side.
+
+    The page needs no network and nothing beside it: one file to keep, to print or to send.
+    """
     if path is None:
         raise ConfigError("command line: RUN is missing; usage: trainkit report RUN")
     from trainkit.runs.run_directory import meant

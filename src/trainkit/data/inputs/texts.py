@@ -68,6 +68,11 @@ class Texts(InputKind):
             raise ValueError("no token in it")
         return torch.from_numpy(ids[: self.shape[0]]).long()
 
+    def decoded(self, inputs: Tensor, lengths: Tensor) -> list[str]:
+        """Roughly the texts of a batch, as far as the model sees them. Shapes (batch, length) and (batch,)."""
+        each = zip(inputs.tolist(), lengths.tolist(), strict=True)
+        return [self.tokenizer.decode(ids[:length]) for ids, length in each]
+
     def takes(self, array: NDArray[Any]) -> bool:
         return False
 
