@@ -63,11 +63,14 @@ def test_equal_texts_give_equal_tokenizers_which_survive_a_checkpoint(kind: Toke
 
 
 def test_a_library_that_cuts_otherwise_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="cuts texts otherwise than the version of the training"):
+    with pytest.raises(
+        CheckpointError, match="cuts texts otherwise than that of the training; use that one, or train again"
+    ):
         trained().model_copy(update={"proof": "0" * 16}).check()
 
 
 def test_without_the_library_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
+    assert len(trained("word").encode(["the cat"])[0]) == len(trained("char").encode(["ab"])[0]) == 2
     with pytest.raises(ConfigError, match=r"^data.tokenizer: .*; pip install 'trainkit\[text\]'$"):
-        trained()
+        trained("bpe")

@@ -1,15 +1,20 @@
 """Tokenizers: what cuts a text into tokens and numbers them, learned from the training texts and kept in checkpoints.
 
-The `tokenizers` library does the work. What it has learned is kept as plain words and pairs, not in its own format, so
-that it is checked like everything else in a checkpoint; the ids of a few known texts prove that another version of the
-library gives the same.
+Pieces of words are cut by the `tokenizers` library, whose vocabulary is kept as plain words and pairs, not in its own
+format, so that it is checked like everything else in a checkpoint. The numbers of a few known texts prove that another
+version of it, or of Python's Unicode tables, cuts texts alike.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -24,11 +29,13 @@ if TYPE_CHECKING:
 TokenizerKind = Literal["word", "char", "bpe"]
 UNKNOWN = "<unk>"
 UNKNOWN_ID = 0
+BREAK = re.compile(r"<br\s*/?>")
+WORD = re.compile(r"\w+|[^\w\s]+")
 PROOF = (
     "It's 10:30, isn't it?<br />Na\u00efve co\u00f6peration \u2013 \u00bd of 3 \u20ac, ",
     "\uff21\uff22 \ufb01n\u0301 Stra\u00dfe \u0130stanbul\t\u65e5\u672c\u8a9e \U0001f44d\U0001f3fd \u200bx_y\n",
 )
-"""Texts of which the ids are remembered, besides the first tokens."""
+"""Texts of which the numbers are remembered, besides the first tokens."""
 
 
 class Tokenizer(Config):
@@ -44,9 +51,9 @@ class Tokenizer(Config):
     tokens: tuple[str, ...]
     """In the order of their numbers."""
     merges: tuple[tuple[str, str], ...] = ()
-    """Of BPE: which two pieces become one, the first ones first."""
+    """Of pieces: which two become one, the first ones first."""
     proof: str = ""
-    """A digest of the ids of known texts."""
+    """A digest of the numbers of known texts."""
 
     @classmethod
     def trained(
@@ -56,32 +63,18 @@ class Tokenizer(Config):
         ones.
 
         Raises:
-            ConfigError: the library is not installed.
+            ConfigError: pieces are asked for, and the library that cuts them is not installed.
         """
-        library = _library()
         known = cls(kind=kind, lower=lower, tokens=(UNKNOWN,))
         if kind == "bpe":
-            tokenizer = known._of(library.models.BPE())
-            trainer = library.trainers.BpeTrainer(
-                vocab_size=vocab_size,
-                min_frequency=min_frequency,
-                show_progress=False,
-                initial_alphabet=sorted(library.pre_tokenizers.ByteLevel.alphabet()),
-            )
+            learned = known._with_pieces(texts, vocab_size, min_frequency)
         else:
-            tokenizer = known._of(library.models.WordLevel(unk_token=UNKNOWN))
-            trainer = library.trainers.WordLevelTrainer(
-                vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=[UNKNOWN], show_progress=False
+            counts = Counter(chain.from_iterable(map(known._cut, texts)))
+            frequent = sorted(
+                (token for token, count in counts.items() if count >= min_frequency),
+                key=lambda token: (-counts[token], token),
             )
-        tokenizer.train_from_iterator(texts, trainer)
-        vocabulary = tokenizer.get_vocab()
-        merges: Sequence[Sequence[str]] = _model_of(tokenizer).get("merges", ())
-        learned = cls(
-            kind=kind,
-            lower=lower,
-            tokens=tuple(sorted(vocabulary, key=vocabulary.__getitem__)),
-            merges=tuple((first, second) for first, second in merges),
-        )
+            learned = known.model_copy(update={"tokens": (UNKNOWN, *frequent[: vocab_size - 1])})
         return learned.model_copy(update={"proof": learned._proof()})
 
     def __len__(self) -> int:
@@ -89,66 +82,87 @@ class Tokenizer(Config):
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """The numbers of each text's tokens, shape (tokens,)."""
-        return [np.array(one.ids, dtype=np.int32) for one in self._library_s.encode_batch_fast(list(texts))]
+        if self.kind == "bpe":
+            cut = self._pieces.encode_batch_fast([self._normal(text) for text in texts])
+            return [np.array(one.ids, dtype=np.int32) for one in cut]
+        number = self._numbers.__getitem__
+        return [np.fromiter(map(number, self._cut(text)), dtype=np.int32) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Roughly the text of some numbers: with a space between words, and what is unknown marked."""
         if self.kind == "bpe":
-            return str(self._library_s.decode(list(ids)))
+            return str(self._pieces.decode(list(ids)))
         return (" " if self.kind == "word" else "").join(self.tokens[number] for number in ids)
 
     def check(self) -> None:
-        """Prove that this version of the library gives the ids of the training.
+        """Prove that texts get the numbers of the training.
 
         Raises:
-            CheckpointError: it does not.
+            CheckpointError: they do not.
         """
         if self._proof() != self.proof:
-            raise CheckpointError(
-                f"tokenizers {_library().__version__} cuts texts otherwise than the version of the training; install "
-                "that one, or train again"
-            )
+            library = f"tokenizers {_library().__version__}" if self.kind == "bpe" else "this version of Python"
+            text = f"{library} cuts texts otherwise than that of the training; use that one, or train again"
+            raise CheckpointError(text)
 
     def _proof(self) -> str:
         texts = [*PROOF, " ".join(self.tokens[:1000])]
         return hashlib.sha256(b"".join(ids.tobytes() for ids in self.encode(texts))).hexdigest()[:16]
 
+    def _normal(self, text: str) -> str:
+        text = BREAK.sub(" ", text) if "<" in text else text
+        text = text if text.isascii() else unicodedata.normalize("NFC", text)
+        return text.lower() if self.lower else text
+
     @cached_property
-    def _library_s(self) -> tokenizers.Tokenizer:
-        library = _library()
+    def _cut(self) -> Callable[[str], Sequence[str]]:
+        """What cuts a text into words or characters."""
+        normal, words = self._normal, WORD.findall
+        return (lambda text: words(normal(text))) if self.kind == "word" else normal
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return _Numbers((token, number) for number, token in enumerate(self.tokens))
+
+    @cached_property
+    def _pieces(self) -> tokenizers.Tokenizer:
         vocabulary = {token: number for number, token in enumerate(self.tokens)}
-        if self.kind == "bpe":
-            return self._of(library.models.BPE(vocab=vocabulary, merges=list(self.merges)))
-        return self._of(library.models.WordLevel(vocab=vocabulary, unk_token=UNKNOWN))
+        return _byte_level(_library().models.BPE(vocab=vocabulary, merges=list(self.merges)))
 
-    def _of(self, model: Any) -> tokenizers.Tokenizer:
-        """The library's tokenizer around a model of its."""
+    def _with_pieces(self, texts: Iterable[str], vocab_size: int, min_frequency: int) -> Self:
         library = _library()
-        tokenizer: tokenizers.Tokenizer = library.Tokenizer(model)
-        normal = [library.normalizers.NFC(), library.normalizers.Replace(library.Regex(r"<br\s*/?>"), " ")]
-        if self.lower:
-            normal.append(library.normalizers.Lowercase())
-        tokenizer.normalizer = library.normalizers.Sequence(normal)
-        if self.kind == "bpe":
-            tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
-            tokenizer.decoder = library.decoders.ByteLevel()
-        elif self.kind == "char":
-            tokenizer.pre_tokenizer = library.pre_tokenizers.Split(library.Regex(r"[\s\S]"), "isolated")
-        else:
-            tokenizer.pre_tokenizer = library.pre_tokenizers.Whitespace()
-        return tokenizer
+        tokenizer = _byte_level(library.models.BPE())
+        trainer = library.trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=min_frequency,
+            show_progress=False,
+            initial_alphabet=sorted(library.pre_tokenizers.ByteLevel.alphabet()),
+        )
+        tokenizer.train_from_iterator(map(self._normal, texts), trainer)
+        vocabulary = tokenizer.get_vocab()
+        tokens = tuple(sorted(vocabulary, key=vocabulary.__getitem__))
+        merges = tuple((first, second) for first, second in json.loads(tokenizer.to_str())["model"]["merges"])
+        return self.model_copy(update={"tokens": tokens, "merges": merges})
 
 
-def _model_of(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
-    import json
+class _Numbers(dict[str, int]):
+    """The numbers of tokens; what is no token has that of the unknown one."""
 
-    model: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
-    return model
+    def __missing__(self, token: str) -> int:
+        return UNKNOWN_ID
+
+
+def _byte_level(model: Any) -> tokenizers.Tokenizer:
+    library = _library()
+    tokenizer: tokenizers.Tokenizer = library.Tokenizer(model)
+    tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = library.decoders.ByteLevel()
+    return tokenizer
 
 
 def _library() -> Any:
     try:
         import tokenizers  # an extra
     except ImportError:
-        raise ConfigError("data.tokenizer: texts need the tokenizers library; pip install 'trainkit[text]'") from None
+        raise ConfigError("data.tokenizer: bpe needs the tokenizers library; pip install 'trainkit[text]'") from None
     return tokenizers
