@@ -170,6 +170,7 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
 
         def save(best: bool) -> None:
             nonlocal saved_at
+            began = time.monotonic()
             parameters = dict(trained(job.parts).named_parameters())
             if bad := checkpoint.first_not_finite(parameters, parameters):
                 raise DivergedError(f"{bad} holds NaN or infinite values after step {progress.step}")
@@ -185,9 +186,20 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             while len(progress.kept) > keep:
                 (directory.checkpoints / f"step-{progress.kept.pop(0)}.pt").unlink(missing_ok=True)
             saved_at, stop.save_asked = time.monotonic(), False
-            sink.write(CheckpointRecord(progress.step, directory.last, best))
+            sink.write(CheckpointRecord(progress.step, directory.last, best, saved_at - began))
 
-        sink.write(ProgressRecord(progress, plan.max_steps, plan.steps_per_epoch))
+        limit = (experiment.train.max_minutes or math.inf) * 60
+        sink.write(
+            ProgressRecord(
+                progress,
+                plan.max_steps,
+                plan.steps_per_epoch,
+                plan.eval_every,
+                plan.save_every,
+                _eval_in_steps(job),
+                limit,
+            )
+        )
         if experiment.train.compile:
             devices.compile_in_place(job.parts.model)
             sink.write(NoteRecord("train.compile: the first step and the first evaluation take a minute or so longer"))
@@ -197,7 +209,6 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         else:
             seeding.seed_global(seeding.derive(experiment.seed, "train"))
         started = time.monotonic()
-        limit = (experiment.train.max_minutes or math.inf) * 60
         fit(
             job.parts,
             plan,
@@ -239,6 +250,12 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         ways_on = _ways_on(job) if reason or longer_helps(diagnoses) else {}
         sink.write(summary_lines.last_lines(experiment, directory, metrics, how, ways_on))
     return result
+
+
+def _eval_in_steps(job: RunContext) -> float:
+    """About how many steps an evaluation takes: going backwards, too, takes three times as long."""
+    train, val = job.parts.train, job.parts.val
+    return sum(val.sizes(0, len(val))) / sum(train.sizes(0, job.plan.accumulate)) / 3 if val else 0.0
 
 
 def _ways_on(job: RunContext) -> dict[str, list[object]]:
