@@ -259,7 +259,7 @@ def doctor(
     with located(node):
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
-        found = examine(opened, announce=lambda what: say(f"looking at: {what}", stream=sys.stderr))
+        found = examine(opened, announce=lambda what: say(what, stream=sys.stderr))
     if as_json:
         say_json(to_plain(found))
     else:
