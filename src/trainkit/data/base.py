@@ -257,6 +257,14 @@ class DataConfig(Config):
         """What this config alone tells of the data; None where only the data itself can tell."""
         return None
 
+    def absent(self) -> str:
+        """What of the data is not there yet, and what follows; empty where all of it is, or opening it tells.
+
+        Raises:
+            DataError: it is not there, and training would not fetch it.
+        """
+        return ""
+
     def fallback_config(self) -> DataConfig | None:
         """What to use instead when the data is missing; None, unless the config says otherwise."""
         return None

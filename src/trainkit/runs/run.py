@@ -16,7 +16,7 @@ from trainkit.config import shell, yamlfile
 from trainkit.core import atomic, seeding
 from trainkit.core import device as devices
 from trainkit.core.errors import ConfigError, DivergedError, StoppedError, StorageError
-from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, ProgressRecord, Sink, StartRecord
+from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, Sink, StartRecord
 from trainkit.core.signals import Stop, stop_on_signal
 from trainkit.core.text import format_duration
 from trainkit.data.workers import worker_failures
@@ -188,18 +188,7 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             saved_at, stop.save_asked = time.monotonic(), False
             sink.write(CheckpointRecord(progress.step, directory.last, best, saved_at - began))
 
-        limit = (experiment.train.max_minutes or math.inf) * 60
-        sink.write(
-            ProgressRecord(
-                progress,
-                plan.max_steps,
-                plan.steps_per_epoch,
-                plan.eval_every,
-                plan.save_every,
-                _eval_in_steps(job),
-                limit,
-            )
-        )
+        sink.write(summary_lines.progress(job))
         if experiment.train.compile:
             devices.compile_in_place(job.parts.model)
             sink.write(NoteRecord("train.compile: the first step and the first evaluation take a minute or so longer"))
@@ -209,6 +198,7 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         else:
             seeding.seed_global(seeding.derive(experiment.seed, "train"))
         started = time.monotonic()
+        limit = (experiment.train.max_minutes or math.inf) * 60
         fit(
             job.parts,
             plan,
@@ -250,12 +240,6 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
         ways_on = _ways_on(job) if reason or longer_helps(diagnoses) else {}
         sink.write(summary_lines.last_lines(experiment, directory, metrics, how, ways_on))
     return result
-
-
-def _eval_in_steps(job: RunContext) -> float:
-    """About how many steps an evaluation takes: going backwards, too, takes three times as long."""
-    train, val = job.parts.train, job.parts.val
-    return sum(val.sizes(0, len(val))) / sum(train.sizes(0, job.plan.accumulate)) / 3 if val else 0.0
 
 
 def _ways_on(job: RunContext) -> dict[str, list[object]]:
