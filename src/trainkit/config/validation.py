@@ -151,7 +151,16 @@ def _problem(path: Place, details: list[ErrorDetails], config_class: type[Config
     kinds = list(dict.fromkeys(map(_expected, details)))
     expected = " or ".join(kind for kind in kinds if kind != "a whole number" or "a number" not in kinds)
     message = f"{'must be' if bounds else 'expected'} {expected}, got {_got(node, expected)}"
+    if expected == "a mapping" and isinstance(node.value, bool | int | float):
+        return node.where, message + _such_as(_owner(config_class, (*path, ""), root), node.value)
     return node.where, message + _advice(node, expected)
+
+
+def _such_as(wanted: type[Config], got: float) -> str:
+    """What to write in the place of a switch or a number."""
+    key, field = next(iter(wanted.model_fields.items()))
+    default = show(field.default) if isinstance(field.default, str | int | float) else "…"
+    return "; leave it out" if got is False else f"; write {{{key}: {default}}}"
 
 
 def _expected(detail: ErrorDetails) -> str:
