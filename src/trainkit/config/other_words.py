@@ -328,6 +328,7 @@ VALUES = {
     "balanced_accuracy",
     "f1": "F1Score F1ScoreMulti f1score f_score fscore MulticlassF1Score BinaryF1Score FBeta FBetaScore f_beta "
     "f_measure",
+    "average_precision": "AveragePrecision average_precision_score APScoreBinary aucpr pr_auc auprc ap",
     "auroc": "AUC AUROC roc_auc RocAuc RocAucBinary RocAucMulti BinaryAUROC MulticlassAUROC roc auc_roc ROCAUC "
     "area_under_roc",
     "mae": "MeanAbsoluteError mean_absolute_error L1 l1_error neg_mean_absolute_error",
@@ -570,12 +571,12 @@ NONE = {
         "squared_epsilon_insensitive neg_log_loss_"
     ),
     "no such metric; trainkit list metrics shows those there are, or register your own": (
-        "average_precision AveragePrecision matthews_corrcoef MatthewsCorrCoef CohenKappa cohen_kappa specificity "
-        "HammingLoss hamming_loss brier BrierScore APScoreBinary bleu rouge perplexity Perplexity mAP map "
+        "matthews_corrcoef MatthewsCorrCoef CohenKappa cohen_kappa specificity "
+        "HammingLoss hamming_loss brier BrierScore bleu rouge perplexity Perplexity mAP map "
         "SpearmanCorrCoef PearsonCorrCoef pearson spearman FalsePositives TruePositives explained_variance "
         "log_loss_metric calibration_error wer token_accuracy BLEU TrueNegatives FalseNegatives "
         "mean_absolute_percentage_error median_absolute_error SpecificityAtSensitivity PrecisionAtRecall "
-        "neg_log_loss average_precision_score jaccard_micro EpochScoring"
+        "neg_log_loss jaccard_micro EpochScoring"
     ),
     "no such scheduler; trainkit list schedulers shows those there are": (
         "LambdaLR SequentialLR ChainedScheduler MultiplicativeLR lambda WSD warmup_stable_decay SchedNo "

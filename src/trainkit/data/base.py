@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -103,6 +103,8 @@ class TensorSource:
 
     inputs: Nest
     targets: Nest
+    where: Callable[[int], str] | None = field(default=None, kw_only=True)
+    """Gives the place of a sample in the user's files, such as `houses.csv:12`; None where it has none."""
 
     def __len__(self) -> int:
         return nest.num_samples(self.inputs)

@@ -14,7 +14,7 @@ from PIL import Image
 from trainkit.checks.linear_model import linear_model
 from trainkit.core import nest
 from trainkit.core.errors import first_line
-from trainkit.data import Data, Split
+from trainkit.data import Data, Split, TensorSource
 from trainkit.data.tables.columns import ColumnFacts
 from trainkit.experiment.rules import metrics_of, monitored
 from trainkit.inference.importance import importances
@@ -187,12 +187,18 @@ def _worst_rows(predictions: Predictions, split: Split) -> list[Table]:
     task, indices = predictions.task, predictions.worst(WORST_ROWS)
     if not len(indices):
         return []
-    some, names = predictions.at(indices), [f"{number:,}" for number in split.index[indices].tolist()]
+    where = split.source.where if isinstance(split.source, TensorSource) else None
+    some, numbers = predictions.at(indices), split.index[indices].tolist()
+    names = [where(number) if where else f"{number:,}" for number in numbers]
     rows = []
     for one, target in zip(task.predictions(names, some.outputs), nest.samples(some.targets), strict=True):
         cells = task.cells(one, None, every=False)
         rows.append([one.input, task.words(target), *(c if isinstance(c, str) else task.text(c) for c in cells)])
-    heads = ("sample, from 0", "true", *(f"predicted {head}" for head in task.heads(None, every=False)))
+    heads = (
+        "row" if where else "sample, from 0",
+        "true",
+        *(f"predicted {head}" for head in task.heads(None, every=False)),
+    )
     return [Table("The worst predictions", heads, rows)]
 
 
