@@ -201,7 +201,7 @@ def test_a_signal_lets_every_trial_save_and_end(name: str, code: int, undisturbe
     )
     assert [line.split()[0] for line in ended.stdout.splitlines()] == ["rank", "000", "001", "002"]  # the table so far
     assert metadata("001")["reason"].startswith("stopped by SIGTERM at step 5, saved; ")
-    assert [status(trial) for trial in ("000", "001", "002")] == ["interrupted", "interrupted", "waiting"]
+    assert [status(trial) for trial in ("000", "001", "002")] == ["stopped", "stopped", "waiting"]
     ended = go_on("--jobs", "2")
     assert ended.code == 0
     assert outcome(directory()) == outcome(undisturbed)

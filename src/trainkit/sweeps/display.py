@@ -90,8 +90,9 @@ class View:
 
 
 def outcome(trial: Trial) -> str:
-    """`finished`, `diverged`, `failed (reason)`, …"""
-    return f"{trial.status} ({trial.reason})" if trial.reason else trial.status
+    """`finished`, `diverged`, `failed (reason)`, …; of what was interrupted the word of `trainkit runs`."""
+    status = trial.told if trial.status == "interrupted" else trial.status
+    return f"{status} ({trial.reason})" if trial.reason else status
 
 
 def table(trials: Sequence[Trial], ranked: Sequence[Trial]) -> list[str]:
