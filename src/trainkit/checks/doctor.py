@@ -121,7 +121,7 @@ def examine(opened: Opened, announce: Callable[[str], None] = lambda what: None)
             found = [one for one in found if one.code != "unusual-lr"]
         few = replace(few, experiment=with_lr(opened.experiment, lr))
         announce("looking at: memorising one batch")
-        found += [learning, memorised := _one_batch(few)]
+        found += [learning, memorised := _one_batch(few, rate_is_told=learning.code == "lr")]
         announce("looking at: a constant prediction, activations, and shuffled labels as a control")
         parts, real = _trained(few, few.data)
         found.insert(0, _yardstick(few, real))
@@ -265,7 +265,7 @@ def _learning_rate(opened: Opened) -> tuple[float, Diagnostic]:
     return best, Diagnostic("lr", f"optimizer.lr: with {lr:g} {moved}", why=why, change=f"optimizer.lr={best:g}")
 
 
-def _one_batch(opened: Opened) -> Diagnostic:
+def _one_batch(opened: Opened, *, rate_is_told: bool) -> Diagnostic:
     samples = min(opened.experiment.loader.batch_size, len(opened.data.train))
     learned = overfit(opened, samples=samples, max_steps=MEMORISING_STEPS)
     if learned.memorised or learned.still_learning:
@@ -275,7 +275,9 @@ def _one_batch(opened: Opened) -> Diagnostic:
         "by-heart",
         f"model: of one batch of {learned.samples}, {learned.score:.1%} is right after {learned.steps} steps",
         why="what cannot memorise a single batch will not learn the whole",
-        change="; ".join(learned.causes),
+        # Of one learning rate two things would be advised.
+        change="; ".join(one for one in learned.causes if not (rate_is_told and one.startswith("optimizer.lr")))
+        or "what is said of the learning rate",
     )
 
 
