@@ -232,7 +232,7 @@ def test_the_command() -> None:
     ended = warm.run(["doctor", "my.yaml"])
     assert (ended.code, ended.stdout.splitlines()[0]) == (0, "nothing to change")
     first, second = ended.stderr.splitlines()[:2]
-    told = r"at most 1,450 steps, about 0:\d\d, and 0:\d\d more where other learning rates have to be tried"
+    told = r"at most 1,450 steps, about \d+:\d\d, and \d+:\d\d more where other learning rates have to be tried"
     assert re.fullmatch(told, first)
     assert second == "looking at: data"
     ended = warm.run(["doctor", "my.yaml", "data.normalize=none", "--json"])
