@@ -247,8 +247,10 @@ def _unknown_key(path: Place, config_class: type[Config], root: Node) -> str:
         there = owner if section == place else _owner(config_class, tuple(wanted.split(".")), root)
         return last in there.model_fields
 
-    begun = [name for name in hinted if name.startswith(f"{key}_")]  # nearer than what another section calls so
-    hint = did_you_mean(key, begun) or other_tools.hint_for_key(key, place, has)
+    hint = other_tools.hint_for_key(key, place, has)
+    begun = [name for name in hinted if name.startswith(f"{key}_")]
+    if not any(f"'{name}'" in hint for name in hinted):  # nearer than what another section calls so
+        hint = did_you_mean(key, begun) or hint
     if near := hint or did_you_mean(key, hinted + elsewhere):
         inside = other_tools.known_inside(node.plain()) if hint and not place else {}
         return message + near + "".join(f"; {word} is {ours}" for word, ours in inside.items())
