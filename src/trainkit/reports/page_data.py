@@ -13,7 +13,7 @@ from PIL import Image
 from trainkit.checks.linear_model import linear_model
 from trainkit.core import nest
 from trainkit.core.errors import first_line
-from trainkit.data import Data, Split
+from trainkit.data import Data, Split, TensorSource
 from trainkit.experiment.rules import metrics_of
 from trainkit.inference.restoring import Restored, restore
 from trainkit.models.base import count_parameters
@@ -179,11 +179,17 @@ def _worst_rows(predictions: Predictions, split: Split, columns: Columns) -> lis
     task, indices = predictions.task, predictions.worst(WORST_ROWS)
     if not len(indices):
         return []
-    some, names = predictions.at(indices), [f"{number:,}" for number in split.index[indices].tolist()]
+    where = split.source.where if isinstance(split.source, TensorSource) else None
+    some, numbers = predictions.at(indices), split.index[indices].tolist()
+    names = [where(number) if where else f"{number:,}" for number in numbers]
     beside: list[dict[str, str]] = [{}] * len(indices)
     if columns.seen:
         beside = [columns.row(one, MOST_COLUMNS) for one in nest.samples(split.take(indices).inputs)]
-    heads = ["sample, from 0", "true", *(f"predicted {head}" for head in task.heads(None, every=False))]
+    heads = [
+        "row" if where else "sample, from 0",
+        "true",
+        *(f"predicted {head}" for head in task.heads(None, every=False)),
+    ]
     rows = []
     for one, target, row in zip(task.predictions(names, some.outputs), nest.samples(some.targets), beside, strict=True):
         said = task.cells(one, None, every=False)
