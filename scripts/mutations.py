@@ -22,7 +22,10 @@ from trainkit.core.errors import ConfigError, DataError
 from trainkit.experiment.schema import ExperimentConfig
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-FREE = ("name", "path", "root", "file", "labels", "target", "targets", "test", "weights", "arch", "imports", "monitor")
+FREE = (
+    *("name", "path", "root", "file", "labels", "target", "targets", "test", "weights", "arch", "imports", "monitor"),
+    *("path_column", "label_column"),
+)
 """Keys whose values may be any text, or are not known before the data is."""
 ANYTHING = ("data.inputs", "data.target", "data.normalize.mean", "sweep.axes.seed")
 """Places where nearly any number or word is right."""

@@ -21,6 +21,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -124,16 +125,14 @@ def speed(count: int, repeats: int) -> None:
     texts, labels = generated(count)
     results = {}
     for epochs in (1, 5):
-        sides = {"trainkit": lambda: ours(texts, labels, epochs), "by line": lambda: theirs(texts, labels, epochs)}
+        sides = {"trainkit": partial(ours, texts, labels, epochs), "by line": partial(theirs, texts, labels, epochs)}
         found = rounds(sides, repeats)
         times = ratio(found["by line"], found["trainkit"])
         print(f"from strings to the batches of {epochs} epochs: by line takes {times:.2f} times")
         print({name: spread(seconds) for name, seconds in found.items()})
         results[f"{epochs} epochs"] = found
     for name, config in MODELS.items():
-        sides = {
-            f"{name}, {how}": (lambda c=config, g=how == "grouped": steps(c, g, 1600)) for how in ("grouped", "not")
-        }
+        sides = {f"{name}, {how}": partial(steps, config, how == "grouped", 1600) for how in ("grouped", "not")}
         times = rounds(sides, repeats)
         plain, grouped = times[f"{name}, not"], times[f"{name}, grouped"]
         print(f"{name}: an epoch not grouped takes {ratio(plain, grouped):.2f} times", spread(plain), spread(grouped))

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ def own_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_loaded", set(registry._loaded))
 
 
+@pytest.fixture(autouse=True)
+def files_of_mnist() -> None:
+    """As far as a look at names tells, all data is there."""
+    for folder in ("MNIST/raw", "FashionMNIST/raw", "cifar-10-batches-py", "cifar-100-python"):
+        Path("data", folder).mkdir(parents=True)
+        Path("data", folder, "a file").touch()
+
+
 def checked(text: str, *overrides: str) -> list[str]:
     Path("my.yaml").write_text(text)
     return [found.to_text().replace("my.yaml:", "") for found in check(Path("my.yaml"), list(overrides))]
@@ -41,8 +50,6 @@ def own_net(init: str, forward: str) -> str:
         f"    def __init__(self, num_classes: int) -> None:\n        super().__init__()\n        {init}\n"
         f"    def forward(self, x):\n        {forward}\n"
     )
-    import sys
-
     sys.modules.pop("nets", None)
     return f"imports: [nets]\n{MNIST}model: net\n"
 
@@ -133,10 +140,68 @@ def test_where_output_cannot_be_written() -> None:
     assert checked(f"{MNIST}model: mlp\n") == [f"error[storage]: {Path('runs').absolute()}: is a file"]
 
 
-def test_the_data_is_not_read() -> None:
-    """Nor downloaded, nor looked for."""
-    assert checked(f"{MNIST}model: mlp\n", "data.root=nowhere", "data.download=false") == []
+def test_the_data_is_not_read_and_nothing_made() -> None:
+    nowhere = Path("nowhere/MNIST/raw").absolute()
+    absent = f"data: {nowhere}: no mnist files here; {{}}; they can also be put there unpacked, or data.root can point to them"
+    assert checked(f"{MNIST}model: mlp\n") == []
+    assert checked(f"{MNIST}model: mlp\n", "data.root=nowhere") == [
+        "fine[absent]: " + absent.format("training will fetch them")
+    ]
+    never = ["data.root=nowhere", "data.download=false"]
+    why = absent.format("set data.download=true to fetch them")
+    assert checked(f"{MNIST}model: mlp\n", *never) == ["error[data]: " + why.removeprefix("data: ")]
+    stand_in = f"warning[absent]: {why}; data.fallback stands in for it"
+    assert checked(f"{MNIST}model: mlp\n", *never, "data.fallback=digits") == [stand_in]
     assert not Path("nowhere").exists()
+
+
+OWN = """
+import torch
+from torch import nn
+from trainkit import register_loss, register_metric, register_optimizer
+@register_metric("picky")
+def picky(outputs, targets): raise ValueError("too few")
+@register_loss("no_grad")
+def no_grad(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets) if torch.is_grad_enabled() else {}["gone"]
+@register_optimizer("odd_state")
+class OddState(torch.optim.SGD):
+    def __init__(self, params, lr: float = 0.1): super().__init__(params, lr=lr)
+    def step(self, closure=None):
+        for parameter in self.param_groups[0]["params"]: self.state[parameter]["seen"] = {1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("section", "found"),
+    [
+        ("metrics: [accuracy, picky]", "warning[metric]: 4:10: metrics: picky raised ValueError: too few (own.py:6); that was with three samples: with those of an evaluation it would end the training"),
+        ("loss: no_grad", "error[config]: 4:7: loss: no_grad raised KeyError: 'gone' (own.py:9)"),
+        ("optimizer: odd_state", "error[config]: a checkpoint could not be read again: checkpoint.optimizer.state.0.seen: set cannot go into a checkpoint"),
+    ],
+)  # fmt: skip
+def test_what_only_an_evaluation_or_a_save_after_a_step_shows(
+    section: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for family in ("loss", "metric", "optimizer"):
+        monkeypatch.setitem(registry._families, family, dict(registry._families[family]))
+    Path("own.py").write_text(OWN)
+    sys.modules.pop("own", None)
+    assert checked(f"imports: [own]\n{MNIST}model: mlp\n{section}\n") == [found]
+
+
+def test_it_says_what_it_has_read_and_what_is_left() -> None:
+    Path("good.yaml").write_text(f"{MNIST}model: mlp\n")
+    write_table()
+    Path("table.yaml").write_text(f"{TABLE}loader: {{batch_size: 4}}\n")
+    ended = warm.run(["check", "good.yaml", "good.yaml", "table.yaml"])
+    left = "whether whole batches fit into memory and what is learned (trainkit overfit, doctor, train)"
+    assert ended.stdout.splitlines()[-2:] == [
+        f"read of mnist: nothing, for what it holds is known; left: damaged files (trainkit data, train), {left}",
+        f"read of csv: all; left: equal samples with different targets (trainkit data, train), {left}",
+    ]
+    plain = json.loads(warm.run(["check", "good.yaml", "--format", "json"]).stdout)
+    assert plain[0]["read"][0].startswith("read of mnist: nothing")
 
 
 def test_a_sketch_has_the_splits_of_the_data() -> None:

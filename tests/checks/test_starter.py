@@ -117,10 +117,14 @@ def test_every_example_comes_along_and_is_a_config() -> None:
 
 def test_what_is_no_start_is_told() -> None:
     Path("empty").mkdir()
-    with pytest.raises(DataError, match=r"^empty: no pictures in it$"):
+    with pytest.raises(DataError, match=r"^empty: no pictures in it; it is empty$"):
         starter.suggest(Path("empty"))
     Path("empty/houses.csv").write_text("rooms,price\n1,2\n")
-    with pytest.raises(DataError, match=r"^empty: no pictures in it; for a table, name the file: empty/houses\.csv$"):
+    for_a_table = "for a table, name the file: empty/houses.csv"
+    with pytest.raises(DataError, match=f"^empty: no pictures in it; found 1 .csv; {for_a_table}$"):
+        starter.suggest(Path("empty"))
+    Path("empty/notes.txt").touch()
+    with pytest.raises(DataError, match=f"^empty: no pictures in it; found 1 .csv, 1 .txt; {for_a_table}$"):
         starter.suggest(Path("empty"))
     with pytest.raises(ConfigError, match="digit_cnn: no such file, folder or example; did you mean 'digits_cnn'"):
         starter.example("digit_cnn")
@@ -143,3 +147,25 @@ def test_an_example_brings_what_it_extends() -> None:
     check, sweep = "trainkit check digits_sweep.yaml", "trainkit sweep digits_sweep.yaml"
     assert ended.stdout.splitlines() == ["digits_sweep.yaml", "digits_cnn.yaml", check, sweep]
     assert load(Path("digits_sweep.yaml")).optimizer.name == load(Path("digits_cnn.yaml")).optimizer.name
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 40), (3, 3), (7, 9)])
+def test_pictures_of_a_few_pixels(width: int, height: int) -> None:
+    for kind in "ab":
+        Path("tiny", kind).mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (width, height), (number, 0, 0)).save(f"tiny/{kind}/{number}.png")
+    _, experiment = suggested("tiny")
+    assert experiment.model.name == "mlp"
+
+
+def test_what_a_table_leaves_open_can_be_said_in_a_config() -> None:
+    rows = "".join(f"0{1 + n % 9}/0{1 + n % 8}/2020,{'ab'[n % 2]}\n" for n in range(40))
+    Path("t.csv").write_text(f"d,y\n{rows}")
+    with pytest.raises(DataError) as error:
+        starter.suggest(Path("t.csv"))
+    _, way_out = error.value.problems
+    before, _, begun = way_out.partition("begin with ")
+    assert before == "say it in a config of your own, which may "
+    Path("own.yaml").write_text(f"{begun[:-1]}, columns: {{d: {{kind: date, format: dmy}}}}}}\n")
+    building.open_experiment(load(Path("own.yaml")))

@@ -194,6 +194,11 @@ def test_columns_of_a_table_go_along(make: MakeExperiment) -> None:
     every = json.loads(said("--keep", "all", "--json").stdout)
     assert [one["kept"] for one in every] == rows
     assert "kept" not in json.loads(said("--json").stdout)[0]
+    Path("houses.csv").write_text(Path("houses.csv").read_text().replace("postcode", "input", 1))
+    renamed = csv.DictReader(io.StringIO(said("--keep", "input", "--csv").stdout))  # two columns of one name
+    assert [row["kept_input"] for row in renamed] == [row["postcode"] for row in rows]
+    assert next(iter(csv.DictReader(io.StringIO(said("--csv").stdout))))["input"] == "houses.csv:2"
+    Path("houses.csv").write_text(Path("houses.csv").read_text().replace("input", "postcode", 1))
     assert said("--keep", "post").stderr.startswith("error: houses.csv:1: no column 'post'; did you mean 'postcode'?")
 
 

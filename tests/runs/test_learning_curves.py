@@ -219,3 +219,29 @@ def test_no_better_than_a_constant_prediction() -> None:
     [found] = no_better({"test/accuracy": 0.108}, {"test/accuracy": by_chance}, "accuracy", "max", "…")
     assert found.seen == (": test/accuracy 10.80 % (95 % interval 7.71 to 14.92 %), where it gives 8.71 % (always '3')")
     assert no_better({"val/own": 0.1}, {"val/own": Yardstick(9)}, "own", "max", "…") == []
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "kinds"),
+    [
+        ([2.3, 1.7, 2.5, 1.8, 2.4, 1.9], [2.2, 1.8, 2.4, 1.9, 2.3, 2.0], ["unstable", "under-fitting"]),
+        ([2.3, 3.0, 3.3, 3.4, 3.4, 3.4], [2.5, 3.0, 3.4, 3.5, 3.5, 3.5], ["unstable", "under-fitting"]),
+        ([1.0, 0.5, 0.9, 0.5, 0.8, 0.3], [1.0, 0.6, 0.8, 0.5, 0.7, 0.3], ["unstable", "still improving"]),
+    ],
+)
+def test_beside_unstable_no_higher_rate_and_no_longer_run(
+    train: list[float], val: list[float], kinds: list[str]
+) -> None:
+    found = diagnose(history(train, val), baseline_loss=2.3 if train[0] > 2 else 1.5, rates=RATES, longer="epochs=20")
+    assert [one.kind for one in found] == kinds
+    assert [one.advice for one in found] == ["optimizer.lr=0.0003 or train.clip_norm=1", "that first"]
+    assert not longer_helps(found)
+
+
+def test_a_noisy_val_split_does_not_over_fit() -> None:
+    train = [1.8, 1.2, 0.9, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.17, 0.15, 0.13]
+    noisy = [1.9, 1.2, 1.0, 0.5, 0.62, 0.3, 0.5, 0.31, 0.52, 0.33, 0.5, 0.36]
+    assert diagnose(history(train, noisy), baseline_loss=2.3, rates=RATES, longer="…") == []
+    rising = [1.9, 1.2, 1.0, 0.5, 0.42, 0.3, 0.33, 0.36, 0.4, 0.43, 0.47, 0.5]
+    [found] = diagnose(history(train, rising), baseline_loss=2.3, rates=RATES, longer="…")
+    assert found.kind == "over-fitting"

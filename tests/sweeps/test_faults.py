@@ -201,7 +201,7 @@ def test_a_signal_lets_every_trial_save_and_end(name: str, code: int, undisturbe
     )
     assert [line.split()[0] for line in ended.stdout.splitlines()] == ["rank", "000", "001", "002"]  # the table so far
     assert metadata("001")["reason"].startswith("stopped by SIGTERM at step 5, saved; ")
-    assert [status(trial) for trial in ("000", "001", "002")] == ["interrupted", "interrupted", "waiting"]
+    assert [status(trial) for trial in ("000", "001", "002")] == ["stopped", "stopped", "waiting"]
     ended = go_on("--jobs", "2")
     assert ended.code == 0
     assert outcome(directory()) == outcome(undisturbed)
@@ -210,8 +210,11 @@ def test_a_signal_lets_every_trial_save_and_end(name: str, code: int, undisturbe
 @pytest.mark.parametrize(("name", "trial", "code"), [("int", "deaf+", 130), ("term", "", -15)])
 def test_a_second_signal_ends_everything_at_once(name: str, trial: str, code: int) -> None:
     armed = f"patience=60;only=000;step.after_optimizer={trial}driver:{name}+sleep:0.5+driver:{name}+hang@5"
-    ended = sweep("job.yaml", SEEDS, failpoints=armed)
+    ended = sweep("job.yaml", SEEDS, "--jobs", "2", failpoints=armed)
     assert ended.code == code
+    if name == "int":
+        told = f"interrupted; go on with: trainkit sweep --resume {directory()} --jobs 2"
+        assert ended.stderr.splitlines()[-1] == told
     wait_for_the_end_of_all()
 
 

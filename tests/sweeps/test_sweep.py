@@ -23,7 +23,10 @@ import pytest
 import trainkit
 from tests.conftest import records
 from trainkit.core.errors import BusyError, CheckpointError, ConfigError, StoppedError, SweepError
+from trainkit.core.text import format_duration
 from trainkit.experiment import grid, loading
+from trainkit.reports import report_page
+from trainkit.runs import reader
 from trainkit.sweeps import display, trial
 from trainkit.sweeps import sweep as sweeps
 from trainkit.sweeps.study import Plan
@@ -377,3 +380,46 @@ def test_trials_that_cannot_be_compared_are_told_before_and_not_ranked(
     assert "best  " not in out
     assert [row["rank"] for row in table(tmp_path)] == ["", ""]
     assert not (tmp_path / "best").is_symlink()
+
+
+OWN = """
+import os, signal, time
+import torch
+from torch import nn
+from trainkit import register_model
+@register_model("moody")
+class Moody(nn.Module):
+    def __init__(self, in_features: int, num_classes: int, mood: str = "good"):
+        super().__init__()
+        self.last, self.mood, self.seen = nn.Linear(in_features, num_classes), mood, 0
+    def forward(self, inputs):
+        self.seen += self.training and len(inputs) > 3
+        if self.seen > 4 and self.mood == "fails":
+            raise ValueError("too much")
+        if self.seen == 5 and self.mood == "stops":
+            os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(1)
+        return self.last(inputs) * (float("nan") if self.seen > 4 and self.mood == "diverges" else 1)
+"""
+
+
+def test_all_who_tell_of_a_trial_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table, `trainkit runs` and the page: states, and times to a second."""
+    Path("own.py").write_text(OWN)
+    Path("moods.yaml").write_text(CONFIG.replace("{name: mlp, hidden: [4]}", "moody") + "imports: [own]\n")
+    with pytest.raises(StoppedError):
+        sweep(Path("moods.yaml"), ["model.mood=good,fails,diverges,stops,waits"], quiet=True)
+    [directory] = Path("runs/tiny").iterdir()
+    listed = reader.read_sweep(directory).trials
+    states = [trial.status for trial in listed]
+    assert states == ["finished", "failed", "diverged", "stopped", "waiting"]
+    rows = sorted(table(directory), key=lambda row: row["trial"])
+    assert [row["status"].partition(" ")[0] for row in rows] == states
+    page = report_page.write(directory).path.read_text()
+    for row, run in zip(rows, listed, strict=True):
+        assert (row["seconds"] == "") == (run.seconds is None)
+        assert row["seconds"] == "" or float(row["seconds"]) == pytest.approx(run.seconds, abs=0.1)
+        time_of = "" if run.seconds is None else format_duration(run.seconds)
+        cells = f'<td class="n">{time_of}</td><td>{run.status}'
+        assert cells in page[page.index(f"<td>{row['trial']}</td>") :][:600]
+    assert float(rows[0]["constant/val/accuracy"]) > 0

@@ -18,6 +18,7 @@ from trainkit.tasks import Classification, MultiLabel, Regression, Task
 from trainkit.training.metrics import (
     AccuracyConfig,
     AurocConfig,
+    AveragePrecisionConfig,
     F1Config,
     MaeConfig,
     MetricConfig,
@@ -91,6 +92,19 @@ def test_binary_with_one_output(batch: int) -> None:
     two = torch.cat([torch.zeros_like(outputs), outputs], dim=1)
     for config in (PrecisionConfig(), RecallConfig(), F1Config()):
         assert value(config, BINARY, outputs, targets, batch) == pytest.approx(value(config, BINARY, two, targets))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 60])
+@pytest.mark.parametrize("num_outputs", [1, 2])
+def test_scores_of_the_second_class_equal_scikit_learn(batch: int, num_outputs: int) -> None:
+    torch.manual_seed(0)
+    outputs, targets = torch.randn(60, num_outputs), torch.randint(2, (60,))
+    margins = outputs[:, 0] if num_outputs == 1 else outputs[:, 1] - outputs[:, 0]
+    expected = sklearn.metrics.precision_recall_fscore_support(targets, margins > 0, average="binary")
+    for config, score in zip((PrecisionConfig, RecallConfig, F1Config), expected, strict=False):
+        assert value(config(average="binary"), BINARY, outputs, targets, batch) == pytest.approx(score)
+    average = sklearn.metrics.average_precision_score(targets, margins)
+    assert value(AveragePrecisionConfig(), BINARY, outputs, targets, batch) == pytest.approx(average)
 
 
 def test_multilabel_accuracy_is_over_labels() -> None:
@@ -205,6 +219,16 @@ def test_a_million_samples_are_counted_exactly() -> None:
         (AccuracyConfig(), NUMBERS, "metrics: 'accuracy' is for classification or multilabel targets, not regression"),
         (F1Config(), NUMBERS, "metrics: 'f1' is for classification or multilabel targets, not regression"),
         (AurocConfig(), NUMBERS, "metrics: 'auroc' is for classification or multilabel targets, not regression"),
+        (
+            F1Config(average="binary"),
+            THREE,
+            "metrics: f1 with average: binary is of the second of two classes, and the data has 3",
+        ),
+        (
+            AveragePrecisionConfig(),
+            THREE,
+            "metrics: average_precision is of the second of two classes, and the data has 3",
+        ),
         (R2Config(), THREE, "metrics: 'r2' is for regression targets, not classification"),
         (MseConfig(), LABELS, "metrics: 'mse' is for regression targets, not multilabel"),
         (
@@ -253,13 +277,20 @@ assert "torchmetrics" not in sys.modules
     ("config_class", "fields", "problem"),
     [
         (AurocConfig, {"average": "micro"}, "Input should be 'macro' or 'weighted'"),
-        (F1Config, {"average": "none"}, "Input should be 'macro', 'micro' or 'weighted'"),
+        (F1Config, {"average": "none"}, "Input should be 'macro', 'micro', 'weighted' or 'binary'"),
         (R2Config, {"adjusted": 1}, "Extra inputs are not permitted"),
     ],
 )
 def test_bad_values_are_refused(config_class: type[MetricConfig], fields: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         config_class.from_plain(fields)
+
+
+@pytest.mark.parametrize("config", [F1Config(average="binary"), AveragePrecisionConfig()], ids=repr)
+def test_shares_of_two_classes_are_merged(config: MetricConfig) -> None:
+    torch.manual_seed(0)
+    merged, whole = in_shares(config, BINARY, torch.randn(60, 2), torch.randint(2, (60,)), 3)
+    assert merged == whole
 
 
 def test_auroc_leaves_out_what_cannot_be_told_apart() -> None:

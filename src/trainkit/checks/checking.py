@@ -10,31 +10,39 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainkit.config import merging
+from trainkit.config import merging, registry
 from trainkit.config.yamlfile import Node
 from trainkit.core import device as devices
 from trainkit.core import nest
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import ConfigError, DataError, StorageError, TrainkitError, own_line
 from trainkit.core.nest import Nest
+from trainkit.core.seeding import generators_restored
 from trainkit.core.text import and_more, printable
 from trainkit.data import Data
+from trainkit.data.base import DataConfig
+from trainkit.data.images.source import PicturesConfig
+from trainkit.data.sources.custom import CustomDatasetConfig
+from trainkit.data.sources.torchvision import TorchvisionConfig
 from trainkit.experiment import grid
 from trainkit.experiment.building import build, placeholder_data, warnings
 from trainkit.experiment.loading import parse, place
 from trainkit.experiment.rules import check_direction
 from trainkit.experiment.schema import ExperimentConfig
+from trainkit.models.dry_run import evaluating
 from trainkit.runs import run_directory, run_state
-from trainkit.training.loop import Parts
+from trainkit.training.loop import Parts, trained
 
 
-def check(path: Path, overrides: list[str], on_data: Callable[[Data], object] = lambda data: None) -> list[Diagnostic]:
+def check(
+    path: Path, overrides: list[str], on_data: Callable[[ExperimentConfig, Data], object] = lambda config, data: None
+) -> list[Diagnostic]:
     """Look for everything that would end a training or spoil it, errors first.
 
     The data is not read where its config tells what it is; otherwise it is opened as training does.
 
     Args:
-        on_data: is shown the data, when it could be opened.
+        on_data: is shown the experiment and its data, when that could be opened.
     """
     try:
         node, experiment, findings = read(path, overrides)
@@ -49,11 +57,39 @@ def check(path: Path, overrides: list[str], on_data: Callable[[Data], object] = 
     with _noting(findings, "device", node):
         device = devices.select(experiment.train.device, deterministic=experiment.train.deterministic)
     with _noting(findings, "data", node):
+        findings += _absent(experiment.data)
+    with _noting(findings, "data", node):
         experiment, data = placeholder_data(experiment)
-        on_data(data)
+        on_data(experiment, data)
         with _noting(findings, "model", node):
             findings += [replace(one, text=place(one.text, node)) for one in _diagnostics(experiment, data, device)]
     return findings
+
+
+def _absent(config: DataConfig) -> list[Diagnostic]:
+    try:
+        return [Diagnostic("absent", f"data: {text}", "fine")] if (text := config.absent()) else []
+    except DataError as error:
+        if config.fallback_config() is None:
+            raise
+        return [Diagnostic("absent", f"data: {error}; data.fallback stands in for it")]
+
+
+def read_of(experiment: ExperimentConfig) -> str:
+    """What `check` reads of the data, and what is left for the commands that go through all of it."""
+    config = experiment.data
+    if isinstance(config, TorchvisionConfig):
+        seen, left = "nothing, for what it holds is known", "damaged files"
+    elif isinstance(config, PicturesConfig):
+        seen, left = "the header of every picture", "pictures that are damaged further on"
+    elif isinstance(config, CustomDatasetConfig):
+        seen, left = "its first samples", "samples further on"
+    else:
+        seen, left = "all", "equal samples with different targets"
+    return (
+        f"read of {config.name}: {seen}; left: {left} (trainkit data, train), whether whole batches fit into memory "
+        "and what is learned (trainkit overfit, doctor, train)"
+    )
 
 
 def read(path: Path, overrides: list[str]) -> tuple[Node, ExperimentConfig, list[Diagnostic]]:
@@ -77,7 +113,10 @@ def _diagnostics(experiment: ExperimentConfig, data: Data, device: torch.device)
     found = warnings(experiment, data, parts, plan)
     run_state.check_readable(experiment, data.spec, {}, parts)
     known = {one.code for one in found}
-    return found + [one for one in first_update(parts, data) if one.code not in known]
+    found += [one for one in first_update(parts, data) if one.code not in known]
+    if not registry.is_ours(experiment.optimizer):  # which may keep something else only now
+        run_state.check_readable(experiment, data.spec, {}, parts)
+    return found + first_evaluation(parts, data)
 
 
 def first_update(parts: Parts, data: Data) -> list[Diagnostic]:
@@ -106,6 +145,27 @@ def first_update(parts: Parts, data: Data) -> list[Diagnostic]:
         text = f"model: takes {batch.form or nest.shapes(batch.inputs)}, gives {nest.shapes(given[-1])}"
         found.append(Diagnostic("shapes", text, "fine"))
     return found
+
+
+def first_evaluation(parts: Parts, data: Data) -> list[Diagnostic]:
+    """Evaluate three samples, as an evaluation would; of what a metric makes of so few, tell only.
+
+    Raises:
+        ConfigError: a loss of one's own raised.
+    """
+    batch = parts.prepare(data.train.take(torch.arange(min(3, len(data.train)))), None)
+    with generators_restored(parts.device), evaluating(trained(parts)), torch.no_grad():
+        with parts.precision.autocast():
+            outcome = parts.loss_fn(parts.model, batch)
+        try:
+            for metric in parts.metrics.values():
+                metric.reset()
+                metric.update(outcome.outputs, batch.targets)
+                metric.compute()
+        except ConfigError as error:
+            text = f"{error}; that was with three samples: with those of an evaluation it would end the training"
+            return [Diagnostic("metric", text)]
+    return []
 
 
 @contextmanager

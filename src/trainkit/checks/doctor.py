@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from trainkit.checks.dataset_summary import summarize_dataset
 from trainkit.checks.linear_model import linear_model
-from trainkit.checks.lr_find import FALL, lr_find, with_lr
+from trainkit.checks.lr_find import FALL, lr_find, rates, with_lr
 from trainkit.checks.overfit import bare, measure, overfit
 from trainkit.core import nest
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.seeding import generators_restored, permutation
-from trainkit.core.text import and_more, format_metric
+from trainkit.core.text import and_more, format_duration, format_metric
 from trainkit.data import Data, Split, TensorSource, sample_checks
 from trainkit.data.subset import subset_of_all
 from trainkit.data.workers import cores
@@ -46,6 +46,8 @@ MEMORISING_STEPS = 1000
 """Updates after which one batch should be memorised."""
 LR_STEPS = 50
 """Updates for each learning rate that is tried."""
+LOWEST, HIGHEST = 1e-5, 1.0
+"""Of those that are tried."""
 START = 1.5
 """A loss at the start so many times as high as that of outputs which are all 0, or as low, is not usual."""
 DEAD = 0.9
@@ -102,30 +104,48 @@ def examine(opened: Opened, announce: Callable[[str], None] = lambda what: None)
     """Examine an experiment in minutes: what is wrong, with `why` and `change`, and what is `fine`.
 
     Args:
-        announce: told what comes next.
+        announce: told how long it may take, then what comes next.
     """
     with generators_restored():
-        announce("data")
         unit = opened.experiment.loader.batch_size * opened.experiment.train.accumulate
         small = subset_of_all(opened.data, max(1, SAMPLES // unit) * unit)
-        found = list(_diagnostics(opened, small))
         few = replace(opened, data=small)
-        announce("the loss at the start, and the gradients")
+        announce(_how_long(few))
+        announce("looking at: data")
+        found = list(_diagnostics(opened, small))
+        announce("looking at: the loss at the start, and the gradients")
         found += [*_start(few), _gradients(few)]
-        announce("learning rate")
+        announce("looking at: learning rate")
         lr, learning = _learning_rate(few)
         if learning.code == "lr":  # which says more
             found = [one for one in found if one.code != "unusual-lr"]
         few = replace(few, experiment=with_lr(opened.experiment, lr))
-        announce("memorising one batch")
-        found += [learning, memorised := _one_batch(few)]
-        announce("a constant prediction, activations, and shuffled labels as a control")
+        announce("looking at: memorising one batch")
+        found += [learning, memorised := _one_batch(few, rate_is_told=learning.code == "lr")]
+        announce("looking at: a constant prediction, activations, and shuffled labels as a control")
         parts, real = _trained(few, few.data)
         found.insert(0, _yardstick(few, real))
         found += [*_activations(parts, few.data), *_control(few, real, memorised.level == "fine")]
-        announce("waiting for data")
+        announce("looking at: waiting for data")
         found.append(_waiting(opened))
     return found
+
+
+def _how_long(opened: Opened) -> str:
+    """An upper bound, by the time of three steps after one in which workers start and kernels are chosen."""
+    parts, plan = _bare(opened)
+    steps = train_steps(parts, plan, Progress())
+    for number, output in enumerate(islice(steps, 4)):
+        float(output.loss)  # a device has done its work only when it is asked for it
+        if number == 0:
+            began = time.monotonic()
+    step_s = (time.monotonic() - began) / 3
+    most = LR_STEPS + MEMORISING_STEPS + STEPS * (2 if opened.data.val else 1)
+    more = len(rates(LOWEST, HIGHEST)) * LR_STEPS * step_s
+    return (
+        f"at most {most:,} steps, about {format_duration(most * step_s)}, and {format_duration(more)} more where other "
+        "learning rates have to be tried"
+    )
 
 
 def wrong(found: Sequence[Diagnostic]) -> list[Diagnostic]:
@@ -231,7 +251,7 @@ def _learning_rate(opened: Opened) -> tuple[float, Diagnostic]:
     knows = opened.experiment.model.weights != "none" and after <= before  # slow is how fine-tuning goes
     if after < (1 - FALL) * before or knows:
         return lr, _fine(f"learning rate {lr:g}: {moved}")
-    curve = lr_find(opened, low=1e-5, high=1.0, steps=LR_STEPS)
+    curve = lr_find(opened, low=LOWEST, high=HIGHEST, steps=LR_STEPS)
     best = curve.suggestion
     rises = not after <= 1.05 * before
     if best is None or best == lr or rises == (best > lr):
@@ -245,7 +265,7 @@ def _learning_rate(opened: Opened) -> tuple[float, Diagnostic]:
     return best, Diagnostic("lr", f"optimizer.lr: with {lr:g} {moved}", why=why, change=f"optimizer.lr={best:g}")
 
 
-def _one_batch(opened: Opened) -> Diagnostic:
+def _one_batch(opened: Opened, *, rate_is_told: bool) -> Diagnostic:
     samples = min(opened.experiment.loader.batch_size, len(opened.data.train))
     learned = overfit(opened, samples=samples, max_steps=MEMORISING_STEPS)
     if learned.memorised or learned.still_learning:
@@ -255,7 +275,9 @@ def _one_batch(opened: Opened) -> Diagnostic:
         "by-heart",
         f"model: of one batch of {learned.samples}, {learned.score:.1%} is right after {learned.steps} steps",
         why="what cannot memorise a single batch will not learn the whole",
-        change="; ".join(learned.causes),
+        # Of one learning rate two things would be advised.
+        change="; ".join(one for one in learned.causes if not (rate_is_told and one.startswith("optimizer.lr")))
+        or "what is said of the learning rate",
     )
 
 

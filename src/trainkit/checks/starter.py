@@ -16,7 +16,7 @@ from trainkit.core.suggestions import did_you_mean, did_you_mean_path
 from trainkit.core.text import and_more, counted, printable
 from trainkit.data import Data
 from trainkit.data.folders import is_hidden
-from trainkit.data.images.image_files import ENDINGS, HEIF, find
+from trainkit.data.images.image_files import ENDINGS, HEIF, find, no_pictures
 from trainkit.data.images.pairs import sizes
 from trainkit.data.sources.image_folder import ImageFolderConfig
 from trainkit.data.sources.image_list import ImageListConfig
@@ -31,6 +31,8 @@ DELIMITERS = (";", "\t", "|")
 """Tried where a comma, or what the name says, gives no columns."""
 LOOKED_AT = 500
 """Pictures whose sizes are read, and rows in which paths are looked for."""
+TINY = 8
+"""Of smaller pictures a convolution sees no more than a linear layer, and a crop takes half of them away."""
 SMALL = 64
 """Pictures up to this side are for a network trained from scratch, larger ones for one that has learned from others."""
 STEPS = 2000
@@ -95,7 +97,7 @@ def suggest(path: Path, target: str | None = None) -> str:
         lines = _folder(path)
     else:
         text = f"; for a table, name the file: {and_more([*map(str, tables)])}" if tables else ""
-        raise DataError(f"{path}: no pictures in it{text}")
+        raise DataError(f"{no_pictures(path, find(path))}{text}")
     return "\n".join([f"name: {_text(name_of(path))}", *lines, ""])
 
 
@@ -128,7 +130,14 @@ def _pictures(data: Data, name: str, keys: dict[str, str], root: Path) -> list[s
         *(["  stratify: true  # classes keep their proportions"] if task.reading == "words" else []),
         _held_out(data),
     ]
-    if side <= SMALL:
+    if side < TINY:
+        own = [
+            f"  size: {side}  # the usual side of the pictures",
+            "  normalize: auto",
+            "model: {name: mlp, hidden: [128]}",
+            "optimizer: {name: adamw, lr: 1e-3, weight_decay: 0.01}",
+        ]
+    elif side <= SMALL:
         own = [
             f"  size: {side}  # the usual side of the pictures",
             "  normalize: auto",
@@ -199,6 +208,10 @@ def _opened(config: CsvConfig | ImageListConfig) -> tuple[Data, dict[str, str]]:
         return config.open(0), {}
     except DataError as error:
         if not str(error).startswith("data.task:"):
+            if "data." in str(error):  # there is no config yet to say it in
+                begun = json.dumps(config.model_dump(mode="json", exclude_unset=True), ensure_ascii=False)
+                way_out = f"say it in a config of your own, which may begin with data: {begun}"
+                raise DataError(*error.problems, way_out) from None
             raise
     # Whole numbers that may be quantities or only names.
     return config.model_copy(update={"task": "regression"}).open(0), {"task": "regression"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -81,7 +82,8 @@ def _usage_problem(error: Exception) -> str:
         wrong, value = getattr(error, "option_name", ""), None
         for word, following in pairwise([*sys.argv, ""]):
             flag, equals, given = word.partition("=")
-            if flag == wrong:
+            if flag == wrong or re.fullmatch(rf"{re.escape(wrong)}[a-z]+", flag):  # click reads -lr as -l -r
+                wrong = flag
                 value = given if equals else None if following.startswith("-") or is_override(following) else following
         hint = (
             hint_for_flag(wrong, value)

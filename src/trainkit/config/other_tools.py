@@ -34,9 +34,13 @@ def hint_for_key(word: str, place: str, has: Callable[[str], bool], *, loosely: 
         loosely: the word need not be one that is known, only have all its parts.
     """
     found, instead = _meanings("keys", _end(word), loosely=loosely, but=f"{place}.{word}")
+    key, remark = _chosen(found, place, has) if found else ("", "")
+    if (others := _owners(f"{place}.{word}")) and not (found and has(key)):
+        return f"; it is a key{others.removeprefix(',')}"
     if not found:
         return instead
-    key, remark = _chosen(found, place, has)
+    if key == place:
+        return "; did you mean 'name'?"
     owners = "" if has(key) else _owners(key)
     return f"; did you mean {key.removeprefix(f'{place}.')!r}{owners}{remark}?"
 
@@ -55,8 +59,16 @@ def hint_for_value(word: str, known: Collection[str], *, loosely: bool = False) 
 
 
 def hint_for_flag(flag: str, value: str | None, *, loosely: bool = False) -> str:
-    """`; overrides are written train.epochs=3` for `--epochs 3`."""
-    found, instead = _meanings("keys", _end(flag), loosely=loosely)
+    """`; overrides are written train.epochs=3` for `--epochs 3` and `-e 3`."""
+    word = _end(flag)
+    if not flag.startswith("--") and len(word) < 3:  # short flags mean other things than short keys
+        found, instead = [key for key, words in other_words.SHORT_FLAGS.items() if word in words.split()], ""
+    elif not loosely and (negative := re.match("(no|disable|without)[-_](?=..)", word)) and not _is_word(word):
+        found, instead = _meanings("keys", word[negative.end() :])
+        key = found[0].partition(",")[0].partition("=")[0] if found else ""
+        return f"; overrides are written {key}={other_words.OFF.get(key, 'null')}" if found else instead
+    else:
+        found, instead = _meanings("keys", word, loosely=loosely)
     if not found:
         return instead
     key, equals, ours = _chosen(found, "", lambda key: True)[0].partition("=")
@@ -80,6 +92,12 @@ def known_inside(value: object) -> dict[str, str]:
     words = [word for word in value if isinstance(word, str)] if isinstance(value, Mapping | list) else []
     found = {word: _meanings("keys", _end(word))[0] or _meanings("keys", _end(word), loosely=True)[0] for word in words}
     return {word: keys[0].partition(",")[0] for word, keys in found.items() if keys}
+
+
+def _is_word(word: str) -> bool:
+    """Whether somebody has it just so, such as `no_cuda`."""
+    joined = _word(word, "", frozenset()).joined
+    return any(other.joined == joined for table in ("keys", "none") for other in _table(table))
 
 
 def _end(word: str) -> str:
@@ -129,7 +147,7 @@ def _chosen(meanings: Sequence[str], place: str, has: Callable[[str], bool]) -> 
     """The key that suits its place best, and the remark that belongs to it."""
     split = [(key, comma + remark) for key, comma, remark in (text.partition(", ") for text in meanings)]
     here = [each for each in split if _section(each[0]) == place]
-    return next((each for each in (*here, *split) if has(each[0])), (here or split)[0])
+    return next((each for each in here or split if has(each[0])), (here or split)[0])
 
 
 def _section(key: str) -> str:

@@ -1,8 +1,8 @@
 """The words of other tools for what we have, and for what we do not have: a table, read when an error is written.
 
 From the documentation of PyTorch, torchvision, Keras, Lightning, Hugging Face's Trainer, Ultralytics, timm, fastai,
-scikit-learn, Ludwig, MMEngine and Hydra. Capitals, `_` and `-` do not count. A word may stand in several lines: the one
-that suits its place is taken, else the first. `other_tools` looks them up.
+scikit-learn, Ludwig, MMEngine, Hydra, Detectron2 and PaddlePaddle. Capitals, `_` and `-` do not count. A word may
+stand in several lines: the one that suits its place is taken, else the first. `other_tools` looks them up.
 """
 
 KEYS = {
@@ -36,7 +36,7 @@ KEYS = {
     "validation_steps debug_batches max_batches num_batches",
     "train.eval_every": "eval_steps eval_strategy evaluation_strategy val_check_interval check_val_every_n_epoch "
     "val_interval validation_freq eval_interval evaluate_every eval_freq val_every eval_every_n_steps do_eval "
-    "eval_during_training steps_per_eval",
+    "eval_during_training steps_per_eval metric_freq",
     "train.accumulate": "gradient_accumulation_steps accumulate_grad_batches accumulative_counts grad_accum_steps "
     "GradientAccumulation GradientAccumulationScheduler grad_accum accumulation_steps update_freq "
     "accumulate_steps steps_per_update n_acc nbs microbatch_size device_train_microbatch_size",
@@ -51,7 +51,7 @@ KEYS = {
     "train.precision=fp16": "fp16 amp mixed_precision to_fp16 MixedPrecision use_amp use_fp16 fp16_full_eval",
     "train.precision=bf16": "bf16 bf16_full_eval to_bf16 use_bf16 bfloat16",
     "train.precision=fp32": "to_fp32 tf32 fp32 no_amp",
-    "train.device": "device_map accelerator device_type device_id default_device gpu_id target_device no_accel",
+    "train.device": "places device_map accelerator device_type device_id default_device gpu_id target_device no_accel",
     "train.device=cuda, one device a run": "gpu gpus num_gpus n_gpus devices gpu_ids use_cuda cuda use_gpu "
     "gpus_per_node nproc_per_node num_devices",
     "train.device=cpu": "use_cpu no_cuda cpu force_cpu",
@@ -77,16 +77,18 @@ KEYS = {
     "loader.timeout": "dataloader_timeout ddp_timeout",
     "loader.pin_memory": "dataloader_pin_memory pin_mem pinned_memory",
     "loader.drop_last": "dataloader_drop_last drop_remainder",
-    "loader.sampler=balanced": "WeightedRandomSampler train_sampling_strategy weighted_sampler balanced_sampler "
+    "loader.sampler=balanced": "repeat_threshold RepeatFactorTrainingSampler WeightedRandomSampler "
+    "train_sampling_strategy weighted_sampler balanced_sampler "
     "weighted_dl weighted_dataloaders WeightedDL oversample oversample_minority undersample_majority "
     "ClassBalancedDataset class_balanced sampler_weights image_weights",
-    "optimizer.lr": "learning_rate lr_max max_lr base_lr initial_lr initial_learning_rate eta lr_base peak_lr "
+    "optimizer.lr": "rate learning_rate lr_max max_lr base_lr initial_lr initial_learning_rate eta lr_base peak_lr "
     "step_size_up lr0 learning_rate_init eta0",
     "optimizer.head_lr": "lr_mult layer_decay discriminative_lr layerwise_lr paramwise_cfg head_learning_rate",
-    "optimizer.weight_decay": "wd decay l2 l2_reg weight_decay_rate kernel_regularizer regularizer "
+    "optimizer.weight_decay": "lambda wd decay l2 l2_reg weight_decay_rate kernel_regularizer regularizer "
     "regularization_lambda regularization_type l2_regularization l2_regularization_strength weightdecay "
     "l2_lambda alpha_l2 reg_lambda opt_weight_decay lambda_l2 alpha C penalty reg_alpha",
-    "optimizer.decay_bias_and_norm": "wd_bn_bias norm_decay_mult bias_decay_mult exclude_from_weight_decay "
+    "optimizer.decay_bias_and_norm": "apply_decay_param_fun wd_bn_bias norm_decay_mult bias_decay_mult "
+    "exclude_from_weight_decay "
     "no_weight_decay filter_bias_and_bn bypass_duplicate norm_weight_decay bias_weight_decay weight_decay_norm "
     "weight_decay_bias",
     "optimizer.betas": "adam_beta1 adam_beta2 beta_1 beta_2 beta1 beta2 opt_betas sqr_mom adam_betas",
@@ -107,7 +109,7 @@ KEYS = {
     "scheduler.patience": "reduce_on_plateau_patience lr_patience",
     "scheduler.min_lr": "min_learning_rate",
     "scheduler.step_size": "decay_epochs decay_steps lr_step lr_step_size decay_interval lr_drop step_epochs",
-    "scheduler.milestones": "decay_milestones lr_steps boundaries lr_milestones",
+    "scheduler.milestones": "steps decay_milestones lr_steps boundaries lr_milestones",
     "scheduler.unit": "by_epoch convert_to_iter_based interval step_on_epochs step_every",
     "scheduler.power": "lr_power poly_power decay_power power_t",
     "scheduler.T_0": "first_decay_steps cycle_limit restart_period num_cycles",
@@ -130,11 +132,13 @@ KEYS = {
     "loss=bce_with_logits": "from_logits use_sigmoid",
     "log.every": "logging_steps log_every_n_steps log_interval logging_strategy print_freq logging_interval "
     "print_every log_every log_freq logging_first_step log_steps update_freq verbose console_log_interval",
-    "log.tensorboard": "TensorBoardLogger TensorBoard TensorBoardCallback TensorboardVisBackend use_tensorboard "
+    "log.tensorboard": "VisualDL TensorBoardLogger TensorBoard TensorBoardCallback TensorboardVisBackend "
+    "use_tensorboard "
     "tensorboard_logger tb_logger",
     "log.sinks": "loggers callbacks_log vis_backends report_to visualizer log_with log_to_console log_to_file",
     "log.hparams": "enable_autolog_hparams log_hyperparams save_hyperparameters",
-    "log.pictures": "save_images log_images plot_samples visualize log_pictures NaiveVisualizationHook plots "
+    "log.pictures": "vis_period vis save_images log_images plot_samples visualize log_pictures "
+    "NaiveVisualizationHook plots "
     "save_plots",
     "log.histograms": "histogram_freq log_histograms watch log_gradients write_histograms ActivationStats",
     "log.graph": "write_graph log_graph",
@@ -170,7 +174,8 @@ KEYS = {
     "data.standardize": "normalization Normalization scale_features zscore normalize_features standardize_inputs "
     "Normalize feature_scaling scaler preprocessor StandardScaler MinMaxScaler RobustScaler preprocessing",
     "data.delimiter": "csv_delimiter",
-    "data.val": "validation_split valid_pct val_split val_size val_fraction valid_size val_ratio validation_data "
+    "data.val": "eval_data validation_split valid_pct val_split val_size val_fraction valid_size val_ratio "
+    "validation_data "
     "split split_probabilities force_split valid_frac RandomSplitter splitter TrainTestSplitter val_percent "
     "holdout validation_set_size validation_size eval_split valid_split validation_ratio validation_fraction "
     "holdout_fraction ValidSplit train_split",
@@ -323,6 +328,7 @@ VALUES = {
     "balanced_accuracy",
     "f1": "F1Score F1ScoreMulti f1score f_score fscore MulticlassF1Score BinaryF1Score FBeta FBetaScore f_beta "
     "f_measure",
+    "average_precision": "AveragePrecision average_precision_score APScoreBinary aucpr pr_auc auprc ap",
     "auroc": "AUC AUROC roc_auc RocAuc RocAucBinary RocAucMulti BinaryAUROC MulticlassAUROC roc auc_roc ROCAUC "
     "area_under_roc",
     "mae": "MeanAbsoluteError mean_absolute_error L1 l1_error neg_mean_absolute_error",
@@ -342,7 +348,8 @@ VALUES = {
     "rmsprop": "rmsproptf rmsprop_tf rms_prop rmsprop_bnb rmsprop_bnb_8bit rmsprop_bnb_32bit",
     "constant": "ConstantLR constant_with_warmup none constant_lr fixed polynomial_0 fit inverse_sqrt",
     "step": "StepLR step_decay steplr staircase StepParamScheduler",
-    "multistep": "MultiStepLR PiecewiseConstantDecay piecewise_constant multi_step lr_step MultiStepParamScheduler",
+    "multistep": "PiecewiseDecay MultiStepLR PiecewiseConstantDecay piecewise_constant multi_step lr_step "
+    "MultiStepParamScheduler",
     "exponential": "ExponentialLR ExponentialDecay exponential_decay exp InverseTimeDecay ExponentialParamScheduler",
     "cosine": "CosineAnnealingLR CosineDecay cosine_annealing cosine_decay cos CosineLRScheduler cosine_with_min_lr "
     "CosineAnnealing fit_flat_cos CosineAnnealingParamScheduler flat_cos SchedCos tanh cosine_lr cosineannealing "
@@ -392,7 +399,7 @@ VALUES = {
     "max": "maximum maximize higher greater MaxPool",
     "min": "minimum minimize lower less",
     "avg": "average mean avgpool",
-    "fp16": "16 16-mixed 16-true mixed_float16 half float16 mixed amp mixed_precision amp_fp16",
+    "fp16": "O1 O2 16 16-mixed 16-true mixed_float16 half float16 mixed amp mixed_precision amp_fp16",
     "bf16": "bf16-mixed bf16-true mixed_bfloat16 bfloat16 amp_bf16",
     "fp32": "32 32-true float32 full single float",
     "cuda": "gpu GPU gpus cuda_device gpu0",
@@ -413,7 +420,8 @@ VALUES = {
     "log": "log1p",
     "mean": "fill_with_mean fillna fill impute average median most_frequent",
     "drop": "drop_row dropna drop_rows",
-    "balanced": "weighted WeightedRandomSampler class_balanced oversample auto inverse_frequency",
+    "balanced": "RepeatFactorTrainingSampler weighted WeightedRandomSampler class_balanced oversample auto "
+    "inverse_frequency",
     "shuffle": "RandomSampler random DefaultSampler",
     "backbone": "encoder body all_but_head base feature_extractor",
     "val/loss": "val_loss eval_loss valid_loss validation_loss test_loss loss",
@@ -481,7 +489,7 @@ NONE = {
         "allow_uneven_batches pad_last_batch"
     ),
     "sources make whole batches; your own dataset pads sequences with data.collate=pad": (
-        "collate_fn data_collator collate batch_sampler"
+        "collate_fn data_collator collate"
     ),
     "losses take logits: no softmax or sigmoid at the model's end": (
         "softmax apply_softmax final_activation last_activation output_activation from_logits_false logits"
@@ -497,7 +505,7 @@ NONE = {
     "there is no cool-down; scheduler=one_cycle or cosine end low": ("cooldown cooldown_epochs"),
     "the rate has no noise": "lr_noise lr_noise_pct lr_noise_std lr_cycle_decay lr_cycle_limit lr_k_decay",
     "the warm-up begins near 0; scheduler.warmup_steps is its length": (
-        "warmup_lr warmup_start_lr warmup_factor warmup_init_lr warmup_lr_init warmup_by_epoch warmup_method "
+        "start_lr warmup_lr warmup_start_lr warmup_factor warmup_init_lr warmup_lr_init warmup_by_epoch warmup_method "
         "warmup_bias_lr"
     ),
     "no such regularisation; model.dropout and optimizer.weight_decay are there": (
@@ -563,12 +571,12 @@ NONE = {
         "squared_epsilon_insensitive neg_log_loss_"
     ),
     "no such metric; trainkit list metrics shows those there are, or register your own": (
-        "average_precision AveragePrecision matthews_corrcoef MatthewsCorrCoef CohenKappa cohen_kappa specificity "
-        "HammingLoss hamming_loss brier BrierScore APScoreBinary bleu rouge perplexity Perplexity mAP map "
+        "matthews_corrcoef MatthewsCorrCoef CohenKappa cohen_kappa specificity "
+        "HammingLoss hamming_loss brier BrierScore bleu rouge perplexity Perplexity mAP map "
         "SpearmanCorrCoef PearsonCorrCoef pearson spearman FalsePositives TruePositives explained_variance "
         "log_loss_metric calibration_error wer token_accuracy BLEU TrueNegatives FalseNegatives "
         "mean_absolute_percentage_error median_absolute_error SpecificityAtSensitivity PrecisionAtRecall "
-        "neg_log_loss average_precision_score jaccard_micro EpochScoring"
+        "neg_log_loss jaccard_micro EpochScoring"
     ),
     "no such scheduler; trainkit list schedulers shows those there are": (
         "LambdaLR SequentialLR ChainedScheduler MultiplicativeLR lambda WSD warmup_stable_decay SchedNo "
@@ -611,11 +619,12 @@ NONE = {
     ),
     "trainkit predict gives probabilities": "predict_nonlinearity",
     "not a setting here; loader.num_workers is the number of workers": (
-        "prefetch_factor dataloader_prefetch_factor prefetch prefetcher no_prefetcher multiprocessing_context "
+        "use_shared_memory return_list prefetch_factor dataloader_prefetch_factor prefetch prefetcher "
+        "no_prefetcher multiprocessing_context "
         "worker_init_fn worker_seeding use_multi_epochs_loader max_queue_size buffer_size num_parallel_calls"
     ),
     "training samples are shuffled, the others never are; loader.sampler has other orders": (
-        "shuffle should_shuffle sampler_type DefaultSampler RandomSampler shuffle_train shuffle_dataset "
+        "batch_sampler shuffle should_shuffle sampler_type DefaultSampler RandomSampler shuffle_train shuffle_dataset "
         "group_by_length use_distributed_sampler"
     ),
     "no text yet: pictures, tables and sequences of numbers": (
@@ -623,6 +632,21 @@ NONE = {
         "max_sequence_length source_lang lora peft lora_r quantization bits load_in_4bit generation_max_length "
         "TextDataLoaders seq_len vocab language_model text_field_prefix max_new_tokens use_lora"
     ),
+    "there is one learning rate: optimizer.lr, and optimizer.head_lr for the last layer": "bias_lr_factor "
+    "bias_lr_mult lr_mult",
+    "pictures are all brought to data.size; none are grouped": "aspect_ratio_grouping",
+    "samples are taken as they are; what is not wanted is left out of the files": "filter_empty_annotations "
+    "min_keypoints",
+    "masks are pictures whose values are classes: data.masks": "mask_format",
+    "BatchNorm keeps the statistics of training; nothing is measured anew": "precise_bn update_bn",
+    "the scale of the loss is found while training; leave it out": "init_loss_scaling loss_scaling "
+    "use_dynamic_loss_scaling incr_ratio decr_ratio",
+    "everything learns that model.freeze does not keep as it is": "parameters parameter_list",
+    "gradients here are dense; leave it out": "lazy_mode",
+    "it begins at 0 here; leave it out": "initial_accumulator_value",
+    "every scheduler can warm up: scheduler.warmup_steps": "LinearWarmup WarmupLR warmup_lr_scheduler",
+    "targets that are fractions are numbers; loss.label_smoothing softens classes": "soft_label soft_labels",
+    "what counts as an improvement is train.early_stopping.min_delta": "baseline",
 }
 """By what to say where we have nothing of the name: the words for it."""
 
@@ -665,6 +689,44 @@ SAME_PARTS = {
     "freq": "every",
 }
 """Parts that are the same in other words."""
+
+SHORT_FLAGS = {
+    "loader.batch_size": "b bs",
+    "train.epochs": "e ep n",
+    "optimizer.lr": "lr l",
+    "loader.num_workers": "j w nw",
+    "train.device": "d g",
+    "model": "m a",
+    "optimizer.weight_decay": "wd",
+    "seed": "s",
+    "log.every": "p",
+}
+"""By what to write instead of flags of one or two letters: the letters."""
+OFF = {
+    "train.precision": "fp32",
+    "train.device": "cpu",
+    "train.compile": "false",
+    "train.deterministic": "false",
+    "train.cuda_graph": "false",
+    "log.tensorboard": "false",
+    "log.pictures": "false",
+    "log.hparams": "false",
+    "loader.pin_memory": "false",
+    "loader.drop_last": "false",
+    "loader.sampler": "shuffle",
+    "scheduler": "constant",
+    "data.augment": "[]",
+    "data.normalize": "none",
+    "data.cache": "false",
+    "data.stratify": "false",
+    "data.download": "false",
+    "data.val": "0",
+    "model.weights": "none",
+    "model.freeze": "none",
+    "optimizer.nesterov": "false",
+    "scheduler.warmup_steps": "0",
+}
+"""What a negative flag such as `--no-pretrained` is for a key; `null` for all others."""
 
 NAMES = "type class_name class_path _target_ _component_ cls identifier kind obj_type"
 """What others call the `name` of a component."""

@@ -151,7 +151,16 @@ def _problem(path: Place, details: list[ErrorDetails], config_class: type[Config
     kinds = list(dict.fromkeys(map(_expected, details)))
     expected = " or ".join(kind for kind in kinds if kind != "a whole number" or "a number" not in kinds)
     message = f"{'must be' if bounds else 'expected'} {expected}, got {_got(node, expected)}"
+    if expected == "a mapping" and isinstance(node.value, bool | int | float):
+        return node.where, message + _such_as(_owner(config_class, (*path, ""), root), node.value)
     return node.where, message + _advice(node, expected)
+
+
+def _such_as(wanted: type[Config], got: float) -> str:
+    """What to write in the place of a switch or a number."""
+    key, field = next(iter(wanted.model_fields.items()))
+    default = show(field.default) if isinstance(field.default, str | int | float) else "…"
+    return "; leave it out" if got is False else f"; write {{{key}: {default}}}"
 
 
 def _expected(detail: ErrorDetails) -> str:
@@ -238,8 +247,10 @@ def _unknown_key(path: Place, config_class: type[Config], root: Node) -> str:
         there = owner if section == place else _owner(config_class, tuple(wanted.split(".")), root)
         return last in there.model_fields
 
-    begun = [name for name in hinted if name.startswith(f"{key}_")]  # nearer than what another section calls so
-    hint = did_you_mean(key, begun) or other_tools.hint_for_key(key, place, has)
+    hint = other_tools.hint_for_key(key, place, has)
+    begun = [name for name in hinted if name.startswith(f"{key}_")]
+    if not any(f"'{name}'" in hint for name in hinted):  # nearer than what another section calls so
+        hint = did_you_mean(key, begun) or hint
     if near := hint or did_you_mean(key, hinted + elsewhere):
         inside = other_tools.known_inside(node.plain()) if hint and not place else {}
         return message + near + "".join(f"; {word} is {ours}" for word, ours in inside.items())

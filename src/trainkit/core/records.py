@@ -41,6 +41,12 @@ class ProgressRecord:
     """Moves on with the run; may be read at any time."""
     max_steps: int
     steps_per_epoch: int
+    eval_every: int
+    save_every: int
+    eval_in_steps: float
+    """About how long an evaluation takes, in steps, as long as none was made."""
+    max_s: float
+    """The run ends after so many seconds, wherever it is; infinite: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,7 @@ class CheckpointRecord:
     step: int
     path: Path
     best: bool
+    elapsed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

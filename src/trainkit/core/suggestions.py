@@ -23,12 +23,20 @@ def nearest(wrong: str, known: Iterable[str]) -> str | None:
     """
     names = {_plain(name): name for name in known}
     word = _plain(wrong)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.75 if len(word) > 3 else 0.6)
+    near = difflib.get_close_matches(word, names, n=3, cutoff=0.75 if len(word) > 3 else 0.6)
+    near = sorted(filter(lambda name: _one_slip(word, name), near), key=lambda name: sorted(name) != sorted(word))
     near += [name for name in names if word.endswith(f"_{name}") and 2 * len(name) >= len(word)]
     near += [name for name in names if len(word) > 2 and name.startswith(word)]
     near += [name for name in names if name.endswith((f"_{word}", f".{word}"))]
     near += sorted((name for name in names if len(name) > 3 and word.startswith(name)), key=len, reverse=True)
     return names[near[0]] if near else None
+
+
+def _one_slip(word: str, name: str) -> bool:
+    """Of names of three letters nearly any word has some: it is near when it has as many, give or take one, and begins
+    alike or has the same letters."""
+    alike = name[0] == word[:1] or sorted(name) == sorted(word) or len(name) != len(word)
+    return len(name) > 3 or (abs(len(word) - len(name)) < 2 and alike)
 
 
 def did_you_mean_path(path: Path) -> str:

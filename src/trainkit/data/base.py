@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -103,6 +103,8 @@ class TensorSource:
 
     inputs: Nest
     targets: Nest
+    where: Callable[[int], str] | None = field(default=None, kw_only=True)
+    """Gives the place of a sample in the user's files, such as `houses.csv:12`; None where it has none."""
 
     def __len__(self) -> int:
         return nest.num_samples(self.inputs)
@@ -261,6 +263,14 @@ class DataConfig(Config):
     def spec(self) -> DataSpec | None:
         """What this config alone tells of the data; None where only the data itself can tell."""
         return None
+
+    def absent(self) -> str:
+        """What of the data is not there yet, and what follows; empty where all of it is, or opening it tells.
+
+        Raises:
+            DataError: it is not there, and training would not fetch it.
+        """
+        return ""
 
     def fallback_config(self) -> DataConfig | None:
         """What to use instead when the data is missing; None, unless the config says otherwise."""

@@ -24,13 +24,15 @@ def as_json(batches: Iterable[list[Prediction]], top: int | None) -> Iterator[st
 def as_csv(batches: Iterable[list[Prediction]], task: Task, top: int | None) -> Iterator[str]:
     """With a header; of labels every one's probability, unless the most probable are asked for."""
     kept = None
+    ours = ["input", *task.heads(top, every=True)]
     for some in batches:
         if kept is None:
             kept = list(some[0].kept)
-            yield _csv([["input", *kept, *task.heads(top, every=True)]])
+            # Programs find columns by their names.
+            yield _csv([["input", *(f"kept_{name}" if name in ours else name for name in kept), *ours[1:]]])
         yield _csv([[each.input, *_texts(each, kept), *task.cells(each, top, every=True)] for each in some])
     if kept is None:
-        yield _csv([["input", *task.heads(top, every=True)]])
+        yield _csv([ours])
 
 
 def as_table(batches: Iterable[list[Prediction]], task: Task, top: int | None) -> Iterator[str]:

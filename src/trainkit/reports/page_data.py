@@ -15,8 +15,9 @@ from torch import Tensor
 from trainkit.checks.linear_model import linear_model
 from trainkit.core import nest
 from trainkit.core.errors import first_line
-from trainkit.data import Data, Split
+from trainkit.data import Data, Split, TensorSource
 from trainkit.data.inputs import InputKind, Texts
+from trainkit.data.texts.source import TextSource
 from trainkit.experiment.rules import metrics_of
 from trainkit.inference.restoring import Restored, restore
 from trainkit.models.base import count_parameters
@@ -187,7 +188,9 @@ def _worst_rows(predictions: Predictions, split: Split, columns: Columns, kind: 
     task, indices = predictions.task, predictions.worst(WORST_ROWS)
     if not len(indices):
         return []
-    some, names = predictions.at(indices), [f"{number:,}" for number in split.index[indices].tolist()]
+    where = split.source.where if isinstance(split.source, TensorSource | TextSource) else None
+    some, numbers = predictions.at(indices), split.index[indices].tolist()
+    names = [where(number) if where else f"{number:,}" for number in numbers]
     beside: list[dict[str, str]] = [{}] * len(indices)
     if columns.seen:
         beside = [columns.row(one, MOST_COLUMNS) for one in nest.samples(split.take(indices).inputs)]
@@ -197,7 +200,11 @@ def _worst_rows(predictions: Predictions, split: Split, columns: Columns, kind: 
         assert batch.lengths is not None
         texts = kind.decoded(batch.inputs, batch.lengths)
         beside = [{"text": textwrap.shorten(text, MOST_CHARACTERS, placeholder=" …")} for text in texts]
-    heads = ["sample, from 0", "true", *(f"predicted {head}" for head in task.heads(None, every=False))]
+    heads = [
+        "row" if where else "sample, from 0",
+        "true",
+        *(f"predicted {head}" for head in task.heads(None, every=False)),
+    ]
     rows = []
     for one, target, row in zip(task.predictions(names, some.outputs), nest.samples(some.targets), beside, strict=True):
         said = task.cells(one, None, every=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from dataclasses import dataclass, replace
+from statistics import fmean, median
 from typing import Literal
 
 from trainkit.core.text import format_metric
@@ -23,7 +23,9 @@ Kind = Literal[
 ]
 
 RISE = 0.1
-"""Validation loss that has risen by this share above its lowest is over-fitting, if training loss has fallen."""
+"""Validation loss that has risen by this share above its lowest is over-fitting, if training loss has fallen…"""
+NOISE = 3.0
+"""…and by so many standard deviations of single evaluations."""
 RAISED = 1.2
 """A rate so many times as high is one that the schedule has raised."""
 JUMP = 0.2
@@ -140,13 +142,14 @@ def diagnose(
     - *unstable*: the mean training loss of an epoch is 20 % above the lowest before it, and by 5 % of the first, though
       the schedule has not raised the learning rate in between. Epochs of a few steps are taken together.
     - *over-fitting since epoch N*: after its lowest value at epoch N the validation loss has risen by 10 % or more, in
-      the last two evaluations, and the training loss has fallen in that time; and what is monitored has not got better
-      in the last third of the evaluations.
+      the last two evaluations, and by more than noise explains, and the training loss has fallen in that time; and what
+      is monitored has not got better in the last third of the evaluations.
     - *under-fitting*: the last training loss is above 70 % of the baseline loss, and so is the last validation loss.
     - *still improving*: the last validation loss is the lowest, 1 % or more below that of a third of the run before.
     - *plateau*: over the last third of the evaluations, of three or more, validation loss has moved by less than 1 %.
 
-    At most one of the last four holds; the first of them counts.
+    At most one of the last four holds; the first of them counts. Beside *unstable*, no other rate and no longer run is
+    advised.
 
     Args:
         baseline_loss: of the best constant prediction; None where it is not known: the first loss counts.
@@ -159,12 +162,16 @@ def diagnose(
     found = [] if (jump := _jump(history)) is None else [CurveDiagnosis("unstable", jump, _slower(rates))]
     losses = [(record.epoch, record.metrics["loss"]) for record in history.of("val")]
     losses = [(epoch, loss) for epoch, loss in losses if math.isfinite(loss)]
-    return found + (
+    other = (
         _over_fitting(history, losses, stopping)
         or _under_fitting(history, losses, baseline_loss, rates)
         or _still_improving(losses, longer)
         or _plateau(losses)
     )
+    # Of an unstable run neither a higher rate nor more epochs.
+    if found and other and (other[0].kind == "still improving" or MORE_EPOCHS in other[0].advice):
+        other = [replace(other[0], advice="that first")]
+    return found + other
 
 
 def _jump(history: History) -> str | None:
@@ -201,7 +208,11 @@ def _over_fitting(history: History, losses: Sequence[tuple[float, float]], stopp
     last = losses[-1][1]
     late = min(loss for _, loss in losses[-2:])
     then = [record.loss for record in history.epochs if record.epoch <= max(epoch, 1)]
-    if late < lowest + RISE * abs(lowest) or not then or not history.epochs[-1].loss < then[-1]:
+    if (
+        late < lowest + max(RISE * abs(lowest), NOISE * _noise(losses))
+        or not then
+        or not history.epochs[-1].loss < then[-1]
+    ):
         return []
     seen = (
         f" since epoch {epoch:.3g}: val/loss went from {lowest:.3g} up to {last:.3g}, while train/loss fell from "
@@ -209,6 +220,14 @@ def _over_fitting(history: History, losses: Sequence[tuple[float, float]], stopp
     )
     advice = "more data, or dropout" if stopping else "train.early_stopping.patience=3, more data, or dropout"
     return [CurveDiagnosis("over-fitting", seen, advice)]
+
+
+def _noise(losses: Sequence[tuple[float, float]]) -> float:
+    """The standard deviation of single evaluations: of normal noise, second differences have sqrt(6) times as much, and
+    half of them are within 0.674 of that."""
+    late = [loss for _, loss in losses[len(losses) // 3 :]]
+    second = [abs(one - 2 * two + three) for one, two, three in zip(late, late[1:], late[2:], strict=False)]
+    return median(second) / 0.674 / math.sqrt(6) if second else 0.0
 
 
 def _under_fitting(

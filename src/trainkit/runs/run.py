@@ -16,7 +16,7 @@ from trainkit.config import shell, yamlfile
 from trainkit.core import atomic, seeding
 from trainkit.core import device as devices
 from trainkit.core.errors import ConfigError, DivergedError, StoppedError, StorageError
-from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, ProgressRecord, Sink, StartRecord
+from trainkit.core.records import CheckpointRecord, EvalRecord, NoteRecord, Sink, StartRecord
 from trainkit.core.signals import Stop, stop_on_signal
 from trainkit.core.text import format_duration
 from trainkit.data.workers import worker_failures
@@ -170,6 +170,7 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
 
         def save(best: bool) -> None:
             nonlocal saved_at
+            began = time.monotonic()
             parameters = dict(trained(job.parts).named_parameters())
             if bad := checkpoint.first_not_finite(parameters, parameters):
                 raise DivergedError(f"{bad} holds NaN or infinite values after step {progress.step}")
@@ -185,9 +186,9 @@ def _run(job: RunContext, resumed_from: Payload | None, notes: list[str]) -> Res
             while len(progress.kept) > keep:
                 (directory.checkpoints / f"step-{progress.kept.pop(0)}.pt").unlink(missing_ok=True)
             saved_at, stop.save_asked = time.monotonic(), False
-            sink.write(CheckpointRecord(progress.step, directory.last, best))
+            sink.write(CheckpointRecord(progress.step, directory.last, best, saved_at - began))
 
-        sink.write(ProgressRecord(progress, plan.max_steps, plan.steps_per_epoch))
+        sink.write(summary_lines.progress(job))
         if experiment.train.compile:
             devices.compile_in_place(job.parts.model)
             sink.write(NoteRecord("train.compile: the first step and the first evaluation take a minute or so longer"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from trainkit.config import shell
 from trainkit.core import device as devices
-from trainkit.core.records import EndRecord
+from trainkit.core.records import EndRecord, ProgressRecord
 from trainkit.core.text import format_metric
 from trainkit.data import Data
 from trainkit.experiment.schema import ExperimentConfig
@@ -22,6 +23,17 @@ from trainkit.training import yardstick
 from trainkit.training.baseline_loss import constant_losses
 from trainkit.training.losses import LossFn
 from trainkit.training.yardstick import Yardstick
+
+
+def progress(job: RunContext) -> ProgressRecord:
+    """What the time that is left can be told by."""
+    plan, train, val = job.plan, job.parts.train, job.parts.val
+    # Going backwards, too, takes three times as long as going forwards alone.
+    eval_in_steps = sum(val.sizes(0, len(val))) / sum(train.sizes(0, plan.accumulate)) / 3 if val else 0.0
+    max_s = 60 * (job.experiment.train.max_minutes or math.inf)
+    return ProgressRecord(
+        job.progress, plan.max_steps, plan.steps_per_epoch, plan.eval_every, plan.save_every, eval_in_steps, max_s
+    )
 
 
 def fallback_notes(directory: RunDir) -> list[str]:

@@ -30,6 +30,7 @@ from trainkit.core.records import (
 from trainkit.core.terminal import print_line, silence
 from trainkit.core.text import format_duration, format_metric, printable
 from trainkit.sinks.base import SinkConfig, SinkContext
+from trainkit.sinks.time_left import TimeLeft
 
 LOG = "train.log"
 CALM_S = 30.0
@@ -45,8 +46,8 @@ class ConsoleSink:
         self.quiet = quiet
         self._console = _PatientConsole(stderr=True, highlight=False, soft_wrap=True)
         self._bar: _Bar | None = None
-        self._latest = ""
-        self._printed_at = time.monotonic()
+        self._left: TimeLeft | None = None
+        self._left_told_at = self._printed_at = time.monotonic()
         self._log: TextIO | None = None
         try:
             self._log = open(log, "a", encoding="utf-8") if log else None  # noqa: SIM115
@@ -54,26 +55,30 @@ class ConsoleSink:
             self.write(NoteRecord(f"{log}: {os_error_text(error)}; what is printed here is not kept", "warning"))
 
     def write(self, record: Record) -> None:
+        if self._left:
+            self._left.write(record)
         match record:
             case StartRecord():
                 for name, text in record.facts.items():
                     self._say(f"{name:<10} {text}")
             case ProgressRecord():
+                self._left = TimeLeft(record)
                 if not self.quiet and self._console.is_terminal and not os.environ.get("CI"):
-                    self._bar = _Bar(self._console, record)
+                    self._bar = _Bar(self._console, record, self._left)
                     self._bar.live.start()
             case TrainRecord():
-                self._latest = f"loss {record.loss:.4f}  {record.samples_per_s:,.0f} samples/s"
+                latest = f"loss {record.loss:.4f}  {record.samples_per_s:,.0f} samples/s"
                 if self._bar:
-                    self._bar.latest = self._latest
+                    self._bar.latest = latest
                 elif time.monotonic() - self._printed_at >= CALM_S:
-                    self._say(f"step {record.step}  epoch {record.epoch:.2f}  {self._latest}")
+                    self._say(f"step {record.step}  epoch {record.epoch:.2f}  {latest}{self._time_left()}")
             case EpochRecord():
                 waiting = f"  {record.waiting:.0%} of it waiting for data" if record.waiting > WAITING else ""
                 right = "" if record.accuracy is None else f"{format_metric('train/accuracy', record.accuracy)}  "
                 self._say(
                     f"epoch {record.epoch}  step {record.step}  train/loss {record.loss:.4f}  {right}"
                     f"{record.samples_per_s:,.0f} samples/s  {format_duration(record.elapsed_s)}{waiting}"
+                    f"{self._time_left()}"
                 )
             case EvalRecord():
                 numbers = "  ".join(format_metric(f"{record.split}/{k}", v) for k, v in record.metrics.items())
@@ -104,6 +109,13 @@ class ConsoleSink:
         self._printed_at = time.monotonic()
         if not self.quiet or level == "warning":
             self._console.print(text, style="yellow" if level == "warning" else None, markup=False)
+
+    def _time_left(self) -> str:
+        """What a bar shows all the time, elsewhere is told once in a while."""
+        if self._bar or time.monotonic() - self._left_told_at < CALM_S:
+            return ""
+        self._left_told_at = time.monotonic()
+        return _left_text(self._left)
 
     def _result(self, text: str) -> None:
         text = printable(text)
@@ -139,20 +151,16 @@ class _PatientConsole(Console):
 class _Bar:
     """One line, drawn four times a second from rich's own thread: it reads the position, the loop spends nothing."""
 
-    def __init__(self, console: Console, progress: ProgressRecord) -> None:
-        self.progress = progress
+    def __init__(self, console: Console, progress: ProgressRecord, left: TimeLeft) -> None:
+        self.progress, self.left = progress, left
         # Room for the `^C` that a terminal echoes: a line that wraps could not be erased.
         self.width = console.width - 3
         self.latest = ""
-        self._began = (time.monotonic(), progress.position.step)
         self.live = Live(get_renderable=self._line, console=console, refresh_per_second=4, transient=True)
 
     def _line(self) -> Table:
         step, max_steps = self.progress.position.step, self.progress.max_steps
         epochs = -(-max_steps // self.progress.steps_per_epoch)
-        began_at, began_step = self._began
-        done = step - began_step
-        left = (max_steps - step) * (time.monotonic() - began_at) / done if done else None
         line = Table.grid(padding=(0, 1))
         line.width = self.width
         line.add_column(no_wrap=True)
@@ -161,9 +169,14 @@ class _Bar:
         line.add_row(
             f"epoch {min(self.progress.position.epoch + 1, epochs)}/{epochs}  step {step}/{max_steps}",
             ProgressBar(total=max_steps, completed=step),
-            f"{self.latest}  {format_duration(left)} left" if left is not None else self.latest,
+            f"{self.latest}{_left_text(self.left)}",
         )
         return line
+
+
+def _left_text(left: TimeLeft | None) -> str:
+    seconds = left.seconds() if left else None
+    return "" if seconds is None else f"  {format_duration(seconds)} left"
 
 
 @register("sink")

@@ -90,8 +90,9 @@ class View:
 
 
 def outcome(trial: Trial) -> str:
-    """`finished`, `diverged`, `failed (reason)`, …"""
-    return f"{trial.status} ({trial.reason})" if trial.reason else trial.status
+    """`finished`, `diverged`, `failed (reason)`, …; of what was interrupted the word of `trainkit runs`."""
+    status = trial.told if trial.status == "interrupted" else trial.status
+    return f"{status} ({trial.reason})" if trial.reason else status
 
 
 def table(trials: Sequence[Trial], ranked: Sequence[Trial]) -> list[str]:
@@ -109,13 +110,22 @@ def write_csv(sweep: Path, trials: Sequence[Trial], ranked: Sequence[Trial]) -> 
     metrics = _metrics(trials)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "trial", *trials[0].values, "status", *metrics, "seconds", "directory"])
+    known = [name for name in metrics if any(_constant(trial, name) for trial in trials)]
+    heads = [*trials[0].values, "status", *metrics, *(f"constant/{name}" for name in known), "seconds"]
+    writer.writerow(["rank", "trial", *heads, "directory"])
     for place, trial in _in_order(trials, ranked):
         numbers = [repr(trial.metrics[name]) if name in trial.metrics else "" for name in metrics]
         seconds = "" if trial.seconds is None else f"{trial.seconds:.1f}"
+        numbers += [_constant(trial, name) for name in known]
         cells = [place, trial.name, *map(show, trial.values.values()), outcome(trial), *numbers, seconds]
         writer.writerow([*map(_harmless, cells), f"trials/{trial.name}"])
     atomic.write_text(sweep / "results.csv", text.getvalue())
+
+
+def _constant(trial: Trial, name: str) -> str:
+    """What a constant prediction gives by a metric; empty where that is not known."""
+    constant = trial.yardsticks[name].constant if name in trial.yardsticks else None
+    return "" if constant is None else repr(constant)
 
 
 def _harmless(cell: str) -> str:

@@ -135,6 +135,9 @@ def _run(home: RunDir, plan: Plan, trials: Sequence[Trial], *, jobs: int, quiet:
     try:
         _run_trials(home, plan, trials, jobs=jobs, quiet=quiet)
         _report(home.path, plan, trials, jobs)
+    except KeyboardInterrupt:  # a second Ctrl-C: what ran has ended where it last saved
+        way_on = f"go on with: {_resume_command(home.path, jobs)}"
+        raise StoppedError(signal.SIGINT, f"interrupted; {way_on}") from None
     except (OSError, StorageError) as error:
         what = str(error)
         if isinstance(error, OSError) and error.strerror:

@@ -39,6 +39,8 @@ class Trial:
     values: dict[str, Any]
     """Of the axes, by key."""
     status: Status = "waiting"
+    told: str = "waiting"
+    """What its run says of itself, such as `stopped` where the status is `interrupted`."""
     reason: str = ""
     """Why it failed, or why it must go on."""
     metrics: dict[str, float] = field(default_factory=dict)
@@ -76,11 +78,12 @@ class Trial:
     def refresh(self) -> None:
         """Read what the run directory says."""
         run = reader.read_run(self.run.path)
+        self.told, self.seconds = run.status, run.seconds
         match run.status, run.metadata.get("exit_code"):
             case "failed", StorageError.exit_code:
                 self.status = "interrupted"  # it can go on when the disk has room again
             case "finished" | "diverged" | "failed" as status, _:
-                self.status, self.seconds = status, run.seconds
+                self.status = status
             case _:
                 self.status = "interrupted" if self.run.path.exists() else "waiting"
         self.reason = run.reason.partition("\n")[0] if run.status == "failed" else ""

@@ -122,8 +122,8 @@ def _steps(margins: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     there."""
     order = margins.argsort(descending=True)
     values, right = margins[order], there[order].cumsum(0)
-    last = torch.cat([values[1:] != values[:-1], torch.ones(1, dtype=torch.bool)])
-    return values[last], (torch.arange(len(values)) + 1)[last], right[last]
+    last = torch.cat([values[1:] != values[:-1], there.new_ones(1)])
+    return values[last], (torch.arange(len(values), device=values.device) + 1)[last], right[last]
 
 
 def average_precision(margins: Tensor, there: Tensor) -> float:

@@ -21,6 +21,7 @@ from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 from trainkit.core.nest import Nest
 from trainkit.tasks import Classification, MultiLabel, Regression, Task, task_class
+from trainkit.tasks.binary_scores import average_precision
 from trainkit.tasks.categorical import Categorical
 from trainkit.tasks.class_scores import Tally
 from trainkit.tasks.kind import current_name
@@ -187,6 +188,8 @@ class ClassMean:
         if self.average == "macro" and self.all_count:
             weights = torch.ones_like(weights)
         scores = _divided(*self.ratio(support, predicted, right))
+        if self.average == "binary":
+            return scores[1]
         return _divided(weights * scores, weights.sum()).sum()
 
 
@@ -198,17 +201,27 @@ def _divided(numerator: Tensor, denominator: Tensor) -> Tensor:
 class ClassMeanConfig(MetricConfig):
     """Base of the metrics of the classes or labels that a model decides for."""
 
-    average: Literal["macro", "micro", "weighted"] = "macro"
+    average: Literal["macro", "micro", "weighted", "binary"] = "macro"
     """`macro`: mean over the classes or labels; `micro`: over all decisions; `weighted`: over the classes or labels by
-    their number of samples."""
+    their number of samples; `binary`: that of the second of two classes alone."""
 
     works_on: ClassVar = (Classification, MultiLabel)
     ratio: ClassVar[Ratio]
+
+    def check(self, task: Task) -> None:
+        super().check(task)
+        if self.average == "binary":
+            _check_binary(f"{self.name} with average: binary", task)
 
     def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
         assert isinstance(task, Categorical)
         all_count = isinstance(task, MultiLabel)  # classes that never occur say nothing
         return ClassMean(task.tally(device), self.average, all_count=all_count, ratio=type(self).ratio)
+
+
+def _check_binary(what: str, task: Task) -> None:
+    if not task.binary:
+        raise ConfigError(f"metrics: {what} is of the second of two classes, and the data has {task.size}")
 
 
 @register("metric")
@@ -313,6 +326,45 @@ class _Auroc:
     def reset(self) -> None:
         self.metric.reset()
         self.positives, self.count = torch.zeros(()), 0
+
+
+@register("metric")
+class AveragePrecisionConfig(MetricConfig):
+    """Of the second of two classes, over all thresholds: the mean of the precisions, weighted by how much recall each
+    adds, as scikit-learn has it. Keeps an output of every sample until it is read."""
+
+    name: Literal["average_precision"] = "average_precision"
+    works_on: ClassVar = (Classification,)
+
+    def check(self, task: Task) -> None:
+        super().check(task)
+        _check_binary(self.name, task)
+
+    def build(self, task: Task, num_outputs: int, device: torch.device) -> Metric:
+        assert isinstance(task, Classification)
+        return _AveragePrecision(task.margins)
+
+
+class _AveragePrecision:
+    """Keeps the logit of the second class of every sample."""
+
+    def __init__(self, margins: Callable[[Tensor], Tensor]) -> None:
+        self.margins = margins
+        self._kept: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        self._kept.append((self.margins(outputs).detach().float(), targets == 1))
+
+    def merge(self, other: _AveragePrecision) -> None:
+        """Count in what another one has counted."""
+        self._kept += other._kept
+
+    def compute(self) -> Tensor:
+        margins, there = map(torch.cat, zip(*self._kept, strict=True))
+        return torch.tensor(average_precision(margins, there))
+
+    def reset(self) -> None:
+        self._kept.clear()
 
 
 class ErrorConfig(MetricConfig):

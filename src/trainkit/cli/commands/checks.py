@@ -62,22 +62,25 @@ def check(
         from trainkit.checks import checking
         from trainkit.data import Data
         from trainkit.data.tables.columns import column_lines
+        from trainkit.experiment.schema import ExperimentConfig
 
     overrides = [word for word in words or [] if is_override(word)]
     ends_with: list[int] = []
-    plain = []
+    plain, told = [], list[str]()
     for config in configs:
         began = time.monotonic()
-        looked_at: list[Data] = []
-        findings = checking.check(Path(config), overrides, looked_at.append)
-        columns = [column for data in looked_at for column in data.columns]
+        seen: list[tuple[ExperimentConfig, Data]] = []
+        findings = checking.check(Path(config), overrides, lambda *both: seen.append(both))  # noqa: B023  # called at once
+        columns = [column for _, data in seen for column in data.columns]
+        read = [checking.read_of(experiment) for experiment, _ in seen]
+        told += [line for line in read if line not in told]
         errors = [finding for finding in findings if finding.level == "error"]
         bad = bool(errors)
         ends_with += [errors[0].exit_code] if errors else []
         if form == "json":
-            told = {"columns": [column.to_plain() for column in columns]} if columns else {}
+            of_table = {"columns": [column.to_plain() for column in columns]} if columns else {}
             found = [finding.to_plain() for finding in findings]
-            plain.append({"config": config, "ok": not bad, "findings": found, **told})
+            plain.append({"config": config, "ok": not bad, "findings": found, "read": read, **of_table})
         elif form == "github":
             say(*(finding.to_github(config) for finding in findings))
         else:
@@ -85,6 +88,8 @@ def check(
             say(f"{config}: {'not ok' if bad else 'ok'} ({time.monotonic() - began:.1f} s)")
     if form == "json":
         say_json(plain)
+    if form == "text":
+        say(*told)
     if ends_with:
         raise typer.Exit(ends_with[0])
 
@@ -259,7 +264,7 @@ def doctor(
     with located(node):
         opened = open_experiment(experiment)
         warn_of_stand_in(opened)
-        found = examine(opened, announce=lambda what: say(f"looking at: {what}", stream=sys.stderr))
+        found = examine(opened, announce=lambda what: say(what, stream=sys.stderr))
     if as_json:
         say_json(to_plain(found))
     else:

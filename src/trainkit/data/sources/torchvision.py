@@ -143,6 +143,12 @@ class TorchvisionConfig(ImageDataConfig):
             self._download()
         return Data(spec, *self.train_val_test(self._read(train=True), seed, self._read(train=False)))
 
+    def absent(self) -> str:
+        if self._has_files():
+            return ""
+        self._check_download()
+        return self._missing("training will fetch them")
+
     def _has_files(self) -> bool:
         try:
             return any(self.directory.glob("*"))
@@ -176,12 +182,7 @@ class TorchvisionConfig(ImageDataConfig):
         Raises:
             DataError: it is not allowed, or it failed.
         """
-        if not self.download:
-            raise DataError(self._missing("set data.download=true to fetch them"))
-        if offline():
-            raise DataError(self._missing("TRAINKIT_OFFLINE=1 forbids the download"))
-        if "$" in self.root:
-            raise DataError(self._missing("variables in data.root are not expanded"))
+        self._check_download()
         try:
             there = next(folder for folder in self.directory.parents if folder.exists())
             with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as temporary, network():
@@ -193,6 +194,15 @@ class TorchvisionConfig(ImageDataConfig):
             lines = str(getattr(error, "reason", error)).strip().splitlines() or [type(error).__name__]
             reason = lines[-1].removeprefix("<urlopen error ").removesuffix(">")
             raise DataError(self._missing(f"the download failed ({reason})")) from None
+
+    def _check_download(self) -> None:
+        """Raises DataError where it is not allowed."""
+        if not self.download:
+            raise DataError(self._missing("set data.download=true to fetch them"))
+        if offline():
+            raise DataError(self._missing("TRAINKIT_OFFLINE=1 forbids the download"))
+        if "$" in self.root:
+            raise DataError(self._missing("variables in data.root are not expanded"))
 
     def _missing(self, why: str) -> str:
         others = "they can also be put there unpacked, or data.root can point to them"

@@ -47,6 +47,8 @@ class Table:
     """Shape (n,) or (n, size)."""
     keys: Keys
     """What decides the split."""
+    where: Callable[[int], str]
+    """Gives the place of a row in its file, such as `houses.csv:12`."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -54,7 +56,8 @@ class Table:
     def at(self, indices: Rows) -> Table:
         """Of these rows alone."""
         values = {name: _taken(values, indices) for name, values in self.values.items()}
-        return Table(values, self.targets[indices], self.keys.at(torch.from_numpy(indices)))
+        keys = self.keys.at(torch.from_numpy(indices))
+        return Table(values, self.targets[indices], keys, _where(self.where, indices))
 
     def encoded(self, columns: Sequence[Column]) -> TensorSource:
         """What the model sees of them, in float32."""
@@ -65,7 +68,7 @@ class Table:
             encoding.encode(column, self.values[column.name], inputs[:, start : start + column.width])
 
         _at_once(encode, columns, starts)
-        return TensorSource(torch.from_numpy(inputs), self.targets)
+        return TensorSource(torch.from_numpy(inputs), self.targets, where=self.where)
 
 
 def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
@@ -239,11 +242,16 @@ def _table(
         text = f"{file.name}: gaps: {counts}; numbers get the training rows' mean and a mark, words a category"
         notes.append(NoteRecord(text))
     rows = np.flatnonzero(kept)
-    keys = keys_of(config, file, rows)
+    keys, where = keys_of(config, file, rows), replace(file, columns={}).where
     if len(rows) == len(file):
-        return Table({name: one.values for name, one in used.items()}, target.values, keys)
+        return Table({name: one.values for name, one in used.items()}, target.values, keys, where)
     values = {name: _taken(one.values, rows) for name, one in used.items()}
-    return Table(values, target.values[rows], keys)
+    return Table(values, target.values[rows], keys, _where(where, rows))
+
+
+def _where(where: Callable[[int], str], rows: Rows) -> Callable[[int], str]:
+    """The places of these rows alone."""
+    return lambda row: where(int(rows[row]))
 
 
 def keys_of(config: TableConfig, file: Cells, rows: Rows) -> Keys:

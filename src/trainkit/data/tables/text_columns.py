@@ -44,7 +44,9 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
         other = cells_of(config, (config.test,), "test")
         fixed = like or DataSpec(input=Numbers(shape=(1,)), task=target.task)
         held, _ = _texts(config, other, read_target(config, other, fixed), notes)
-    train, val, test = divided(config, Table({}, raw.targets, keys), target.task, seed, apart=held is not None)
+    train, val, test = divided(
+        config, Table({}, raw.targets, keys, file.where), target.task, seed, apart=held is not None
+    )
     splits: dict[SplitName, Split] = {"train": Split(raw, train)}
     if len(val):
         splits["val"] = Split(raw, val)

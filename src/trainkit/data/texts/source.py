@@ -60,6 +60,10 @@ class TextSource(SequenceSource):
 
     places: Sequence[str] = ()
 
+    def where(self, index: int) -> str:
+        """What to call a text."""
+        return self.places[index]
+
 
 class TextConfig(Config):
     """How texts become numbers of tokens."""
