@@ -20,6 +20,7 @@ from trainkit.core import seeding
 from trainkit.core.errors import CheckpointError, ConfigError, DataError
 from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec
+from trainkit.data.streams import StreamLoader
 from trainkit.experiment import building
 from trainkit.experiment.loading import parse
 from trainkit.experiment.schema import ExperimentConfig
@@ -54,6 +55,7 @@ def take(
     """Everything from which a run can go on. `log_bytes` is the length of its metrics.jsonl."""
     scaler = parts.precision.scaler
     loss = {"loss": parts.loss_fn.state_dict()} if isinstance(parts.loss_fn, nn.Module) else {}
+    stream = {"stream": parts.train.state_dict()} if isinstance(parts.train, StreamLoader) else {}
     return {
         "meta": {
             "trainkit": trainkit.__version__,
@@ -73,6 +75,7 @@ def take(
         "log": {"bytes": log_bytes},
         "rng": seeding.global_state(),
         **loss,
+        **stream,
     }
 
 
@@ -99,7 +102,7 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
     """Put a checkpoint's state into freshly built parts.
 
     Returns:
-        What is not as it was, so that the result may differ in the last bits.
+        What is not as it was, so that the result may differ in the last bits, and how a stream gets to its place.
 
     Raises:
         CheckpointError: the state is of another model or optimizer.
@@ -108,6 +111,8 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
     stored_digests = payload["data"]
     if differing := [name for name in {**digests, **stored_digests} if stored_digests.get(name) != digests.get(name)]:
         raise DataError(f"{path}: the run was trained on other data: {', '.join(differing)} differs")
+    if isinstance(parts.train, StreamLoader) and not payload.get("stream"):
+        raise CheckpointError(f"{path}: damaged: where the stream stands is missing")
     if bad := checkpoint.not_finite(payload):
         raise CheckpointError(f"{path}: {bad} holds NaN or infinite values; a run cannot go on from there")
     models = {"model": parts.model, **({"ema": parts.ema.model} if parts.ema else {})}
@@ -131,8 +136,10 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 # Fused kernels walk raw memory: the state must lie there as its weight does, maybe channels_last.
                 state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+    notes = parts.train.load_state_dict(payload["stream"]) if isinstance(parts.train, StreamLoader) else []
     differing = [f"{key} {here[key]} instead of {meta[key]}" for key in here if meta[key] not in (None, here[key])]
-    return [f"resumed with {', '.join(differing)}: the result will not be the same to the last bit"] * bool(differing)
+    notes += [f"resumed with {', '.join(differing)}: the result will not be the same to the last bit"] * bool(differing)
+    return notes
 
 
 def open_data(experiment: ExperimentConfig, like: DataSpec, overrides: Iterable[str]) -> Data:

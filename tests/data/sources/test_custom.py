@@ -59,7 +59,7 @@ def test_a_function_that_returns_a_dataset() -> None:
     data = opened(points, count=50, val=10)
     assert data.test is not None
     assert [len(data.train), len(data.test)] == [40, 7]
-    register_dataset("stream")(lambda: iter([]))  # type: ignore[type-var]
+    register_dataset("stream")(lambda: iter([]))
     with pytest.raises(ConfigError, match="has no __len__ method, by which samples are counted"):
         registry.find("data", "stream")().open(0)  # type: ignore[attr-defined]
 
