@@ -35,10 +35,18 @@ class Stream:
 
     Args:
         make: makes another one, for the next pass over what is an iterator itself, such as a generator.
+        held_out: so many samples at the beginning are the same in every pass and for every seed.
     """
 
-    def __init__(self, dataset: Iterable[Any], make: Callable[[], Iterable[Any]], title: str, seed: int = 0) -> None:
-        self.dataset, self.make, self.title, self.seed = dataset, make, title, seed
+    def __init__(
+        self,
+        dataset: Iterable[Any],
+        make: Callable[[], Iterable[Any]],
+        title: str,
+        seed: int = 0,
+        held_out: int = 0,
+    ) -> None:
+        self.dataset, self.make, self.title, self.seed, self.held_out = dataset, make, title, seed, held_out
         self.passes = 0
         """Finished ones."""
         self.number = 0
@@ -52,10 +60,11 @@ class Stream:
             DataError: as `told` and `pair_of`.
         """
         number, where = self.number, f"{self.title}[{self.number}]"
-        seed_global(derive(self.seed, "stream", self.passes, number))
+        key = (0, "held out") if number < self.held_out else (self.seed, "stream", self.passes)
+        seed_global(derive(*key, number))
         with told(where):
             if self._samples is None:
-                if hasattr(self.dataset, "set_epoch"):
+                if hasattr(self.dataset, "set_epoch") and not self.held_out:
                     self.dataset.set_epoch(self.passes)
                 self._samples = iter(self.dataset)
             item = next(self._samples, self)
@@ -121,10 +130,6 @@ class StreamSplit(Split):
 
     is_stream: ClassVar = True
 
-    @property
-    def held_out(self) -> int:
-        return int(self.index[0])
-
     def loader(self, batch_size: int, batches: int, seed: int, *, pin_memory: bool) -> StreamLoader:
         """Batches of live samples, so many an epoch."""
         return StreamLoader(self, EpochBatches(batches * batch_size, batch_size, seed), pin_memory=pin_memory)
@@ -136,12 +141,14 @@ class StreamLoader(Loader):
     def __init__(self, split: StreamSplit, batches: EpochBatches, *, pin_memory: bool) -> None:
         super().__init__(split, batches, num_workers=0, timeout=math.inf, pin_memory=pin_memory)
         assert isinstance(split.source, StreamSource)
-        self._source, self._held_out = split.source, split.held_out
+        self._source = split.source
+        self.notes: list[str] = []
+        """What a person should know of how it goes on."""
         self._begin()
 
     def _begin(self) -> None:
         seen, seed = self._source.stream, derive(self.batches.seed or 0, "sample")
-        self._stream, self.taken = Stream(seen.make(), seen.make, seen.title, seed), 0
+        self._stream, self.taken = Stream(seen.make(), seen.make, seen.title, seed, seen.held_out), 0
 
     def epoch(self, epoch: int = 0, *, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from batch number `start` on; what comes before is read, unless it has been."""
@@ -170,21 +177,18 @@ class StreamLoader(Loader):
                 if ends == 2:
                     title, number = self._stream.title, self._stream.passes
                     raise DataError(f"{title}: no training samples in pass {number}; __iter__ has to begin anew")
-            elif read[0] >= self._held_out:
+            elif read[0] >= self._stream.held_out:
                 self.taken += 1
                 return read
 
     def state_dict(self) -> dict[str, Any]:
         return {"taken": self.taken, **self._stream.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> list[str]:
-        """Go on there; gives what a person should know of how. Without a state of the data set's own, the next epoch
-        reads its way to where it begins."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on there. Without a state of the data set's own, the next epoch reads its way to where it begins."""
         if state["state"] is not None:
             self._stream.load_state_dict(state)
             self.taken = state["taken"]
-            return []
-        text = (
-            f"the stream has no state_dict: {state['taken']:,} samples are read again to get to where the run stopped"
-        )
-        return [f"{text}; it goes on as if never interrupted where the stream gives the same ones"]
+        elif state["taken"]:
+            again = f"{state['taken']:,} samples are read again to get to where the run stopped"
+            self.notes = [f"the stream has no state_dict: {again}; it goes on exactly if they are the same ones"]

@@ -1,4 +1,7 @@
-"""A run's state as the content of a checkpoint, and back."""
+"""A run's state as the content of a checkpoint, and back.
+
+One file, since what is restored is what was taken, key by key.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +57,8 @@ def take(
 ) -> Payload:
     """Everything from which a run can go on. `log_bytes` is the length of its metrics.jsonl."""
     scaler = parts.precision.scaler
-    loss = {"loss": parts.loss_fn.state_dict()} if isinstance(parts.loss_fn, nn.Module) else {}
-    stream = {"stream": parts.train.state_dict()} if isinstance(parts.train, StreamLoader) else {}
+    own = {"loss": parts.loss_fn.state_dict()} if isinstance(parts.loss_fn, nn.Module) else {}
+    own |= {"stream": parts.train.state_dict()} if isinstance(parts.train, StreamLoader) else {}
     return {
         "meta": {
             "trainkit": trainkit.__version__,
@@ -74,8 +77,7 @@ def take(
         "progress": progress.state_dict(),
         "log": {"bytes": log_bytes},
         "rng": seeding.global_state(),
-        **loss,
-        **stream,
+        **own,
     }
 
 
@@ -111,8 +113,6 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
     stored_digests = payload["data"]
     if differing := [name for name in {**digests, **stored_digests} if stored_digests.get(name) != digests.get(name)]:
         raise DataError(f"{path}: the run was trained on other data: {', '.join(differing)} differs")
-    if isinstance(parts.train, StreamLoader) and not payload.get("stream"):
-        raise CheckpointError(f"{path}: damaged: where the stream stands is missing")
     if bad := checkpoint.not_finite(payload):
         raise CheckpointError(f"{path}: {bad} holds NaN or infinite values; a run cannot go on from there")
     models = {"model": parts.model, **({"ema": parts.ema.model} if parts.ema else {})}
@@ -124,8 +124,9 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
     states = {**payload, "optimizer": _optimizer_state(path, payload, parts)}
     for name, part in stateful.items():
         _check_form(f"{path}: damaged: {name}", part and part.state_dict(), payload[name], meta)
+    stream = parts.train if isinstance(parts.train, StreamLoader) else None
     # All fits: nothing is loaded by half.
-    for name, part in {**models, "optimizer": parts.optimizer, **stateful}.items():
+    for name, part in {**models, "optimizer": parts.optimizer, **stateful, "stream": stream}.items():
         try:
             if part:
                 part.load_state_dict(states[name])
@@ -136,10 +137,9 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 # Fused kernels walk raw memory: the state must lie there as its weight does, maybe channels_last.
                 state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-    notes = parts.train.load_state_dict(payload["stream"]) if isinstance(parts.train, StreamLoader) else []
     differing = [f"{key} {here[key]} instead of {meta[key]}" for key in here if meta[key] not in (None, here[key])]
-    notes += [f"resumed with {', '.join(differing)}: the result will not be the same to the last bit"] * bool(differing)
-    return notes
+    text = f"resumed with {', '.join(differing)}: the result will not be the same to the last bit"
+    return (stream.notes if stream else []) + [text] * bool(differing)
 
 
 def open_data(experiment: ExperimentConfig, like: DataSpec, overrides: Iterable[str]) -> Data:

@@ -78,14 +78,14 @@ class CustomDatasetConfig(ImageDataConfig):
                 "from its beginning are held out, such as data.val=1000, or 0"
             )
         held_out = most or 0 if apart is None else 0
-        stream = Stream(training, partial(self.dataset, "train"), title)
+        stream = Stream(training, partial(self.dataset, "train"), title, held_out=held_out)
         source = StreamSource(stream, held_out + LOOKED_AT, self.target, self.collate)
         if len(source) <= held_out:
             raise DataError(f"data.val: {held_out}, but the stream has {len(source):,} samples")
         train = StreamSplit(source, torch.arange(held_out, len(source)))
         sources, val = [source], Split(source, torch.arange(held_out)) if held_out else None
         if apart is not None and most != 0:
-            beside = Stream(apart, partial(self.dataset, "val"), f"{title} (val)")
+            beside = Stream(apart, partial(self.dataset, "val"), f"{title} (val)", 1)
             sources.append(StreamSource(beside, most, self.target, self.collate, source.names))
             val = Split.whole(sources[1])
         text = f"data: {stream.title} is a stream: what looks at training samples sees its first {len(train):,}"
@@ -144,7 +144,8 @@ class OwnDatasetConfig(OwnConfig, CustomDatasetConfig):
 
     def _title(self, dataset: object) -> str:
         # A generator has no name of its own.
-        return title_of(self._constructor.owner) if isinstance(dataset, Iterator) else super()._title(dataset)
+        own = title_of(self._constructor.owner).rpartition(".")[2]
+        return own if isinstance(dataset, Iterator) else super()._title(dataset)
 
 
 def _check_readable(dataset: object, title: str) -> None:
