@@ -195,6 +195,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     if not data.spec.input.bounded and not all(bool(one.isfinite().all()) for one in _first_inputs(data, common)):
         raise DataError("data: among the first inputs are NaN or infinite values")
     compatibility.check_training(experiment, data, common)
+    compatibility.check_monitored(name, data, common)
     if max_steps == 1 and not train.limit_batches:  # which is a quick try
         check_only_step(experiment.scheduler)
     defer_dynamo()
