@@ -1,0 +1,30 @@
+"""Other frameworks' classes that are no models to train here, known by their names: none of them is imported."""
+
+from __future__ import annotations
+
+ONE_DEVICE = "a run has one device; give the module inside"
+TRAINERS = "it trains by itself; give the torch.nn.Module inside"
+
+ADVICE = {
+    ("torch", "DataParallel"): ONE_DEVICE,
+    ("torch", "DistributedDataParallel"): ONE_DEVICE,
+    ("torch", "OptimizedModule"): "give the module that torch.compile got, with train.compile=true",
+    ("torch", "ScriptModule"): "give the module that TorchScript was made of",
+    ("skorch", "NeuralNet"): TRAINERS,
+    ("sklearn", "BaseEstimator"): TRAINERS,
+    ("fastai", "Learner"): TRAINERS,
+    ("transformers", "Trainer"): TRAINERS,
+    ("keras", "Layer"): "write it as a torch.nn.Module",
+}
+"""By the package and the class, which may be a base."""
+
+
+def advice(kind: type) -> str | None:
+    """What to give instead of a class like this, or an object of it; None where nothing speaks against it."""
+    for base in kind.__mro__:
+        package, name = base.__module__.partition(".")[0], base.__name__
+        if found := ADVICE.get((package, name)):
+            return f"is a {name} of {package}: {found}"
+        if name == "LightningModule" and getattr(kind, "forward", None) is getattr(base, "forward", None):
+            return "is a LightningModule without a forward method: write one; training_step is not called"
+    return None
