@@ -177,8 +177,9 @@ def register_model(
         types: of arguments that say none, such as `{"config": GPTConfig}`: a config object stands for its own fields.
 
     Raises:
-        ConfigError: it is a model made already, or another framework's wrapper; the class has no forward method; or an argument without a default is one that a YAML file cannot
-            give, or has a name that configs need for themselves.
+        ConfigError: it is a model made already, or another framework's wrapper; the class has no forward method, or an
+            argument without a default is one that a YAML file cannot give, or has a name that configs need for
+            themselves.
     """
 
     def add(owner: M) -> M:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-ONE_DEVICE = "a run has one device; give the module inside"
 TRAINERS = "it trains by itself; give the torch.nn.Module inside"
 
 ADVICE = {
-    ("torch", "DataParallel"): ONE_DEVICE,
-    ("torch", "DistributedDataParallel"): ONE_DEVICE,
-    ("torch", "OptimizedModule"): "give the module that torch.compile got, with train.compile=true",
-    ("torch", "ScriptModule"): "give the module that TorchScript was made of",
+    ("torch", "RecursiveScriptModule"): "give the module that TorchScript was made of",
     ("skorch", "NeuralNet"): TRAINERS,
     ("sklearn", "BaseEstimator"): TRAINERS,
     ("fastai", "Learner"): TRAINERS,
