@@ -27,7 +27,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_families", families)
     monkeypatch.setattr(registry, "_loaded", set())
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    for module in ("my_parts", "public", "my_bad"):
+    for module in ("my_parts", "my_stream", "public", "my_bad"):
         monkeypatch.delitem(sys.modules, module, raising=False)
 
 
@@ -56,6 +56,19 @@ def test_every_part_trains(overrides: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_public_models_train(monkeypatch: pytest.MonkeyPatch) -> None:
     trained("public.yaml", monkeypatch)
+
+
+@pytest.mark.parametrize("overrides", ["", "data=counted data.val=100"])
+def test_streams_train(overrides: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    line = f"stream.yaml {overrides} train.max_steps=3 checkpoint.every=2"
+    assert command(f"trainkit train {line}", monkeypatch) == 0
+    [run] = Path("runs").glob("*/*")
+    for words in (f"eval --ckpt {run} --split val", f"report {run}", f"train --resume {run} train.max_steps=5"):
+        assert command(f"trainkit {words}", monkeypatch) == 0
+    assert ("192 samples are read again" in "".join(capsys.readouterr())) == (not overrides)
+    for words in ("check", "data", "overfit", "lr-find", "doctor"):
+        wanted = command(f"trainkit {words} {line.replace('train.max_steps=3', '')}", monkeypatch)
+        assert wanted in (0, 1), words  # one has things to say
 
 
 def test_the_error_is_real(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

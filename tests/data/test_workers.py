@@ -157,8 +157,8 @@ MEMORY = "use loader.num_workers=0, or give it more shared memory, such as docke
             10,
             "worker ended with exit code 3 in the middle of its work; loader.num_workers=0 may show why" + NO_SAVE,
         ),
-        ("fail", 1, "your code raised ValueError: no such point; --debug shows the whole traceback"),
-        ("fail_oddly", 1, "your code raised Local: this and that; --debug shows the whole traceback"),
+        ("fail", 3, r"Faulty\[40\]: raised ValueError: no such point \(my_data.py:\d+\)"),
+        ("fail_oddly", 3, r"Faulty\[40\]: raised Local: this and that \(my_data.py:\d+\)"),
         ("quit", 1, "your code raised SystemExit: 0; --debug shows the whole traceback"),
         ("missing", 3, r"Faulty\[40\]: points/40.bin: no such file or directory"),
         ("memory", 8, "a data worker ran out of memory; use a smaller loader.num_workers or loader.batch_size"),
@@ -247,12 +247,12 @@ def test_in_an_evaluation_too() -> None:
 def test_without_workers_code_fails_in_the_same_way() -> None:
     Path("my_data.py").write_text(MY_DATA.replace("if get_worker_info():", "if True:"))
     ended = train("job.yaml", "data.fault=fail", "loader.num_workers=0")
-    *frames, last = said(ended)
-    assert (ended.code, last) == (
-        1,
-        "error: your code raised ValueError: no such point; --debug shows the whole traceback",
-    )
-    assert "my_data.py" in "".join(frames)
+    assert ended.code == 3
+    [last] = said(ended)
+    assert re.fullmatch(r"error: Faulty\[40\]: raised ValueError: no such point \(my_data.py:\d+\)", last)
+    for workers in (0, 2):
+        ended = train("job.yaml", "data.fault=fail", f"loader.num_workers={workers}", "--debug")
+        assert 'raise ValueError("no such point")' in ended.stderr
     assert train("job.yaml", "data.fault=missing", "loader.num_workers=0").code == 3
 
 

@@ -167,6 +167,53 @@ def test_asked_to_stop_anywhere(point: str, when: int, signal: str, tmp_path: Pa
     assert golden(run) == undisturbed()
 
 
+STREAM = """
+import random
+import torch
+from trainkit import register_dataset
+
+@register_dataset("generated")
+def generated(split: str):
+    for n in range(150 if split == "train" else 40):
+        x = torch.randn(4)
+        yield x, int(x[0] > random.gauss(0, 0.1))
+
+@register_dataset("placed")
+class Placed:
+    def __init__(self):
+        self.place = 0
+
+    def __iter__(self):
+        begin, self.place = self.place, 0
+        for n in range(begin, 150):
+            self.place = n + 1
+            yield torch.randn(4, generator=torch.Generator().manual_seed(n)), n % 2
+        self.place = 0
+
+    def state_dict(self):
+        return {"place": self.place}
+
+    def load_state_dict(self, state):
+        self.place = state["place"]
+"""
+
+
+@pytest.mark.parametrize("data", ["generated", "{name: placed, val: 40}"])
+@pytest.mark.parametrize("accumulate", ["1", "3"])
+def test_killed_with_a_stream(data: str, accumulate: str, tmp_path: Path) -> None:
+    (tmp_path / "my_stream.py").write_text(STREAM)
+    overrides = ["imports=[my_stream]", f"data={data}", f"train.accumulate={accumulate}", "train.limit_batches=null"]
+    overrides.append("train.steps_per_epoch=8")
+    assert begin(tmp_path / "whole", *overrides).code == 0
+    for point, when in (("step.after_backward", 14), ("step.after_optimizer", 20), ("ckpt.mid_write", 4)):
+        run = tmp_path / f"{point}{when}"
+        assert begin(run, *overrides, failpoints=f"{point}=kill@{when}").code == -9
+        ended = go_on(run, *overrides)
+        assert ended.code == 0, ended
+        assert ("samples are read again" in ended.stderr) == (data == "generated"), ended
+        assert golden(run) == golden(tmp_path / "whole")
+
+
 def test_three_kills_in_every_epoch(tmp_path: Path) -> None:
     run = tmp_path / "job"
     ended, kills = begin(run, failpoints="step.after_optimizer=kill@4"), 0

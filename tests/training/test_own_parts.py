@@ -366,3 +366,61 @@ def test_schedulers(make: MakeExperiment) -> None:
 def test_what_a_scheduler_moves_besides_the_rate_is_resumed(make: MakeExperiment) -> None:
     register_scheduler("cycle")(lambda optimizer, max_lr=0.5: OneCycleLR(optimizer, max_lr, total_steps=12))
     resumed_exactly(make, scheduler={"name": "cycle"})
+
+
+def two_parts(outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    return {"right": functional.cross_entropy(outputs, targets), "size": 0.01 * outputs.square().mean()}
+
+
+def test_a_part_of_a_loss_is_monitored(make: MakeExperiment) -> None:
+    register_loss("two")(two_parts)
+    monitored = {"loss": "two", "checkpoint": {"monitor": "val/loss_size"}}
+    stopping = {"train": {"max_steps": 6, "eval_every": 2, "early_stopping": {"patience": 1}}}
+    run = train(make(**monitored, **stopping, scheduler="plateau"), quiet=True)
+    values = [one["loss_size"] for one in records(run.run_dir) if one["kind"] == "eval" and one["split"] == "val"]
+    assert run.metrics["val/loss_size"] == min(values)
+    wrong = problem(make(loss="two", checkpoint={"monitor": "val/loss_sise"}))
+    assert "unknown metric 'val/loss_sise'; did you mean 'val/loss_size'" in wrong
+    assert "unknown metric 'val/loss_size'" in problem(make(checkpoint=monitored["checkpoint"]))
+
+
+def test_what_own_parts_raise_while_training(make: MakeExperiment) -> None:
+    class Stepping(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            raise KeyError("momentum")
+
+    class Falling(torch.optim.lr_scheduler.LRScheduler):
+        def get_lr(self) -> Any:
+            return [1 / (2 - self.last_epoch) for _ in self.optimizer.param_groups]
+
+    class Uncounted:
+        def reset(self) -> None:
+            raise ValueError("no counts")
+
+        update = compute = reset
+
+    register_optimizer("stepping")(Stepping)
+    register_scheduler("falling")(Falling)
+    register_metric("uncounted")(Uncounted)
+    for sections, text in (
+        ({"optimizer": "stepping"}, "optimizer: .*Stepping raised KeyError: 'momentum'"),
+        ({"scheduler": "falling"}, "scheduler: .*Falling raised ZeroDivisionError: division by zero"),
+        ({"metrics": ["uncounted"]}, "metrics: .*Uncounted raised ValueError: no counts"),
+    ):
+        with pytest.raises(ConfigError, match=rf"^{text} \(.*{HERE}:\d+\)$"):
+            train(make(**sections, train={"max_steps": 4}), quiet=True)
+
+
+@pytest.mark.parametrize("give", [float, lambda mean: mean.reshape(1), lambda mean: mean.numpy()[()]])
+def test_a_metric_may_be_a_plain_number(give: Any, make: MakeExperiment) -> None:
+    register_metric("own")(lambda outputs, targets: give((outputs.argmax(1) == targets).float().mean()))
+    run = train(make(metrics=["own", "accuracy"], train={"max_steps": 2, "eval_every": 2}), quiet=True)
+    found = evaluate_checkpoint(run.checkpoint)
+    assert found.metrics["own"] == pytest.approx(found.metrics["accuracy"])
+
+
+def test_a_direction_that_is_none() -> None:
+    with pytest.raises(ConfigError, match=r"^register_metric\('own'\): mode: expected 'max' where larger values are"):
+        register_metric("own", mode="biggest")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="got 'maxx'; did you mean 'max'"):
+        register_metric("own", mode="maxx")  # type: ignore[arg-type]

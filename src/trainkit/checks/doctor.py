@@ -401,6 +401,13 @@ def _waiting(opened: Opened) -> Diagnostic:
         return _fine("an epoch is too short to tell how long it waits for data")
     if (share := waited / took) <= WAITING:
         return _fine(f"{share:.0%} of the time is spent waiting for data")
+    if opened.data.train.is_stream:
+        return Diagnostic(
+            "waiting",
+            f"data: {share:.0%} of the time is spent waiting for the stream",
+            why="the run reads it itself, between two steps",
+            change="read ahead in a thread of the data set's own",
+        )
     rates = {workers: _samples_per_s(opened, workers) for workers in sorted({0, 1, cores()})}
     best = max(rates, key=rates.__getitem__)
     measured = ", ".join(f"{rate:,.0f} with {workers}" for workers, rate in rates.items())

@@ -27,12 +27,13 @@ KEYS = {
     "sweep.axes": "hyperopt search_space sweeper hparams_search param_grid param_distributions parameter_grid",
     "train.epochs": "num_train_epochs max_epochs n_epochs num_epochs nb_epoch epoch n_epoch total_epochs max_epoch "
     "train_epochs EpochBasedTrainLoop num_train_epoch epoch_count cyc_len passes max_iter ep",
+    "train.steps_per_epoch": "batches_per_epoch iters_per_epoch num_batches_per_epoch",
     "train.min_steps": "min_train_steps min_iters",
     "train.max_steps": "max_iters total_steps train_steps num_train_steps num_training_steps total_iterations "
     "num_steps max_train_steps IterBasedTrainLoop n_steps num_iterations num_iters iterations steps n_iter "
     "total_updates max_iterations max_fun max_iter",
     "train.max_minutes": "max_time Timer max_duration time_limit max_runtime time_budget time hours",
-    "train.limit_batches": "limit_train_batches limit_val_batches limit_test_batches overfit_batches steps_per_epoch "
+    "train.limit_batches": "limit_train_batches limit_val_batches limit_test_batches overfit_batches "
     "validation_steps debug_batches max_batches num_batches",
     "train.eval_every": "eval_steps eval_strategy evaluation_strategy val_check_interval check_val_every_n_epoch "
     "val_interval validation_freq eval_interval evaluate_every eval_freq val_every eval_every_n_steps do_eval "

@@ -156,6 +156,8 @@ class Split(Dataset[Batch]):
 
     source: Source
     index: Tensor
+    is_stream: ClassVar[bool] = False
+    """Whether these are only the first samples of a stream."""
 
     @classmethod
     def whole(cls, source: Source) -> Split:

@@ -124,10 +124,11 @@ class _ToPin:
     batch: Any
 
     def pin_memory(self) -> Any:
-        return _pinned(self.batch)
+        return pinned(self.batch)
 
 
-def _pinned(batch: Any) -> Any:
+def pinned(batch: Any) -> Any:
+    """The same batch in page-locked memory."""
     return nest.map_tensors(Tensor.pin_memory, batch)
 
 
@@ -173,7 +174,7 @@ class Loader:
         self.batches.epoch, self.batches.start = epoch, start
         if self._loader is None:  # whole batches are made where they are asked for, with nothing in between
             batches = map(self._split.__getitem__, self.batches)
-            return map(_pinned, batches) if self.pin_memory else batches
+            return map(pinned, batches) if self.pin_memory else batches
         with workers.left_alone():
             packed = iter(self._loader)
         return workers.results(packed)

@@ -20,7 +20,7 @@ def diagnostics(data: Data) -> list[Diagnostic]:
 def _diagnostics(data: Data) -> Iterator[Diagnostic]:
     yield from data.found
     yield from data.spec.task.diagnostics(data.train.targets, pictures=data.spec.input.pictures)
-    if data.val is not None and len(data.val) > len(data.train):
+    if data.val is not None and len(data.val) > len(data.train) and not data.train.is_stream:
         apart = data.val.source is not data.train.source
         text = f"data: the val split has {len(data.val):,}" if apart else f"data.val: holds out {len(data.val):,}"
         text = f"{text} samples, more than the {len(data.train):,} to train on"

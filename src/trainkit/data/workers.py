@@ -84,6 +84,8 @@ class Guarded(Dataset[T | nest.Packed | Exception]):
         try:
             return _shared(self.dataset[key])
         except TrainkitError as error:
+            if error.__cause__ is not None:  # which does not come with it
+                error.add_note("".join(traceback.format_exception(error.__cause__)).rstrip())
             return error
         except MemoryError:
             what = "a data worker ran out of memory; use a smaller loader.num_workers or loader.batch_size"

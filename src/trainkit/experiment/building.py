@@ -21,7 +21,7 @@ from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.loader import keep_on_device
 from trainkit.data.transforms.mixup import BatchMix
 from trainkit.data.transforms.pipeline import preparation
-from trainkit.experiment import compatibility
+from trainkit.experiment import compatibility, streaming
 from trainkit.experiment.rules import check, check_direction, check_only_step, metrics_of, monitored
 from trainkit.experiment.schema import ExperimentConfig, steps_of
 from trainkit.models import dry_run, lint
@@ -60,7 +60,7 @@ def open_data(experiment: ExperimentConfig, like: DataSpec | None = None) -> tup
         # From here on the run is one on the stand-in: its config, its resume, its evaluation.
         experiment, missing = experiment.model_copy(update={"data": fallback_config}), str(error)
         data = fallback_config.open(experiment.seed)
-    experiment = experiment.suited(data.spec)
+    experiment = streaming.suited(experiment, data)
     if like is None or missing:
         return experiment, agreed(experiment, data), missing
     task = data.spec.task
@@ -87,7 +87,7 @@ def placeholder_data(experiment: ExperimentConfig) -> tuple[ExperimentConfig, Da
         DataError: it has to be read, and is missing or damaged.
     """
     data = experiment.data.placeholder(experiment.seed)
-    experiment = experiment.suited(data.spec)
+    experiment = streaming.suited(experiment, data)
     return experiment, agreed(experiment, data)
 
 
@@ -167,7 +167,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     train_split, augment = experiment.data.for_training(data.train)
     if train_split is not data.train:
         common = replace(common, prepare=preparation(data.spec, augment, experiment.seed, device))
-    train_loader = loader.train_loader(train_split, experiment.seed, device, train.limit_batches, data.spec.task)
+    train_loader = streaming.train_loader(experiment, train_split, device, data.spec.task)
     val_loader = loader.eval_loader(data.val, device, train.limit_batches) if data.val else None
     keep_on_device([train_loader, *([val_loader] if val_loader else [])], device)
     compatibility.check_batch_norm(common.model, train_loader.sizes(0, len(train_loader)), data, device)
@@ -195,6 +195,7 @@ def build(experiment: ExperimentConfig, data: Data, device: torch.device) -> tup
     if not data.spec.input.bounded and not all(bool(one.isfinite().all()) for one in _first_inputs(data, common)):
         raise DataError("data: among the first inputs are NaN or infinite values")
     compatibility.check_training(experiment, data, common)
+    compatibility.check_monitored(name, data, common)
     if max_steps == 1 and not train.limit_batches:  # which is a quick try
         check_only_step(experiment.scheduler)
     defer_dynamo()
@@ -264,7 +265,7 @@ def warnings(experiment: ExperimentConfig, data: Data, parts: Parts, plan: Plan)
         name = type(experiment.optimizer).model_fields["name"].default
         text = f"{experiment.optimizer.lr:g} is unusual for {name} ({low:g} to {high:g})"
         warn("unusual-lr", f"optimizer.lr: {text}")
-    if experiment.loader.batch_size > len(data.train):
+    if experiment.loader.batch_size > len(data.train) and not data.train.is_stream:
         text = f"{experiment.loader.batch_size} exceeds the {len(data.train)} samples"
         warn("batch-size", f"loader.batch_size: {text}")
     if experiment.loader.batch_size == 1:

@@ -14,6 +14,7 @@ from trainkit.core import nest
 from trainkit.core.device import Precision
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.nest import Nest
+from trainkit.core.suggestions import did_you_mean
 from trainkit.core.text import and_more
 from trainkit.data import Batch, Data, DataSpec
 from trainkit.experiment.rules import metrics_of
@@ -100,6 +101,25 @@ def check_precision(model: nn.Module, spec: DataSpec, precision: Precision, dtyp
         raise ConfigError(
             f"train.precision: in {precision.name} on {precision.device.type} {what}; use {other}"
         ) from error
+
+
+def check_monitored(name: str, data: Data, parts: EvalParts) -> None:
+    """Whether the loss has the part that is monitored, as in evaluation.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    if not name.startswith("loss_") or name in parts.metrics:
+        return
+    batch = parts.prepare(data.train.take(torch.arange(min(len(data.train), 2))), None)
+    with evaluating(trained(parts)), torch.no_grad(), parts.precision.autocast():
+        made = [f"val/loss_{part}" for part in parts.loss_fn(parts.model, batch).parts]
+    if f"val/{name}" not in made:
+        available = [*made, "val/loss", *(f"val/{label}" for label in parts.metrics)]
+        hint = did_you_mean(f"val/{name}", available)
+        raise ConfigError(
+            f"checkpoint.monitor: unknown metric 'val/{name}'{hint}; available: {', '.join(sorted(available))}"
+        )
 
 
 def check_training(experiment: ExperimentConfig, data: Data, parts: EvalParts) -> None:

@@ -61,7 +61,10 @@ def located(node: Node) -> Iterator[None]:
         yield
     except (ConfigError, DataError, StorageError) as error:
         problems = [place(problem, node) for problem in error.problems]
-        raise type(error)(*problems).with_traceback(error.__traceback__) from None
+        shown = type(error)(*problems).with_traceback(error.__traceback__)
+        for note in getattr(error, "__notes__", ()):
+            shown.add_note(note)
+        raise shown from error.__cause__
 
 
 def place(problem: str, node: Node) -> str:

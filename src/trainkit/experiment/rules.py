@@ -130,7 +130,9 @@ def monitored(experiment: ExperimentConfig, spec: DataSpec) -> tuple[str, Litera
     modes |= {metric.label: metric.mode for metric in metrics}
     chosen = experiment.checkpoint.monitor or f"val/{metrics[0].label}"
     available = [f"val/{label}" for label in modes]
-    if chosen not in available:
+    # A part of a loss, of which only its outputs tell whether it is there: see `compatibility.check_monitored`.
+    is_part = chosen.startswith("val/loss_") and not registry.is_ours(experiment.loss)
+    if chosen not in available and not is_part:
         from trainkit.config.other_tools import hint_for_value  # a table of words that is only needed now
 
         hint = hint_for_value(chosen, available) or did_you_mean(chosen, available)
@@ -138,7 +140,7 @@ def monitored(experiment: ExperimentConfig, spec: DataSpec) -> tuple[str, Litera
             f"checkpoint.monitor: unknown metric {chosen!r}{hint}; available: {', '.join(sorted(available))}"
         )
     name = chosen.removeprefix("val/")
-    return name, experiment.checkpoint.mode or modes[name]
+    return name, experiment.checkpoint.mode or modes.get(name, "min")
 
 
 FAINT = 1e-3

@@ -93,7 +93,9 @@ class TrainConfig(Config):
     """How long and how to train."""
 
     epochs: Count = 10
-    """Passes over the training samples."""
+    """Passes over the training samples; of a stream, as many times `steps_per_epoch`."""
+    steps_per_epoch: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    """Of a stream, which has no length: optimizer updates that make an epoch. The next one goes on where it ends."""
     min_steps: Annotated[int, Field(ge=1, le=10**12)] | None = None
     """At least so many optimizer updates: more epochs where there are few samples."""
     max_steps: Annotated[int, Field(ge=1, le=10**12)] | None = None

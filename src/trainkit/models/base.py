@@ -20,6 +20,7 @@ from trainkit.core.errors import ConfigError
 from trainkit.core.seeding import generators_restored
 from trainkit.data import DataSpec
 from trainkit.data.paths import expanded
+from trainkit.models import wrappers
 from trainkit.models.dry_run import initialize_lazy
 from trainkit.models.outputs import only_outputs
 from trainkit.models.pretrained import State, compare_with, freeze_backbone, load_pretrained, read
@@ -153,6 +154,8 @@ class OwnModelConfig(OwnConfig, ModelConfig):
             if "Module.__init__() call" in str(error):  # torch's words for an attribute that came too early
                 raise ConfigError(f"model: {title}.__init__ must begin with super().__init__()") from None
             raise
+        if why := wrappers.advice(type(model)):
+            raise ConfigError(f"model: what {title} gives {why}")
         if not isinstance(model, nn.Module):
             raise ConfigError(f"model: {title} gives a {type(model).__name__}, expected a torch.nn.Module")
         return model
@@ -175,11 +178,17 @@ def register_model(
         types: of arguments that say none, such as `{"config": GPTConfig}`: a config object stands for its own fields.
 
     Raises:
-        ConfigError: the class has no forward method, or an argument without a default is one that a YAML file cannot
-            give, or has a name that configs need for themselves.
+        ConfigError: it is a model made already, or another framework's wrapper; the class has no forward method, or an
+            argument without a default is one that a YAML file cannot give, or has a name that configs need for
+            themselves.
     """
 
     def add(owner: M) -> M:
+        if why := wrappers.advice(owner if inspect.isclass(owner) else type(owner)):
+            raise ConfigError(f"register_model({name!r}): {title_of(owner)} {why}")
+        if isinstance(owner, nn.Module):
+            wanted = "give its class, or a function that makes one"
+            raise ConfigError(f"register_model({name!r}): a {title_of(owner)} that is made already; {wanted}")
         if inspect.isclass(owner) and getattr(owner, "forward", nn.Module.forward) is nn.Module.forward:
             raise ConfigError(f"{owner.__qualname__}: has no forward method")
         constructor = constructor_of(owner, SUPPLIED, sizes, others=SIZES, base=ModelConfig, hints=types)

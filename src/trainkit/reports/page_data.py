@@ -104,7 +104,7 @@ def collect(run: Run, device: str, overrides: list[str], missing: list[str]) -> 
     if data is None:
         return found
     splits = {"train": data.train, "val": data.val, "test": data.test}
-    found.counts = {name: len(split) for name, split in splits.items() if split is not None}
+    found.counts = {name: len(split) for name, split in splits.items() if split and not split.is_stream}
     found.baseline_loss = baseline_loss(restored.experiment, data, restored.parts.loss_fn)
     attempt(lambda: _linear(restored, data, found), "a linear model", missing)
     if data.val is None:

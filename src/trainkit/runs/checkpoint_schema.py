@@ -17,7 +17,7 @@ from trainkit.core.errors import CheckpointError
 from trainkit.data import DataSpec
 from trainkit.data.images.bit_depth import SIXTEEN_BITS
 from trainkit.models.pretrained import tensors_of
-from trainkit.training.progress import Progress
+from trainkit.training.progress import Count, Progress
 
 DTYPES = {
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex128, torch.complex64,
@@ -96,6 +96,16 @@ class OptimizerState(Config, extra="ignore"):
     param_groups: list[Group]
 
 
+class StreamState(Config):
+    """Where a stream stands."""
+
+    taken: Count
+    passes: Count
+    number: Count
+    state: Any
+    """The data set's own."""
+
+
 Weights = Annotated[
     dict[str, Tensor], BeforeValidator(lambda state: tensors_of(state) if isinstance(state, dict) else state)
 ]
@@ -110,6 +120,7 @@ class States(Config, extra="ignore", arbitrary_types_allowed=True):
     optimizer: OptimizerState
     scheduler: dict[str, Any]
     scaler: dict[str, Any] | None
+    stream: StreamState | None = None
 
 
 PICTURES = ("image_folder", "imagenet", "image_txt", "image_list")

@@ -1,4 +1,7 @@
-"""A run's state as the content of a checkpoint, and back."""
+"""A run's state as the content of a checkpoint, and back.
+
+One file, since what is restored is what was taken, key by key.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from trainkit.core import seeding
 from trainkit.core.errors import CheckpointError, ConfigError, DataError
 from trainkit.core.text import and_more
 from trainkit.data import Data, DataSpec
+from trainkit.data.streams import StreamLoader
 from trainkit.experiment import building
 from trainkit.experiment.loading import parse
 from trainkit.experiment.schema import ExperimentConfig
@@ -53,7 +57,8 @@ def take(
 ) -> Payload:
     """Everything from which a run can go on. `log_bytes` is the length of its metrics.jsonl."""
     scaler = parts.precision.scaler
-    loss = {"loss": parts.loss_fn.state_dict()} if isinstance(parts.loss_fn, nn.Module) else {}
+    own = {"loss": parts.loss_fn.state_dict()} if isinstance(parts.loss_fn, nn.Module) else {}
+    own |= {"stream": parts.train.state_dict()} if isinstance(parts.train, StreamLoader) else {}
     return {
         "meta": {
             "trainkit": trainkit.__version__,
@@ -72,7 +77,7 @@ def take(
         "progress": progress.state_dict(),
         "log": {"bytes": log_bytes},
         "rng": seeding.global_state(),
-        **loss,
+        **own,
     }
 
 
@@ -99,7 +104,7 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
     """Put a checkpoint's state into freshly built parts.
 
     Returns:
-        What is not as it was, so that the result may differ in the last bits.
+        What is not as it was, so that the result may differ in the last bits, and how a stream gets to its place.
 
     Raises:
         CheckpointError: the state is of another model or optimizer.
@@ -119,8 +124,9 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
     states = {**payload, "optimizer": _optimizer_state(path, payload, parts)}
     for name, part in stateful.items():
         _check_form(f"{path}: damaged: {name}", part and part.state_dict(), payload[name], meta)
+    stream = parts.train if isinstance(parts.train, StreamLoader) else None
     # All fits: nothing is loaded by half.
-    for name, part in {**models, "optimizer": parts.optimizer, **stateful}.items():
+    for name, part in {**models, "optimizer": parts.optimizer, **stateful, "stream": stream}.items():
         try:
             if part:
                 part.load_state_dict(states[name])
@@ -132,7 +138,8 @@ def restore(path: Path, payload: Payload, digests: dict[str, str], parts: Parts)
                 # Fused kernels walk raw memory: the state must lie there as its weight does, maybe channels_last.
                 state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     differing = [f"{key} {here[key]} instead of {meta[key]}" for key in here if meta[key] not in (None, here[key])]
-    return [f"resumed with {', '.join(differing)}: the result will not be the same to the last bit"] * bool(differing)
+    text = f"resumed with {', '.join(differing)}: the result will not be the same to the last bit"
+    return (stream.notes if stream else []) + [text] * bool(differing)
 
 
 def open_data(experiment: ExperimentConfig, like: DataSpec, overrides: Iterable[str]) -> Data:

@@ -47,8 +47,9 @@ def facts(job: RunContext) -> dict[str, str]:
     """The header: what is going to happen, in a few lines."""
     experiment, plan, data, parts = job.experiment, job.plan, job.data, job.parts
     plain = experiment.to_plain()
-    sizes = {"train": data.train, "val": data.val, "test": data.test}
-    counts = ", ".join(f"{len(split):,} {name}" for name, split in sizes.items() if split is not None)
+    sizes = {name: f"{len(split):,}" for name, split in data.splits.items()}
+    sizes |= {"train": "a stream to"} if data.train.is_stream else {}
+    counts = ", ".join(f"{size} {name}" for name, size in sizes.items())
     shape = "x".join(map(str, data.spec.shape))
     if columns := data.spec.columns:
         shape = f"{len(columns)} column{'s' * (len(columns) != 1)} that make {shape} inputs"

@@ -8,7 +8,10 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
+from functools import partial, wraps
+from numbers import Real
+from types import MethodType
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -21,6 +24,7 @@ from trainkit.config.signature import Owner, constructor_of, place_of, title_of
 from trainkit.core import nest
 from trainkit.core.errors import ConfigError
 from trainkit.core.nest import Nest
+from trainkit.core.suggestions import did_you_mean
 from trainkit.data import Batch
 from trainkit.tasks import Task
 from trainkit.training.losses import LossConfig, LossFn, LossOutput, forwarded
@@ -160,7 +164,10 @@ class OwnMetric:
 
     def __init__(self, metric: Any, owner: Owner) -> None:
         self.metric, self.owner = metric, owner
-        self.reset = metric.reset
+
+    def reset(self) -> None:
+        with own_code("metrics", self.owner):
+            self.metric.reset()
 
     def update(self, outputs: Nest, targets: Nest) -> None:
         with own_code("metrics", self.owner):
@@ -177,8 +184,11 @@ class OwnMetric:
 
 def _score(owner: Owner, arguments: Mapping[str, Any], outputs: Nest, targets: Nest) -> Tensor:
     with own_code("metrics", owner):
-        scores = owner(outputs, targets, **arguments)
-        samples = nest.num_samples(targets)
+        scores, samples = owner(outputs, targets, **arguments), nest.num_samples(targets)
+        if isinstance(scores, Real):
+            scores = torch.tensor(float(scores), device=nest.tensors(targets)[0].device)
+        elif isinstance(scores, Tensor) and scores.numel() == 1:
+            scores = scores.reshape(())
         if not isinstance(scores, Tensor) or tuple(scores.shape) not in ((), (samples,)):
             given = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"type {type(scores).__name__}"
             wanted = f"a number for each sample, a tensor of shape ({samples},), or their mean, of shape ()"
@@ -192,8 +202,8 @@ def register_metric(
     """Decorator: make a function or a class a metric that a YAML file can name.
 
     A function `(outputs, targets, …)` gives a number for each sample, shape (batch,), of which the mean over all is
-    recorded; or their mean, shape (). Its other arguments are the config's keys. An object of a class has `update`,
-    `compute` and `reset`, as those of torchmetrics have, and may have `merge` (see `Metric`).
+    recorded; or their mean, shape () or a plain number. Its other arguments are the config's keys. An object of a class
+    has `update`, `compute` and `reset`, as those of torchmetrics have, and may have `merge` (see `Metric`).
 
     Args:
         mode: which direction is better.
@@ -201,8 +211,12 @@ def register_metric(
             name, or the `device`.
 
     Raises:
-        ConfigError: a config cannot give an argument that has no default.
+        ConfigError: a config cannot give an argument that has no default, or there is no such mode.
     """
+    if mode not in ("min", "max"):
+        hint = did_you_mean(str(mode), ("min", "max"))
+        wanted = "expected 'max' where larger values are better, or 'min' where smaller ones are"
+        raise ConfigError(f"register_metric({name!r}): mode: {wanted}, got {mode!r}{hint}")
 
     def add(owner: F) -> F:
         first = () if inspect.isclass(owner) else ("outputs", "targets")
@@ -232,7 +246,20 @@ class OwnOptimizerConfig(OwnConfig, OptimizerConfig):
             raise ConfigError(f"optimizer: {title} gives a {given}, expected a torch.optim.Optimizer")
         with own_code("optimizer", self._constructor.owner):
             optimizer.state_dict()  # old ones leave out what torch's own base has
+        _tell_of_step(optimizer, self._constructor.owner)
         return optimizer
+
+
+def _tell_of_step(optimizer: Optimizer, owner: Owner) -> None:
+    """What its `step` raises is told with its place. As a method, which torch's schedulers wrap again."""
+    once = type(optimizer).step
+
+    @wraps(once)
+    def step(self: Optimizer, *args: Any, **options: Any) -> Any:
+        with own_code("optimizer", owner):
+            return once(self, *args, **options)
+
+    optimizer.step = MethodType(step, optimizer)  # type: ignore[method-assign]
 
 
 def _nothing(fact: str) -> Any:
@@ -262,6 +289,17 @@ def register_optimizer(name: str, *, closure: bool | None = None) -> Callable[[F
         return owner
 
     return add
+
+
+@dataclass(frozen=True)
+class OwnScheduler(Scheduler):
+    """One of torch's kind; what it raises is told with its place."""
+
+    owner: Owner = LRScheduler
+
+    def step(self) -> None:
+        with own_code("scheduler", self.owner):
+            super().step()
 
 
 class OwnSchedulerConfig(OwnConfig, SchedulerConfig):
@@ -300,7 +338,7 @@ class OwnSchedulerConfig(OwnConfig, SchedulerConfig):
         if not isinstance(made, LRScheduler) or isinstance(made, ReduceLROnPlateau):
             wanted = "a torch.optim.lr_scheduler.LRScheduler that is stepped without a metric"
             raise ConfigError(f"scheduler: {title} gives a {type(made).__name__}, expected {wanted}")
-        return Scheduler(made)
+        return OwnScheduler(made, owner=self._constructor.owner)
 
     def _facts(self, max_steps: int, steps_per_epoch: int) -> dict[str, int]:
         return {"max_steps": max_steps, "total_steps": max_steps, "steps_per_epoch": steps_per_epoch}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from trainkit.config import registry
 from trainkit.core.errors import ConfigError, DataError, OutOfMemoryError
@@ -59,9 +59,9 @@ def test_a_function_that_returns_a_dataset() -> None:
     data = opened(points, count=50, val=10)
     assert data.test is not None
     assert [len(data.train), len(data.test)] == [40, 7]
-    register_dataset("stream")(lambda: iter([]))  # type: ignore[type-var]
+    register_dataset("nothing")(lambda: object())  # type: ignore[type-var]
     with pytest.raises(ConfigError, match="has no __len__ method, by which samples are counted"):
-        registry.find("data", "stream")().open(0)  # type: ignore[attr-defined]
+        registry.find("data", "nothing")().open(0)  # type: ignore[attr-defined]
 
 
 def test_a_class_in_two_lines() -> None:
@@ -219,15 +219,10 @@ def test_what_a_dataset_lacks_is_named() -> None:
         def __len__(self) -> int:
             return 3
 
-    class Stream(IterableDataset[Any]):
-        def __len__(self) -> int:
-            return 3
-
     with pytest.raises(ConfigError, match="NoLength: has no __len__ method"):
         register_dataset("no_length")(NoLength)
-    for lacking in (NoItems, Stream):
-        with pytest.raises(ConfigError, match=f"{lacking.__name__}: has no __getitem__ method"):
-            register_dataset("no_items")(lacking)
+    with pytest.raises(ConfigError, match="NoItems: has no __getitem__ method"):
+        register_dataset("no_items")(NoItems)
 
 
 def gives(*items: Any) -> type[Dataset[Any]]:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from trainkit.config.from_constructor import OwnConfig, register_own
 from trainkit.config.signature import constructor_of, title_of
+from trainkit.config.yamlfile import show
 from trainkit.core.errors import ConfigError, DataError
+from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import generators_restored, seed_global
-from trainkit.data.base import Data
+from trainkit.data.base import Data, Split
 from trainkit.data.images.config import ImageDataConfig
 from trainkit.data.inputs import InputKind, Numbers, Pictures, Sequences
 from trainkit.data.sources.dataset_source import DatasetSource
 from trainkit.data.spec import DataSpec
+from trainkit.data.streams import LOOKED_AT, Stream, StreamSource, StreamSplit, is_stream
 from trainkit.data.transforms.normalize import statistics
 from trainkit.tasks import Kind
 
-D = TypeVar("D", bound=Callable[..., Dataset[Any]])
+D = TypeVar("D", bound=Callable[..., Dataset[Any] | Iterable[Any]])
 
 SUPPLIED = ("train", "split")
 """Arguments by which a constructor is told the split that it is to give: `train: bool`, or `split: str`, which is
@@ -40,8 +44,9 @@ class CustomDatasetConfig(ImageDataConfig):
     """The fraction of the samples that is the test split, the same for every seed, when the class gives none itself."""
 
     @abstractmethod
-    def dataset(self, split: Literal["train", "test"]) -> Dataset[Any] | None:
-        """The samples from which train and val are taken, or those of the test split; None: it has none."""
+    def dataset(self, split: Literal["train", "val", "test"]) -> Any:
+        """The samples from which train and val are taken, or those of the test split; None: it has none. Of streams,
+        those of train or val."""
 
     def build(self, seed: int) -> Data:
         with generators_restored():
@@ -49,13 +54,56 @@ class CustomDatasetConfig(ImageDataConfig):
             return self._build(seed)
 
     def _build(self, seed: int) -> Data:
-        training, testing = self.dataset("train"), self.dataset("test")
+        training = self.dataset("train")
         assert training is not None
-        source = DatasetSource(training, self.target, self.collate)
+        if is_stream(training):
+            return self._build_stream(training)
+        source, testing = DatasetSource(training, self.target, self.collate), self.dataset("test")
         test = self.test if testing is None else DatasetSource(testing, self.target, self.collate, source.names)
         train, val, test_split = self.train_val_test(source, seed, test, task=source.asked)
         sources = [source, test] if isinstance(test, DatasetSource) else [source]
-        first = source.input(0)
+        return self._of(sources, train, val, test_split)
+
+    def _build_stream(self, training: Iterable[Any]) -> Data:
+        for key in ("subset", "stratify"):
+            if given := getattr(self, key):
+                raise DataError(
+                    f"data.{key}: {show(given)} needs a number of samples, and a stream has none; leave it out"
+                )
+        title, apart = self._title(training), self.dataset("val")
+        most = self.val if isinstance(self.val, int) else None
+        if apart is None and most is None:
+            raise DataError(
+                f"data.val: {show(self.val)} is a fraction, and {title}, a stream, has no length: say how many samples "
+                "from its beginning are held out, such as data.val=1000, or 0"
+            )
+        held_out = most or 0 if apart is None else 0
+        stream = Stream(training, partial(self.dataset, "train"), title, held_out=held_out)
+        source = StreamSource(stream, held_out + LOOKED_AT, self.target, self.collate)
+        if len(source) <= held_out:
+            raise DataError(f"data.val: {held_out}, but the stream has {len(source):,} samples")
+        train = StreamSplit(source, torch.arange(held_out, len(source)))
+        sources, val = [source], Split(source, torch.arange(held_out)) if held_out else None
+        if apart is not None and most != 0:
+            beside = Stream(apart, partial(self.dataset, "val"), f"{title} (val)", 1)
+            sources.append(StreamSource(beside, most, self.target, self.collate, source.names))
+            val = Split.whole(sources[1])
+        text = f"data: {stream.title} is a stream: what looks at training samples sees its first {len(train):,}"
+        return self._of(sources, train, val, None, notes=(NoteRecord(text),))
+
+    def _title(self, dataset: object) -> str:
+        return type(dataset).__name__
+
+    def _of(
+        self,
+        sources: Sequence[DatasetSource],
+        train: Split,
+        val: Split | None,
+        test_split: Split | None,
+        notes: tuple[NoteRecord, ...] = (),
+    ) -> Data:
+        """Data of these splits, and what they tell of it."""
+        source, first = sources[0], sources[0].input(0)
         image = first.dtype == torch.uint8
         if image and (first.ndim != 3 or first.shape[0] > 4 >= first.shape[2]):
             way = {2: "unsqueeze(0)", 3: "permute(2, 0, 1)"}.get(first.ndim, "float(), if it is none")
@@ -79,7 +127,7 @@ class CustomDatasetConfig(ImageDataConfig):
             known = (Sequences if padded else Numbers)(shape=shape, whole=whole)
         spec = DataSpec(input=known, task=task)
         lost = [] if padded else source.lost_in_float32(train.index)
-        return Data(spec, train, val, test_split, found=tuple(lost))
+        return Data(spec, train, val, test_split, notes, found=tuple(lost))
 
 
 class OwnDatasetConfig(OwnConfig, CustomDatasetConfig):
@@ -87,18 +135,23 @@ class OwnDatasetConfig(OwnConfig, CustomDatasetConfig):
 
     _section: ClassVar = "data"
 
-    def dataset(self, split: Literal["train", "test"]) -> Dataset[Any] | None:
-        if split == "test" and not self._constructor.facts:
+    def dataset(self, split: Literal["train", "val", "test"]) -> Any:
+        if split != "train" and not self._constructor.facts:
             return None
-        made: Dataset[Any] = self._make({"train": split == "train", "split": split}.__getitem__)
-        _check_counted(made, title_of(self._constructor.owner))
+        made = self._make({"train": split == "train", "split": split}.__getitem__)
+        _check_readable(made, title_of(self._constructor.owner))
         return made
 
+    def _title(self, dataset: object) -> str:
+        # A generator has no name of its own.
+        own = title_of(self._constructor.owner).rpartition(".")[2]
+        return own if isinstance(dataset, Iterator) else super()._title(dataset)
 
-def _check_counted(dataset: object, title: str) -> None:
-    for method in ("__len__", "__getitem__"):
+
+def _check_readable(dataset: object, title: str) -> None:
+    for method in () if is_stream(dataset) else ("__len__", "__getitem__"):
         found = getattr(dataset if isinstance(dataset, type) else type(dataset), method, None)
-        if found in (None, Dataset.__getitem__, IterableDataset.__getitem__):
+        if found in (None, Dataset.__getitem__):
             raise ConfigError(f"{title}: has no {method} method, by which samples are counted and fetched by number")
 
 
@@ -112,13 +165,20 @@ def register_dataset(name: str) -> Callable[[D], D]:
     `split="test"`); otherwise some of the samples are held out. Attributes `classes` (names) and `targets` (of all
     samples) are used when they are there.
 
+    What has only `__iter__` is a stream, and so is what a generator function gives: `train.steps_per_epoch` says how
+    long an epoch is, and at its end it is read again. It is called a second time for the val split (`train=False`,
+    `split="val"`), which is read to its end or to `data.val` samples, and kept; otherwise the first `data.val` samples
+    are held out. With `state_dict` and `load_state_dict`, a resumed run goes on there without reading what came before;
+    `set_epoch` is told the pass.
+
     Raises:
-        ConfigError: the class has no `__len__` or `__getitem__`, or an argument that a config cannot give.
+        ConfigError: the class has no `__len__` or `__getitem__`, and no `__iter__`; or an argument that a config cannot
+            give.
     """
 
     def add(owner: D) -> D:
         if isinstance(owner, type):
-            _check_counted(owner, owner.__qualname__)
+            _check_readable(owner, owner.__qualname__)
         constructor = constructor_of(owner, SUPPLIED, base=CustomDatasetConfig)
         register_own("data", name, constructor, OwnDatasetConfig)
         return owner

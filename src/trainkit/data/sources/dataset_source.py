@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from trainkit.core.diagnostics import Diagnostic
-from trainkit.core.errors import DataError, os_error_text
+from trainkit.core.errors import DataError, TrainkitError, first_line, os_error_text, own_line
 from trainkit.core.seeding import derive, generators_restored, seed_global
 from trainkit.core.suggestions import did_you_mean
 from trainkit.data.base import Batch, fingerprint, unless_pictures
@@ -31,11 +32,55 @@ TARGETS = ("label", "labels", "target", "targets", "class", "y")
 """By one of these names a dict has its target."""
 
 
+Pair = tuple[object, object]
+"""An input and its target, as a data set gives them."""
+
+
+@contextmanager
+def told(where: str) -> Iterator[None]:
+    """Say of what a user's code raises for which sample.
+
+    Raises:
+        DataError: with that. A lack of memory stays as it is.
+    """
+    try:
+        yield
+    except OSError as error:  # of a file, as a rule
+        file = f"{error.filename}: " if error.filename else ""
+        raise DataError(f"{where}: {file}{os_error_text(error)}") from error
+    except StopIteration:  # would end the epoch without a word
+        raise DataError(f"{where}: __getitem__ raised StopIteration") from None
+    except (TrainkitError, MemoryError):
+        raise
+    except Exception as error:
+        if "allocate memory" in (text := first_line(error)):
+            raise
+        raise DataError(f"{where}: raised {type(error).__name__}: {text}{own_line(error)}") from error
+
+
+def pair_of(where: str, item: Any) -> Pair:
+    """The input and the target of a sample as a user's code gives it.
+
+    Raises:
+        DataError: it is something else; the message begins with `where`.
+    """
+    if isinstance(item, Mapping):
+        targets, inputs = ([key for key in item if (key in TARGETS) is known] for known in (True, False))
+        if len(targets) != 1 or len(inputs) != 1:
+            there = ", ".join(map(str, item)) or "nothing"
+            raise DataError(f"{where}: expected an input and one of {', '.join(TARGETS)}, got a dict of {there}")
+        return item[inputs[0]], item[targets[0]]
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise DataError(f"{where}: expected a pair (input, target), got {type(item).__name__}")
+    return item[0], item[1]
+
+
 class DatasetSource:
     """A map-style dataset whose samples are pairs (input, target), or dicts with one of each.
 
     Args:
         names: of the classes, where targets are words; by default those of the dataset.
+        title: what messages call it; by default the name of its class.
     """
 
     def __init__(
@@ -44,9 +89,10 @@ class DatasetSource:
         kind: Kind | None,
         collate: Literal["stack", "pad"],
         names: tuple[str, ...] | None = None,
+        title: str | None = None,
     ) -> None:
         self.dataset, self.padded, self._names = dataset, collate == "pad", names
-        self.title = type(dataset).__name__
+        self.title = title or type(dataset).__name__
         if len(self) == 0:
             raise DataError(f"{self.title}: has no samples")
         self.exact = torch.empty(0, 1)
@@ -58,24 +104,11 @@ class DatasetSource:
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]  # register_dataset has seen to it
 
-    def _item(self, index: int) -> tuple[object, object]:
+    def _item(self, index: int) -> Pair:
         where = f"{self.title}[{index}]"
-        try:
+        with told(where):
             item = self.dataset[index]
-        except OSError as error:  # of a file, as a rule
-            file = f"{error.filename}: " if error.filename else ""
-            raise DataError(f"{where}: {file}{os_error_text(error)}") from error
-        except StopIteration:  # would end the epoch without a word
-            raise DataError(f"{where}: __getitem__ raised StopIteration") from None
-        if isinstance(item, Mapping):
-            targets, inputs = ([key for key in item if (key in TARGETS) is known] for known in (True, False))
-            if len(targets) != 1 or len(inputs) != 1:
-                there = ", ".join(map(str, item)) or "nothing"
-                raise DataError(f"{where}: expected an input and one of {', '.join(TARGETS)}, got a dict of {there}")
-            return item[inputs[0]], item[targets[0]]
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"{where}: expected a pair (input, target), got {type(item).__name__}")
-        return item[0], item[1]
+        return pair_of(where, item)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -117,14 +150,26 @@ class DatasetSource:
         return tensor
 
     def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
-        inputs, rows, indices = [], [], index.tolist()
         with generators_restored():
-            before = [0] * len(index) if repeat is None else repeat.tolist()
-            for number, times in zip(indices, before, strict=True):
-                seed_global(derive(draw, number, *([times] if times else [])))
-                one, target = self._item(number)
-                inputs.append(self._input(number, one))
-                rows.append(self._target(f"{self.title}[{number}]: the target", target))
+            return self.batch(self._drawn(index.tolist(), draw, repeat), index)
+
+    def _drawn(self, numbers: Sequence[int], draw: int, repeat: Tensor | None) -> Iterator[tuple[int, Pair]]:
+        before = [0] * len(numbers) if repeat is None else repeat.tolist()
+        for number, times in zip(numbers, before, strict=True):
+            seed_global(derive(draw, number, *([times] if times else [])))
+            yield number, self._item(number)
+
+    def batch(self, samples: Iterable[tuple[int, Pair]], index: Tensor) -> Batch:
+        """A batch of samples, each with the number by which errors name it.
+
+        Args:
+            index: of the batch, shape (batch,), int64.
+        """
+        inputs, rows, indices = [], [], []
+        for number, (one, target) in samples:
+            indices.append(number)
+            inputs.append(self._input(number, one))
+            rows.append(self._target(f"{self.title}[{number}]: the target", target))
         if len({tensor.dtype for tensor in inputs} - {torch.uint8}) > 1:  # whole numbers in some samples only
             inputs = [tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32) for tensor in inputs]
         for number, tensor in zip(indices, inputs, strict=True):
