@@ -13,8 +13,8 @@ from tests import printed
 from trainkit.cli import main
 from trainkit.core.errors import DataError
 from trainkit.data.base import Data, Split, TensorSource
+from trainkit.data.epoch_batches import EpochBatches
 from trainkit.data.inputs import Numbers
-from trainkit.data.loader import EpochBatches
 from trainkit.data.spec import DataSpec
 from trainkit.experiment.compatibility import check_batch_norm
 from trainkit.tasks import Classification

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from tests.command import ROOT
+from tests.data.sources.test_text_folder import reviews
 from trainkit.data import DataSpec
 from trainkit.data.inputs import Pictures
 from trainkit.experiment.loading import load
@@ -92,6 +93,11 @@ def symptoms() -> None:
     table("data/symptoms.csv", ["temperature", "fever", "cough", "rash"], patient)
 
 
+def film_reviews() -> None:
+    for split in ("train", "test"):
+        reviews(f"data/aclImdb/{split}", 10)
+
+
 @pytest.mark.parametrize(
     ("name", "prepare", "overrides"),
     [
@@ -105,6 +111,7 @@ def symptoms() -> None:
         ("csv_regression", houses, []),
         ("csv_table", houses, []),
         ("labels_imbalanced", symptoms, ["loader.batch_size=16"]),
+        ("text_folder", film_reviews, ["loader.batch_size=4"]),
     ],
 )
 def test_a_template_trains_on_the_data_that_it_asks_for(

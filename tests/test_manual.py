@@ -17,6 +17,7 @@ import yaml
 from PIL import Image
 
 from tests.command import ROOT
+from tests.data.sources.test_text_folder import reviews
 from trainkit.cli import main
 from trainkit.config import registry
 from trainkit.experiment.loading import load
@@ -145,6 +146,14 @@ def houses() -> None:
     Path("houses.csv").write_text("\n".join(["rooms,side,price", *rows]))
 
 
+def tickets() -> None:
+    rows = [
+        f"s{n % 4},{'invoice paid' if n % 2 else 'login broken'},{n % 7},{'money' if n % 2 else 'it'}"
+        for n in range(60)
+    ]
+    Path("tickets.csv").write_text("\n".join(["subject,body,customer,team", *rows]))
+
+
 def houses_of(count: int, *, price: bool) -> str:
     rows = [
         f"h{n},{n % 5},{'south' if n % 3 else 'north'}" + f",{50_000 * (n % 5) + 1_000 * n}" * price
@@ -161,6 +170,8 @@ def houses_of(count: int, *, price: bool) -> str:
         ("photos", photos, ""),
         ("houses", houses, ""),
         ("layers", lambda: None, ""),
+        ("reviews", reviews, ""),
+        ("tickets", tickets, ""),
         ("finetune", pets, "data.size=64 model.weights=none"),
     ],
 )
@@ -168,7 +179,7 @@ def test_the_configs_of_the_manual_train(
     name: str, prepare: Callable[[], None], overrides: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare()
-    Path(f"{name}.yaml").write_text(files("data", "models")[f"{name}.yaml"])
+    Path(f"{name}.yaml").write_text(files("data", "models", "texts")[f"{name}.yaml"])
     line = f"trainkit train {name}.yaml train.epochs=1 loader.batch_size=8 loader.num_workers=0 {overrides}"
     assert command(line, monkeypatch) == 0
     [run] = Path("runs").glob("*/*")

@@ -15,8 +15,10 @@ from trainkit.core.errors import DataError
 from trainkit.core.nest import Nest
 from trainkit.data import Batch, DataSpec, Split, TensorSource
 from trainkit.data.base import BatchRequest
+from trainkit.data.epoch_batches import EpochBatches, _drawn
 from trainkit.data.inputs import Pictures
-from trainkit.data.loader import Loader, LoaderConfig, _drawn, _ToPin
+from trainkit.data.loader import Loader, LoaderConfig, _ToPin
+from trainkit.data.sequences import SequenceSource
 from trainkit.data.transforms.geometric import RandomCrop
 from trainkit.data.transforms.pipeline import preparation
 from trainkit.data.workers import Guarded
@@ -328,3 +330,32 @@ def test_a_loader_that_is_closed_has_no_workers_until_the_next_epoch() -> None:
         assert set(multiprocessing.active_children()) == before
     assert torch.equal(next(batches.epoch(0)).inputs, first.inputs)
     batches.close()
+
+
+def test_samples_of_like_lengths_share_a_batch() -> None:
+    lengths = torch.randint(20, 400, (5000,), generator=torch.Generator().manual_seed(0))
+    padded: dict[bool, int] = {}
+    orders: dict[int, list[int]] = {}
+    for grouped in (False, True):
+        batches = EpochBatches(len(lengths), 32, seed=1, lengths=lengths if grouped else None)
+        parts = [torch.from_numpy(request.positions) for request in batches]
+        assert sorted(torch.cat(parts).tolist()) == list(range(5000))
+        assert [len(part) for part in parts] == [32] * 156 + [8]
+        padded[grouped] = sum(len(part) * int(lengths[part].max()) for part in parts)
+    assert padded[True] < 1.05 * int(lengths.sum()) < padded[False] / 1.5
+    for epoch in (0, 1):
+        batches.epoch, batches.start = epoch, 0
+        orders[epoch] = [number for request in batches for number in request.positions.tolist()]
+    assert orders[0] != orders[1]
+    batches.epoch, batches.start = 1, 100
+    assert [number for request in batches for number in request.positions.tolist()] == orders[1][3200:]
+
+
+def test_texts_are_grouped_and_other_sequences_only_on_request() -> None:
+    texts = Split.whole(SequenceSource(torch.arange(60, dtype=torch.int32), torch.tensor([10, 20, 30]), torch.zeros(3)))
+    others = Split.whole(SequenceSource.of([torch.zeros(length, 2) for length in (1, 2)], torch.zeros(2)))
+    assert LoaderConfig().batches(texts, 0).lengths is not None
+    assert LoaderConfig(group_by_length=False).batches(texts, 0).lengths is None
+    assert LoaderConfig().batches(others, 0).lengths is None
+    assert LoaderConfig(group_by_length=True).batches(others, 0).lengths is not None
+    assert LoaderConfig(group_by_length=True).batches(split(5), 0).lengths is None

@@ -109,7 +109,7 @@ def test_padding_is_never_read(name: str, bidirectional: bool) -> None:
 def test_needs_sequences() -> None:
     with pytest.raises(ConfigError) as caught:
         GruConfig().build(MNIST, 10)
-    assert str(caught.value) == "model: gru needs sequences (length, features), the data has shape (1, 28, 28)"
+    assert str(caught.value) == "model: gru needs sequences (length, features) or texts, the data has shape (1, 28, 28)"
 
 
 def test_the_cell_is_the_name() -> None:

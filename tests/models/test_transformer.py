@@ -102,7 +102,10 @@ def test_heads_share_the_dimension() -> None:
 def test_needs_sequences() -> None:
     with pytest.raises(ConfigError) as caught:
         TransformerConfig().build(MNIST, 10)
-    assert str(caught.value) == "model: transformer needs sequences (length, features), the data has shape (1, 28, 28)"
+    assert (
+        str(caught.value)
+        == "model: transformer needs sequences (length, features) or texts, the data has shape (1, 28, 28)"
+    )
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal"])

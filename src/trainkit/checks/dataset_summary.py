@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainkit.checks.text_summary import text_lines
 from trainkit.config.shell import typed
 from trainkit.core import nest
 from trainkit.core.diagnostics import Diagnostic
@@ -18,7 +19,7 @@ from trainkit.data import Data, DataSpec, Split, TensorSource, sample_checks
 from trainkit.data.base import fingerprint
 from trainkit.data.duplicates import are_compared, hashes, shared_with
 from trainkit.data.images.config import ImageDataConfig
-from trainkit.data.inputs import InputKind
+from trainkit.data.inputs import InputKind, Texts
 from trainkit.data.subset import subset_of_all
 from trainkit.data.tables.columns import ColumnFacts, column_lines
 from trainkit.data.transforms.normalize import measured
@@ -76,10 +77,12 @@ class DatasetSummary:
     """What is probably not meant."""
     columns: tuple[ColumnFacts, ...] = ()
     """Of a file of rows."""
+    texts: tuple[str, ...] = ()
+    """Of texts, what they are: lines instead of those about numbers."""
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
-        plain = {key: value for key, value in asdict(self).items() if key not in ("task", "findings")}
+        plain = {key: value for key, value in asdict(self).items() if key not in ("task", "findings", "texts")}
         plain["target"] = {"kind": self.task.name, "classes": list(self.task.known_names)}
         return plain | {"findings": [{"code": found.code, "message": str(found)} for found in self.findings]}
 
@@ -121,6 +124,7 @@ def summarize_dataset(opened: Opened) -> DatasetSummary:
             *findings(opened.experiment, data, mean, std, contradicting),
         ),
         columns=data.columns,
+        texts=tuple(text_lines(data)) if isinstance(spec.input, Texts) else (),
     )
 
 
@@ -249,21 +253,25 @@ def dataset_lines(found: DatasetSummary) -> list[str]:
     done = f", {found.task.described}" if found.task.described else ""
     some = "" if found.looked_at == found.splits["train"] else f" (of {found.looked_at:,} training samples)"
     shape = "x".join(map(str, found.shape))
-    text = [
-        f"{'samples':<12} {', '.join(f'{count:,} {name}' for name, count in found.splits.items())}",
+    text = [f"{'samples':<12} {', '.join(f'{count:,} {name}' for name, count in found.splits.items())}"]
+    numbers = [
         f"{'inputs':<12} {shape} {found.dtype}, from {found.low:.4g} to {found.high:.4g}{some}",
         f"{'measured':<12} mean {_rounded(found.mean)}, standard deviation {_rounded(found.std)}",
     ]
     if found.configured_mean and len(found.configured_mean) <= 4:
         used = f"mean {_rounded(found.configured_mean)}, standard deviation {_rounded(found.configured_std)}"
-        text.append(f"{'normalised':<12} with {used}")
+        numbers.append(f"{'normalised':<12} with {used}")
+    numbers.append(
+        f"{'the model':<12} sees mean {found.prepared_mean:.3g}, standard deviation {found.prepared_std:.3g}"
+    )
     text += [
-        f"{'the model':<12} sees mean {found.prepared_mean:.3g}, standard deviation {found.prepared_std:.3g}",
+        *(() if found.texts else numbers),
         f"{'targets':<12} {found.task.size} {found.task.noun[1]}{done}",
         f"{'duplicates':<12} {_duplicates(found)}",
         *_table(found),
         *([""] if found.columns else []),
         *column_lines(found.columns),
+        *found.texts,
     ]
     return text
 

@@ -15,7 +15,8 @@ from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.suggestions import did_you_mean, did_you_mean_path
 from trainkit.core.text import and_more, counted, printable
 from trainkit.data import Data
-from trainkit.data.images.image_files import ENDINGS, HEIF, find, is_hidden, no_pictures
+from trainkit.data.folders import is_hidden
+from trainkit.data.images.image_files import ENDINGS, HEIF, find, no_pictures
 from trainkit.data.images.pairs import sizes
 from trainkit.data.sources.image_folder import ImageFolderConfig
 from trainkit.data.sources.image_list import ImageListConfig

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -256,6 +256,11 @@ class DataConfig(Config):
     the target as it is; `auto`: `log` where all training targets are above 0 and have a skewness above 2, else
     `standardize`. Losses of your own get targets as they are. Metrics and predictions are in your unit in any case,
     and so is the loss, except with `log`."""
+
+    @classmethod
+    def model_for(cls, _given: Mapping[str, object], /) -> str | None:
+        """What learns from it where the config names no model, by its keys, which are not checked yet."""
+        return cls.default_model
 
     def spec(self) -> DataSpec | None:
         """What this config alone tells of the data; None where only the data itself can tell."""

@@ -11,11 +11,14 @@ from torch.nn import functional
 
 from trainkit.core.seeding import generator
 from trainkit.data.base import Source, Split, TensorSource
+from trainkit.data.sequences import SequenceSource
 
 
 def shared_with(train: Split, val: Split | None, test: Split | None) -> dict[str, int]:
     """How many samples of each other split are training samples as well, as far as can be told without decoding."""
     others = {name: split for name, split in (("val", val), ("test", test)) if split is not None}
+    if isinstance(train.source, SequenceSource) and train.source.is_text:
+        return {name: _shared_texts(train, split) for name, split in others.items()}
     if not are_compared(train.source):
         return {name: _same_source(train, split) for name, split in others.items()}
     ours = _identities(train.source, train.index)
@@ -45,6 +48,22 @@ def are_compared(source: Source) -> TypeGuard[TensorSource]:
 def _at_most(expected: float) -> float:
     """How many there may be by chance, where so many are expected."""
     return expected + 3 * math.sqrt(expected)
+
+
+def _shared_texts(train: Split, other: Split) -> int:
+    """How many texts of another split are training texts, too, unless these repeat each other as often."""
+    ours, theirs = _texts(train), _texts(other)
+    known = set(ours)
+    common = sum(text in known for text in theirs)
+    return common if common > _at_most(2 * (1 - len(known) / len(ours)) * len(theirs)) else 0
+
+
+def _texts(split: Split) -> list[bytes]:
+    """The tokens of each text."""
+    assert isinstance(split.source, SequenceSource)
+    values, ends = split.source.values.numpy(), split.source.lengths.cumsum(0)
+    starts = (ends - split.source.lengths)[split.index].tolist()
+    return [values[start:end].tobytes() for start, end in zip(starts, ends[split.index].tolist(), strict=True)]
 
 
 def _same_source(one: Split, other: Split) -> int:

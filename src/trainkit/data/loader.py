@@ -1,26 +1,23 @@
-"""The data loader: batches in a shuffled or balanced order, a function of (seed, epoch); with workers or without."""
+"""The data loader: batches with workers or without, in page-locked memory or on the device."""
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from trainkit.config.base import Config
 from trainkit.core import nest
 from trainkit.core.errors import DataError
-from trainkit.core.seeding import derive, generator, permutation
 from trainkit.data import workers
-from trainkit.data.base import Batch, BatchRequest, Source, Split, TensorSource
+from trainkit.data.base import Batch, Source, Split, TensorSource
+from trainkit.data.epoch_batches import EpochBatches
 from trainkit.data.images.caching import CachedSource
 from trainkit.data.images.crops import RandomCrops
 from trainkit.data.images.kept import KeptPictures
@@ -53,6 +50,10 @@ class LoaderConfig(Config):
     samples of rare classes come several times, some of the frequent ones not at all. Random transforms follow from the
     seed, the epoch, the sample and how often it was drawn before, so that it is another picture each time."""
 
+    group_by_length: bool | Literal["auto"] = "auto"
+    """Whether training samples of like lengths share a batch, so that little is padded: the order of an epoch is cut
+    into pieces of 50 batches, and each is sorted. `auto`: for texts. No effect on samples of one length."""
+
     def train_loader(
         self, split: Split, seed: int, device: torch.device, limit: int | None = None, task: Task | None = None
     ) -> Loader:
@@ -83,7 +84,11 @@ class LoaderConfig(Config):
     ) -> EpochBatches:
         """The training batches as positions. Arguments as of `train_loader`."""
         weights = balanced_weights(split.targets, task) if self.sampler == "balanced" else None
-        return EpochBatches(len(split), self.batch_size, seed, drop_last, weights=weights, limit=limit)
+        lengths = None
+        if isinstance(split.source, SequenceSource):
+            grouped = split.source.is_text if self.group_by_length == "auto" else self.group_by_length
+            lengths = split.source.lengths[split.index] if grouped else None
+        return EpochBatches(len(split), self.batch_size, seed, drop_last, weights=weights, lengths=lengths, limit=limit)
 
     def eval_loader(self, split: Split, device: torch.device, limit: int | None = None) -> Loader:
         """Every sample once, in order; of the first `limit` batches."""
@@ -106,79 +111,6 @@ def _is_in_memory(source: Source, device: torch.device) -> bool:
     if isinstance(source, RandomCrops):
         return isinstance(source.pictures, CachedSource) and device.type == "cpu"
     return isinstance(source, TensorSource | SequenceSource | KeptPictures)
-
-
-@dataclass(eq=False)
-class EpochBatches(Sampler[BatchRequest]):
-    """The positions of each batch of an epoch, as arrays cut from one order of the samples.
-
-    Set `epoch` and `start` (batches to leave out) before iterating: resuming costs no more than slicing.
-    """
-
-    samples: int
-    batch_size: int
-    seed: int | None = None
-    """Of the orders; None for the samples' own."""
-    drop_last: bool = False
-    _: KW_ONLY
-    weights: Tensor | None = None
-    """Shape (samples,): draw with replacement, in proportion to them."""
-    limit: int | None = None
-    """The largest number of batches."""
-    epoch: int = 0
-    start: int = 0
-
-    def __post_init__(self) -> None:
-        count = self.samples // self.batch_size if self.drop_last else math.ceil(self.samples / self.batch_size)
-        self.count = min(count, self.limit or count)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def size(self, batch: int) -> int:
-        """Samples in the batch with that index."""
-        return min(self.batch_size, self.samples - batch * self.batch_size)
-
-    def __iter__(self) -> Iterator[BatchRequest]:
-        order, size = self._order().numpy(), self.batch_size
-        seed = derive(self.seed or 0, "sample", self.epoch)
-        repeats = None if self.weights is None else _repeats(order)
-        # Not a generator function: that would read `epoch` and `start` at the first batch, when they may have moved on.
-        return (
-            BatchRequest(order[at : at + size], seed, None if repeats is None else repeats[at : at + size])
-            for at in range(self.start * size, self.count * size, size)
-        )
-
-    def _order(self) -> Tensor:
-        if self.seed is None:
-            return torch.arange(self.samples)
-        if self.weights is None:
-            return permutation(self.samples, self.seed, "order", self.epoch)
-        random = generator(self.seed, "order", self.epoch)
-        return _drawn(self.weights, self.samples, random)
-
-
-MOST_OF_MULTINOMIAL = 2**24
-"""More categories it refuses."""
-
-
-def _drawn(weights: Tensor, count: int, random: torch.Generator) -> Tensor:
-    """So many positions, drawn with replacement in proportion to their weights. Shape (count,), int64."""
-    if len(weights) <= MOST_OF_MULTINOMIAL:
-        return weights.multinomial(count, replacement=True, generator=random)
-    ends = weights.cumsum(0)
-    points = torch.rand(count, dtype=torch.float64, generator=random) * ends[-1]
-    return torch.searchsorted(ends, points, right=True).clamp_(max=len(weights) - 1)
-
-
-def _repeats(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each entry of an order stands there before. Shape (n,)."""
-    by_sample = order.argsort(kind="stable")
-    is_first = np.diff(order[by_sample], prepend=-1) != 0
-    positions = np.arange(len(order))
-    repeats = np.empty_like(order)
-    repeats[by_sample] = positions - np.maximum.accumulate(np.where(is_first, positions, 0))
-    return repeats
 
 
 def _as_it_is(batch: Any) -> Any:

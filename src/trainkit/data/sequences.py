@@ -20,7 +20,8 @@ class SequenceSource:
     """Sequences one after the other in one tensor, so that a batch is a single gather."""
 
     values: Tensor
-    """Shape (all steps, features); int64 where all are whole numbers, else float32."""
+    """Shape (all steps, features); int64 where all are whole numbers, else float32. Of texts the numbers of tokens,
+    shape (all tokens,), int32."""
     lengths: Tensor
     """Steps of each sequence, shape (n,), int64, each >= 1."""
     targets: Nest
@@ -36,15 +37,21 @@ class SequenceSource:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether the steps are numbers of tokens."""
+        return self.values.ndim == 1
+
     def take(self, index: Tensor, draw: int = 0, repeat: Tensor | None = None) -> Batch:
-        """A batch as long as its longest sequence: inputs (batch, length, features), zeros where there is nothing."""
+        """A batch as long as its longest sequence: inputs (batch, length, features) or, of texts, (batch, length),
+        int64; zeros where there is nothing."""
         lengths = self.lengths[index]
         steps = torch.arange(int(lengths.max()))
         real = steps < lengths.unsqueeze(1)
         starts = (self.lengths.cumsum(0) - self.lengths)[index].unsqueeze(1)
         inputs = self.values[torch.where(real, starts + steps, 0)]
-        inputs.masked_fill_(~real.unsqueeze(2), 0)
-        return Batch(inputs, nest.take(self.targets, index), index, lengths)
+        inputs.masked_fill_(~(real if self.is_text else real.unsqueeze(2)), 0)
+        return Batch(inputs.long() if self.is_text else inputs, nest.take(self.targets, index), index, lengths)
 
     def digest(self) -> str:
         inputs = fingerprint(unless_pictures(self.values), self.lengths)

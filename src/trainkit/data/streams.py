@@ -13,7 +13,8 @@ from torch.utils.data import Dataset, IterableDataset
 from trainkit.core.errors import DataError
 from trainkit.core.seeding import derive, generators_restored, seed_global
 from trainkit.data.base import Batch, Split
-from trainkit.data.loader import EpochBatches, Loader, pinned
+from trainkit.data.epoch_batches import EpochBatches
+from trainkit.data.loader import Loader, pinned
 from trainkit.data.sources.dataset_source import DatasetSource, Pair, pair_of, told
 from trainkit.tasks import Kind
 

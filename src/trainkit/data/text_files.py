@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
-from trainkit.core.errors import DataError
+from trainkit.core.errors import DataError, os_error_text
 from trainkit.data.paths import file_at, unreadable
 
 BLOCK_BYTES = 1 << 20
@@ -30,6 +31,22 @@ def read_lines(name: str, *, key: str) -> list[tuple[str, str]]:
         raise unreadable(key, path, error) from None
     lines = [line.strip() for line in io.StringIO(text, newline=None)]
     return [(f"{name}:{number}", line) for number, line in enumerate(lines, 1) if line]
+
+
+def whole_text(path: Path) -> str:
+    """A text file in UTF-8, as it is.
+
+    Raises:
+        DataError: it cannot be read, is not text, or is empty but for spaces.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = b"".join(text_blocks(str(path), file)).decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: {os_error_text(error)}") from None
+    if not text.strip():
+        raise DataError(f"{path}: empty")
+    return text
 
 
 def text_blocks(name: str, file: BinaryIO) -> Iterator[bytes]:

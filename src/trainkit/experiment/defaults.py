@@ -18,8 +18,11 @@ def filled(plain: Mapping[str, Any]) -> dict[str, Any]:
     the other sections, where they do not say otherwise."""
     filled = dict(plain)
     data = _class("data", plain.get("data"))
-    if "model" not in plain and data is not None and issubclass(data, DataConfig) and data.default_model:
-        filled["model"] = data.default_model
+    given = plain.get("model", {})
+    own = plain.get("data")
+    learns = data.model_for(own if isinstance(own, Mapping) else {}) if data and issubclass(data, DataConfig) else None
+    if learns and isinstance(given, Mapping) and "name" not in given:
+        filled["model"] = {"name": learns, **given}
     model = _class("model", filled.get("model"))
     if model is None or not issubclass(model, ModelConfig):
         return filled

@@ -12,7 +12,7 @@ from PIL import Image
 
 from trainkit.core import atomic
 from trainkit.core.errors import DataError, StorageError, os_error_text
-from trainkit.inference.inputs import Sample
+from trainkit.inference.sample import Sample
 from trainkit.tasks import Prediction
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG"}

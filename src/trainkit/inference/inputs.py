@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from trainkit.core.errors import CheckpointError, DataError, os_error_text
+from trainkit.core.errors import CheckpointError, DataError
 from trainkit.core.tiling import Patch, patches
 from trainkit.core.view import View
 from trainkit.data import DataConfig, DataSpec
@@ -28,39 +28,16 @@ from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictur
 from trainkit.data.images.orientation import shown_size
 from trainkit.data.images.source import PicturesConfig
 from trainkit.data.images.views import view_of
-from trainkit.data.paths import no_file
+from trainkit.data.inputs import Texts
 from trainkit.data.sources.segmentation_folder import SegmentationFolderConfig
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.transforms.pipeline import fitted, fitted_view
+from trainkit.inference import text_inputs
+from trainkit.inference.sample import STDIN, Sample, file_named, is_folder
 from trainkit.plots.images import as_image
-
-STDIN = "-"
 
 Refuse = Callable[[DataError], object]
 """Hears of an input that cannot be used; the others go on, unless it raises."""
-
-
-def blank() -> Image.Image:
-    """Of an input that is no picture."""
-    raise DataError("there is no picture to draw over")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One input that is read when it is its turn."""
-
-    name: str
-    read: Callable[[], Tensor]
-    """Gives it as a data source would. Raises DataError, with the name."""
-    view: Callable[[], View | list[Patch] | None] = lambda: None
-    """Which part of a picture that is, or which tiles, of which `read` then gives all; None where it is no picture of
-    another size."""
-    picture: Callable[[], Image.Image] = blank
-    """The picture at its own size, RGB. Raises DataError, with the name."""
-    stem: str = ""
-    """What files that belong to it are called."""
-    kept: Mapping[str, str] = field(default_factory=dict)
-    """What stands in the columns that were to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +53,8 @@ class InferenceInputs:
     """Whether pictures are cut into tiles also for a model that was not trained on such."""
     keep: Sequence[str] | Literal["all"] = ()
     """Columns of tables whose texts go along."""
+    texts: Sequence[str] = ()
+    """Texts that are inputs themselves, before those in files."""
 
     @property
     def overlap(self) -> int | None:
@@ -90,6 +69,10 @@ class InferenceInputs:
         Raises:
             CheckpointError: it does not say how a CSV file is to be read.
         """
+        if self.texts and not isinstance(self.spec.input, Texts):
+            raise DataError(f"--text: the model was not trained on texts; {self._expected()}")
+        if isinstance(self.spec.input, Texts):
+            yield from text_inputs.given(self.spec.input, self.texts)
         for name in self._listed(inputs):
             try:
                 yield from self._in(name)
@@ -111,7 +94,9 @@ class InferenceInputs:
             return self._array(name)
         if self.spec.input.pictures and ending != ".csv":
             return self._pictures(name)
-        if isinstance(self.config, TableConfig) and ending not in ENDINGS and not _is_folder(name):
+        if isinstance(self.spec.input, Texts) and (ending in ("", ".txt") or not isinstance(self.config, TableConfig)):
+            return text_inputs.in_files(self.spec.input, name)
+        if isinstance(self.config, TableConfig) and ending not in ENDINGS and not is_folder(name):
             return self._rows(name, self.config)
         raise DataError(f"{name}: {self._expected()}")
 
@@ -120,13 +105,16 @@ class InferenceInputs:
         shape = ", ".join(map(str, sizes))
         one = f"({shape},)" if len(sizes) == 1 else f"({shape})"
         array = f"{self.spec.input.array} of shape {one} or (n, {shape})"
+        if isinstance(self.spec.input, Texts):
+            table = "a CSV file, " if isinstance(self.config, TableConfig) else ""
+            return f"expected {table}a text file (.txt), a folder of them, - for a text a line, or --text"
         if self.spec.input.pictures:
             return f"expected a picture, a folder of pictures, or {array}"
         return f"expected a CSV file or {array}" if isinstance(self.config, TableConfig) else f"expected {array}"
 
     def _pictures(self, name: str) -> Iterator[Sample]:
         names = [name]
-        if _is_folder(name):
+        if is_folder(name):
             found = find(Path(name))
             if not found.pictures:
                 raise DataError(no_pictures(Path(name), found))
@@ -206,6 +194,8 @@ class InferenceInputs:
         return PictureSource(Path(), [name], torch.zeros(1), mode, height, width, limits=self.spec.range)
 
     def _rows(self, name: str, config: TableConfig) -> Iterator[Sample]:
+        if isinstance(self.spec.input, Texts):
+            return text_inputs.in_rows(self.spec.input, config, file_named(name), self.keep)
         if not self.spec.columns:
             raise CheckpointError(
                 f"{self.checkpoint}: from before checkpoints kept what the columns of a CSV file mean; train again, or "
@@ -215,7 +205,7 @@ class InferenceInputs:
 
         inside = ""
         with TemporaryDirectory() if name == STDIN else nullcontext() as folder:
-            file = _file(name) if folder is None else str(Path(folder, STDIN))
+            file = file_named(name) if folder is None else str(Path(folder, STDIN))
             if folder is not None:
                 inside = f"{folder}{os.sep}"
                 Path(file).write_bytes(sys.stdin.buffer.read())
@@ -239,7 +229,7 @@ class InferenceInputs:
     def _array(self, name: str) -> Iterator[Sample]:
         try:
             array: NDArray[Any] = np.lib.format.open_memmap(
-                _file(name), mode="r"
+                file_named(name), mode="r"
             )  # read where it is needed; refuses objects
         except (DataError, MemoryError):
             raise
@@ -268,24 +258,3 @@ class InferenceInputs:
             return self.spec.input.from_array(array if row is None else array[row])
         except ValueError as error:
             raise DataError(f"{name}: {error}") from None
-
-
-def _is_folder(name: str) -> bool:
-    with suppress(OSError):  # of names that are too long
-        return Path(name).is_dir()
-    return False
-
-
-def _file(name: str) -> str:
-    """The name of a file that is there.
-
-    Raises:
-        DataError: there is none.
-    """
-    try:
-        why = no_file(Path(name))
-    except (OSError, ValueError) as error:
-        why = os_error_text(error)
-    if why:
-        raise DataError(f"{name}: {why}")
-    return name

@@ -23,8 +23,9 @@ from trainkit.core.view import View
 from trainkit.data import Batch
 from trainkit.data.workers import cores
 from trainkit.inference.files import Files
-from trainkit.inference.inputs import InferenceInputs, Refuse, Sample
+from trainkit.inference.inputs import InferenceInputs, Refuse
 from trainkit.inference.restoring import Restored, restore
+from trainkit.inference.sample import Sample
 from trainkit.models.dry_run import evaluating
 from trainkit.tasks import Prediction
 
@@ -72,6 +73,7 @@ def batches(
     *,
     tiles: bool = False,
     keep: Sequence[str] | Literal["all"] = (),
+    texts: Sequence[str] = (),
 ) -> Iterator[list[Prediction]]:
     """The predictions for all inputs that can be used, in their order and in batches as in an evaluation.
 
@@ -80,6 +82,7 @@ def batches(
         files: where to write what the task has written; by default nothing is.
         tiles: cut pictures into overlapping tiles of the size that the model takes, rather than scale them.
         keep: columns of tables whose texts go along with the predictions.
+        texts: inputs themselves, before the others.
     """
     task = restored.spec.task
     if not task.answered_by(num_outputs := restored.experiment.loss.num_outputs(task)):
@@ -87,7 +90,7 @@ def batches(
             f"{restored.path}: the model gives {num_outputs} outputs for {task.size} {task.noun[1]}: they are no "
             "predictions, and only the loss of its training knows what they mean"
         )
-    given = InferenceInputs(restored.path, restored.experiment.data, restored.spec, tell, tiles, keep)
+    given = InferenceInputs(restored.path, restored.experiment.data, restored.spec, tell, tiles, keep, texts)
     samples = given.samples(inputs, refuse)
     size = restored.experiment.loader.eval_batch_size if given.overlap is None else 1
     with ThreadPoolExecutor(min(cores(), 8)) as threads:  # Pillow decodes without Python's lock

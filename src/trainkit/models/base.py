@@ -135,6 +135,7 @@ SIZES: dict[str, Callable[[DataSpec, int], Any]] = {
     "image_size": lambda spec, num_outputs: spec.shape[1] if spec.shape[1] == spec.shape[2] else spec.shape[1:],
     "height_width": lambda spec, num_outputs: spec.shape[1:],
     "length": lambda spec, num_outputs: spec.shape[0],
+    "vocab_size": lambda spec, num_outputs: spec.input.vocab_size,
 }
 """What it can supply besides, to an argument that `sizes` names: the side of square pictures, or height and width;
 these two always; the number of steps of a sequence."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from trainkit.config.registry import register
-from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec
 from trainkit.models.base import Dropout, ModelConfig, Width
+from trainkit.models.embedding import token_embedding
 
 Cell = nn.RNN | nn.GRU | nn.LSTM
 
@@ -20,20 +20,22 @@ Cell = nn.RNN | nn.GRU | nn.LSTM
 class RecurrentClassifier(nn.Module):
     """A recurrent network, and a linear layer on the last state of its top layer in every direction."""
 
-    def __init__(self, rnn: nn.RNNBase, num_outputs: int, dropout: float) -> None:
+    def __init__(self, embedding: nn.Module, rnn: nn.RNNBase, num_outputs: int, dropout: float) -> None:
         super().__init__()
+        self.embedding = embedding
         self.directions = 2 if rnn.bidirectional else 1
         self.rnn = rnn
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.directions * rnn.hidden_size, num_outputs)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Turn sequences of shape (batch, length, features) into (batch, num_outputs).
+        """Turn sequences of shape (batch, length, features), or tokens (batch, length), into (batch, num_outputs).
 
         Args:
             lengths: how much of each sequence is real, shape (batch,), on the CPU; by default all. What follows is
                 never read.
         """
+        inputs = self.dropout(self.embedding(inputs)) if inputs.ndim == 2 else inputs
         if lengths is None:
             _, state = self.rnn(inputs)
         else:
@@ -48,6 +50,8 @@ class RecurrentClassifier(nn.Module):
 class RecurrentConfig(ModelConfig):
     """Base of the recurrent networks, which differ in their cells."""
 
+    embedding_dim: Width = 128
+    """Of texts: length of the vector for each token."""
     hidden_size: Width = 128
     """Length of the state in each layer and direction."""
     num_layers: Annotated[int, Field(ge=1, le=100)] = 1
@@ -63,17 +67,16 @@ class RecurrentConfig(ModelConfig):
     }
 
     def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
-        if len(spec.shape) != 2:
-            raise ConfigError(f"model: {self.name} needs sequences (length, features), the data has shape {spec.shape}")
+        embedding, features = token_embedding(self.name, spec, self.embedding_dim)
         rnn = self.torch_class(
-            input_size=spec.shape[1],
+            input_size=features,
             hidden_size=self.hidden_size,
             num_layers=self.num_layers,
             bidirectional=self.bidirectional,
             dropout=self.dropout if self.num_layers > 1 else 0.0,
             batch_first=True,
         )
-        return RecurrentClassifier(rnn, num_outputs, self.dropout)
+        return RecurrentClassifier(embedding, rnn, num_outputs, self.dropout)
 
 
 @register("model")

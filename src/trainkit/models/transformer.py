@@ -1,4 +1,4 @@
-"""The transformer encoder as a classifier of sequences."""
+"""The transformer encoder as a classifier of sequences and texts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trainkit.config.registry import register
-from trainkit.core.errors import ConfigError, DataError
+from trainkit.core.errors import DataError
 from trainkit.data import DataSpec
 from trainkit.models.base import Dropout, ModelConfig, Width
+from trainkit.models.embedding import is_real, token_embedding
 
 LEARNED_STD = 0.02
 """Of learned positions at the beginning, as in BERT (Devlin et al., 2019, arXiv:1810.04805)."""
@@ -26,16 +27,16 @@ def sinusoids(length: int, dim: int) -> Tensor:
 
 
 class TransformerClassifier(nn.Module):
-    """Linear embedding, positions, encoder, mean over the sequence, linear head."""
+    """Embedding, positions, encoder, mean over the sequence, linear head."""
 
     positions: Tensor
 
     def __init__(
-        self, features: int, positions: Tensor, encoder: nn.TransformerEncoder, num_outputs: int, dropout: float
+        self, embedding: nn.Module, positions: Tensor, encoder: nn.TransformerEncoder, num_outputs: int, dropout: float
     ) -> None:
         super().__init__()
         dim = positions.shape[1]
-        self.embedding = nn.Linear(features, dim)
+        self.embedding = embedding
         if isinstance(positions, nn.Parameter):
             self.positions = positions
         else:
@@ -45,7 +46,7 @@ class TransformerClassifier(nn.Module):
         self.head = nn.Linear(dim, num_outputs)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Turn sequences of shape (batch, length, features) into (batch, num_outputs).
+        """Turn sequences of shape (batch, length, features), or tokens (batch, length), into (batch, num_outputs).
 
         Args:
             lengths: how much of each sequence is real, shape (batch,); by default all. What follows is not attended to.
@@ -68,9 +69,9 @@ class TransformerClassifier(nn.Module):
         if lengths is None:
             mean: Tensor = self.encoder(hidden).mean(1)
             return mean
-        lengths = lengths.to(hidden.device, non_blocking=True).unsqueeze(1)
-        padding = torch.arange(hidden.shape[1], device=hidden.device) >= lengths
+        padding = ~is_real(hidden, lengths)
         encoded: Tensor = self.encoder(hidden, src_key_padding_mask=padding)
+        lengths = lengths.to(hidden.device, non_blocking=True).unsqueeze(1)
         return encoded.masked_fill(padding.unsqueeze(2), 0).sum(1) / lengths
 
 
@@ -104,9 +105,10 @@ class TransformerConfig(ModelConfig):
         return self
 
     def build(self, spec: DataSpec, num_outputs: int) -> nn.Module:
-        if len(spec.shape) != 2:
-            raise ConfigError(f"model: transformer needs sequences (length, features), the data has shape {spec.shape}")
-        length, features = spec.shape
+        embedding, features = token_embedding(self.name, spec, self.d_model)
+        if spec.input.vocab_size is None:
+            embedding = nn.Linear(features, self.d_model)
+        length = spec.shape[0]
         learned = self.positions == "learned"
         positions = (
             nn.Parameter(LEARNED_STD * torch.randn(length, self.d_model))
@@ -118,7 +120,7 @@ class TransformerConfig(ModelConfig):
         encoder = nn.TransformerEncoder(self._layer(), self.num_layers, norm, enable_nested_tensor=False)
         # torch copies the layer that it is given: all would start with the same weights.
         encoder.layers = nn.ModuleList(self._layer() for _ in range(self.num_layers))
-        return TransformerClassifier(features, positions, encoder, num_outputs, self.dropout)
+        return TransformerClassifier(embedding, positions, encoder, num_outputs, self.dropout)
 
     def _layer(self) -> nn.TransformerEncoderLayer:
         return nn.TransformerEncoderLayer(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from PIL import Image
+from torch import Tensor
 
 from trainkit.checks.linear_model import linear_model
 from trainkit.core import nest
 from trainkit.core.errors import first_line
 from trainkit.data import Data, Split, TensorSource
+from trainkit.data.inputs import InputKind, Texts
+from trainkit.data.texts.source import TextSource
 from trainkit.experiment.rules import metrics_of
 from trainkit.inference.restoring import Restored, restore
 from trainkit.models.base import count_parameters
@@ -32,6 +36,8 @@ MISTAKES = 24
 WORST_ROWS = 12
 MOST_COLUMNS = 8
 """Of a table, beside each of them."""
+MOST_CHARACTERS = 300
+"""Of a text."""
 SIDE = 128
 """Larger pictures are made that small; what is smaller is shown pixel by pixel."""
 MOST_CLASSES = 20
@@ -130,7 +136,9 @@ def _seen(
     if data.spec.input.drawable:
         seen.mistakes = attempt(lambda: _mistakes(predictions, restored, split), "mistakes", missing) or []
     else:
-        seen.worst = attempt(lambda: _worst_rows(predictions, split, columns), "mistakes", missing) or []
+        seen.worst = (
+            attempt(lambda: _worst_rows(predictions, split, columns, data.spec.input), "mistakes", missing) or []
+        )
     return seen
 
 
@@ -170,21 +178,28 @@ def _drawn(one: LineChart) -> Chart:
     )
 
 
-def _worst_rows(predictions: Predictions, split: Split, columns: Columns) -> list[Table]:
+def _worst_rows(predictions: Predictions, split: Split, columns: Columns, kind: InputKind) -> list[Table]:
     """The worst predictions of samples that are no pictures, as a table; none where all are right.
 
     Args:
         columns: of a table; what stands in them is shown beside.
+        kind: of texts, these are shown beside.
     """
     task, indices = predictions.task, predictions.worst(WORST_ROWS)
     if not len(indices):
         return []
-    where = split.source.where if isinstance(split.source, TensorSource) else None
+    where = split.source.where if isinstance(split.source, TensorSource | TextSource) else None
     some, numbers = predictions.at(indices), split.index[indices].tolist()
     names = [where(number) if where else f"{number:,}" for number in numbers]
     beside: list[dict[str, str]] = [{}] * len(indices)
     if columns.seen:
         beside = [columns.row(one, MOST_COLUMNS) for one in nest.samples(split.take(indices).inputs)]
+    if isinstance(kind, Texts):
+        batch = split.take(indices)
+        assert isinstance(batch.inputs, Tensor)
+        assert batch.lengths is not None
+        texts = kind.decoded(batch.inputs, batch.lengths)
+        beside = [{"text": textwrap.shorten(text, MOST_CHARACTERS, placeholder=" …")} for text in texts]
     heads = [
         "row" if where else "sample, from 0",
         "true",

@@ -59,7 +59,7 @@ def columns_of(restored: Restored, data: Data) -> Columns:
     if not facts:
         return Columns()
     metric, worse = "", {}
-    if data.val is not None:
+    if data.val is not None and spec.columns:
         metric, mode = monitored(restored.experiment, spec)
         changes = importances(restored.parts, data.val, spec, metric, restored.experiment.loader)
         worse = {name: -change if mode == "max" else change for name, change in changes.items()}

@@ -348,7 +348,7 @@ def test_a_format_that_is_none(form: str) -> None:
     ("asked", "some", "expected", "why"),
     [
         ("drop", ["1", "2"], "left out", "data.columns says so"),
-        ("text", ["hello world", "you"], "left out", "texts are left out for now"),
+        ("text", ["hello world", "you"], "left out", "a text"),
         ("category", ["1", "2"], "category", "data.columns says so"),
         ("number", ["01067", "2"], "number", "data.columns says so"),
         ("flag", ["yes", "yes"], "flag", "yes or no"),

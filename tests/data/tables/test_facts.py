@@ -59,7 +59,9 @@ def test_a_line_for_every_column() -> None:
         row.replace(row.split(",")[0] + ",", f"{number * number},", 1).replace(",the", f",{number} the")
         for number, row in enumerate(rows[1:] * 8)
     ]
-    data = opened("\n".join([rows[0], *repeated]) + "\n", test=None, val=0, missing="mean", columns={"note": "text"})
+    data = opened(
+        "\n".join([rows[0], *repeated]) + "\n", test=None, val=0, missing="mean", columns={"note": "text"}, rules=2
+    )
     assert column_lines(data.columns) == [
         "column  what it is                                         missing  different  values                   inputs  what the model sees",
         "id      left out: an id: a number of its own in every row        0         32                                0  nothing",
@@ -69,7 +71,7 @@ def test_a_line_for_every_column() -> None:
         "sold    dates (ymd)                                              0          4  2020-01-31 … 2020-02-03       4  month, day, weekday, days",
         "colour  category: words                                          0          2  red 75%, blue 25%             2  0 or 1 for each of 2 words",
         "garden  flag: yes or no                                          0          2  yes 50%                       1  0 or 1",
-        "note    left out: texts are left out for now                     0         18                                0  nothing",
+        "note    left out: a text                                         0         18                                0  nothing",
         "all     numbers                                                  0          1  1 … 1                         1  the number, standardised",
         "empty   left out: empty                                         32          0                                0  nothing",
         "when    numbers                                                  0          4  0 … 3                         1  the number, standardised",

@@ -73,6 +73,7 @@ def evaluate(
         "predict --ckpt best.pt roads/ --out masks/ --overlay",
         "predict --ckpt best.pt patients.csv --threshold val",
         "predict --ckpt best.pt --top 3 --json - < paths.txt",
+        "predict --ckpt reviews --text 'a quiet, lovely film'",
     )
 )
 def predict(
@@ -80,8 +81,8 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="INPUT",
-            help="Pictures and folders of them, CSV files or .npy arrays, as the model was trained on; - for standard "
-            "input: CSV, or the path of a picture a line.",
+            help="Pictures, text files and folders of them, CSV files or .npy arrays, as the model was trained on; - "
+            "for standard input: CSV, or a text or the path of a picture a line.",
         ),
     ] = None,
     ckpt: Ckpt = None,
@@ -104,6 +105,10 @@ def predict(
         bool,
         typer.Option("--tiles", help="Cut pictures into overlapping tiles as large as the model takes, not scaled."),
     ] = False,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="A text that is an input itself; may be given several times."),
+    ] = None,
     keep: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN", help="A column of the table that goes along, such as an id; or all."),
@@ -120,11 +125,12 @@ def predict(
     then ends with exit code 3.
     """
     path = _checkpoint(ckpt, "best.pt")
-    if not inputs:
+    if not inputs and not text:
         raise ConfigError("command line: INPUT is missing; usage: trainkit predict --ckpt FILE INPUT...")
     if as_csv and as_json:
         raise ConfigError("command line: --csv or --json, not both")
     with importing():
+        from trainkit.data.sources.table import TableConfig
         from trainkit.inference import output, prediction
         from trainkit.inference.files import Files
         from trainkit.inference.restoring import restore
@@ -144,7 +150,7 @@ def predict(
     if not task.writes and (out or overlay or tiles):
         flag = "--out" if out else "--overlay" if overlay else "--tiles"
         raise ConfigError(f"command line: {flag} is for models that write files, this model predicts {task.phrase}")
-    if keep and not restored.spec.columns:
+    if keep and not isinstance(restored.experiment.data, TableConfig):
         raise ConfigError("command line: --keep is for models of tables")
     if bad := checkpoint.not_finite(restored.payload):
         say(f"warning: {printable(bad)} holds NaN or infinite values", stream=sys.stderr)
@@ -161,10 +167,10 @@ def predict(
     if files:
         files.make_folder()
     kept: list[str] | Literal["all"] = "all" if keep == ["all"] else keep or []
-    batches = prediction.batches(restored, inputs, refuse, tell, files, tiles=tiles, keep=kept)
+    batches = prediction.batches(restored, inputs or [], refuse, tell, files, tiles=tiles, keep=kept, texts=text or [])
     form = output.as_csv if as_csv else output.as_table
-    for text in output.as_json(batches, top) if as_json else form(batches, task, top):
-        say(text)
+    for line in output.as_json(batches, top) if as_json else form(batches, task, top):
+        say(line)
     if refused:
         raise DataError(f"{len(refused):,} input{'s' * (len(refused) > 1)} could not be used")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trainkit.core.diagnostics import Diagnostic
-from trainkit.core.errors import DataError, os_error_text
 from trainkit.core.records import NoteRecord
+from trainkit.data.folders import files_below
 
 FIRST_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """Those that `rules=1` takes."""
@@ -38,35 +37,15 @@ class FolderFiles:
 
 
 def find(root: Path, below: str = "", *, rules: int = 2) -> FolderFiles:
-    """Find the pictures of a folder and of those below it.
-
-    In the order of their names, so that it does not depend on the file system. A folder to which several links lead is
-    read once: links that lead to a folder above them would otherwise never end.
+    """Find the pictures of a folder and of those below it, in the order of their names.
 
     Raises:
         DataError: a folder cannot be read.
     """
 
-    def refuse(error: OSError) -> None:
-        raise error
-
-    names: list[str] = []
-    seen: set[tuple[int, int]] = set()
-    try:
-        for directory, folders, files in os.walk(root / below, onerror=refuse, followlinks=True):
-            status = Path(directory).stat()
-            if (status.st_dev, status.st_ino) in seen:
-                folders.clear()
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            folders[:] = sorted(name for name in folders if not is_hidden(name))
-            inside = Path(directory).relative_to(root)
-            names += [(inside / file).as_posix() for file in files if not is_hidden(file)]
-    except OSError as error:
-        raise DataError(f"{error.filename}: {os_error_text(error)}") from None
     endings = taken(rules)
     sorted_out = FolderFiles([], [])
-    for name in sorted(names):
+    for name in files_below(root, below):
         (sorted_out.pictures if name.lower().endswith(endings) else sorted_out.others).append(name)
     return sorted_out
 
@@ -76,11 +55,6 @@ def taken(rules: int = 2) -> tuple[str, ...]:
     if rules == 1:
         return FIRST_ENDINGS
     return ENDINGS + HEIF * (find_spec("pillow_heif") is not None)
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is not meant to be seen; `__MACOSX` holds what a Mac adds to an archive."""
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def by_ending(names: Sequence[str]) -> str:

@@ -18,12 +18,12 @@ from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import permutation
 from trainkit.data.base import Data, Source, Split
+from trainkit.data.folders import SplitName
 from trainkit.data.images import caching, headers
 from trainkit.data.images.bit_depth import SIXTEEN_BITS, Limits
 from trainkit.data.images.config import ImageDataConfig, Size, height_width
 from trainkit.data.images.crops import done_in_decoding
 from trainkit.data.images.decoding import NO_LIMITS, Colour, PictureSource, Unreadable, decode_all
-from trainkit.data.images.split_names import SplitName
 from trainkit.data.spec import DataSpec
 from trainkit.data.splitting import Keys
 from trainkit.data.transforms.base import TransformConfig

@@ -53,6 +53,11 @@ class InputKind(Config):
     """Of what `mean` and `std` hold one number each."""
 
     @property
+    def vocab_size(self) -> int | None:
+        """How many different numbers there are, where inputs are numbers of tokens; else None."""
+        return None
+
+    @property
     def sample_shape(self) -> tuple[int | str, ...]:
         """As a person would write it."""
         return self.shape

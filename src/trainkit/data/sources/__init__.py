@@ -9,6 +9,7 @@ from trainkit.data.sources import (
     synthetic,
     table,
     tensors,
+    text_folder,
     torchvision,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "synthetic",
     "table",
     "tensors",
+    "text_folder",
     "torchvision",
 ]

@@ -17,10 +17,10 @@ from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import counted
 from trainkit.data.base import Data
+from trainkit.data.folders import FOLDERS, SplitName, existing, folders_in, is_hidden
 from trainkit.data.images.decoding import PictureSource
-from trainkit.data.images.image_files import FolderFiles, find, is_hidden, no_pictures, taken, unused_files
+from trainkit.data.images.image_files import FolderFiles, find, no_pictures, taken, unused_files
 from trainkit.data.images.source import PicturesConfig, Remark
-from trainkit.data.images.split_names import FOLDERS, SplitName
 from trainkit.data.paths import expanded, unreadable
 from trainkit.data.sources.image_list import LabelFileConfig
 from trainkit.data.spec import DataSpec
@@ -41,11 +41,11 @@ class FoldersConfig(PicturesConfig):
         except OSError as error:
             raise unreadable("path", root, error) from None
         remarks: list[Remark] = []
-        unused = [folder for split, folder in folders.items() if split != "train" and not _folders(folder)]
+        unused = [folder for split, folder in folders.items() if split != "train" and not folders_in(folder)]
         for folder in unused:  # as Kaggle has it: pictures whose classes are not told
             remarks.append(NoteRecord(f"{folder}: not used, as it has no folder per class", "warning"))
         folders = {split: folder for split, folder in folders.items() if folder not in unused}
-        classes = _folders(folders["train"])
+        classes = folders_in(folders["train"])
         if len(classes) < 2:
             there = f"found only {classes[0]!r}" if classes else "found none"
             raise DataError(f"{folders['train'].absolute()}: expected a folder per class, {there}")
@@ -68,7 +68,7 @@ class FoldersConfig(PicturesConfig):
 
     def _files(self, split: SplitName, root: Path, classes: Sequence[str], others: list[str]) -> PictureSource:
         """The pictures of a split; the files that are none are added to `others`."""
-        there = _folders(root)
+        there = folders_in(root)
         if unknown := [name for name in there if name not in classes]:
             raise DataError(*(f"{root / name}: the training pictures have no class {name!r}" for name in unknown))
         by_class = {
@@ -127,7 +127,7 @@ class ImageFolderConfig(FoldersConfig, LabelFileConfig):
         return [meant[name][0] if len(meant.get(name, ())) == 1 else name for name in names]
 
     def _split_folders(self, root: Path) -> dict[SplitName, Path]:
-        there = _existing(root, self.rules)
+        there = existing(root, self.rules)
         return there if "train" in there else {"train": root}
 
 
@@ -147,8 +147,8 @@ class ImageNetConfig(FoldersConfig):
     only scales the pixels to 0 … 1."""
 
     def _split_folders(self, root: Path) -> dict[SplitName, Path]:
-        there = _existing(root, self.rules)
-        missing = [split for split in ("train", "val") if split not in there or not _folders(there[split])]
+        there = existing(root, self.rules)
+        missing = [split for split in ("train", "val") if split not in there or not folders_in(there[split])]
         if missing:
             raise DataError(
                 f"{root.absolute()}: expected the folders train and val, in each a folder of pictures per class, such "
@@ -158,20 +158,10 @@ class ImageNetConfig(FoldersConfig):
         return there
 
 
-def _existing(root: Path, rules: int) -> dict[SplitName, Path]:
-    """The folders of the splits: the first of each one's names."""
-    folders: dict[SplitName, Path] = {}
-    for split, names in FOLDERS.items():
-        for name in names[: 1 if rules == 1 else None]:
-            if (root / name).is_dir():
-                folders.setdefault(split, root / name)
-    return folders
-
-
 def _unused_folders(root: Path, known: Container[Path]) -> list[Remark]:
     """What to say of folders beside those of the splits."""
     remarks: list[Remark] = []
-    for name in _folders(root):
+    for name in folders_in(root):
         if root / name not in known:
             many = "which cannot be read"
             with suppress(DataError):
@@ -180,13 +170,6 @@ def _unused_folders(root: Path, known: Container[Path]) -> list[Remark]:
             text = f"data.path: the folder {root / name} ({many}) is not used; {names}"
             remarks.append(Diagnostic("unused-files", text))
     return remarks
-
-
-def _folders(root: Path) -> list[str]:
-    try:
-        return sorted(path.name for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
-    except (OSError, ValueError) as error:
-        raise unreadable("path", root, error) from None
 
 
 def _doubts(root: Path, files: PictureSource) -> list[Remark]:

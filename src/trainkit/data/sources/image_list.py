@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 
 from trainkit.config.registry import register
 from trainkit.data.base import Data
+from trainkit.data.folders import SplitName
 from trainkit.data.images.decoding import PictureSource
 from trainkit.data.images.picture_lists import Labels, Listed, PictureListConfig
 from trainkit.data.images.source import Remark
-from trainkit.data.images.split_names import SplitName
 from trainkit.data.spec import DataSpec
 from trainkit.data.splitting import Keys
 from trainkit.data.tables.columns import ColumnConfig, DateFormat

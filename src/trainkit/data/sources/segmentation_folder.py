@@ -16,6 +16,7 @@ from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import counted
 from trainkit.data.base import Data
+from trainkit.data.folders import SplitName
 from trainkit.data.images.config import Size, height_width
 from trainkit.data.images.decoding import PictureSource, Resize
 from trainkit.data.images.kept import MOST_BYTES, MaskedPictures
@@ -23,7 +24,6 @@ from trainkit.data.images.mask_classes import Classes, Colour, Value
 from trainkit.data.images.masks import Masks, read
 from trainkit.data.images.pairs import FoldersOfPairs, Pairs, sizes, together
 from trainkit.data.images.source import PicturesConfig, Remark, first_ten
-from trainkit.data.images.split_names import SplitName
 from trainkit.data.paths import expanded
 from trainkit.data.spec import DataSpec
 from trainkit.data.text_files import read_lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +11,7 @@ from trainkit.config.registry import register
 from trainkit.data.base import Data, DataConfig
 from trainkit.data.spec import DataSpec
 from trainkit.data.tables.columns import Asked, ColumnConfig
+from trainkit.data.texts.source import TextConfig
 from trainkit.tasks import Kind, task_class
 
 
@@ -34,7 +36,7 @@ class TableConfig(DataConfig):
     """Columns of numbers that are names, such as a postcode: short for `columns` of kind `category`."""
     columns: dict[str, Asked | ColumnConfig] = {}
     """What a column is, where the guess is wrong: `number`, `flag`, `category`, `date`, `text`, `drop`, or a mapping
-    with `kind` and how it is written."""
+    with `kind` and how it is written. From texts, and then from nothing else, a model for texts learns."""
     decimal: Literal[".", ","] | None = None
     """What stands before the decimals of all numbers; by default a point, or a comma where a point is `thousands`."""
     thousands: Literal[",", ".", " ", "'", ""] = ""
@@ -60,10 +62,19 @@ class TableConfig(DataConfig):
     """A column such as the date: val and test are the latest rows, so that no future is in the training."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """What stands between the fields of a CSV file; by default a comma, in files called .tsv a tab."""
-    rules: Literal[1, 2] = 2
-    """How rows are taken and divided; 1 stands in configs from before tables were read as they are now."""
+    text: TextConfig = TextConfig()
+    """How the texts of columns of kind `text` become numbers of tokens."""
+    rules: Literal[1, 2, 3] = 3
+    """How rows are taken and divided; 1 stands in configs from before tables were read as they are now, 2 in those from
+    before a column of kind `text` was learned from."""
 
     default_model: ClassVar[str | None] = "table"
+
+    @classmethod
+    def model_for(cls, given: Mapping[str, object], /) -> str | None:
+        columns = given.get("columns")
+        kinds = columns.values() if isinstance(columns, Mapping) else ()
+        return "embedding_bag" if "text" in kinds or {"kind": "text"} in kinds else cls.default_model
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -74,6 +85,11 @@ class TableConfig(DataConfig):
     def targets(self) -> tuple[str, ...]:
         """The columns to be predicted."""
         return self.target if isinstance(self.target, tuple) else (self.target,)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns of texts to predict from."""
+        return tuple(name for name in self.columns if self.rules >= 3 and self.asked(name).kind == "text")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -111,9 +127,9 @@ class TableConfig(DataConfig):
         return self._counted(lambda: self.build(seed, spec))
 
     def build(self, seed: int, like: DataSpec | None = None) -> Data:
-        from trainkit.data.tables.building import build  # brings pyarrow, for those who read a table
+        from trainkit.data.tables import building, text_columns  # bring pyarrow, for those who read a table
 
-        return build(self, seed, like)
+        return text_columns.build(self, seed, like) if self.texts else building.build(self, seed, like)
 
 
 @register("data")

@@ -82,7 +82,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     """
     if like is not None and not like.columns:
         raise DataError(f"{config.paths[0]}: the checkpoint does not say what the columns mean; train again")
-    file = _cells(config, config.paths, "path")
+    file = cells_of(config, config.paths, "path")
     if not len(file):
         raise DataError(f"{file.name}: no rows to train on")
     target = read_target(config, file, like)
@@ -96,7 +96,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     held = None
     odd: list[Diagnostic] = []
     if isinstance(config.test, str):
-        other = _cells(config, (config.test,), "test")
+        other = cells_of(config, (config.test,), "test")
         fixed = DataSpec(input=Numbers(shape=(1,)), task=target.task) if like is None else like
         held = _table(config, other, _parsed(other, used), read_target(config, other, fixed), notes)
         odd = shared_groups(config.group, file, other)
@@ -106,7 +106,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
         held, table = table.at(np.sort(order[:count])), table.at(np.sort(order[count:]))
     if not len(table):
         raise DataError(f"{file.name}: no rows to train on")
-    train, val, test = _divided(config, table, target.task, seed, apart=held is not None)
+    train, val, test = divided(config, table, target.task, seed, apart=held is not None)
     columns = [one.column for one in used.values() if one.column is not None]
     facts: tuple[ColumnFacts, ...] = ()
     if like is None:
@@ -137,7 +137,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     return Data(spec, train_split, val_split, tested if len(tested) else None, tuple(notes), facts, tuple(odd))
 
 
-def _divided(config: TableConfig, table: Table, task: Task, seed: int, *, apart: bool) -> tuple[Tensor, Tensor, Tensor]:
+def divided(config: TableConfig, table: Table, task: Task, seed: int, *, apart: bool) -> tuple[Tensor, Tensor, Tensor]:
     """The rows of train, val and test.
 
     Args:
@@ -154,7 +154,8 @@ def _divided(config: TableConfig, table: Table, task: Task, seed: int, *, apart:
     return train.index, val.index if val else none, test.index if test else none
 
 
-def _cells(config: TableConfig, names: Sequence[str], key: str) -> Cells:
+def cells_of(config: TableConfig, names: Sequence[str], key: str) -> Cells:
+    """The cells of some files, under the key that names them."""
     needed = [*config.targets, *(config.features or ()), *config.categorical, *config.columns, *config.ignore]
     needed += [name for name in (config.group, config.order) if name]
     return table_files.read(names, needed if key == "path" else config.targets, key=key, delimiter=config.delimiter)
@@ -241,7 +242,7 @@ def _table(
         text = f"{file.name}: gaps: {counts}; numbers get the training rows' mean and a mark, words a category"
         notes.append(NoteRecord(text))
     rows = np.flatnonzero(kept)
-    keys, where = _keys(config, file, rows), replace(file, columns={}).where
+    keys, where = keys_of(config, file, rows), replace(file, columns={}).where
     if len(rows) == len(file):
         return Table({name: one.values for name, one in used.items()}, target.values, keys, where)
     values = {name: _taken(one.values, rows) for name, one in used.items()}
@@ -253,7 +254,8 @@ def _where(where: Callable[[int], str], rows: Rows) -> Callable[[int], str]:
     return lambda row: where(int(rows[row]))
 
 
-def _keys(config: TableConfig, file: Cells, rows: Rows) -> Keys:
+def keys_of(config: TableConfig, file: Cells, rows: Rows) -> Keys:
+    """What decides the split of these rows."""
     if config.group is not None:
         return split_keys.groups(file.columns[config.group].take(pa.array(rows)))
     if config.order is not None:

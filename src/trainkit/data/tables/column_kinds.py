@@ -86,7 +86,7 @@ def read(
     reader = _Reader(*source, asked, number, word, is_target, format_key)
     needed = needed or is_target
     if asked.kind in ("drop", "text"):
-        why = "data.columns says so" if asked.kind == "drop" else "texts are left out for now"
+        why = "data.columns says so" if asked.kind == "drop" else "a text"
         return Read(None, None, why, source.texts)
     if asked.kind == "number":
         return reader.number(forced=True) or reader.signed_number() or reader.odd_number(Counter())

@@ -15,6 +15,7 @@ from trainkit.data.sources.table import TableConfig
 from trainkit.data.tables import cells, encoding, table_files
 from trainkit.data.tables.columns import FIRST_NA_VALUES, Column
 from trainkit.data.tables.messages import not_as_trained, unseen_words
+from trainkit.data.tables.table_files import Cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,25 @@ class NewRows:
     """A line for every column with values that training never saw."""
     kept: dict[str, list[str]]
     """The texts of the columns that were to be kept."""
+
+
+def joined(file: Cells, columns: Sequence[str]) -> list[str]:
+    """The texts of some columns, row by row, one below the other."""
+    return ["\n".join(row) for row in zip(*(file.columns[name].to_pylist() for name in columns), strict=True)]
+
+
+def new_texts(
+    config: TableConfig, name: str, keep: Sequence[str] | Literal["all"] = ()
+) -> tuple[list[str], list[str], dict[str, list[str]]]:
+    """The texts of a file of new samples, their places, and the texts of columns that were to be kept.
+
+    Raises:
+        DataError: it cannot be read, or a column is missing.
+    """
+    needed = [*config.texts] + ([] if keep == "all" else [*keep])
+    file = table_files.read([name], needed, key="path", delimiter=config.delimiter)
+    kept = {key: file.columns[key].to_pylist() for key in (file.columns if keep == "all" else keep)}
+    return joined(file, config.texts), list(file.locations()), kept
 
 
 def new_rows(

@@ -1,0 +1,81 @@
+"""A table with columns of texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.data.sources.test_text_folder import WORDS, text
+from trainkit.core.errors import DataError
+from trainkit.data.inputs import Numbers, Texts
+from trainkit.data.sources.table import CsvConfig
+from trainkit.experiment.schema import ExperimentConfig
+from trainkit.inference.evaluation import evaluate_checkpoint
+from trainkit.inference.prediction import batches
+from trainkit.inference.restoring import restore
+from trainkit.runs.run import train
+
+PLAIN: dict[str, Any] = {"path": "reviews.csv", "target": "label", "columns": {"review": "text"}}
+
+
+def reviews(count: int = 40, name: str = "reviews.csv") -> list[str]:
+    rows = [f'{n},"{text(label, n)}, yes",{label},author {n % 7}' for n in range(count) for label in WORDS]
+    Path(name).write_text("\n".join(["id,review,label,author", *rows]))
+    return rows
+
+
+def test_a_column_of_texts_is_learned_from() -> None:
+    reviews()
+    data = CsvConfig(**PLAIN).open(0)
+    assert isinstance(data.spec.input, Texts)
+    assert data.spec.task.names == ("bad", "good")
+    assert [one.kind for one in data.columns] == ["left out", "text", "left out"]
+    assert "not used beside the text: id, author" in [note.text for note in data.notes]
+
+
+def test_several_columns_are_one_text_and_authors_stay_together() -> None:
+    reviews()
+    both = {"review": "text", "author": {"kind": "text"}}
+    data = CsvConfig(**PLAIN | {"columns": both, "group": "author"}).open(0)
+    assert isinstance(data.spec.input, Texts)
+    assert {"author", "6"} <= set(data.spec.input.tokenizer.tokens)
+    assert data.test is not None
+    where = [{split.source.places[index] for index in split.index.tolist()} for split in (data.train, data.test)]  # type: ignore[attr-defined]
+    lines = Path("reviews.csv").read_text().splitlines()
+    authors = [{lines[int(place.rpartition(":")[2]) - 1].rpartition(",")[2] for place in places} for places in where]
+    assert not authors[0] & authors[1]
+
+
+def test_rows_without_a_text() -> None:
+    rows = reviews()
+    Path("reviews.csv").write_text("\n".join(["id,review,label,author", *rows, '80," ",bad,nobody']))
+    message = r"^reviews.csv:82: no text in review \(1 row in all\); data.missing=drop"
+    with pytest.raises(DataError, match=message):
+        CsvConfig(**PLAIN).open(0)
+    data = CsvConfig(**PLAIN, missing="drop").open(0)
+    assert sum(map(len, data.splits.values())) == 80
+
+
+def test_configs_from_before_leave_texts_out() -> None:
+    reviews()
+    assert isinstance(CsvConfig(**PLAIN, rules=2).open(0).spec.input, Numbers)
+
+
+def test_from_training_to_predictions() -> None:
+    reviews()
+    plain = {"data": {"name": "csv", **PLAIN}, "loader": {"batch_size": 8}, "log": {"tensorboard": False}}
+    experiment = ExperimentConfig.from_plain(plain)
+    assert experiment.model.name == "embedding_bag"
+    train(experiment, run_dir=Path("run"))
+    assert evaluate_checkpoint(Path("run"), "test").metrics["accuracy"] > 0.8
+    rows = reviews(10, "others.csv")
+    restored = restore(Path("run"))
+    [found] = batches(restored, ["others.csv"], lambda error: None, keep=["id"])
+    assert [one.input for one in found] == [f"others.csv:{line}" for line in range(2, 2 + len(rows))]
+    assert [one.kept["id"] for one in found] == [row.partition(",")[0] for row in rows]
+    Path("others.csv").write_text("a,b\n1,2\n")
+    refused: list[DataError] = []
+    assert list(batches(restored, ["others.csv"], refused.append)) == []
+    assert "no column 'review'" in str(refused[0])
