@@ -63,6 +63,13 @@ def test_configs_from_before_leave_texts_out() -> None:
     assert isinstance(CsvConfig(**PLAIN, rules=2).open(0).spec.input, Numbers)
 
 
+def test_a_model_of_something_else_is_told() -> None:
+    reviews()
+    numbers = CsvConfig(**PLAIN, rules=2).open(0).spec
+    with pytest.raises(DataError, match="the model was trained on something else"):
+        CsvConfig(**PLAIN).reopen(0, numbers)
+
+
 def test_from_training_to_predictions() -> None:
     reviews()
     plain = {"data": {"name": "csv", **PLAIN}, "loader": {"batch_size": 8}, "log": {"tensorboard": False}}

@@ -121,10 +121,11 @@ def numbered(
     if like is None:
         assert isinstance(train.source, RawTexts)
         tokenizer = config.learned([train.source.texts[index] for index in train.index.tolist()])
-    else:
-        assert isinstance(like.input, Texts)
+    elif isinstance(like.input, Texts):
         tokenizer = like.input.tokenizer
         tokenizer.check()
+    else:
+        raise DataError("data: texts, but the model was trained on something else")
     raw = {id(split.source): split.source for split in divided.values()}
     ids = {key: encoded(tokenizer, texts) for key, texts in raw.items() if isinstance(texts, RawTexts)}
     lengths = np.array([len(one) for one in ids[id(train.source)]])[train.index.numpy()]
