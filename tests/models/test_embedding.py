@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from trainkit.data import DataSpec
 from trainkit.data.inputs import Numbers, Texts
 from trainkit.data.texts.tokenizer import Tokenizer
 from trainkit.models import ModelConfig
+from trainkit.models.rnn import GruConfig
 from trainkit.tasks import Classification
 
 TOKENIZER = Tokenizer(kind="word", lower=True, tokens=tuple(f"w{number}" for number in range(50)))
@@ -61,3 +63,34 @@ def test_other_data_is_refused() -> None:
         build("embedding_bag", {}, numbers)
     with pytest.raises(ConfigError, match=r"^model: lstm needs sequences"):
         build("lstm", {}, numbers)
+
+
+def test_vectors_come_from_a_file_and_not_again_from_a_checkpoint() -> None:
+    Path("vectors.txt").write_text("2 3\nw7 1 2 3\nelse 4 5 6\nw9 -1 0 0.5\n")
+    config = GruConfig(embedding_dim=3, hidden_size=4, vectors="vectors.txt")
+    model, notes = config.create(SPEC, 3)
+    weight = model.get_submodule("embedding").weight
+    assert isinstance(weight, torch.Tensor)
+    assert weight[7].tolist() == [1, 2, 3]
+    assert weight[9].tolist() == [-1, 0, 0.5]
+    assert notes == ["model.vectors: 2 of 50 tokens have a vector in vectors.txt, the others begin at random"]
+    Path("vectors.txt").unlink()
+    config.restored().create(SPEC, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("w7 1 2\n", "vectors.txt:1: 2 numbers, expected 3; model.embedding_dim=2 would fit"),
+        ("w7 1 2 3\nw8 1 2\n", "vectors.txt:2: 2 numbers, expected 3"),
+        ("w7 1 2 x\n", "vectors.txt:1: 'w7': no numbers"),
+        ("else 1 2 3\n", "vectors.txt: none of the 50 tokens of the data is in it"),
+        (None, "vectors.txt: no such file or directory"),
+    ],
+)
+def test_vectors_that_do_not_fit(text: str | None, message: str) -> None:
+    if text is not None:
+        Path("vectors.txt").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        GruConfig(embedding_dim=3, vectors="vectors.txt").create(SPEC, 3)
+    assert str(caught.value) == f"model.vectors: {message}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec
+from trainkit.data.inputs import Texts
+from trainkit.data.paths import expanded
 from trainkit.models.base import Dropout, ModelConfig, Width
+from trainkit.models.vectors import read_vectors
 
 PAIR_FACTOR = 1_000_003
 """By which the first of two neighbours is multiplied before both are hashed to one number."""
@@ -40,6 +43,30 @@ def is_real(inputs: Tensor, lengths: Tensor) -> Tensor:
     """Which places of sequences (batch, length, …) are not padding; shape (batch, length), bool."""
     lengths = lengths.to(inputs.device, non_blocking=True).unsqueeze(1)
     return torch.arange(inputs.shape[1], device=inputs.device) < lengths
+
+
+class EmbeddingConfig(ModelConfig):
+    """Base of the models that give each token of a text a vector."""
+
+    embedding_dim: Width = 128
+    """Of texts: length of the vector for each token."""
+    vectors: str = ""
+    """Of texts: a file with vectors of words to begin with, as those of GloVe or fastText; `embedding_dim` numbers
+    each."""
+
+    def create(self, spec: DataSpec, num_outputs: int) -> tuple[nn.Module, list[str]]:
+        model, notes = super().create(spec, num_outputs)
+        if not self.vectors:
+            return model, notes
+        if not isinstance(spec.input, Texts):
+            raise ConfigError("model.vectors: is for texts")
+        rows = {token: row for row, token in enumerate(spec.input.tokenizer.tokens)}
+        embedding = model.get_submodule("embedding")
+        assert isinstance(embedding, nn.Embedding)
+        return model, [*notes, read_vectors(expanded(self.vectors), rows, embedding.weight)]
+
+    def restored(self) -> Self:
+        return super().restored().model_copy(update={"vectors": ""})
 
 
 class BagClassifier(nn.Module):
@@ -70,7 +97,7 @@ class BagClassifier(nn.Module):
 
 
 @register("model")
-class EmbeddingBagConfig(ModelConfig):
+class EmbeddingBagConfig(EmbeddingConfig):
     """The mean of the vectors of a text's tokens, and a linear layer (Joulin et al., 2016, arXiv:1607.01759): quick,
     and hard to beat by much. It is what learns from texts where the config names no model, with settings of its own."""
 

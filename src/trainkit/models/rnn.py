@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from trainkit.config.registry import register
 from trainkit.data import DataSpec
-from trainkit.models.base import Dropout, ModelConfig, Width
-from trainkit.models.embedding import token_embedding
+from trainkit.models.base import Dropout, Width
+from trainkit.models.embedding import EmbeddingConfig, token_embedding
 
 Cell = nn.RNN | nn.GRU | nn.LSTM
 
@@ -47,11 +47,9 @@ class RecurrentClassifier(nn.Module):
         return outputs
 
 
-class RecurrentConfig(ModelConfig):
+class RecurrentConfig(EmbeddingConfig):
     """Base of the recurrent networks, which differ in their cells."""
 
-    embedding_dim: Width = 128
-    """Of texts: length of the vector for each token."""
     hidden_size: Width = 128
     """Length of the state in each layer and direction."""
     num_layers: Annotated[int, Field(ge=1, le=100)] = 1
