@@ -231,7 +231,7 @@ def test_a_config_that_may_not_be_read() -> None:
 
 ADAM = "known: lr, head_lr, weight_decay, decay_bias_and_norm, betas, eps, amsgrad"
 OPTIMIZERS = "known: sgd, adam, adamw, nadam, radam, adamax, rmsprop, adagrad, adadelta, muon"
-MODELS = "known: mlp, cnn, lstm, gru, rnn, sequential, table, transformer, unet, torchvision, timm, "
+MODELS = "known: mlp, cnn, embedding_bag, lstm, gru, rnn, sequential, table, transformer, unet, torchvision, timm, "
 MODELS += "torchvision_segmentation"
 SECTIONS = "known: name, seed, imports, data, loader, model, loss, metrics, optimizer, scheduler, train, log, checkpoint, sweep"
 PRESETS = "mnist, fashion_mnist, cifar10, cifar100, imagenet, half, auto or none or a mapping"

@@ -59,7 +59,7 @@ def test_shipped_configs_have_no_error_but_missing_files(config: Path) -> None:
     """The templates' pictures and tables are the user's."""
     errors = [found for found in check(config, []) if found.level == "error"]
     assert all(found.code == "data" and ("no such file" in found.text or "weights" in found.text) for found in errors)
-    templates = ("csv_", "image_", "labels_", "pictures_", "segmentation_", "sequences_")
+    templates = ("csv_", "image_", "labels_", "pictures_", "segmentation_", "sequences_", "text_")
     assert bool(errors) <= config.stem.startswith(templates)
 
 
@@ -279,8 +279,8 @@ def test_a_dataset_that_raises_is_an_error_of_its_config_alone() -> None:
     Path("good.yaml").write_text(f"{MNIST}model: mlp\n")
     ended = warm.run(["check", "bad.yaml", "good.yaml", "--format", "json"])
     bad, good = json.loads(ended.stdout)
-    assert (ended.code, bad["ok"], good["ok"]) == (2, False, True)
-    assert bad["findings"][0]["message"] == "bad.yaml:2:7: data: raised KeyError: 'gone' (sets.py:6)"
+    assert (ended.code, bad["ok"], good["ok"]) == (3, False, True)
+    assert bad["findings"][0]["message"] == "Broken[0]: raised KeyError: 'gone' (sets.py:6)"
 
 
 def test_a_module_that_raises_is_an_error_of_its_config_alone() -> None:

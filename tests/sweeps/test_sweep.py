@@ -405,8 +405,8 @@ class Moody(nn.Module):
 
 def test_all_who_tell_of_a_trial_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table, `trainkit runs` and the page: states, and times to a second."""
-    Path("own.py").write_text(OWN)
-    Path("moods.yaml").write_text(CONFIG.replace("{name: mlp, hidden: [4]}", "moody") + "imports: [own]\n")
+    Path("moods.py").write_text(OWN)
+    Path("moods.yaml").write_text(CONFIG.replace("{name: mlp, hidden: [4]}", "moody") + "imports: [moods]\n")
     with pytest.raises(StoppedError):
         sweep(Path("moods.yaml"), ["model.mood=good,fails,diverges,stops,waits"], quiet=True)
     [directory] = Path("runs/tiny").iterdir()

@@ -137,7 +137,7 @@ def test_reported(run: Path, tmp_path: Path) -> None:
 
 def test_checked(config: str) -> None:
     checked = trainkit("check", config)
-    assert re.fullmatch(r"\S+: ok \(.*\)\n", checked.stdout)
+    assert re.match(r"\S+: ok \(.*\)\nread of recordings: ", checked.stdout)
     summary = json.loads(trainkit("summary", config, "--json").stdout)
     assert summary
     shown = trainkit("data", config).stdout

@@ -19,7 +19,7 @@ from trainkit.data import Data, DataSpec, Split, TensorSource, sample_checks
 from trainkit.data.base import fingerprint
 from trainkit.data.duplicates import are_compared, hashes, shared_with
 from trainkit.data.images.config import ImageDataConfig
-from trainkit.data.inputs import InputKind, Texts
+from trainkit.data.inputs import InputKind
 from trainkit.data.subset import subset_of_all
 from trainkit.data.tables.columns import ColumnFacts, column_lines
 from trainkit.data.transforms.normalize import measured
@@ -77,12 +77,12 @@ class DatasetSummary:
     """What is probably not meant."""
     columns: tuple[ColumnFacts, ...] = ()
     """Of a file of rows."""
-    texts: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
     """Of texts, what they are: lines instead of those about numbers."""
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
-        plain = {key: value for key, value in asdict(self).items() if key not in ("task", "findings", "texts")}
+        plain = {key: value for key, value in asdict(self).items() if key not in ("task", "findings", "lines")}
         plain["target"] = {"kind": self.task.name, "classes": list(self.task.known_names)}
         return plain | {"findings": [{"code": found.code, "message": str(found)} for found in self.findings]}
 
@@ -124,7 +124,7 @@ def summarize_dataset(opened: Opened) -> DatasetSummary:
             *findings(opened.experiment, data, mean, std, contradicting),
         ),
         columns=data.columns,
-        texts=tuple(text_lines(data)) if isinstance(spec.input, Texts) else (),
+        lines=tuple(text_lines(data)) if spec.input.vocabulary else (),
     )
 
 
@@ -265,13 +265,13 @@ def dataset_lines(found: DatasetSummary) -> list[str]:
         f"{'the model':<12} sees mean {found.prepared_mean:.3g}, standard deviation {found.prepared_std:.3g}"
     )
     text += [
-        *(() if found.texts else numbers),
+        *(() if found.lines else numbers),
         f"{'targets':<12} {found.task.size} {found.task.noun[1]}{done}",
         f"{'duplicates':<12} {_duplicates(found)}",
         *_table(found),
         *([""] if found.columns else []),
         *column_lines(found.columns),
-        *found.texts,
+        *found.lines,
     ]
     return text
 

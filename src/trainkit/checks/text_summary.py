@@ -10,7 +10,6 @@ import torch
 from trainkit.core import nest
 from trainkit.core.text import aligned, printable
 from trainkit.data import Data
-from trainkit.data.inputs import Texts
 from trainkit.data.sequences import SequenceSource
 
 BARS = 10
@@ -43,11 +42,9 @@ def _histogram(lengths: list[int]) -> list[str]:
 
 
 def _first(data: Data) -> Iterator[str]:
-    kind = data.spec.input
-    assert isinstance(kind, Texts)
     batch = data.train.take(torch.arange(min(SHOWN, len(data.train))))
     assert isinstance(batch.inputs, torch.Tensor)
     assert batch.lengths is not None
     labels = map(data.spec.task.words, nest.samples(batch.targets))
-    for label, text in zip(labels, kind.decoded(batch.inputs, batch.lengths), strict=True):
+    for label, text in zip(labels, data.spec.input.decoded(batch.inputs, batch.lengths), strict=True):
         yield f"{label}: {textwrap.shorten(printable(text), 100, placeholder=' …')}"

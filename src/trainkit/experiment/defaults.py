@@ -22,7 +22,7 @@ def filled(plain: Mapping[str, Any]) -> dict[str, Any]:
     own = plain.get("data")
     learns = data.model_for(own if isinstance(own, Mapping) else {}) if data and issubclass(data, DataConfig) else None
     if learns and isinstance(given, Mapping) and "name" not in given:
-        filled["model"] = {"name": learns, **given}
+        filled["model"] = {"name": learns, **given} if given else learns
     model = _class("model", filled.get("model"))
     if model is None or not issubclass(model, ModelConfig):
         return filled

@@ -28,7 +28,6 @@ from trainkit.data.images.image_files import ENDINGS, by_ending, find, no_pictur
 from trainkit.data.images.orientation import shown_size
 from trainkit.data.images.source import PicturesConfig
 from trainkit.data.images.views import view_of
-from trainkit.data.inputs import Texts
 from trainkit.data.sources.segmentation_folder import SegmentationFolderConfig
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.transforms.pipeline import fitted, fitted_view
@@ -69,10 +68,9 @@ class InferenceInputs:
         Raises:
             CheckpointError: it does not say how a CSV file is to be read.
         """
-        if self.texts and not isinstance(self.spec.input, Texts):
+        if self.texts and not self.spec.input.vocabulary:
             raise DataError(f"--text: the model was not trained on texts; {self._expected()}")
-        if isinstance(self.spec.input, Texts):
-            yield from text_inputs.given(self.spec.input, self.texts)
+        yield from text_inputs.given(self.spec.input, self.texts)
         for name in self._listed(inputs):
             try:
                 yield from self._in(name)
@@ -94,7 +92,7 @@ class InferenceInputs:
             return self._array(name)
         if self.spec.input.pictures and ending != ".csv":
             return self._pictures(name)
-        if isinstance(self.spec.input, Texts) and (ending in ("", ".txt") or not isinstance(self.config, TableConfig)):
+        if self.spec.input.vocabulary and (ending in ("", ".txt") or not isinstance(self.config, TableConfig)):
             return text_inputs.in_files(self.spec.input, name)
         if isinstance(self.config, TableConfig) and ending not in ENDINGS and not is_folder(name):
             return self._rows(name, self.config)
@@ -105,7 +103,7 @@ class InferenceInputs:
         shape = ", ".join(map(str, sizes))
         one = f"({shape},)" if len(sizes) == 1 else f"({shape})"
         array = f"{self.spec.input.array} of shape {one} or (n, {shape})"
-        if isinstance(self.spec.input, Texts):
+        if self.spec.input.vocabulary:
             table = "a CSV file, " if isinstance(self.config, TableConfig) else ""
             return f"expected {table}a text file (.txt), a folder of them, - for a text a line, or --text"
         if self.spec.input.pictures:
@@ -194,7 +192,7 @@ class InferenceInputs:
         return PictureSource(Path(), [name], torch.zeros(1), mode, height, width, limits=self.spec.range)
 
     def _rows(self, name: str, config: TableConfig) -> Iterator[Sample]:
-        if isinstance(self.spec.input, Texts):
+        if self.spec.input.vocabulary:
             return text_inputs.in_rows(self.spec.input, config, file_named(name), self.keep)
         if not self.spec.columns:
             raise CheckpointError(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainkit.core.errors import DataError
 from trainkit.data.folders import files_below
-from trainkit.data.inputs import Texts
+from trainkit.data.inputs import InputKind
 from trainkit.data.sources.table import TableConfig
 from trainkit.data.text_files import whole_text
 from trainkit.inference.sample import STDIN, Sample, file_named, is_folder
@@ -22,14 +22,14 @@ SHOWN = 60
 """Characters of a text that stand for it."""
 
 
-def given(kind: Texts, texts: Iterable[str]) -> Iterator[Sample]:
+def given(kind: InputKind, texts: Iterable[str]) -> Iterator[Sample]:
     """Texts, each called by its beginning."""
     for text in texts:
         name = textwrap.shorten(text, SHOWN, placeholder=" …")
         yield Sample(name, partial(_numbered, kind, name, text))
 
 
-def in_files(kind: Texts, name: str) -> Iterator[Sample]:
+def in_files(kind: InputKind, name: str) -> Iterator[Sample]:
     """The text of a file, those of all files of a folder, or of standard input the text of each line.
 
     Raises:
@@ -45,7 +45,9 @@ def in_files(kind: Texts, name: str) -> Iterator[Sample]:
     return (Sample(one, partial(_read, kind, one), stem=Path(one).stem) for one in names)
 
 
-def in_rows(kind: Texts, config: TableConfig, name: str, keep: Sequence[str] | Literal["all"] = ()) -> Iterator[Sample]:
+def in_rows(
+    kind: InputKind, config: TableConfig, name: str, keep: Sequence[str] | Literal["all"] = ()
+) -> Iterator[Sample]:
     """The texts of a table.
 
     Args:
@@ -63,11 +65,11 @@ def in_rows(kind: Texts, config: TableConfig, name: str, keep: Sequence[str] | L
     )
 
 
-def _read(kind: Texts, name: str) -> Tensor:
+def _read(kind: InputKind, name: str) -> Tensor:
     return _numbered(kind, name, whole_text(Path(file_named(name))))
 
 
-def _numbered(kind: Texts, name: str, text: str) -> Tensor:
+def _numbered(kind: InputKind, name: str, text: str) -> Tensor:
     try:
         return kind.of_text(text)
     except ValueError as error:

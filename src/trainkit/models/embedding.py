@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from trainkit.config.registry import register
 from trainkit.core.errors import ConfigError
 from trainkit.data import DataSpec
-from trainkit.data.inputs import Texts
 from trainkit.data.paths import expanded
 from trainkit.models.base import Dropout, ModelConfig, Width
 from trainkit.models.vectors import read_vectors
@@ -58,9 +57,9 @@ class EmbeddingConfig(ModelConfig):
         model, notes = super().create(spec, num_outputs)
         if not self.vectors:
             return model, notes
-        if not isinstance(spec.input, Texts):
+        if not spec.input.vocabulary:
             raise ConfigError("model.vectors: is for texts")
-        rows = {token: row for row, token in enumerate(spec.input.tokenizer.tokens)}
+        rows = {token: row for row, token in enumerate(spec.input.vocabulary)}
         embedding = model.get_submodule("embedding")
         assert isinstance(embedding, nn.Embedding)
         return model, [*notes, read_vectors(expanded(self.vectors), rows, embedding.weight)]

@@ -16,7 +16,7 @@ from trainkit.checks.linear_model import linear_model
 from trainkit.core import nest
 from trainkit.core.errors import first_line
 from trainkit.data import Data, Split, TensorSource
-from trainkit.data.inputs import InputKind, Texts
+from trainkit.data.inputs import InputKind
 from trainkit.data.texts.source import TextSource
 from trainkit.experiment.rules import metrics_of
 from trainkit.inference.restoring import Restored, restore
@@ -194,7 +194,7 @@ def _worst_rows(predictions: Predictions, split: Split, columns: Columns, kind: 
     beside: list[dict[str, str]] = [{}] * len(indices)
     if columns.seen:
         beside = [columns.row(one, MOST_COLUMNS) for one in nest.samples(split.take(indices).inputs)]
-    if isinstance(kind, Texts):
+    if kind.vocabulary:
         batch = split.take(indices)
         assert isinstance(batch.inputs, Tensor)
         assert batch.lengths is not None

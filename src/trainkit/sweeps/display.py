@@ -92,6 +92,8 @@ class View:
 def outcome(trial: Trial) -> str:
     """`finished`, `diverged`, `failed (reason)`, …; of what was interrupted the word of `trainkit runs`."""
     status = trial.told if trial.status == "interrupted" else trial.status
+    if status == "killed" and trial.reason.startswith(status):  # by a signal
+        return trial.reason
     return f"{status} ({trial.reason})" if trial.reason else status
 
 

@@ -53,9 +53,14 @@ class InputKind(Config):
     """Of what `mean` and `std` hold one number each."""
 
     @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Of texts the tokens, in the order of the numbers that an input consists of; else empty."""
+        return ()
+
+    @property
     def vocab_size(self) -> int | None:
-        """How many different numbers there are, where inputs are numbers of tokens; else None."""
-        return None
+        """Of texts, how many different tokens there are; else None."""
+        return len(self.vocabulary) or None
 
     @property
     def sample_shape(self) -> tuple[int | str, ...]:
@@ -92,6 +97,19 @@ class InputKind(Config):
 
     def pixels(self, inputs: Tensor) -> Tensor:
         """The pictures that prepared inputs were made of: uint8, shape (batch, 1 or 3, height, width), on the CPU."""
+        raise NotImplementedError
+
+    def of_text(self, text: str) -> Tensor:
+        """A text as a data source gives it; where there is a vocabulary.
+
+        Raises:
+            ValueError: there is no token in it.
+        """
+        raise NotImplementedError
+
+    def decoded(self, inputs: Tensor, lengths: Tensor) -> list[str]:
+        """Roughly the texts of a batch, as far as the model sees them, where there is a vocabulary. Shapes (batch,
+        length) and (batch,)."""
         raise NotImplementedError
 
     array: ClassVar[str] = "an .npy array"

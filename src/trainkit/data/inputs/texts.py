@@ -29,8 +29,8 @@ class Texts(InputKind):
     bounded: ClassVar = True
 
     @property
-    def vocab_size(self) -> int:
-        return len(self.tokenizer)
+    def vocabulary(self) -> tuple[str, ...]:
+        return self.tokenizer.tokens
 
     @property
     def sample_shape(self) -> tuple[int | str, ...]:
@@ -58,18 +58,12 @@ class Texts(InputKind):
         )
 
     def of_text(self, text: str) -> Tensor:
-        """One input as a data source gives it.
-
-        Raises:
-            ValueError: there is no token in it.
-        """
         [ids] = self.tokenizer.encode([text])
         if not len(ids):
             raise ValueError("no token in it")
         return torch.from_numpy(ids[: self.shape[0]]).long()
 
     def decoded(self, inputs: Tensor, lengths: Tensor) -> list[str]:
-        """Roughly the texts of a batch, as far as the model sees them. Shapes (batch, length) and (batch,)."""
         each = zip(inputs.tolist(), lengths.tolist(), strict=True)
         return [self.tokenizer.decode(ids[:length]) for ids, length in each]
 
