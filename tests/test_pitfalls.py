@@ -240,7 +240,7 @@ def test_samples_of_different_shapes() -> None:
     with pytest.raises(DataError) as caught:
         opened("lengths").train.take(torch.tensor([0, 2]))
     assert str(caught.value) == (
-        "Given: samples 0 and 2 have the shapes (1, 3) and (3, 3); bring them to one shape in __getitem__, "
+        "Given: samples 0 and 2 have the shapes (1, 3) and (3, 3); bring them to one shape in the data set, "
         "or use data.collate=pad for sequences"
     )
 

@@ -193,6 +193,10 @@ def test_another_folder_is_read_with_the_vocabulary_of_training() -> None:
     Path("others/good/000.txt").write_text("entirely other words")
     found = evaluate_checkpoint(Path("run"), "test", overrides=["data.path=others"])
     assert found.metrics["accuracy"] > 0.7
+    with pytest.raises(
+        DataError, match="the model knows the tokens of data.tokenizer=word alone"
+    ):
+        evaluate_checkpoint(Path("run"), "test", overrides=["data.tokenizer=char"])
 
 
 def test_the_report_shows_the_worst_mistakes_as_texts() -> None:

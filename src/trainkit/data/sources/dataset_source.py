@@ -176,7 +176,7 @@ class DatasetSource:
             if tensor.shape[self.padded :] != inputs[0].shape[self.padded :] or tensor.dtype != inputs[0].dtype:
                 raise DataError(
                     f"{self.title}: samples {indices[0]} and {number} have the shapes {_form(inputs[0])} and "
-                    f"{_form(tensor)}; bring them to one shape in __getitem__, or use data.collate=pad for sequences"
+                    f"{_form(tensor)}; bring them to one shape in the data set, or use data.collate=pad for sequences"
                 )
         targets = self._as_targets(rows, indices)
         if not self.padded:

@@ -13,6 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from trainkit.config.base import Config
+from trainkit.config.shell import typed
+from trainkit.config.yamlfile import show
 from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import permutation
@@ -124,6 +126,12 @@ def numbered(
     elif isinstance(like.input, Texts):
         tokenizer = like.input.tokenizer
         tokenizer.check()
+        for key, asked, had in (
+            ("tokenizer", config.tokenizer, tokenizer.kind),
+            ("lower", config.lower, tokenizer.lower),
+        ):
+            if asked != had:
+                raise DataError(f"data.{key}: {show(asked)}, but the model knows the tokens of {typed(f'data.{key}', had)} alone")
     else:
         raise DataError("data: texts, but the model was trained on something else")
     raw = {id(split.source): split.source for split in divided.values()}
