@@ -131,7 +131,8 @@ def numbered(
             ("lower", config.lower, tokenizer.lower),
         ):
             if asked != had:
-                raise DataError(f"data.{key}: {show(asked)}, but the model knows the tokens of {typed(f'data.{key}', had)} alone")
+                known = f"the model knows the tokens of {typed(f'data.{key}', had)} alone"
+                raise DataError(f"data.{key}: {show(asked)}, but {known}")
     else:
         raise DataError("data: texts, but the model was trained on something else")
     raw = {id(split.source): split.source for split in divided.values()}
