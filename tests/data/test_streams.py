@@ -257,3 +257,39 @@ def test_what_an_experiment_has_to_say(sections: dict[str, Any], message: str) -
     experiment = ExperimentConfig.from_plain({"data": {"name": "own", "val": 2}, "model": "mlp", **sections})
     with pytest.raises(ConfigError, match=message):
         open_data(experiment)
+
+
+class Drawn(IterableDataset[Any]):
+    """Draws its order when it is made."""
+
+    def __init__(self, count: int = 12) -> None:
+        self.order = random.sample(range(count), count)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        yield from ((torch.tensor([float(n)]), n % 2) for n in self.order)
+
+
+def test_an_order_that_is_drawn_when_it_is_made_is_the_same_every_time() -> None:
+    random.seed(1)
+    data = opened(Drawn, val=4)
+    assert data.val is not None
+    held_out = {*seen(iter([data.val.take(torch.arange(4))]))}
+    random.seed(2)
+    first = seen(loader(data, batches=6).epoch(0))
+    assert not held_out & {*first}
+    random.seed(3)
+    assert seen(loader(data, batches=6).epoch(0)) == first
+
+
+def test_held_out_samples_that_change_are_told() -> None:
+    class Turning(Drawn):
+        passes = 0
+
+        def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+            type(self).passes += 1
+            yield from ((torch.tensor([float((n + self.passes) % 12)]), n % 2) for n in range(12))
+
+    message = r"the first 4 samples are held out, and in pass 1 sample 0 is another one; give the same order"
+    data = opened(Turning, val=4)
+    with pytest.raises(DataError, match=message):
+        list(loader(data).epoch(0))

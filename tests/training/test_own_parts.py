@@ -25,6 +25,7 @@ from trainkit.inference.evaluation import evaluate_checkpoint
 from trainkit.runs import checkpoint
 from trainkit.runs.run import resume, train
 from trainkit.training.baseline_loss import constant_prediction
+from trainkit.training.optimizers import OptimizerConfig
 
 CPU = torch.device("cpu")
 HERE = Path(__file__).name
@@ -424,3 +425,27 @@ def test_a_direction_that_is_none() -> None:
         register_metric("own", mode="biggest")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="got 'maxx'; did you mean 'max'"):
         register_metric("own", mode="maxx")  # type: ignore[arg-type]
+
+
+def test_a_step_that_a_function_has_set_is_taken() -> None:
+    calls: list[int] = []
+
+    def counted(params: Any, lr: float = 0.1) -> torch.optim.SGD:
+        optimizer = torch.optim.SGD(params, lr=lr)
+        before = optimizer.step
+
+        def step(closure: Any = None) -> Any:
+            calls.append(1)
+            return before(closure)
+
+        optimizer.step = step  # type: ignore[method-assign]
+        return optimizer
+
+    register_optimizer("counted_steps")(counted)
+    config_class = registry.find("optimizer", "counted_steps")
+    assert issubclass(config_class, OptimizerConfig)
+    model = torch.nn.Linear(2, 1)
+    optimizer = config_class(name="counted_steps").build(model, torch.device("cpu"))
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    assert calls == [1]

@@ -1,4 +1,7 @@
-"""What the data of an experiment really is: sizes, classes, numbers, duplicates."""
+"""What the data of an experiment really is: sizes, classes, numbers, duplicates.
+
+One file: what is measured, what is found in it, and how it is written depend on the same fields.
+"""
 
 from __future__ import annotations
 
@@ -251,8 +254,8 @@ def _rounded(values: Sequence[float]) -> str:
 def dataset_lines(found: DatasetSummary) -> list[str]:
     """What was found as text."""
     done = f", {found.task.described}" if found.task.described else ""
-    some = "" if found.looked_at == found.splits["train"] else f" (of {found.looked_at:,} training samples)"
     shape = "x".join(map(str, found.shape))
+    some = "" if found.looked_at == found.splits["train"] else f" (of {found.looked_at:,} training samples)"
     text = [f"{'samples':<12} {', '.join(f'{count:,} {name}' for name, count in found.splits.items())}"]
     numbers = [
         f"{'inputs':<12} {shape} {found.dtype}, from {found.low:.4g} to {found.high:.4g}{some}",
@@ -277,9 +280,11 @@ def dataset_lines(found: DatasetSummary) -> list[str]:
 
 
 def _duplicates(found: DatasetSummary) -> str:
+    others = "".join(f"; {count:,} of {name} are in train" for name, count in found.shared.items())
+    if found.lines:
+        return f"not looked for within train{others}"
     if found.repeated is None:
         return "not looked for among sequences"
-    others = "".join(f"; {count:,} of {name} are in train" for name, count in found.shared.items())
     return f"{found.repeated:,} within train{others}"
 
 

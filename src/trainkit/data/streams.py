@@ -54,6 +54,12 @@ class Stream:
         """Samples read in this pass."""
         self._samples: Iterator[Any] | None = None
 
+    def again(self) -> Iterable[Any]:
+        """Another one, made as the first was, whatever it draws as it is made."""
+        with generators_restored():
+            seed_global(0)
+            return self.make()
+
     def read(self) -> tuple[int, Pair] | None:
         """The next sample with its number in the pass; None once at the end of each pass.
 
@@ -74,7 +80,7 @@ class Stream:
             return number, pair_of(where, item)
         self.passes, self.number, self._samples = self.passes + 1, 0, None
         if isinstance(self.dataset, Iterator):
-            self.dataset = self.make()
+            self.dataset = self.again()
         return None
 
     def state_dict(self) -> dict[str, Any]:
@@ -124,6 +130,10 @@ class StreamSource(DatasetSource):
                 )
         super().__init__(samples, kind, collate, names, stream.title)  # type: ignore[arg-type]  # as good as a Dataset
 
+    def has(self, number: int, sample: Pair) -> bool:
+        """Whether a sample has the input that was kept under its number."""
+        return torch.equal(self._input(number, sample[0]), self.input(number))
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSplit(Split):
@@ -149,7 +159,7 @@ class StreamLoader(Loader):
 
     def _begin(self) -> None:
         seen, seed = self._source.stream, derive(self.batches.seed or 0, "sample")
-        self._stream, self.taken = Stream(seen.make(), seen.make, seen.title, seed, seen.held_out), 0
+        self._stream, self.taken = Stream(seen.again(), seen.make, seen.title, seed, seen.held_out), 0
 
     def epoch(self, epoch: int = 0, *, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from batch number `start` on; what comes before is read, unless it has been."""
@@ -181,6 +191,13 @@ class StreamLoader(Loader):
             elif read[0] >= self._stream.held_out:
                 self.taken += 1
                 return read
+            elif not self._source.has(*read):
+                stream = self._stream
+                raise DataError(
+                    f"{stream.title}: the first {stream.held_out:,} samples are held out, and in pass "
+                    f"{stream.passes + 1} sample {read[0]:,} is another one; give the same order in every pass, or "
+                    "a val split of its own (split: str)"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         return {"taken": self.taken, **self._stream.state_dict()}

@@ -92,7 +92,7 @@ class InferenceInputs:
             return self._array(name)
         if self.spec.input.pictures and ending != ".csv":
             return self._pictures(name)
-        if self.spec.input.vocabulary and (ending in ("", ".txt") or not isinstance(self.config, TableConfig)):
+        if self.spec.input.vocabulary and (ending in ("", ".txt") or is_folder(name)):
             return text_inputs.in_files(self.spec.input, name)
         if isinstance(self.config, TableConfig) and ending not in ENDINGS and not is_folder(name):
             return self._rows(name, self.config)

@@ -39,9 +39,10 @@ class Restored:
         """The model with the weights that the run ended with: averaged ones, where it has any.
 
         Raises:
-            CheckpointError: the weights do not fit.
+            CheckpointError: the weights do not fit, or inputs are no longer made as in training.
             StorageError: there is no such device.
         """
+        self.spec.input.check()
         parts = build_eval(self.experiment.restored(), self.spec, devices.select(self.device))
         checkpoint.load_final(self.path, self.payload, parts)
         return parts

@@ -15,7 +15,7 @@ from trainkit.core.errors import DataError
 from trainkit.data.folders import files_below
 from trainkit.data.inputs import InputKind
 from trainkit.data.sources.table import TableConfig
-from trainkit.data.text_files import whole_text
+from trainkit.data.text_files import text_blocks, whole_text
 from trainkit.inference.sample import STDIN, Sample, file_named, is_folder
 
 SHOWN = 60
@@ -36,7 +36,9 @@ def in_files(kind: InputKind, name: str) -> Iterator[Sample]:
         DataError: a folder has none.
     """
     if name == STDIN:
-        return given(kind, filter(None, map(str.strip, sys.stdin)))
+        text = b"".join(text_blocks(STDIN, sys.stdin.buffer)).decode("utf-8-sig")
+        lines = ((f"{STDIN}:{number}", line) for number, line in enumerate(text.removesuffix("\n").split("\n"), 1))
+        return (Sample(place, partial(_numbered, kind, place, line)) for place, line in lines)
     names = [name]
     if is_folder(name):
         names = [str(Path(name, found)) for found in files_below(Path(name)) if found.lower().endswith(".txt")]

@@ -252,12 +252,12 @@ class OwnOptimizerConfig(OwnConfig, OptimizerConfig):
 
 def _tell_of_step(optimizer: Optimizer, owner: Owner) -> None:
     """What its `step` raises is told with its place. As a method, which torch's schedulers wrap again."""
-    once = type(optimizer).step
+    once, own = type(optimizer).step, vars(optimizer).get("step")  # which a function may have set
 
     @wraps(once)
     def step(self: Optimizer, *args: Any, **options: Any) -> Any:
         with own_code("optimizer", owner):
-            return once(self, *args, **options)
+            return once(self, *args, **options) if own is None else own(*args, **options)
 
     optimizer.step = MethodType(step, optimizer)  # type: ignore[method-assign]
 

@@ -361,7 +361,7 @@ class Failing(Points):
     [
         (FileNotFoundError(2, "No such file or directory", "a.png"), r"Failing\[1\]: a.png: no such file or directory"),
         (OSError("image file is truncated"), r"Failing\[1\]: image file is truncated"),
-        (StopIteration(), r"Failing\[1\]: __getitem__ raised StopIteration"),
+        (StopIteration(), r"Failing\[1\]: raised StopIteration"),
         (None, r"Failing\[1\]: the target has class 7, outside 0 … 2"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import random
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 
 from tests.conftest import equal, records, weights
 from tests.runs.conftest import stopped
-from trainkit.core.errors import DataError
+from trainkit.core.errors import CheckpointError, DataError
 from trainkit.data.inputs import Texts
 from trainkit.data.sample_checks import diagnostics
 from trainkit.data.sources.text_folder import TextFolderConfig
@@ -119,8 +120,9 @@ def test_what_is_no_text_is_told_or_left_out(content: bytes, message: str) -> No
 def test_a_text_without_a_token_is_told() -> None:
     reviews()
     Path("reviews/good/000.txt").write_text("<br />")
-    with pytest.raises(DataError, match=r"^reviews/good/000.txt: no token in it$"):
+    with pytest.raises(DataError, match=r"^reviews/good/000.txt: no token in it\n"):
         TextFolderConfig(path="reviews").open(0)
+    assert sum(map(len, TextFolderConfig(path="reviews", on_error="skip").open(0).splits.values())) == 79
 
 
 @pytest.mark.parametrize(
@@ -204,3 +206,40 @@ def test_the_report_shows_the_worst_mistakes_as_texts() -> None:
     page = Path("run/report.html").read_text()
     assert "The worst predictions" in page
     assert any(word in page for words in WORDS.values() for word in words)
+
+
+def test_a_test_folder_is_no_class() -> None:
+    reviews()
+    reviews("reviews/test", 5)
+    with pytest.raises(DataError, match="expected a folder train beside test, in each a folder per class"):
+        TextFolderConfig(path="reviews").open(0)
+
+
+def test_tokens_that_nobody_has() -> None:
+    reviews()
+    with pytest.raises(DataError, match=r"^data.min_frequency: no token occurs 10,000 times in the training texts$"):
+        TextFolderConfig(path="reviews", min_frequency=10_000).open(0)
+    with pytest.raises(ValueError, match="vocab_size must be > 256 with bpe"):
+        TextFolderConfig(path="reviews", tokenizer="bpe", vocab_size=100)
+
+
+def test_predictions_refuse_tokens_that_are_cut_otherwise() -> None:
+    reviews()
+    train(experiment(train={"max_steps": 2}), run_dir=Path("run"))
+    path = Path("run/checkpoints/last.pt")
+    content = torch.load(path, weights_only=True)
+    content["spec"]["input"]["tokenizer"]["proof"] = "0" * 16
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match="cuts texts otherwise than that of the training"):
+        list(predict(path, "reviews/good"))
+
+
+def test_standard_input_is_a_text_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    reviews()
+    train(experiment(), run_dir=Path("run"))
+    lines = "so lovely and warm\n\ngrim and dull\u2028and cold\n".encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    refused: list[DataError] = []
+    found = list(predict("run", "-", refuse=refused.append))
+    assert [(one.input, one.answer) for one in found] == [("-:1", ("good",)), ("-:3", ("bad",))]
+    assert [str(one) for one in refused] == ["-:2: no token in it"]

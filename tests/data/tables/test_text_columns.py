@@ -58,6 +58,23 @@ def test_rows_without_a_text() -> None:
     assert sum(map(len, data.splits.values())) == 80
 
 
+def test_what_does_not_go_with_texts() -> None:
+    reviews()
+    for options, message in (
+        ({"features": ["review"]}, "data.features: beside columns of texts nothing else is learned from"),
+        ({"columns": {"review": "text", "id": "number"}}, "data.columns: id is a number, but beside columns of texts"),
+    ):
+        with pytest.raises(DataError, match=message):
+            CsvConfig.model_validate(PLAIN | options, strict=False).open(0)
+
+
+def test_texts_that_count_as_missing() -> None:
+    rows = reviews()
+    Path("reviews.csv").write_text("\n".join(["id,review,label,author", *rows, "80,n.n.,bad,nobody"]))
+    data = CsvConfig(**PLAIN, missing="drop", na_values=("N.N.",)).open(0)
+    assert sum(map(len, data.splits.values())) == 80
+
+
 def test_configs_from_before_leave_texts_out() -> None:
     reviews()
     assert isinstance(CsvConfig(**PLAIN, rules=2).open(0).spec.input, Numbers)

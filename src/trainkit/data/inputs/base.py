@@ -99,6 +99,13 @@ class InputKind(Config):
         """The pictures that prepared inputs were made of: uint8, shape (batch, 1 or 3, height, width), on the CPU."""
         raise NotImplementedError
 
+    def check(self) -> None:
+        """Prove that inputs are made as in training.
+
+        Raises:
+            CheckpointError: they are not.
+        """
+
     def of_text(self, text: str) -> Tensor:
         """A text as a data source gives it; where there is a vocabulary.
 

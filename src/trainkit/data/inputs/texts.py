@@ -57,6 +57,9 @@ class Texts(InputKind):
             torch.tensor([self.shape[0], 1]),
         )
 
+    def check(self) -> None:
+        self.tokenizer.check()
+
     def of_text(self, text: str) -> Tensor:
         [ids] = self.tokenizer.encode([text])
         if not len(ids):

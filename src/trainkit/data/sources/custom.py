@@ -168,8 +168,9 @@ def register_dataset(name: str) -> Callable[[D], D]:
     What has only `__iter__` is a stream, and so is what a generator function gives: `train.steps_per_epoch` says how
     long an epoch is, and at its end it is read again. It is called a second time for the val split (`train=False`,
     `split="val"`), which is read to its end or to `data.val` samples, and kept; otherwise the first `data.val` samples
-    are held out. With `state_dict` and `load_state_dict`, a resumed run goes on there without reading what came before;
-    `set_epoch` is told the pass.
+    are held out. With `state_dict` and `load_state_dict`, a resumed run goes on there without reading what came before:
+    what they say has to have moved on before a sample is given. `set_epoch` is told the pass, unless samples are held
+    out, which have to be the same in every pass.
 
     Raises:
         ConfigError: the class has no `__len__` or `__getitem__`, and no `__iter__`; or an argument that a config cannot

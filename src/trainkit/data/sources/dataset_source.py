@@ -49,7 +49,7 @@ def told(where: str) -> Iterator[None]:
         file = f"{error.filename}: " if error.filename else ""
         raise DataError(f"{where}: {file}{os_error_text(error)}") from error
     except StopIteration:  # would end the epoch without a word
-        raise DataError(f"{where}: __getitem__ raised StopIteration") from None
+        raise DataError(f"{where}: raised StopIteration") from None
     except (TrainkitError, MemoryError):
         raise
     except Exception as error:

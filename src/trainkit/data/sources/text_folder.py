@@ -19,6 +19,7 @@ from trainkit.data.paths import expanded, unreadable
 from trainkit.data.spec import DataSpec
 from trainkit.data.text_files import whole_text
 from trainkit.data.texts.source import RawTexts, TextConfig, numbered
+from trainkit.data.texts.tokenizer import is_empty
 from trainkit.tasks import Classification
 
 UNLABELLED = "unsup"
@@ -47,6 +48,8 @@ class TextFolderConfig(DataConfig, TextConfig):
         except OSError as error:
             raise unreadable("path", root, error) from None
         folders: dict[SplitName, Path] = found if "train" in found else {"train": root}
+        if apart := [folder.name for split, folder in found.items() if split != "train" and "train" not in found]:
+            raise DataError(f"{root.absolute()}: expected a folder train beside {apart[0]}, in each a folder per class")
         notes: list[NoteRecord] = []
         names = folders_in(folders["train"])
         classes = [name for name in names if name != UNLABELLED] if like is None else list(like.task.names)
@@ -90,15 +93,20 @@ class TextFolderConfig(DataConfig, TextConfig):
             found = [name for name in names if name.lower().endswith(".txt")]
             others += len(names) - len(found)
             if not found:
-                raise DataError(f"{root / label}: no text files (.txt) in it")
+                what = "no text files (.txt) in it" if label in there else "no such folder"
+                raise DataError(f"{root / label}: {what}")
             for name in found:
                 try:
-                    texts.append(whole_text(root / name))
+                    text = whole_text(root / name)
                 except DataError as error:
                     problems += error.problems
-                else:
-                    places.append(str(root / name))
-                    targets.append(number)
+                    continue
+                if is_empty(text):
+                    problems.append(f"{root / name}: no token in it")
+                    continue
+                texts.append(text)
+                places.append(str(root / name))
+                targets.append(number)
         if others:
             notes.append(NoteRecord(f"{root}: {counted(others, 'file')} of other kinds not used"))
         return RawTexts(texts, places, torch.tensor(targets, dtype=torch.int64))

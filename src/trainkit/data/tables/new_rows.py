@@ -34,9 +34,14 @@ class NewRows:
     """The texts of the columns that were to be kept."""
 
 
-def joined(file: Cells, columns: Sequence[str]) -> list[str]:
-    """The texts of some columns, row by row, one below the other."""
-    return ["\n".join(row) for row in zip(*(file.columns[name].to_pylist() for name in columns), strict=True)]
+def joined(file: Cells, config: TableConfig) -> list[str]:
+    """The texts of the columns that hold some, row by row, one below the other, without those that count as missing."""
+    columns = []
+    for name in config.texts:
+        missing = {text.lower() for text in config.asked(name).na_values or ()}
+        texts: list[str] = file.columns[name].to_pylist()
+        columns.append(["" if text.lower() in missing else text for text in texts] if missing else texts)
+    return ["\n".join(filter(None, row)) for row in zip(*columns, strict=True)]
 
 
 def new_texts(
@@ -50,7 +55,7 @@ def new_texts(
     needed = [*config.texts] + ([] if keep == "all" else [*keep])
     file = table_files.read([name], needed, key="path", delimiter=config.delimiter)
     kept = {key: file.columns[key].to_pylist() for key in (file.columns if keep == "all" else keep)}
-    return joined(file, config.texts), list(file.locations()), kept
+    return joined(file, config), list(file.locations()), kept
 
 
 def new_rows(

@@ -22,6 +22,7 @@ from trainkit.data.tables.new_rows import joined
 from trainkit.data.tables.table_files import Cells
 from trainkit.data.tables.target import Target, read_target
 from trainkit.data.texts.source import RawTexts, numbered
+from trainkit.data.texts.tokenizer import is_empty
 
 
 def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
@@ -33,6 +34,13 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     Raises:
         DataError: a file cannot be read, or has a row without a text.
     """
+    if config.features is not None:
+        raise DataError("data.features: beside columns of texts nothing else is learned from; leave it out")
+    kinds = {name: config.asked(name).kind for name in (*config.columns, *config.categorical)}
+    apart = {*config.targets, *config.ignore, config.group, config.order}
+    if numbers := [name for name, kind in kinds.items() if kind not in ("text", "drop") and name not in apart]:
+        is_one = f"data.columns: {numbers[0]} is a {kinds[numbers[0]]}"
+        raise DataError(f"{is_one}, but beside columns of texts nothing else is learned from; leave it out")
     file = cells_of(config, config.paths, "path")
     if not len(file):
         raise DataError(f"{file.name}: no rows to train on")
@@ -52,7 +60,6 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
         splits["val"] = Split(raw, val)
     if held is not None or len(test):
         splits["test"] = Split(raw, test) if held is None else Split.whole(held)
-    apart = {*config.targets, *config.ignore, config.group}
     reads = {
         name: Read(None, None, "a text" if name in config.texts else "beside a text", texts)
         for name, texts in file.columns.items()
@@ -72,8 +79,8 @@ def _texts(config: TableConfig, file: Cells, target: Target, notes: list[NoteRec
     """The texts that are used, those of several columns one below the other, and what decides their split."""
     if lacking := [name for name in config.texts if name not in file.columns]:
         raise DataError(*(f"{file.name}: no column {name!r}" for name in lacking))
-    texts = joined(file, config.texts)
-    missing = np.array([not text.strip() for text in texts])
+    texts = joined(file, config)
+    missing = np.array([is_empty(text) for text in texts])
     kept = ~target.missing
     if lost := int(target.missing.sum()):
         text = f"{file.name}: {counted(lost, 'row')} without {' or '.join(config.targets)}, left out"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from trainkit.config.base import Config
@@ -32,6 +32,7 @@ WHOLE = 0.99
 """Of the training texts, so many are kept whole where `max_length` is left to trainkit."""
 LONGEST = 512
 """But no more tokens than these."""
+BYTES = 256
 AT_ONCE = 10_000
 """Texts that are cut into tokens together."""
 
@@ -83,16 +84,29 @@ class TextConfig(Config):
     """The largest number of tokens of a text that the model sees, from its beginning. `auto`: so many that 99 % of the
     training texts are whole, but at most 512."""
 
+    @model_validator(mode="after")
+    def _pieces_begin_with_bytes(self) -> Self:
+        if self.tokenizer == "bpe" and self.vocab_size <= BYTES:
+            raise ValueError(f"vocab_size must be > {BYTES} with bpe, which begins with a token for each byte")
+        return self
+
     def learned(self, texts: Sequence[str]) -> Tokenizer:
-        """A tokenizer for texts like these."""
+        """A tokenizer for texts like these.
+
+        Raises:
+            DataError: no token is frequent enough.
+        """
         chosen = permutation(len(texts), 0, "tokenizer")[:MOST_TRAINED_ON].sort().values.tolist()
-        return Tokenizer.trained(
+        found = Tokenizer.trained(
             (texts[index] for index in chosen),
             self.tokenizer,
             lower=self.lower,
             vocab_size=self.vocab_size,
             min_frequency=self.min_frequency,
         )
+        if len(found) == 1:
+            raise DataError(f"data.min_frequency: no token occurs {self.min_frequency:,} times in the training texts")
+        return found
 
     def longest(self, lengths: NDArray[np.int64]) -> int:
         """How many tokens of a text count, given the lengths of the training texts."""

@@ -38,6 +38,11 @@ PROOF = (
 """Texts of which the numbers are remembered, besides the first tokens."""
 
 
+def is_empty(text: str) -> bool:
+    """Whether there is no token in it, however it is cut."""
+    return not BREAK.sub(" ", text).strip()
+
+
 class Tokenizer(Config):
     """Texts to numbers: whole words, characters, or pieces of words (byte-level BPE; Sennrich et al., 2016,
     arXiv:1508.07909).
