@@ -80,3 +80,8 @@ def leaves(plain: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         key = f"{above}{name}"
         found |= leaves(value, f"{key}.") if isinstance(value, dict) and value else {key: value}
     return found
+
+
+def first_ten(problems: Sequence[str]) -> list[str]:
+    """Some of many problems, and how many there are more."""
+    return [*problems[:10], *([f"… and {len(problems) - 10:,} more like these"] if len(problems) > 10 else [])]

@@ -58,6 +58,19 @@ def test_rows_without_a_text() -> None:
     assert sum(map(len, data.splits.values())) == 80
 
 
+def test_the_model_of_texts_however_the_column_is_written() -> None:
+    for column in ("text", {"kind": "text", "na_values": ["-"]}):
+        plain = {"data": {"name": "csv", **PLAIN, "columns": {"review": column}}}
+        assert ExperimentConfig.from_plain(plain).model.name == "embedding_bag"
+
+
+def test_groups_that_a_test_file_shares_are_told() -> None:
+    reviews(20)
+    reviews(5, "test.csv")
+    data = CsvConfig(**PLAIN, group="author", test="test.csv").open(0)
+    assert [one.code for one in data.found] == ["shared-groups"]
+
+
 def test_what_does_not_go_with_texts() -> None:
     reviews()
     for options, message in (

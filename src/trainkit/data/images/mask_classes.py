@@ -12,9 +12,9 @@ from pydantic import Field
 
 from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
+from trainkit.core.text import first_ten
 from trainkit.data.folders import SplitName
 from trainkit.data.images.masks import IGNORED, RGB, ColourTable, MaskFile, Masks, occurring, shown
-from trainkit.data.images.source import first_ten
 from trainkit.tasks import Segmentation
 
 Value = Annotated[int, Field(ge=0, le=255)]

@@ -11,12 +11,13 @@ import torch
 
 from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
+from trainkit.core.text import first_ten
 from trainkit.core.tiling import Patch, patches
 from trainkit.data.folders import FOLDERS, SplitName
 from trainkit.data.images.decoding import UnreadableError, opened, quiet
 from trainkit.data.images.image_files import FolderFiles, find, no_pictures, unused_files
 from trainkit.data.images.orientation import shown_size
-from trainkit.data.images.source import Remark, first_ten
+from trainkit.data.images.source import Remark
 from trainkit.data.paths import unreadable
 from trainkit.data.splitting import Keys
 

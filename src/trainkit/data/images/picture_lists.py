@@ -16,11 +16,12 @@ from trainkit.config.shell import typed
 from trainkit.core.errors import DataError, os_error_text
 from trainkit.core.records import NoteRecord
 from trainkit.core.suggestions import did_you_mean, did_you_mean_path
+from trainkit.core.text import first_ten
 from trainkit.data.base import Data
 from trainkit.data.folders import SPLIT_NAMES, SplitName
 from trainkit.data.images.decoding import PictureSource
 from trainkit.data.images.image_files import ENDINGS, find, unused_files
-from trainkit.data.images.source import PicturesConfig, Remark, first_ten
+from trainkit.data.images.source import PicturesConfig, Remark
 from trainkit.data.paths import expanded, no_file, unreadable
 from trainkit.data.splitting import Keys
 from trainkit.tasks import Classification, Task

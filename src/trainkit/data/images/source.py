@@ -17,6 +17,7 @@ from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import permutation
+from trainkit.core.text import first_ten
 from trainkit.data.base import Data, Source, Split
 from trainkit.data.folders import SplitName
 from trainkit.data.images import caching, headers
@@ -292,8 +293,3 @@ class PicturesConfig(ImageDataConfig):
             if before and not after:
                 raise DataError(*first_ten(problems), f"{where}: no picture of {name!r} can be read")
         return problems
-
-
-def first_ten(problems: Sequence[str]) -> list[str]:
-    """Some of many problems, and how many there are more."""
-    return [*problems[:10], *([f"… and {len(problems) - 10:,} more like these"] if len(problems) > 10 else [])]

@@ -14,7 +14,7 @@ from trainkit.config.registry import register
 from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
-from trainkit.core.text import counted
+from trainkit.core.text import counted, first_ten
 from trainkit.data.base import Data
 from trainkit.data.folders import SplitName
 from trainkit.data.images.config import Size, height_width
@@ -23,7 +23,7 @@ from trainkit.data.images.kept import MOST_BYTES, MaskedPictures
 from trainkit.data.images.mask_classes import Classes, Colour, Value
 from trainkit.data.images.masks import Masks, read
 from trainkit.data.images.pairs import FoldersOfPairs, Pairs, sizes, together
-from trainkit.data.images.source import PicturesConfig, Remark, first_ten
+from trainkit.data.images.source import PicturesConfig, Remark
 from trainkit.data.paths import expanded
 from trainkit.data.spec import DataSpec
 from trainkit.data.text_files import read_lines

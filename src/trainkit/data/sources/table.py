@@ -73,8 +73,9 @@ class TableConfig(DataConfig):
     @classmethod
     def model_for(cls, given: Mapping[str, object], /) -> str | None:
         columns = given.get("columns")
-        kinds = columns.values() if isinstance(columns, Mapping) else ()
-        return "embedding_bag" if "text" in kinds or {"kind": "text"} in kinds else cls.default_model
+        asked = columns.values() if isinstance(columns, Mapping) else ()
+        kinds = [one.get("kind") if isinstance(one, Mapping) else one for one in asked]
+        return "embedding_bag" if "text" in kinds else cls.default_model
 
     @property
     def paths(self) -> tuple[str, ...]:

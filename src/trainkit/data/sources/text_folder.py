@@ -12,7 +12,7 @@ from pydantic import Field
 from trainkit.config.registry import register
 from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
-from trainkit.core.text import counted
+from trainkit.core.text import counted, first_ten
 from trainkit.data.base import Data, DataConfig, Split
 from trainkit.data.folders import SplitName, existing, files_below, folders_in
 from trainkit.data.paths import expanded, unreadable
@@ -61,13 +61,12 @@ class TextFolderConfig(DataConfig, TextConfig):
         problems: list[str] = []
         splits = {name: self._read(folder, classes, problems, notes) for name, folder in folders.items()}
         if problems:
-            shown = [*problems[:10], *([f"… and {len(problems) - 10:,} more like these"] if problems[10:] else [])]
             if self.on_error == "stop":
                 text = f"{root}: {counted(len(problems), 'text')} cannot be used"
-                raise DataError(*shown, f"{text}; mend or remove them, or use data.on_error=skip")
+                raise DataError(*first_ten(problems), f"{text}; mend or remove them, or use data.on_error=skip")
             total = len(problems) + sum(map(len, splits.values()))
             notes += [NoteRecord(f"{len(problems):,} of {total:,} texts cannot be used and are left out", "warning")]
-            notes += [NoteRecord(text, "warning") for text in shown]
+            notes += [NoteRecord(text, "warning") for text in first_ten(problems)]
         task = Classification(size=len(classes), names=tuple(classes)) if like is None else like.task
         train, val, test = self.train_val_test(
             splits["train"], seed, splits.get("test", self.test), splits.get("val"), task=task

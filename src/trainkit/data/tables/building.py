@@ -18,7 +18,6 @@ from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import permutation
-from trainkit.core.text import counted
 from trainkit.data.base import Data, Split, TensorSource
 from trainkit.data.inputs import Numbers
 from trainkit.data.sources.table import TableConfig
@@ -28,7 +27,14 @@ from trainkit.data.tables import cells, column_kinds, encoding, split_keys, tabl
 from trainkit.data.tables.column_kinds import Read
 from trainkit.data.tables.columns import FIRST_NA_VALUES, Column, ColumnFacts
 from trainkit.data.tables.facts import facts_of, oddities
-from trainkit.data.tables.messages import gap_problems, not_as_trained, shared_groups, unseen_words, unused_columns
+from trainkit.data.tables.messages import (
+    gap_problems,
+    not_as_trained,
+    shared_groups,
+    unseen_words,
+    unused_columns,
+    without_target,
+)
 from trainkit.data.tables.table_files import Cells
 from trainkit.data.tables.target import Target, read_target
 from trainkit.tasks import Task
@@ -220,9 +226,7 @@ def _table(
 ) -> Table:
     """The rows that are used: those with a target, and without gaps where these are not allowed."""
     kept = ~target.missing
-    if lost := int(target.missing.sum()):
-        text = f"{file.name}: {counted(lost, 'row')} without {' or '.join(config.targets)}, left out"
-        notes.append(NoteRecord(text, "warning" if lost > len(file) / 10 else "info"))
+    notes += without_target(file, config.targets, int(target.missing.sum()))
     gaps = {name: encoding.gaps(one.values, one.column) & kept for name, one in used.items() if one.column}
     if config.rules == 1 and config.missing == "drop":  # words that look missing were, too
         first = Column(name="", na_values=FIRST_NA_VALUES)

@@ -48,6 +48,12 @@ def gap_problems(file: Cells, gaps: Mapping[str, Bools], kept: Bools) -> list[st
     ]
 
 
+def without_target(file: Cells, targets: Sequence[str], lost: int) -> list[NoteRecord]:
+    """How many rows are left out because there is nothing to learn from them."""
+    text = f"{file.name}: {counted(lost, 'row')} without {' or '.join(targets)}, left out"
+    return [NoteRecord(text, "warning" if lost > len(file) / 10 else "info")] if lost else []
+
+
 def shared_groups(group: str | None, file: Cells, other: Cells) -> list[Diagnostic]:
     """Groups that a file for the test split shares with the training file."""
     if group is None or group not in other.columns:

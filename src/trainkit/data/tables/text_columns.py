@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from trainkit.core.diagnostics import Diagnostic
 from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.text import counted
@@ -18,6 +19,7 @@ from trainkit.data.splitting import Keys
 from trainkit.data.tables.building import Table, cells_of, divided, keys_of
 from trainkit.data.tables.column_kinds import Read
 from trainkit.data.tables.facts import facts_of
+from trainkit.data.tables.messages import shared_groups, without_target
 from trainkit.data.tables.new_rows import joined
 from trainkit.data.tables.table_files import Cells
 from trainkit.data.tables.target import Target, read_target
@@ -47,11 +49,12 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     target = read_target(config, file, like)
     notes: list[NoteRecord] = []
     raw, keys = _texts(config, file, target, notes)
-    held = None
+    held, odd = None, list[Diagnostic]()
     if isinstance(config.test, str):
         other = cells_of(config, (config.test,), "test")
         fixed = like or DataSpec(input=Numbers(shape=(1,)), task=target.task)
         held, _ = _texts(config, other, read_target(config, other, fixed), notes)
+        odd = shared_groups(config.group, file, other)
     train, val, test = divided(
         config, Table({}, raw.targets, keys, file.where), target.task, seed, apart=held is not None
     )
@@ -72,7 +75,7 @@ def build(config: TableConfig, seed: int, like: DataSpec | None) -> Data:
     if beside := [one.name for one in facts if one.kind != "text"]:
         others = ", ".join(beside[:10])
         notes.append(NoteRecord(f"not used beside the text: {others}{' …' if len(beside) > 10 else ''}"))
-    return replace(numbered(config.text, splits, target.task, like, notes), columns=tuple(facts))
+    return replace(numbered(config.text, splits, target.task, like, notes), columns=tuple(facts), found=tuple(odd))
 
 
 def _texts(config: TableConfig, file: Cells, target: Target, notes: list[NoteRecord]) -> tuple[RawTexts, Keys]:
@@ -82,9 +85,7 @@ def _texts(config: TableConfig, file: Cells, target: Target, notes: list[NoteRec
     texts = joined(file, config)
     missing = np.array([is_empty(text) for text in texts])
     kept = ~target.missing
-    if lost := int(target.missing.sum()):
-        text = f"{file.name}: {counted(lost, 'row')} without {' or '.join(config.targets)}, left out"
-        notes.append(NoteRecord(text, "warning" if lost > len(file) / 10 else "info"))
+    notes += without_target(file, config.targets, int(target.missing.sum()))
     if (empty := missing & kept).any():
         count = counted(int(empty.sum()), "row")
         if config.missing != "drop":

@@ -18,6 +18,7 @@ from trainkit.config.yamlfile import show
 from trainkit.core.errors import DataError
 from trainkit.core.records import NoteRecord
 from trainkit.core.seeding import permutation
+from trainkit.core.text import first_ten
 from trainkit.data.base import Batch, Data, Source, Split
 from trainkit.data.folders import SplitName
 from trainkit.data.inputs import Texts
@@ -177,8 +178,7 @@ def encoded(tokenizer: Tokenizer, texts: RawTexts) -> list[NDArray[np.int32]]:
     for start in range(0, len(texts), AT_ONCE):
         ids += tokenizer.encode(texts.texts[start : start + AT_ONCE])
     if empty := [place for place, one in zip(texts.places, ids, strict=True) if not len(one)]:
-        more = [f"… and {len(empty) - 10:,} more like these"] if len(empty) > 10 else []
-        raise DataError(*(f"{place}: no token in it" for place in empty[:10]), *more)
+        raise DataError(*first_ten([f"{place}: no token in it" for place in empty]))
     return ids
 
 
