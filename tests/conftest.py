@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from trainkit.config import registry
 from trainkit.experiment.schema import ExperimentConfig
 from trainkit.training.progress import Progress
 
@@ -54,6 +56,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What own modules register is gone afterwards, and the modules in this directory are not those of another test."""
+    families = {family: known.copy() for family, known in registry._families.items()}
+    monkeypatch.setattr(registry, "_families", families)
+    monkeypatch.setattr(registry, "_loaded", set())
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    for module in [name for name in sys.modules if name == "public" or name.startswith("my_")]:
+        monkeypatch.delitem(sys.modules, module)
 
 
 MakeExperiment = Callable[..., ExperimentConfig]

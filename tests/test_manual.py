@@ -19,7 +19,6 @@ from PIL import Image
 from tests.command import ROOT
 from tests.data.sources.test_text_folder import reviews
 from trainkit.cli import main
-from trainkit.config import registry
 from trainkit.experiment.loading import load
 
 PAGES = {path.stem: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
@@ -45,17 +44,6 @@ def command(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
     with pytest.raises(SystemExit) as end:
         main.main()
     return int(end.value.code or 0)
-
-
-@pytest.fixture
-def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What own modules register must not be there for other tests."""
-    families = {family: known.copy() for family, known in registry._families.items()}
-    monkeypatch.setattr(registry, "_families", families)
-    monkeypatch.setattr(registry, "_loaded", set())
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    for module in ("my_models", "my_losses", "my_data", "my_sinks"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
 
 
 @pytest.mark.usefixtures("own_names")

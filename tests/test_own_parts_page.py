@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,22 +12,15 @@ import yaml
 from tests.command import ROOT
 from tests.conftest import records
 from tests.test_manual import command
-from trainkit.config import registry
 
 PAGE = (ROOT / "docs/own_parts.md").read_text()
 
 
 @pytest.fixture(autouse=True)
-def files(monkeypatch: pytest.MonkeyPatch) -> None:
+def files(own_names: None) -> None:
     """The files of the page, and what they register gone afterwards."""
     for name, text in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL):
         Path(name).write_text(text)
-    families = {family: known.copy() for family, known in registry._families.items()}
-    monkeypatch.setattr(registry, "_families", families)
-    monkeypatch.setattr(registry, "_loaded", set())
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    for module in ("my_parts", "my_stream", "public", "my_bad"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
 
 
 def trained(line: str, monkeypatch: pytest.MonkeyPatch) -> Path:

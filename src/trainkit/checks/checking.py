@@ -21,9 +21,6 @@ from trainkit.core.seeding import generators_restored
 from trainkit.core.text import and_more, printable
 from trainkit.data import Data
 from trainkit.data.base import DataConfig
-from trainkit.data.images.source import PicturesConfig
-from trainkit.data.sources.custom import CustomDatasetConfig
-from trainkit.data.sources.torchvision import TorchvisionConfig
 from trainkit.experiment import grid
 from trainkit.experiment.building import build, placeholder_data, warnings
 from trainkit.experiment.loading import parse, place
@@ -78,14 +75,7 @@ def _absent(config: DataConfig) -> list[Diagnostic]:
 def read_of(experiment: ExperimentConfig) -> str:
     """What `check` reads of the data, and what is left for the commands that go through all of it."""
     config = experiment.data
-    if isinstance(config, TorchvisionConfig):
-        seen, left = "nothing, for what it holds is known", "damaged files"
-    elif isinstance(config, PicturesConfig):
-        seen, left = "the header of every picture", "pictures that are damaged further on"
-    elif isinstance(config, CustomDatasetConfig):
-        seen, left = "its first samples", "samples further on"
-    else:
-        seen, left = "all", "equal samples with different targets"
+    seen, left = config.read_by_check
     return (
         f"read of {config.name}: {seen}; left: {left} (trainkit data, train), whether whole batches fit into memory "
         "and what is learned (trainkit overfit, doctor, train)"

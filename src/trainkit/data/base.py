@@ -238,6 +238,8 @@ class DataConfig(Config):
 
     default_model: ClassVar[str | None] = None
     """What learns from it where the config names no model."""
+    read_by_check: ClassVar[tuple[str, str]] = ("all", "equal samples with different targets")
+    """What `trainkit check` reads, and what it cannot find so."""
     shown: ClassVar[frozenset[str]] = frozenset()
     """Keys that say how samples are shown to a model, not which they are or what they mean."""
 

@@ -69,6 +69,7 @@ class _SplitFiles:
 class PicturesConfig(ImageDataConfig):
     """Base of the sources of picture files: how they are decoded, brought to one size, cached and divided."""
 
+    read_by_check: ClassVar = ("the header of every picture", "pictures that are damaged further on")
     shown: ClassVar = ImageDataConfig.shown.union(
         ("size", "resize", "crop_pct", "mode", "background", "range", "cache", "decode")
     )

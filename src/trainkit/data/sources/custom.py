@@ -36,6 +36,8 @@ SUPPLIED = ("train", "split")
 class CustomDatasetConfig(ImageDataConfig):
     """Base of the configs of users' datasets."""
 
+    read_by_check: ClassVar = ("its first samples", "samples further on")
+
     target: Kind | None = None
     """What the targets are; by default classes when they are whole numbers, otherwise numbers."""
     collate: Literal["stack", "pad"] = "stack"
