@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.command import warm
+from tests.data.sources.test_text_folder import reviews
 from trainkit.checks import starter
 from trainkit.core.errors import ConfigError, DataError
 from trainkit.experiment import building
@@ -105,6 +106,24 @@ def test_a_folder_of_any_name(folder: str, name: str) -> None:
     assert experiment.name == name
     with pytest.raises(ConfigError, match=f"^command line: --target: {folder} is no table"):
         starter.suggest(Path(folder), "kind")
+
+
+def test_a_folder_of_texts() -> None:
+    reviews("film reviews", 20)
+    text, experiment = suggested("film reviews")
+    assert (experiment.name, experiment.data.name, experiment.model.name) == (
+        "film-reviews",
+        "text_folder",
+        "embedding_bag",
+    )
+    assert "29 samples train, 3 samples val, 8 samples test" in text
+    assert experiment.loader.batch_size == 4
+
+
+def test_few_pictures_fit_their_batches() -> None:
+    for kind in ("cat", "dog"):
+        pictures(f"pets/{kind}", 10)
+    assert suggested("pets")[1].loader.batch_size == 2
 
 
 def test_every_example_comes_along_and_is_a_config() -> None:

@@ -15,13 +15,14 @@ from trainkit.core.errors import ConfigError, DataError
 from trainkit.core.suggestions import did_you_mean, did_you_mean_path
 from trainkit.core.text import and_more, counted, printable
 from trainkit.data import Data
-from trainkit.data.folders import is_hidden
+from trainkit.data.folders import files_below, is_hidden
 from trainkit.data.images.image_files import ENDINGS, HEIF, find, no_pictures
 from trainkit.data.images.pairs import sizes
 from trainkit.data.sources.image_folder import ImageFolderConfig
 from trainkit.data.sources.image_list import ImageListConfig
 from trainkit.data.sources.segmentation_folder import SegmentationFolderConfig
 from trainkit.data.sources.table import CsvConfig
+from trainkit.data.sources.text_folder import TextFolderConfig
 from trainkit.tasks import Task
 
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".jsonl")
@@ -74,7 +75,7 @@ def name_of(path: Path) -> str:
 
 
 def suggest(path: Path, target: str | None = None) -> str:
-    """A config with comments for a folder of pictures or a table, which its data has been read with.
+    """A config with comments for a folder of pictures or texts or a table, which its data has been read with.
 
     Args:
         target: the column to be predicted; by default one whose name says so, else the last.
@@ -95,6 +96,8 @@ def suggest(path: Path, target: str | None = None) -> str:
         lines = _masks(path)
     elif find(path).pictures:
         lines = _folder(path)
+    elif any("/" in name and name.lower().endswith(".txt") for name in files_below(path)):
+        lines = _texts(path)
     else:
         text = f"; for a table, name the file: {and_more([*map(str, tables)])}" if tables else ""
         raise DataError(f"{no_pictures(path, find(path))}{text}")
@@ -104,6 +107,23 @@ def suggest(path: Path, target: str | None = None) -> str:
 def _folder(path: Path) -> list[str]:
     data = ImageFolderConfig(path=str(path)).open(0)
     return _pictures(data, "image_folder", {"path": str(path)}, path)
+
+
+def _texts(path: Path) -> list[str]:
+    data = TextFolderConfig(path=str(path)).open(0)
+    batch_size = _batch_size(len(data.train))
+    return [
+        "data:",
+        "  name: text_folder",
+        f"  path: {_text(str(path))}",
+        "  stratify: true  # classes keep their proportions",
+        _held_out(data),
+        "  # tokenizer: bpe  # frequent pieces of words, of which none is unknown",
+        *_uneven(data.spec.task),
+        *([f"loader: {{batch_size: {batch_size}}}"] if batch_size < 32 else []),
+        "# The model is the mean of the words' vectors, which brings its own settings; these read the order, too:",
+        "# model: {name: lstm, bidirectional: true, dropout: 0.3}",
+    ]
 
 
 def _list(folder: Path, file: Path, target: str | None) -> list[str]:
@@ -122,7 +142,7 @@ def _pictures(data: Data, name: str, keys: dict[str, str], root: Path) -> list[s
     files = find(root).pictures
     sides = [min(size) for size in sizes(root, files[:: len(files) // LOOKED_AT + 1]) if size]
     side, samples, task = round(median(sides or [224])), len(data.train), data.spec.task
-    batch_size = 32 if samples < 5000 else 64
+    batch_size = _batch_size(samples)
     common = [
         "data:",
         f"  name: {name}",
@@ -221,6 +241,11 @@ def _held_out(data: Data) -> str:
     parts = [f"{counted(len(split), 'sample')} {name}" for name, split in data.splits.items()]
     later = "" if data.test else "; a test split of their own would be looked at once, at the end"
     return f"  # {', '.join(parts)}{later}"
+
+
+def _batch_size(samples: int) -> int:
+    """At least four steps an epoch, of few samples."""
+    return 64 if samples >= 5000 else min(32, 1 << max(1, (samples // 4).bit_length() - 1))
 
 
 def _uneven(task: Task) -> list[str]:

@@ -19,7 +19,7 @@ def init(
         str | None,
         typer.Argument(
             metavar="EXAMPLE|PATH",
-            help="An example; or a folder of pictures, or a table, for which a config is suggested.",
+            help="An example; or a folder of pictures or texts, or a table, for which a config is suggested.",
             show_default=False,
         ),
     ] = None,
